@@ -1,0 +1,162 @@
+# XSigma. `make help` lists the verbs.
+
+VARIANT ?= release
+PREFIX  ?= /usr/local
+DESTDIR ?=
+CC      ?= cc
+CXX     ?= c++
+
+B := build/$(VARIANT)
+
+# `make V=1` shows whole commands.
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-5s %s\n' $(1) $@)
+
+WARN := -Wall -Wextra -Wconversion -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Werror
+OPT_release := -O2 -g
+OPT_debug   := -O1 -g -DXS_DEBUG=1
+OPT_asan    := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+OPT_tsan    := -O1 -g -fsanitize=thread
+OPT := $(OPT_$(VARIANT))
+
+ALL_CPPFLAGS := -D_GNU_SOURCE -Isrc -Iinclude -I. $(CPPFLAGS)
+ALL_CFLAGS   := -std=gnu17 $(OPT) $(WARN) $(CFLAGS)
+# What the library needs to be a malloc: no builtin knowledge of malloc, thread-local state without
+# __tls_get_addr, and nothing visible but the export list.
+LIB_CFLAGS := -fPIC -fvisibility=hidden -ftls-model=initial-exec -fno-builtin-malloc \
+  -fno-builtin-calloc -fno-builtin-realloc -fno-builtin-free -fexceptions -fno-plt \
+  -fcf-protection=none
+LIB_LDFLAGS := -shared -Wl,-soname,libxsigma.so -Wl,--version-script=build/exports.map \
+  -Wl,-z,nodelete -Wl,-z,now -Wl,-z,relro -Wl,-z,defs -Wl,--as-needed
+
+ifneq ($(shell uname -m),x86_64)
+LIB_CFLAGS := $(filter-out -fcf-protection=none,$(LIB_CFLAGS))
+endif
+
+CORE_SRC := $(wildcard src/base/*.c src/sys/*.c src/stats/*.c src/core/*.c src/backend/*.c \
+  src/policy/*.c src/report/*.c)
+LIB_SRC  := $(CORE_SRC) $(wildcard preload/*.c cuda_shim/*.c)
+LIB_OBJ  := $(LIB_SRC:%.c=$(B)/lib/%.o)
+# The tool shares the table of variables, not the allocator.
+TOOL_SRC := $(wildcard src/tool/*.c src/base/*.c) src/sys/env.c src/sys/io.c src/sys/proc.c \
+  src/policy/config.c src/policy/preset.c src/policy/route.c
+TOOL_OBJ := $(TOOL_SRC:%.c=$(B)/tool/%.o)
+
+PROGRAMS := $(patsubst tests/programs/%.c,build/tests/programs/%,$(filter-out tests/programs/lib%,$(wildcard tests/programs/*.c))) \
+  $(patsubst tests/programs/%.cc,build/tests/programs/%,$(wildcard tests/programs/*.cc)) \
+  $(patsubst tests/programs/%.c,build/tests/programs/%.so,$(wildcard tests/programs/lib*.c))
+UNITS := $(patsubst tests/unit/%.c,build/tests/unit/%,$(wildcard tests/unit/*.c))
+CONTRACT := build/tests/contract/contract build/tests/contract/new build/tests/contract/new_replaced
+
+.PHONY: all run test test-all check bench install uninstall clean help tests format
+.DELETE_ON_ERROR:
+
+all: build/libxsigma.so build/xsigma ## the library and the xsigma command
+
+# The shipped pair is whatever variant was built last.
+build/libxsigma.so: $(B)/libxsigma.so
+	@cp -f $< $@.new && mv -f $@.new $@
+build/xsigma: $(B)/xsigma
+	@cp -f $< $@.new && mv -f $@.new $@
+
+$(B)/libxsigma.so: $(LIB_OBJ) build/exports.map
+	$(call say,LD)
+	$(Q)$(CC) $(OPT) $(LIB_LDFLAGS) $(LDFLAGS) -o $@ $(LIB_OBJ)
+
+$(B)/xsigma: $(TOOL_OBJ)
+	$(call say,LD)
+	$(Q)$(CC) $(OPT) $(LDFLAGS) -o $@ $(TOOL_OBJ)
+
+build/exports.map: preload/exports.list scripts/make-exports
+	@mkdir -p $(@D)
+	scripts/make-exports $< > $@
+
+$(B)/lib/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(LIB_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(B)/tool/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(ALL_CPPFLAGS) -DXS_PREFIX='"$(PREFIX)"' $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+-include $(LIB_OBJ:.o=.d) $(TOOL_OBJ:.o=.d)
+
+# ---- tests ----------------------------------------------------------------------------------
+
+TEST_CFLAGS := -std=gnu17 -O1 -g -Wall -Wextra -Wno-unused-result -fno-builtin -pthread
+
+build/tests/programs/%.so: tests/programs/%.c
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(ALL_CPPFLAGS) $(TEST_CFLAGS) -fPIC -shared -o $@ $<
+build/tests/programs/%: tests/programs/%.c include/xsigma.h
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(ALL_CPPFLAGS) $(TEST_CFLAGS) -o $@ $< $(LIBS_$*) -ldl
+build/tests/programs/%: tests/programs/%.cc include/xsigma.h include/xsigma.hpp
+	@mkdir -p $(@D)
+	$(call say,CXX)
+	$(Q)$(CXX) $(ALL_CPPFLAGS) -std=c++17 -O1 -g -Wall -Wextra -fno-builtin -pthread -o $@ $< -ldl
+
+build/tests/contract/contract: $(filter-out tests/contract/new%,$(wildcard tests/contract/*.c)) $(wildcard tests/contract/*.h)
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(ALL_CPPFLAGS) $(TEST_CFLAGS) -Wno-deprecated-declarations -o $@ $(filter %.c,$^) -ldl
+build/tests/contract/%: tests/contract/%.cc
+	@mkdir -p $(@D)
+	$(call say,CXX)
+	$(Q)$(CXX) $(ALL_CPPFLAGS) -std=c++17 -O1 -g -Wall -Wextra -fno-builtin -pthread -o $@ $<
+
+# Unit tests see the library's inside: its objects, but not its malloc.
+build/tests/unit/%: tests/unit/%.c $(CORE_SRC:%.c=$(B)/lib/%.o)
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(ALL_CPPFLAGS) -std=gnu17 -O1 -g -Wall -Wextra -pthread -o $@ $^ -lcriterion -ldl
+
+tests: all $(PROGRAMS) $(UNITS) $(CONTRACT)
+
+run: ## set up, build, and show a real program's report
+	@scripts/setup run
+	@$(MAKE) --no-print-directory all
+	@scripts/demo
+
+test: ## set up, build, and run the tests (under 15 minutes)
+	@scripts/setup test
+	@$(MAKE) --no-print-directory tests
+	@tests/run
+
+test-all: ## the same and the long ones
+	@scripts/setup test
+	@$(MAKE) --no-print-directory tests
+	@tests/run --long
+
+check: ## static analysis, layers, format, generated documents
+	@scripts/setup check
+	@$(MAKE) --no-print-directory all
+	@scripts/check
+
+bench: ## compare with other allocators
+	@scripts/setup bench
+	@$(MAKE) --no-print-directory tests
+	@tests/bench/run
+
+install: all ## PREFIX=/usr/local, DESTDIR= for packages
+	install -d $(DESTDIR)$(PREFIX)/lib $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include
+	install -m 755 build/libxsigma.so $(DESTDIR)$(PREFIX)/lib/libxsigma.so
+	install -m 755 build/xsigma $(DESTDIR)$(PREFIX)/bin/xsigma
+	install -m 644 include/xsigma.h include/xsigma.hpp $(DESTDIR)$(PREFIX)/include/
+
+uninstall: ## what install put there
+	rm -f $(DESTDIR)$(PREFIX)/lib/libxsigma.so $(DESTDIR)$(PREFIX)/bin/xsigma \
+	  $(DESTDIR)$(PREFIX)/include/xsigma.h $(DESTDIR)$(PREFIX)/include/xsigma.hpp
+
+format: ## clang-format over the tree
+	clang-format -i $$(git ls-files '*.c' '*.h' '*.cc' '*.hpp')
+
+clean: ## everything built
+	rm -rf build
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18

@@ -1,0 +1,174 @@
+/* The C++ operators, straight to malloc instead of through libstdc++.
+ *
+ * C++ lets a program replace some of them and promises that the others then call the replaced ones;
+ * if any object ahead of us defines one, all of ours stand back for the C++ library's. The same
+ * library's operator also takes over when memory is out: it knows new handlers and how to throw.
+ */
+#include <stdlib.h>
+
+#include "backend/hot.h"
+#include "sys/elf.h"
+#include "sys/io.h"
+
+/* X(index, symbol) */
+#define OPERATORS(X)                                                                               \
+    X(NEW, "_Znwm")                                                                                \
+    X(NEW_NOTHROW, "_ZnwmRKSt9nothrow_t")                                                          \
+    X(NEW_ALIGNED, "_ZnwmSt11align_val_t")                                                         \
+    X(NEW_ALIGNED_NOTHROW, "_ZnwmSt11align_val_tRKSt9nothrow_t")                                   \
+    X(NEW_ARRAY, "_Znam")                                                                          \
+    X(NEW_ARRAY_NOTHROW, "_ZnamRKSt9nothrow_t")                                                    \
+    X(NEW_ARRAY_ALIGNED, "_ZnamSt11align_val_t")                                                   \
+    X(NEW_ARRAY_ALIGNED_NOTHROW, "_ZnamSt11align_val_tRKSt9nothrow_t")                             \
+    X(DELETE, "_ZdlPv")                                                                            \
+    X(DELETE_SIZED, "_ZdlPvm")                                                                     \
+    X(DELETE_NOTHROW, "_ZdlPvRKSt9nothrow_t")                                                      \
+    X(DELETE_ALIGNED, "_ZdlPvSt11align_val_t")                                                     \
+    X(DELETE_SIZED_ALIGNED, "_ZdlPvmSt11align_val_t")                                              \
+    X(DELETE_ALIGNED_NOTHROW, "_ZdlPvSt11align_val_tRKSt9nothrow_t")                               \
+    X(DELETE_ARRAY, "_ZdaPv")                                                                      \
+    X(DELETE_ARRAY_SIZED, "_ZdaPvm")                                                               \
+    X(DELETE_ARRAY_NOTHROW, "_ZdaPvRKSt9nothrow_t")                                                \
+    X(DELETE_ARRAY_ALIGNED, "_ZdaPvSt11align_val_t")                                               \
+    X(DELETE_ARRAY_SIZED_ALIGNED, "_ZdaPvmSt11align_val_t")                                        \
+    X(DELETE_ARRAY_ALIGNED_NOTHROW, "_ZdaPvSt11align_val_tRKSt9nothrow_t")
+
+enum operator_id {
+#define X(id, symbol) OP_##id,
+    OPERATORS(X)
+#undef X
+        OP_COUNT
+};
+
+static const char *const symbols[OP_COUNT] = {
+#define X(id, symbol) [OP_##id] = symbol,
+    OPERATORS(X)
+#undef X
+};
+
+/* Found out by the first operator that runs, which may be in a constructor long before ours. */
+enum mode { UNKNOWN, DIRECT, REPLACED };
+static _Atomic int mode;
+
+XS_COLD static int find_mode(void)
+{
+    const char *object;
+    int found = DIRECT;
+
+    for (unsigned i = 0; i < OP_COUNT; i++)
+        if (xs_elf_before(symbols[i], &object) != NULL)
+            found = REPLACED;
+    __atomic_store_n(&mode, found, __ATOMIC_RELAXED);
+    return found;
+}
+
+XS_INLINE bool is_direct(void)
+{
+    int m = __atomic_load_n(&mode, __ATOMIC_RELAXED);
+
+    return XS_LIKELY(m == DIRECT) || (m == UNKNOWN && find_mode() == DIRECT);
+}
+
+/* Every operator takes at most three arguments, all in integer registers. */
+typedef void *any_operator(uintptr_t, uintptr_t, uintptr_t);
+
+XS_COLD static void *next_operator(enum operator_id id, uintptr_t a, uintptr_t b, uintptr_t c)
+{
+    static const char message[] = "xsigma: operator new found no memory, and no C++ library\n";
+    void *next = xs_elf_next(symbols[id]);
+
+    if (next == NULL) {
+        (void)xs_io_write(2, message, sizeof(message) - 1);
+        abort();
+    }
+    return ((any_operator *)(uintptr_t)next)(a, b, c);
+}
+
+static void *new_plain(enum operator_id id, size_t size, const void *nothrow)
+{
+    void *p = XS_LIKELY(is_direct()) ? xs_hot.entry.malloc(size) : NULL;
+
+    return XS_LIKELY(p != NULL) ? p : next_operator(id, size, (uintptr_t)nothrow, 0);
+}
+
+static void *new_aligned(enum operator_id id, size_t size, size_t align, const void *nothrow)
+{
+    void *p = XS_LIKELY(is_direct()) ? aligned_alloc(align, size) : NULL;
+
+    return XS_LIKELY(p != NULL) ? p : next_operator(id, size, align, (uintptr_t)nothrow);
+}
+
+/* The C names are free to choose: the assembler's are what C++ calls. */
+#define OPERATOR(type, name, symbol, ...)                                                          \
+    XS_EXPORT type name(__VA_ARGS__) __asm__(symbol);                                              \
+    type name(__VA_ARGS__)
+
+#define NEW(name, symbol, id)                                                                      \
+    OPERATOR(void *, name, symbol, size_t size)                                                    \
+    {                                                                                              \
+        return new_plain(id, size, NULL);                                                          \
+    }
+#define NEW_NOTHROW(name, symbol, id)                                                              \
+    OPERATOR(void *, name, symbol, size_t size, const void *nothrow)                               \
+    {                                                                                              \
+        return new_plain(id, size, nothrow);                                                       \
+    }
+#define NEW_ALIGNED(name, symbol, id)                                                              \
+    OPERATOR(void *, name, symbol, size_t size, size_t align)                                      \
+    {                                                                                              \
+        return new_aligned(id, size, align, NULL);                                                 \
+    }
+#define NEW_ALIGNED_NOTHROW(name, symbol, id)                                                      \
+    OPERATOR(void *, name, symbol, size_t size, size_t align, const void *nothrow)                 \
+    {                                                                                              \
+        return new_aligned(id, size, align, nothrow);                                              \
+    }
+#define DELETE(name, symbol, id)                                                                   \
+    OPERATOR(void, name, symbol, void *p)                                                          \
+    {                                                                                              \
+        if (XS_LIKELY(is_direct()))                                                                \
+            xs_hot.entry.free(p);                                                                  \
+        else                                                                                       \
+            (void)next_operator(id, (uintptr_t)p, 0, 0);                                           \
+    }
+#define DELETE_2(name, symbol, id)                                                                 \
+    OPERATOR(void, name, symbol, void *p, uintptr_t a)                                             \
+    {                                                                                              \
+        if (XS_LIKELY(is_direct()))                                                                \
+            xs_hot.entry.free(p);                                                                  \
+        else                                                                                       \
+            (void)next_operator(id, (uintptr_t)p, a, 0);                                           \
+    }
+#define DELETE_3(name, symbol, id)                                                                 \
+    OPERATOR(void, name, symbol, void *p, uintptr_t a, uintptr_t b)                                \
+    {                                                                                              \
+        if (XS_LIKELY(is_direct()))                                                                \
+            xs_hot.entry.free(p);                                                                  \
+        else                                                                                       \
+            (void)next_operator(id, (uintptr_t)p, a, b);                                           \
+    }
+
+NEW(xs_new, "_Znwm", OP_NEW)
+NEW_NOTHROW(xs_new_nothrow, "_ZnwmRKSt9nothrow_t", OP_NEW_NOTHROW)
+NEW_ALIGNED(xs_new_aligned, "_ZnwmSt11align_val_t", OP_NEW_ALIGNED)
+NEW_ALIGNED_NOTHROW(xs_new_aligned_nothrow, "_ZnwmSt11align_val_tRKSt9nothrow_t",
+                    OP_NEW_ALIGNED_NOTHROW)
+NEW(xs_new_array, "_Znam", OP_NEW_ARRAY)
+NEW_NOTHROW(xs_new_array_nothrow, "_ZnamRKSt9nothrow_t", OP_NEW_ARRAY_NOTHROW)
+NEW_ALIGNED(xs_new_array_aligned, "_ZnamSt11align_val_t", OP_NEW_ARRAY_ALIGNED)
+NEW_ALIGNED_NOTHROW(xs_new_array_aligned_nothrow, "_ZnamSt11align_val_tRKSt9nothrow_t",
+                    OP_NEW_ARRAY_ALIGNED_NOTHROW)
+DELETE(xs_delete, "_ZdlPv", OP_DELETE)
+DELETE_2(xs_delete_sized, "_ZdlPvm", OP_DELETE_SIZED)
+DELETE_2(xs_delete_nothrow, "_ZdlPvRKSt9nothrow_t", OP_DELETE_NOTHROW)
+DELETE_2(xs_delete_aligned, "_ZdlPvSt11align_val_t", OP_DELETE_ALIGNED)
+DELETE_3(xs_delete_sized_aligned, "_ZdlPvmSt11align_val_t", OP_DELETE_SIZED_ALIGNED)
+DELETE_3(xs_delete_aligned_nothrow, "_ZdlPvSt11align_val_tRKSt9nothrow_t",
+         OP_DELETE_ALIGNED_NOTHROW)
+DELETE(xs_delete_array, "_ZdaPv", OP_DELETE_ARRAY)
+DELETE_2(xs_delete_array_sized, "_ZdaPvm", OP_DELETE_ARRAY_SIZED)
+DELETE_2(xs_delete_array_nothrow, "_ZdaPvRKSt9nothrow_t", OP_DELETE_ARRAY_NOTHROW)
+DELETE_2(xs_delete_array_aligned, "_ZdaPvSt11align_val_t", OP_DELETE_ARRAY_ALIGNED)
+DELETE_3(xs_delete_array_sized_aligned, "_ZdaPvmSt11align_val_t", OP_DELETE_ARRAY_SIZED_ALIGNED)
+DELETE_3(xs_delete_array_aligned_nothrow, "_ZdaPvSt11align_val_tRKSt9nothrow_t",
+         OP_DELETE_ARRAY_ALIGNED_NOTHROW)

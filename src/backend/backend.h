@@ -1,0 +1,82 @@
+/* backend/backend.h - what every CPU back end offers, and the table of them.
+ * Units:   bytes.
+ * Threads: every function of an open back end may be called from any thread at any time.
+ * Context: calls: inside malloc. open: in our constructor, where dlopen is allowed.
+ * Errors:  allocation: NULL with errno ENOMEM. open: errno, and why as one line.
+ *
+ * Preconditions are settled by the caller (preload/malloc.c): sizes are at most PTRDIFF_MAX,
+ * alignments are powers of two of at least 16, reallocated pointers are not NULL and their new size
+ * is not 0.
+ */
+#ifndef XS_BACKEND_BACKEND_H
+#define XS_BACKEND_BACKEND_H
+
+#include "base/fmt.h"
+#include "stats/stats.h"
+
+/* The calls of one back end, or of a policy in front of several. Pointers passed in may belong to
+ * anybody: whose they are is found out first. */
+struct xs_calls {
+    void *(*malloc)(size_t size);
+    void *(*zalloc)(size_t size); /* zeroed */
+    void *(*realloc)(void *p, size_t size);
+    void *(*memalign)(size_t align, size_t size);
+    void (*free)(void *p); /* NULL allowed; keeps errno */
+};
+
+/* What a back end can say about its memory; XS_UNKNOWN where it cannot. */
+#define XS_UNKNOWN UINT64_MAX
+struct xs_backend_memory {
+    uint64_t in_use_bytes;   /* in blocks handed out, by the library's own count */
+    uint64_t reserved_bytes; /* obtained from the system and not given back */
+    uint64_t reserved_peak_bytes;
+    const char *source; /* who counted, for the report: "mallinfo2" */
+};
+
+struct xs_backend_options {
+    const char *mimalloc_library;
+    uint64_t mimalloc_reserve_bytes; /* 0: no reservation */
+    uint64_t mimalloc_huge_gib;
+    bool mimalloc_show_stats;
+    bool mimalloc_verbose;
+    bool mimalloc_eager_commit;
+    bool mimalloc_large_pages;
+    const char *tbb_library;
+    bool tbb_huge_pages;
+};
+
+struct xs_backend {
+    const char *name;
+    enum xs_owner owner;
+    /* 0, or errno with a reason in *why; called once. A warning may be left in *why with 0. */
+    int (*open)(const struct xs_backend_options *options, struct xs_buf *why);
+    /* The table to use after open: plain, or counting into the caller's slot. */
+    const struct xs_calls *(*calls)(bool counted);
+    /* On a pointer that is known to be this back end's, plain and counting. */
+    void (*free_own)(void *p);
+    void (*free_own_counted)(void *p);
+    void *(*realloc_own)(void *p, size_t size);
+    void *(*realloc_own_counted)(void *p, size_t size);
+    size_t (*usable_size)(void *p);
+    bool (*trim)(size_t pad); /* true if memory may have gone back to the system */
+    /* `may_lock` is false where a lock of the library may be held by the caller itself. */
+    void (*memory)(struct xs_backend_memory *m, bool may_lock);
+    /* In the child of a fork: false = not usable there, its blocks can only be read and dropped. */
+    bool (*survives_fork)(bool was_threaded);
+};
+
+extern const struct xs_backend xs_backend_system;
+extern const struct xs_backend xs_backend_mimalloc;
+extern const struct xs_backend xs_backend_tbb;
+
+extern const struct xs_backend *const xs_backends[XS_OWNER_COUNT];
+
+/* By name, or NULL. */
+const struct xs_backend *xs_backend_find(const char *name, size_t len);
+
+/* Opens if not open yet: 0, or errno (the same each time) with the reason of the first failure. */
+int xs_backend_open(enum xs_owner owner, const struct xs_backend_options *options,
+                    struct xs_buf *why);
+bool xs_backend_is_open(enum xs_owner owner);
+
+#endif

@@ -1,0 +1,180 @@
+/* backend/counted.h - a back end's calls in two kinds, plain and counting, from one definition.
+ *
+ * A back end NAME defines, as inline functions,
+ *     void *NAME_do_malloc(size), NAME_do_zalloc(size), NAME_do_realloc(p, size),
+ *     NAME_do_memalign(align, size), void NAME_do_free(p)      on its own pointers
+ *     bool  NAME_owns(p)                                       false for NULL
+ * and XS_COUNTED_CALLS(NAME, OWNER) makes NAME_plain_* and NAME_counted_* of them, so that counting
+ * costs nothing when it is off and no extra jump when it is on. NAME_counts_failures says that the
+ * back end itself calls xs_count_failure, so that the hot call can stay a jump.
+ *
+ * Threads: any. Context: inside malloc.
+ */
+#ifndef XS_BACKEND_COUNTED_H
+#define XS_BACKEND_COUNTED_H
+
+#include "backend/owner.h"
+
+/* Off the hot path: the first call of a thread, or a call after its end. */
+void xs_count_request_slow(enum xs_owner owner, size_t size);
+void xs_count_free_slow(enum xs_owner owner);
+void xs_count_realloc_slow(enum xs_owner owner, size_t size);
+
+/* An allocation, or with `of_realloc` a reallocation, returned NULL. */
+void xs_count_failure(enum xs_owner owner, bool of_realloc);
+
+XS_INLINE void xs_count_into(struct xs_counters *c, size_t size)
+{
+    XS_COUNT(c->requested_bytes, size);
+    XS_COUNT(c->size_bin[xs_size_bin(size)], 1);
+}
+
+XS_INLINE void xs_count_request(enum xs_owner owner, size_t size)
+{
+    struct xs_slot *slot = xs_slot_mine;
+
+    if (XS_UNLIKELY(slot == NULL))
+        xs_count_request_slow(owner, size);
+    else
+        xs_count_into(&slot->by_owner[owner], size);
+}
+
+XS_INLINE void xs_count_free(enum xs_owner owner)
+{
+    struct xs_slot *slot = xs_slot_mine;
+
+    if (XS_UNLIKELY(slot == NULL))
+        xs_count_free_slow(owner);
+    else
+        XS_COUNT(slot->by_owner[owner].frees, 1);
+}
+
+XS_INLINE void xs_count_realloc(enum xs_owner owner, size_t size)
+{
+    struct xs_slot *slot = xs_slot_mine;
+
+    if (XS_UNLIKELY(slot == NULL)) {
+        xs_count_realloc_slow(owner, size);
+    } else {
+        XS_COUNT(slot->by_owner[owner].reallocs, 1);
+        xs_count_into(&slot->by_owner[owner], size);
+    }
+}
+
+XS_INLINE void *xs_count_result(enum xs_owner owner, void *p)
+{
+    if (XS_UNLIKELY(p == NULL))
+        xs_count_failure(owner, false);
+    return p;
+}
+
+#define XS_COUNTED_CALLS(NAME, OWNER)                                                              \
+    static void *NAME##_malloc(size_t size)                                                        \
+    {                                                                                              \
+        return NAME##_do_malloc(size);                                                             \
+    }                                                                                              \
+    /* A function of its own, so that the hot one below needs no stack frame. */                   \
+    XS_COLD static void *NAME##_first_malloc(size_t size)                                          \
+    {                                                                                              \
+        xs_count_request_slow(OWNER, size);                                                        \
+        void *p = NAME##_do_malloc(size);                                                          \
+        return NAME##_counts_failures ? p : xs_count_result(OWNER, p);                             \
+    }                                                                                              \
+    static void *NAME##_counted_malloc(size_t size)                                                \
+    {                                                                                              \
+        struct xs_slot *slot = xs_slot_mine;                                                       \
+        if (XS_UNLIKELY(slot == NULL))                                                             \
+            return NAME##_first_malloc(size);                                                      \
+        xs_count_into(&slot->by_owner[OWNER], size);                                               \
+        if (NAME##_counts_failures)                                                                \
+            return NAME##_do_malloc(size);                                                         \
+        return xs_count_result(OWNER, NAME##_do_malloc(size));                                     \
+    }                                                                                              \
+    static void *NAME##_zalloc(size_t size)                                                        \
+    {                                                                                              \
+        return NAME##_do_zalloc(size);                                                             \
+    }                                                                                              \
+    static void *NAME##_counted_zalloc(size_t size)                                                \
+    {                                                                                              \
+        xs_count_request(OWNER, size);                                                             \
+        void *p = NAME##_do_zalloc(size);                                                          \
+        return NAME##_counts_failures ? p : xs_count_result(OWNER, p);                             \
+    }                                                                                              \
+    static void *NAME##_memalign(size_t align, size_t size)                                        \
+    {                                                                                              \
+        return NAME##_do_memalign(align, size);                                                    \
+    }                                                                                              \
+    static void *NAME##_counted_memalign(size_t align, size_t size)                                \
+    {                                                                                              \
+        xs_count_request(OWNER, size);                                                             \
+        void *p = NAME##_do_memalign(align, size);                                                 \
+        return NAME##_counts_failures ? p : xs_count_result(OWNER, p);                             \
+    }                                                                                              \
+    XS_UNUSED static void *NAME##_realloc_own(void *p, size_t size)                                \
+    {                                                                                              \
+        return NAME##_do_realloc(p, size);                                                         \
+    }                                                                                              \
+    static void *NAME##_counted_realloc_own(void *p, size_t size)                                  \
+    {                                                                                              \
+        xs_count_realloc(OWNER, size);                                                             \
+        void *q = NAME##_do_realloc(p, size);                                                      \
+        if (XS_UNLIKELY(q == NULL))                                                                \
+            xs_count_failure(OWNER, true);                                                         \
+        return q;                                                                                  \
+    }                                                                                              \
+    static void *NAME##_realloc(void *p, size_t size)                                              \
+    {                                                                                              \
+        return NAME##_owns(p) ? NAME##_do_realloc(p, size) : xs_any_realloc(p, size);              \
+    }                                                                                              \
+    static void *NAME##_counted_realloc(void *p, size_t size)                                      \
+    {                                                                                              \
+        return NAME##_owns(p) ? NAME##_counted_realloc_own(p, size) : xs_any_realloc(p, size);     \
+    }                                                                                              \
+    XS_UNUSED static void NAME##_free_own(void *p)                                                 \
+    {                                                                                              \
+        NAME##_do_free(p);                                                                         \
+    }                                                                                              \
+    static void NAME##_free(void *p)                                                               \
+    {                                                                                              \
+        if (XS_LIKELY(NAME##_owns(p)))                                                             \
+            NAME##_do_free(p);                                                                     \
+        else                                                                                       \
+            xs_any_free(p);                                                                        \
+    }                                                                                              \
+    XS_COLD static void NAME##_first_free(void *p)                                                 \
+    {                                                                                              \
+        xs_count_free_slow(OWNER);                                                                 \
+        NAME##_do_free(p);                                                                         \
+    }                                                                                              \
+    XS_INLINE void NAME##_count_and_free(void *p)                                                  \
+    {                                                                                              \
+        struct xs_slot *slot = xs_slot_mine;                                                       \
+        if (XS_UNLIKELY(slot == NULL)) {                                                           \
+            NAME##_first_free(p);                                                                  \
+            return;                                                                                \
+        }                                                                                          \
+        XS_COUNT(slot->by_owner[OWNER].frees, 1);                                                  \
+        NAME##_do_free(p);                                                                         \
+    }                                                                                              \
+    XS_UNUSED static void NAME##_counted_free_own(void *p)                                         \
+    {                                                                                              \
+        NAME##_count_and_free(p);                                                                  \
+    }                                                                                              \
+    static void NAME##_counted_free(void *p)                                                       \
+    {                                                                                              \
+        if (XS_LIKELY(NAME##_owns(p)))                                                             \
+            NAME##_count_and_free(p);                                                              \
+        else                                                                                       \
+            xs_any_free(p);                                                                        \
+    }                                                                                              \
+    static const struct xs_calls NAME##_calls_by_kind[2] = {                                       \
+        {NAME##_malloc, NAME##_zalloc, NAME##_realloc, NAME##_memalign, NAME##_free},              \
+        {NAME##_counted_malloc, NAME##_counted_zalloc, NAME##_counted_realloc,                     \
+         NAME##_counted_memalign, NAME##_counted_free},                                            \
+    };                                                                                             \
+    static const struct xs_calls *NAME##_calls(bool counted)                                       \
+    {                                                                                              \
+        return &NAME##_calls_by_kind[counted];                                                     \
+    }
+
+#endif

@@ -1,0 +1,379 @@
+/* libmimalloc, held to address ranges of ours.
+ *
+ * Its arenas are handed to it by mi_manage_os_memory and it is told to take no memory elsewhere,
+ * so that a block is known to be mimalloc's by its address: one compare against a reservation, or
+ * the page map where there is none (address space is limited, or the reservation is used up).
+ * mi_is_in_heap_region, which would answer the same, is wrong above 20 TiB in 2.0.9.
+ */
+#include <errno.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include "backend/counted.h"
+#include "backend/library.h"
+#include "base/align.h"
+#include "sys/env.h"
+#include "sys/mem.h"
+
+/* mimalloc's option numbers, the same from 2.0.9 to 3.x. */
+enum {
+    MI_SHOW_STATS = 1,
+    MI_VERBOSE = 2,
+    MI_EAGER_COMMIT = 3,
+    MI_LIMIT_OS_ALLOC = 17,
+    MI_ARENA_RESERVE = 23, /* another meaning before 2.1 */
+};
+
+/* mimalloc's segments are 32 MiB; what it manages starts and ends at multiples of that. */
+#define SEGMENT ((size_t)32 << 20)
+
+/* Sizes up to 8 get 8-byte alignment from mimalloc 2.0, and failures of large sizes need more room:
+ * both leave the fast path by one comparison. */
+#define FAST_FIRST ((size_t)9)
+#define FAST_LAST  ((size_t)1 << 20)
+
+/* 64 arenas is all that mimalloc 2.0.9 has room for. */
+#define GROWTHS_MAX 60
+
+static struct {
+    int (*version)(void);
+    void (*option_set)(int option, long value);
+    bool (*manage_os_memory)(void *start, size_t size, bool committed, bool large, bool zero,
+                             int numa_node);
+    void (*register_error)(void (*handler)(int error, void *arg), void *arg);
+    void (*collect)(bool force);
+    void (*process_info)(size_t *elapsed, size_t *user, size_t *sys, size_t *rss, size_t *rss_peak,
+                         size_t *commit, size_t *commit_peak, size_t *faults);
+} mi;
+
+static _Atomic bool growing;
+static _Atomic unsigned growths;
+static _Atomic size_t grown_bytes;
+
+enum { mimalloc_counts_failures = true };
+
+/* In ask_firmly, which sets errno and counts by itself. */
+static XS_TLS bool asking;
+
+/* mimalloc calls this when it gives up on an allocation: the fast path is a jump into mimalloc and
+ * does not see the result. */
+static void on_error(int error, void *arg)
+{
+    (void)arg;
+    if (asking || (error != ENOMEM && error != EOVERFLOW))
+        return;
+    if (xs_hot.counting)
+        xs_count_failure(XS_OWNER_MIMALLOC, false);
+    errno = ENOMEM;
+}
+
+/* Another range for mimalloc, at least `need` bytes, known through the page map. */
+static bool add_range(size_t need)
+{
+    size_t want = __atomic_load_n(&grown_bytes, __ATOMIC_RELAXED);
+
+    need = xs_align_up(need + SEGMENT, SEGMENT);
+    want = xs_align_down(want < 2 * SEGMENT ? 2 * SEGMENT : want, SEGMENT);
+    for (size_t size = want > need ? want : need; size >= need; size -= SEGMENT) {
+        void *p = xs_mem_reserve(size, SEGMENT);
+        if (p == NULL) {
+            if (size / 2 > need)
+                size = xs_align_up(size / 2, SEGMENT);
+            continue;
+        }
+        if (xs_page_map_set(p, size, XS_OWNER_MIMALLOC) == 0) {
+            if (mi.manage_os_memory(p, size, false, false, true, -1)) {
+                __atomic_fetch_add(&grown_bytes, size, __ATOMIC_RELAXED);
+                return true;
+            }
+            (void)xs_page_map_set(p, size, 0);
+        }
+        (void)xs_mem_unmap(p, size);
+        return false;
+    }
+    return false;
+}
+
+/* False when there is no more to be had. One thread grows, the others wait for what it brings;
+ * mimalloc calls nothing of ours meanwhile. */
+static bool grow(size_t size, size_t align, unsigned seen)
+{
+    bool done = false;
+
+    if (size > XS_SIZE_MAX_REQUEST / 2)
+        return false;
+    while (__atomic_exchange_n(&growing, true, __ATOMIC_ACQUIRE))
+        sched_yield();
+    unsigned now = __atomic_load_n(&growths, __ATOMIC_RELAXED);
+    if (now != seen) {
+        done = true; /* somebody else just grew: try again first */
+    } else if (now < GROWTHS_MAX && add_range(size + align)) {
+        __atomic_store_n(&growths, now + 1, __ATOMIC_RELAXED);
+        done = true;
+    }
+    __atomic_store_n(&growing, false, __ATOMIC_RELEASE);
+    return done;
+}
+
+enum want { WANT_BLOCK, WANT_ZEROED, WANT_ALIGNED, WANT_REALLOC };
+
+static void *ask(enum want want, void *p, size_t align, size_t size)
+{
+    switch (want) {
+    case WANT_BLOCK:
+        return xs_hot.mimalloc.malloc(size);
+    case WANT_ZEROED:
+        return xs_hot.mimalloc.zalloc(size);
+    case WANT_ALIGNED:
+        return xs_hot.mimalloc.malloc_aligned(size, align);
+    case WANT_REALLOC:
+        return xs_hot.mimalloc.realloc(p, size);
+    }
+    return NULL;
+}
+
+/* Every call but the fastest: asks, makes room, asks again. */
+static void *ask_firmly(enum want want, void *p, size_t align, size_t size)
+{
+    if (size < FAST_FIRST && want != WANT_ALIGNED)
+        size = 16;
+    for (;;) {
+        unsigned seen = __atomic_load_n(&growths, __ATOMIC_RELAXED);
+        asking = true;
+        void *q = ask(want, p, align, size);
+        asking = false;
+        if (XS_LIKELY(q != NULL))
+            return q;
+        if (!grow(size, align, seen))
+            break;
+    }
+    errno = ENOMEM;
+    if (xs_hot.counting && want != WANT_REALLOC)
+        xs_count_failure(XS_OWNER_MIMALLOC, false);
+    return NULL;
+}
+
+XS_COLD static void *malloc_slow(size_t size)
+{
+    return ask_firmly(WANT_BLOCK, NULL, 0, size);
+}
+
+XS_INLINE bool mimalloc_owns(const void *p)
+{
+    return xs_in_mimalloc_range(p);
+}
+
+XS_INLINE void *mimalloc_do_malloc(size_t size)
+{
+    if (XS_UNLIKELY(size - FAST_FIRST > FAST_LAST - FAST_FIRST))
+        return malloc_slow(size);
+    return xs_hot.mimalloc.malloc(size);
+}
+
+XS_INLINE void *mimalloc_do_zalloc(size_t size)
+{
+    return ask_firmly(WANT_ZEROED, NULL, 0, size);
+}
+
+XS_INLINE void *mimalloc_do_realloc(void *p, size_t size)
+{
+    return ask_firmly(WANT_REALLOC, p, 0, size);
+}
+
+XS_INLINE void *mimalloc_do_memalign(size_t align, size_t size)
+{
+    return ask_firmly(WANT_ALIGNED, NULL, align, size);
+}
+
+XS_INLINE void mimalloc_do_free(void *p)
+{
+    xs_hot.mimalloc.free(p);
+}
+
+XS_COUNTED_CALLS(mimalloc, XS_OWNER_MIMALLOC)
+
+/* The same without a reservation that is sure to suffice: even a small block may need growth. */
+#define growing_do_malloc   malloc_slow
+#define growing_do_zalloc   mimalloc_do_zalloc
+#define growing_do_realloc  mimalloc_do_realloc
+#define growing_do_memalign mimalloc_do_memalign
+#define growing_do_free     mimalloc_do_free
+#define growing_owns        mimalloc_owns
+enum { growing_counts_failures = mimalloc_counts_failures };
+
+XS_COUNTED_CALLS(growing, XS_OWNER_MIMALLOC)
+
+static bool is_reserved; /* and large enough never to grow */
+
+static const struct xs_calls *calls(bool counted)
+{
+    return is_reserved ? mimalloc_calls(counted) : growing_calls(counted);
+}
+
+/* Physical memory; 0 if unknown. */
+static size_t memory_size(void)
+{
+    long pages = sysconf(_SC_PHYS_PAGES);
+
+    return pages > 0 ? (size_t)pages * xs_mem_page() : 0;
+}
+
+static size_t map_huge(char *base, size_t gib, struct xs_buf *why)
+{
+    static const size_t pages[] = {(size_t)1 << 30, (size_t)2 << 20};
+    int rc = 0;
+
+    for (size_t i = 0; i < XS_COUNT_OF(pages); i++) {
+        rc = xs_mem_map_huge_at(base, gib << 30, pages[i]);
+        if (rc != 0)
+            continue;
+        if (mi.manage_os_memory(base, gib << 30, true, true, true, -1))
+            return gib << 30;
+        rc = EINVAL;
+        break;
+    }
+    xs_fmt(why, "no %zu GiB of huge pages (error %d; see /proc/sys/vm/nr_hugepages)", gib, rc);
+    return 0;
+}
+
+/* Takes the reservation, halved as often as the address space demands. */
+static void reserve(const struct xs_backend_options *o, struct xs_buf *why)
+{
+    size_t size = o->mimalloc_reserve_bytes;
+    size_t wanted = memory_size() * 4;
+    char *base = NULL;
+
+    for (; size >= 64 * SEGMENT && base == NULL; size /= 2) {
+        base = xs_mem_reserve(size, SEGMENT);
+        if (base != NULL)
+            break;
+    }
+    if (base == NULL)
+        return;
+    size_t huge = o->mimalloc_huge_gib > 0 && o->mimalloc_huge_gib << 30 < size
+                      ? map_huge(base, o->mimalloc_huge_gib, why)
+                      : 0;
+    if (o->mimalloc_large_pages)
+        xs_mem_want_huge(base + huge, size - huge);
+    if (!mi.manage_os_memory(base + huge, size - huge, false, false, true, -1)) {
+        (void)xs_mem_unmap(base + huge, size - huge);
+        return;
+    }
+    xs_hot.mimalloc.base = (uintptr_t)base;
+    xs_hot.mimalloc.size = size;
+    is_reserved = wanted != 0 && size >= wanted;
+}
+
+/* The library must take all its blocks from what we gave it, or free would not know them. */
+static bool keeps_to_ranges(void)
+{
+    static const size_t sizes[] = {16, 1000, 40000, 300000, 5 << 20, 40 << 20};
+    bool ok = true;
+
+    for (size_t i = 0; i < XS_COUNT_OF(sizes); i++) {
+        void *p = ask_firmly(WANT_BLOCK, NULL, 0, sizes[i]);
+        if (p == NULL)
+            continue; /* a small address space: no proof, but no block either */
+        ok = ok && xs_owner_of(p) == XS_OWNER_MIMALLOC;
+        xs_hot.mimalloc.free(p);
+    }
+    return ok;
+}
+
+static int mimalloc_open(const struct xs_backend_options *o, struct xs_buf *why)
+{
+    const struct xs_symbol symbols[] = {
+        {"mi_malloc", &xs_hot.mimalloc.malloc, false},
+        {"mi_zalloc", &xs_hot.mimalloc.zalloc, false},
+        {"mi_realloc", &xs_hot.mimalloc.realloc, false},
+        {"mi_malloc_aligned", &xs_hot.mimalloc.malloc_aligned, false},
+        {"mi_free", &xs_hot.mimalloc.free, false},
+        {"mi_usable_size", &xs_hot.mimalloc.usable_size, false},
+        {"mi_version", &mi.version, false},
+        {"mi_option_set", &mi.option_set, false},
+        {"mi_manage_os_memory", &mi.manage_os_memory, false},
+        {"mi_register_error", &mi.register_error, false},
+        {"mi_collect", &mi.collect, false},
+        {"mi_process_info", &mi.process_info, true},
+    };
+
+    /* Memory that it reserves for itself while it starts would lie outside our ranges. */
+    xs_env_hide("MIMALLOC_RESERVE_");
+    void *library = xs_library_open(o->mimalloc_library, why);
+    xs_env_unhide("MIMALLOC_RESERVE_");
+    if (library == NULL)
+        return ENOENT;
+    int rc = xs_library_symbols(library, symbols, XS_COUNT_OF(symbols), why);
+    if (rc != 0)
+        return rc;
+    if (mi.version() < 209) {
+        xs_fmt(why, "version %d is older than 2.0.9", mi.version());
+        return ENOTSUP;
+    }
+    mi.option_set(MI_LIMIT_OS_ALLOC, 1);
+    if (mi.version() >= 210)
+        mi.option_set(MI_ARENA_RESERVE, 0);
+    mi.option_set(MI_SHOW_STATS, o->mimalloc_show_stats);
+    mi.option_set(MI_VERBOSE, o->mimalloc_verbose);
+    mi.option_set(MI_EAGER_COMMIT, o->mimalloc_eager_commit);
+    mi.register_error(on_error, NULL);
+    if (o->mimalloc_reserve_bytes != 0)
+        reserve(o, why);
+    if (o->mimalloc_huge_gib > 0 && xs_hot.mimalloc.size == 0)
+        xs_put_str(why, "huge pages need the address reservation (XSIGMA_RESERVE)");
+    if (!keeps_to_ranges()) {
+        xs_put_str(why, "this version takes memory outside of the ranges given to it");
+        return ENOTSUP;
+    }
+    return 0;
+}
+
+static size_t mimalloc_usable_size(void *p)
+{
+    return xs_hot.mimalloc.usable_size(p);
+}
+
+static bool mimalloc_trim(size_t pad)
+{
+    (void)pad;
+    mi.collect(true);
+    return true;
+}
+
+static void mimalloc_memory(struct xs_backend_memory *m, bool may_lock)
+{
+    size_t unused;
+    size_t commit = 0;
+    size_t commit_peak = 0;
+
+    (void)may_lock; /* reads counters only */
+    *m = (struct xs_backend_memory){XS_UNKNOWN, XS_UNKNOWN, XS_UNKNOWN, "mi_process_info"};
+    if (mi.process_info == NULL)
+        return;
+    mi.process_info(&unused, &unused, &unused, &unused, &unused, &commit, &commit_peak, &unused);
+    /* 2.0.9 takes more off its count than it added when a range of ours is given back. */
+    m->reserved_bytes = commit <= XS_SIZE_MAX_REQUEST ? commit : XS_UNKNOWN;
+    m->reserved_peak_bytes = commit_peak <= XS_SIZE_MAX_REQUEST ? commit_peak : XS_UNKNOWN;
+}
+
+static bool mimalloc_survives_fork(bool was_threaded)
+{
+    (void)was_threaded;
+    __atomic_store_n(&growing, false, __ATOMIC_RELAXED);
+    return true;
+}
+
+const struct xs_backend xs_backend_mimalloc = {
+    .name = "mimalloc",
+    .owner = XS_OWNER_MIMALLOC,
+    .open = mimalloc_open,
+    .calls = calls,
+    .free_own = mimalloc_free_own,
+    .free_own_counted = mimalloc_counted_free_own,
+    .realloc_own = mimalloc_realloc_own,
+    .realloc_own_counted = mimalloc_counted_realloc_own,
+    .usable_size = mimalloc_usable_size,
+    .trim = mimalloc_trim,
+    .memory = mimalloc_memory,
+    .survives_fork = mimalloc_survives_fork,
+};

@@ -1,0 +1,184 @@
+/* The C library's own malloc. It serves every call until the policy is known, so its functions are
+ * found by the first call, wherever that comes from, and not by a constructor. */
+#include <errno.h>
+#include <malloc.h>
+#include <string.h>
+
+#include "backend/counted.h"
+#include "base/align.h"
+#include "sys/elf.h"
+
+/* Weak, and only used where the link map does not show libc.so.6: another preload may define them
+ * too, but then both sides of a pair are found in the same place. */
+extern void *__libc_malloc(size_t size) __attribute__((weak));
+extern void *__libc_calloc(size_t count, size_t size) __attribute__((weak));
+extern void *__libc_realloc(void *p, size_t size) __attribute__((weak));
+extern void *__libc_memalign(size_t align, size_t size) __attribute__((weak));
+extern void __libc_free(void *p) __attribute__((weak));
+
+enum { system_counts_failures = false };
+
+static struct mallinfo2 (*libc_mallinfo2)(void);
+static int (*libc_malloc_trim)(size_t pad);
+
+static size_t no_usable_size(void *p)
+{
+    (void)p;
+    return 0;
+}
+
+/* Idempotent, so threads that race here do no harm. A function of another type cannot be stored
+ * through a void pointer portably, but POSIX lets dlsym's callers do just that. */
+static void find_libc(void)
+{
+    void *at;
+
+#define FIND(field, name, fallback)                                                                \
+    at = xs_elf_libc(name);                                                                        \
+    xs_hot.libc.field = at != NULL ? (__typeof__(xs_hot.libc.field))(uintptr_t)at : (fallback)
+    FIND(usable_size, "malloc_usable_size", no_usable_size);
+    FIND(calloc, "__libc_calloc", __libc_calloc);
+    FIND(realloc, "__libc_realloc", __libc_realloc);
+    FIND(memalign, "__libc_memalign", __libc_memalign);
+    FIND(free, "__libc_free", __libc_free);
+    FIND(malloc, "__libc_malloc", __libc_malloc);
+#undef FIND
+    libc_mallinfo2 = (__typeof__(libc_mallinfo2))(uintptr_t)xs_elf_libc("mallinfo2");
+    libc_malloc_trim = (__typeof__(libc_malloc_trim))(uintptr_t)xs_elf_libc("malloc_trim");
+}
+
+static void *first_malloc(size_t size)
+{
+    find_libc();
+    return xs_hot.libc.malloc(size);
+}
+
+static void *first_calloc(size_t count, size_t size)
+{
+    find_libc();
+    return xs_hot.libc.calloc(count, size);
+}
+
+static void *first_realloc(void *p, size_t size)
+{
+    find_libc();
+    return xs_hot.libc.realloc(p, size);
+}
+
+static void *first_memalign(size_t align, size_t size)
+{
+    find_libc();
+    return xs_hot.libc.memalign(align, size);
+}
+
+static void first_free(void *p)
+{
+    find_libc();
+    xs_hot.libc.free(p);
+}
+
+static size_t first_usable_size(void *p)
+{
+    find_libc();
+    return xs_hot.libc.usable_size(p);
+}
+
+/* In a process of glibc alone every pointer is glibc's; policy/select.c puts xs_any_free in front
+ * as soon as there is another owner. */
+XS_INLINE bool system_owns(const void *p)
+{
+    return p != NULL;
+}
+
+XS_INLINE void *system_do_malloc(size_t size)
+{
+    return xs_hot.libc.malloc(size);
+}
+
+XS_INLINE void *system_do_zalloc(size_t size)
+{
+    return xs_hot.libc.calloc(1, size);
+}
+
+XS_INLINE void *system_do_realloc(void *p, size_t size)
+{
+    return xs_hot.libc.realloc(p, size);
+}
+
+XS_INLINE void *system_do_memalign(size_t align, size_t size)
+{
+    return xs_hot.libc.memalign(align, size);
+}
+
+XS_INLINE void system_do_free(void *p)
+{
+    xs_hot.libc.free(p);
+}
+
+XS_COUNTED_CALLS(system, XS_OWNER_SYSTEM)
+
+/* Before our constructor runs everything is glibc's, and counted: no start-up order can matter. */
+_Alignas(XS_HOT_PAGE) union xs_hot_page xs_hot_page = {
+    .hot = {
+        .entry = {system_counted_malloc, system_counted_zalloc, system_counted_realloc,
+                  system_counted_memalign, system_counted_free},
+        .counting = true,
+        .step_count = 1,
+        .step = {{SIZE_MAX, &system_calls_by_kind[true], XS_OWNER_SYSTEM}},
+        .free_own = {system_counted_free_own},
+        .realloc_own = {system_counted_realloc_own},
+        .libc = {first_malloc, first_calloc, first_realloc, first_memalign, first_free,
+                 first_usable_size},
+    }};
+
+static int system_open(const struct xs_backend_options *options, struct xs_buf *why)
+{
+    (void)options;
+    if (xs_hot.libc.malloc == first_malloc)
+        find_libc();
+    if (xs_hot.libc.malloc != NULL)
+        return 0;
+    xs_put_str(why, "the C library's malloc was not found");
+    return ENOENT;
+}
+
+static size_t system_usable_size(void *p)
+{
+    return xs_hot.libc.usable_size(p);
+}
+
+static bool system_trim(size_t pad)
+{
+    return libc_malloc_trim != NULL && libc_malloc_trim(pad) != 0;
+}
+
+static void system_memory(struct xs_backend_memory *m, bool may_lock)
+{
+    *m = (struct xs_backend_memory){XS_UNKNOWN, XS_UNKNOWN, XS_UNKNOWN, "mallinfo2"};
+    if (libc_mallinfo2 == NULL || !may_lock)
+        return;
+    struct mallinfo2 info = libc_mallinfo2();
+    m->in_use_bytes = info.uordblks + info.hblkhd;
+    m->reserved_bytes = info.arena + info.hblkhd;
+}
+
+static bool system_survives_fork(bool was_threaded)
+{
+    (void)was_threaded;
+    return true;
+}
+
+const struct xs_backend xs_backend_system = {
+    .name = "system",
+    .owner = XS_OWNER_SYSTEM,
+    .open = system_open,
+    .calls = system_calls,
+    .free_own = system_free_own,
+    .free_own_counted = system_counted_free_own,
+    .realloc_own = system_realloc_own,
+    .realloc_own_counted = system_counted_realloc_own,
+    .usable_size = system_usable_size,
+    .trim = system_trim,
+    .memory = system_memory,
+    .survives_fork = system_survives_fork,
+};

@@ -1,0 +1,219 @@
+/* oneTBB's scalable allocator, as a memory pool whose memory comes from us.
+ *
+ * A pool asks its callback for memory, so every range is entered into the page map before a block
+ * of it exists; scalable_malloc, the library's default pool, would map for itself, and whose a
+ * pointer is could only be guessed by reading in front of it.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "backend/counted.h"
+#include "backend/library.h"
+#include "base/align.h"
+#include "sys/mem.h"
+
+/* oneTBB's pool interface, from its documentation; C++ there, plain functions in the library. */
+struct tbb_pool_policy {
+    void *(*alloc)(intptr_t id, size_t *bytes);
+    int (*free)(intptr_t id, void *p, size_t bytes);
+    size_t granularity;
+    int version;
+    unsigned fixed_pool : 1;
+    unsigned keep_all_memory : 1;
+    unsigned reserved : 30;
+};
+
+static struct {
+    int (*create)(intptr_t id, const struct tbb_pool_policy *policy, void **pool);
+    bool want_huge;
+    _Atomic size_t mapped_bytes;
+    _Atomic size_t mapped_peak_bytes;
+    bool retired; /* in a fork child: its locks may be held by threads that are not here */
+} tbb;
+
+/* A thread's first call sets up oneTBB's state for it, which may call pthread_setspecific, which
+ * may call calloc: that inner call is glibc's. */
+static XS_TLS enum { THREAD_NEW, THREAD_STARTING, THREAD_READY } thread_state;
+
+enum { tbb_counts_failures = false };
+
+static void *raw_alloc(intptr_t id, size_t *bytes)
+{
+    int saved = errno;
+    size_t size = xs_align_up(*bytes, XS_PAGE_MAP_GRANULE);
+
+    (void)id;
+    if (size < *bytes)
+        return NULL;
+    void *p = xs_mem_map(size, XS_PAGE_MAP_GRANULE);
+    if (p != NULL && xs_page_map_set(p, size, XS_OWNER_TBB) != 0) {
+        (void)xs_mem_unmap(p, size);
+        p = NULL;
+    }
+    if (p != NULL) {
+        if (tbb.want_huge)
+            xs_mem_want_huge(p, size);
+        *bytes = size;
+        size_t now = __atomic_add_fetch(&tbb.mapped_bytes, size, __ATOMIC_RELAXED);
+        size_t peak = __atomic_load_n(&tbb.mapped_peak_bytes, __ATOMIC_RELAXED);
+        while (now > peak && !__atomic_compare_exchange_n(&tbb.mapped_peak_bytes, &peak, now, true,
+                                                          __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+            ;
+    }
+    errno = saved;
+    return p;
+}
+
+static int raw_free(intptr_t id, void *p, size_t bytes)
+{
+    int saved = errno;
+
+    (void)id;
+    /* Out of the map first: once unmapped, the range may be anybody's. */
+    (void)xs_page_map_set(p, bytes, 0);
+    int rc = xs_mem_unmap(p, bytes);
+    if (rc != 0)
+        (void)xs_page_map_set(p, bytes, XS_OWNER_TBB);
+    else
+        __atomic_sub_fetch(&tbb.mapped_bytes, bytes, __ATOMIC_RELAXED);
+    errno = saved;
+    return rc;
+}
+
+XS_COLD static void *start_thread_and_malloc(size_t size, bool zero)
+{
+    if (thread_state == THREAD_STARTING)
+        return zero ? xs_hot.libc.calloc(1, size) : xs_hot.libc.malloc(size);
+    thread_state = THREAD_STARTING;
+    void *p = xs_hot.tbb.malloc(xs_hot.tbb.pool, size < 16 ? 16 : size);
+    thread_state = THREAD_READY;
+    if (p == NULL)
+        errno = ENOMEM;
+    else if (zero)
+        memset(p, 0, size);
+    return p;
+}
+
+XS_INLINE bool tbb_owns(const void *p)
+{
+    return (xs_page_map_get(p) & 0xFF) == XS_OWNER_TBB;
+}
+
+XS_INLINE void *checked(void *p)
+{
+    if (XS_UNLIKELY(p == NULL))
+        errno = ENOMEM;
+    return p;
+}
+
+XS_INLINE void *tbb_do_malloc(size_t size)
+{
+    if (XS_UNLIKELY(thread_state != THREAD_READY))
+        return start_thread_and_malloc(size, false);
+    /* Below 9 bytes oneTBB aligns to 8 only. */
+    return checked(xs_hot.tbb.malloc(xs_hot.tbb.pool, size < 16 ? 16 : size));
+}
+
+XS_INLINE void *tbb_do_zalloc(size_t size)
+{
+    if (XS_UNLIKELY(thread_state != THREAD_READY))
+        return start_thread_and_malloc(size, true);
+    void *p = checked(xs_hot.tbb.malloc(xs_hot.tbb.pool, size < 16 ? 16 : size));
+    return p != NULL ? memset(p, 0, size) : NULL;
+}
+
+XS_INLINE void *tbb_do_realloc(void *p, size_t size)
+{
+    return checked(xs_hot.tbb.realloc(xs_hot.tbb.pool, p, size < 16 ? 16 : size));
+}
+
+XS_INLINE void *tbb_do_memalign(size_t align, size_t size)
+{
+    if (XS_UNLIKELY(thread_state == THREAD_STARTING))
+        return xs_hot.libc.memalign(align, size);
+    return checked(xs_hot.tbb.aligned_malloc(xs_hot.tbb.pool, size < 16 ? 16 : size, align));
+}
+
+XS_INLINE void tbb_do_free(void *p)
+{
+    if (XS_UNLIKELY(tbb.retired))
+        return;
+    (void)xs_hot.tbb.free(xs_hot.tbb.pool, p);
+}
+
+XS_COUNTED_CALLS(tbb, XS_OWNER_TBB)
+
+static int tbb_open(const struct xs_backend_options *o, struct xs_buf *why)
+{
+    static const struct tbb_pool_policy policy = {
+        .alloc = raw_alloc,
+        .free = raw_free,
+        .granularity = XS_PAGE_MAP_GRANULE,
+        .version = 1,
+    };
+    const struct xs_symbol symbols[] = {
+        {"_ZN3rml14pool_create_v1ElPKNS_13MemPoolPolicyEPPNS_10MemoryPoolE", &tbb.create, false},
+        {"_ZN3rml11pool_mallocEPNS_10MemoryPoolEm", &xs_hot.tbb.malloc, false},
+        {"_ZN3rml12pool_reallocEPNS_10MemoryPoolEPvm", &xs_hot.tbb.realloc, false},
+        {"_ZN3rml19pool_aligned_mallocEPNS_10MemoryPoolEmm", &xs_hot.tbb.aligned_malloc, false},
+        {"_ZN3rml9pool_freeEPNS_10MemoryPoolEPv", &xs_hot.tbb.free, false},
+        {"_ZN3rml10pool_msizeEPNS_10MemoryPoolEPv", &xs_hot.tbb.msize, false},
+    };
+
+    void *library = xs_library_open(o->tbb_library, why);
+    if (library == NULL)
+        return ENOENT;
+    int rc = xs_library_symbols(library, symbols, XS_COUNT_OF(symbols), why);
+    if (rc != 0)
+        return rc;
+    tbb.want_huge = o->tbb_huge_pages;
+    rc = tbb.create(0, &policy, &xs_hot.tbb.pool);
+    if (rc != 0 || xs_hot.tbb.pool == NULL) {
+        xs_fmt(why, "its memory pool was not created (error %d)", rc);
+        return ENOMEM;
+    }
+    return 0;
+}
+
+static size_t tbb_usable_size(void *p)
+{
+    return xs_hot.tbb.msize(xs_hot.tbb.pool, p);
+}
+
+static bool tbb_trim(size_t pad)
+{
+    (void)pad;
+    return false; /* a pool gives its memory back by itself only */
+}
+
+static void tbb_memory(struct xs_backend_memory *m, bool may_lock)
+{
+    (void)may_lock;
+    m->in_use_bytes = XS_UNKNOWN;
+    m->reserved_bytes = __atomic_load_n(&tbb.mapped_bytes, __ATOMIC_RELAXED);
+    m->reserved_peak_bytes = __atomic_load_n(&tbb.mapped_peak_bytes, __ATOMIC_RELAXED);
+    m->source = "mapped bytes";
+}
+
+/* It has no fork handlers: after a fork from a threaded process its locks may stay locked. */
+static bool tbb_survives_fork(bool was_threaded)
+{
+    if (was_threaded)
+        tbb.retired = true;
+    return !tbb.retired;
+}
+
+const struct xs_backend xs_backend_tbb = {
+    .name = "tbb",
+    .owner = XS_OWNER_TBB,
+    .open = tbb_open,
+    .calls = tbb_calls,
+    .free_own = tbb_free_own,
+    .free_own_counted = tbb_counted_free_own,
+    .realloc_own = tbb_realloc_own,
+    .realloc_own_counted = tbb_counted_realloc_own,
+    .usable_size = tbb_usable_size,
+    .trim = tbb_trim,
+    .memory = tbb_memory,
+    .survives_fork = tbb_survives_fork,
+};

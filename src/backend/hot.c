@@ -1,0 +1,28 @@
+#include "backend/hot.h"
+
+#include <sched.h>
+
+#include "sys/mem.h"
+
+_Static_assert(sizeof(struct xs_hot_state) <= XS_HOT_PAGE, "the hot state fits its page");
+
+static _Atomic bool writing;
+
+void xs_hot_unlock(void)
+{
+    while (__atomic_exchange_n(&writing, true, __ATOMIC_ACQUIRE))
+        sched_yield();
+    (void)xs_mem_writable(&xs_hot_page, sizeof(xs_hot_page));
+}
+
+void xs_hot_lock(void)
+{
+    /* Where mprotect is forbidden the page stays writable: protection is a precaution only. */
+    (void)xs_mem_readonly(&xs_hot_page, sizeof(xs_hot_page));
+    __atomic_store_n(&writing, false, __ATOMIC_RELEASE);
+}
+
+void xs_hot_fork_child(void)
+{
+    __atomic_store_n(&writing, false, __ATOMIC_RELAXED);
+}

@@ -1,0 +1,86 @@
+/* backend/hot.h - the one page of state that every allocation reads and nobody writes.
+ *
+ * Function pointers and bounds that are settled at start live together on a page of their own,
+ * read-only from then on: a stray write of the program faults instead of steering malloc, and no
+ * line of it is ever shared with something that changes.
+ * Units:   bytes.
+ * Threads: read by all; written by one at a time between xs_hot_unlock and xs_hot_lock, each field
+ *          being right by itself at any moment, since free goes by the owner of the pointer.
+ * Context: inside malloc. Allocates: never.
+ */
+#ifndef XS_BACKEND_HOT_H
+#define XS_BACKEND_HOT_H
+
+#include "backend/backend.h"
+
+#define XS_ROUTE_STEPS_MAX 8
+
+struct xs_step {
+    size_t last; /* the largest size that goes here */
+    const struct xs_calls *calls;
+    enum xs_owner owner;
+};
+
+struct xs_hot_state {
+    struct xs_calls entry; /* what the exported functions jump through */
+    struct xs_calls inner; /* what the alignment policy calls, see policy/select.c */
+    size_t align;          /* of that policy */
+    bool counting;
+    uint32_t step_count; /* at least 1; the last step's bound is SIZE_MAX */
+    struct xs_step step[XS_ROUTE_STEPS_MAX];
+    void (*free_own[XS_OWNER_COUNT])(void *p);
+    void *(*realloc_own[XS_OWNER_COUNT])(void *p, size_t size);
+
+    struct {
+        void *(*malloc)(size_t size);
+        void *(*calloc)(size_t count, size_t size);
+        void *(*realloc)(void *p, size_t size);
+        void *(*memalign)(size_t align, size_t size);
+        void (*free)(void *p);
+        size_t (*usable_size)(void *p);
+    } libc;
+
+    struct {
+        uintptr_t base; /* of the reservation; size 0: none */
+        uintptr_t size;
+        void *(*malloc)(size_t size);
+        void *(*zalloc)(size_t size);
+        void *(*realloc)(void *p, size_t size);
+        void *(*malloc_aligned)(size_t size, size_t align);
+        void (*free)(void *p);
+        size_t (*usable_size)(const void *p);
+    } mimalloc;
+
+    struct {
+        void *pool;
+        void *(*malloc)(void *pool, size_t size);
+        void *(*realloc)(void *pool, void *p, size_t size);
+        void *(*aligned_malloc)(void *pool, size_t size, size_t align);
+        bool (*free)(void *pool, void *p);
+        size_t (*msize)(void *pool, void *p);
+    } tbb;
+};
+
+/* 64 KiB is the largest page size of any supported kernel. */
+#if defined(__x86_64__)
+#define XS_HOT_PAGE 4096
+#else
+#define XS_HOT_PAGE 65536
+#endif
+
+union xs_hot_page {
+    struct xs_hot_state hot;
+    char page[XS_HOT_PAGE];
+};
+
+extern XS_HIDDEN union xs_hot_page xs_hot_page;
+#define xs_hot (xs_hot_page.hot)
+
+/* Makes the page writable for the caller alone; waits for another writer. */
+void xs_hot_unlock(void);
+void xs_hot_lock(void);
+
+/* In the child of a fork: a writer that was another thread is gone. */
+void xs_hot_fork_child(void);
+
+#endif

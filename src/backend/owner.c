@@ -1,0 +1,80 @@
+#include "backend/owner.h"
+
+#include <errno.h>
+#include <string.h>
+
+void xs_any_free(void *p)
+{
+    if (p != NULL)
+        xs_hot.free_own[xs_owner_of(p)](p);
+}
+
+size_t xs_any_usable_size(void *p)
+{
+    return p != NULL ? xs_backends[xs_owner_of(p)]->usable_size(p) : 0;
+}
+
+static void count_move(enum xs_owner from, enum xs_owner to, size_t size, bool done)
+{
+    struct xs_slot *slot = xs_stats_attach();
+    struct xs_counters *c = slot != NULL ? &slot->by_owner[to] : xs_stats_late(to);
+    struct xs_counters *old = slot != NULL ? &slot->by_owner[from] : xs_stats_late(from);
+
+    /* Rare enough to be atomic in either case. */
+    XS_COUNT_LATE(c->reallocs, 1);
+    XS_COUNT_LATE(c->requested_bytes, size);
+    XS_COUNT_LATE(c->size_bin[xs_size_bin(size)], 1);
+    if (done) {
+        XS_COUNT_LATE(c->moved_in, 1);
+        XS_COUNT_LATE(old->moved_out, 1);
+    } else {
+        XS_COUNT_LATE(c->realloc_failures, 1);
+    }
+}
+
+static void *move(void *p, size_t size, const struct xs_backend *from, const struct xs_backend *to)
+{
+    void *q = to->calls(false)->malloc(size);
+
+    if (q != NULL) {
+        size_t old = from->usable_size(p);
+        memcpy(q, p, old < size ? old : size);
+        from->free_own(p);
+    }
+    if (xs_hot.counting)
+        count_move(from->owner, to->owner, size, q != NULL);
+    return q;
+}
+
+void *xs_any_realloc(void *p, size_t size)
+{
+    enum xs_owner from = xs_owner_of(p);
+    enum xs_owner to = xs_step_for(size)->owner;
+
+    if (from == to)
+        return xs_hot.realloc_own[from](p, size);
+    return move(p, size, xs_backends[from], xs_backends[to]);
+}
+
+static void *routed_malloc(size_t size)
+{
+    return xs_step_for(size)->calls->malloc(size);
+}
+
+static void *routed_zalloc(size_t size)
+{
+    return xs_step_for(size)->calls->zalloc(size);
+}
+
+static void *routed_memalign(size_t align, size_t size)
+{
+    return xs_step_for(size)->calls->memalign(align, size);
+}
+
+const struct xs_calls xs_routed_calls = {
+    .malloc = routed_malloc,
+    .zalloc = routed_zalloc,
+    .realloc = xs_any_realloc,
+    .memalign = routed_memalign,
+    .free = xs_any_free,
+};

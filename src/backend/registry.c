@@ -1,0 +1,42 @@
+#include <errno.h>
+#include <string.h>
+
+#include "backend/backend.h"
+
+const struct xs_backend *const xs_backends[XS_OWNER_COUNT] = {
+    [XS_OWNER_SYSTEM] = &xs_backend_system,
+    [XS_OWNER_MIMALLOC] = &xs_backend_mimalloc,
+    [XS_OWNER_TBB] = &xs_backend_tbb,
+};
+
+enum { NOT_TRIED = -1 };
+
+/* 0: open; errno: failed, with its reason. Opened in the constructor, by one thread. */
+static int state[XS_OWNER_COUNT] = {NOT_TRIED, NOT_TRIED, NOT_TRIED};
+_Static_assert(XS_OWNER_COUNT == 3, "every back end starts untried");
+static char reasons[XS_OWNER_COUNT][256];
+
+const struct xs_backend *xs_backend_find(const char *name, size_t len)
+{
+    for (size_t i = 0; i < XS_OWNER_COUNT; i++)
+        if (strlen(xs_backends[i]->name) == len && memcmp(xs_backends[i]->name, name, len) == 0)
+            return xs_backends[i];
+    return NULL;
+}
+
+int xs_backend_open(enum xs_owner owner, const struct xs_backend_options *options,
+                    struct xs_buf *why)
+{
+    if (state[owner] == NOT_TRIED) {
+        struct xs_buf reason;
+        xs_buf_init(&reason, reasons[owner], sizeof(reasons[owner]));
+        state[owner] = xs_backends[owner]->open(options, &reason);
+    }
+    xs_put_str(why, reasons[owner]);
+    return state[owner];
+}
+
+bool xs_backend_is_open(enum xs_owner owner)
+{
+    return state[owner] == 0;
+}

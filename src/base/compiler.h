@@ -1,0 +1,32 @@
+/* base/compiler.h - the GNU C attributes and small idioms that the whole tree uses.
+ * Context: anywhere; no code, no state.
+ */
+#ifndef XS_BASE_COMPILER_H
+#define XS_BASE_COMPILER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define XS_LIKELY(x)   __builtin_expect(!!(x), 1)
+#define XS_UNLIKELY(x) __builtin_expect(!!(x), 0)
+#define XS_INLINE      static inline __attribute__((always_inline))
+#define XS_COLD        __attribute__((cold, noinline))
+#define XS_NORETURN    __attribute__((noreturn))
+#define XS_UNUSED      __attribute__((unused))
+#define XS_EXPORT      __attribute__((visibility("default")))
+/* On extern data: reached directly instead of through the GOT. */
+#define XS_HIDDEN        __attribute__((visibility("hidden")))
+#define XS_FORMAT(f, a)  __attribute__((format(printf, f, a)))
+#define XS_COUNT_OF(arr) (sizeof(arr) / sizeof((arr)[0]))
+
+/* Two shared lines: adjacent-line prefetch on x86-64 pulls 128 bytes. */
+#define XS_NO_SHARE 128
+
+/* Per-thread state must be reached without __tls_get_addr, which may itself allocate. */
+#define XS_TLS _Thread_local __attribute__((tls_model("initial-exec")))
+
+/* The largest size any allocation function accepts, as in glibc. */
+#define XS_SIZE_MAX_REQUEST ((size_t)PTRDIFF_MAX)
+
+#endif

@@ -1,0 +1,495 @@
+#include "policy/config.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/align.h"
+#include "base/text.h"
+#include "policy/preset.h"
+#include "policy/route.h"
+#include "sys/env.h"
+#include "sys/io.h"
+
+#define PREFIX       "XSIGMA_"
+#define PREFIX_LEN   (sizeof(PREFIX) - 1)
+#define WARNINGS_MAX 32
+#define NAME_MAX_LEN 64
+
+const struct xs_knob_row xs_knob_rows[XS_KNOB_COUNT] = {
+#define X(type, id, name, def, min, max, choices, flags, help)                                     \
+    {XS_TYPE_##type, PREFIX name, def, min, max, choices, flags, help},
+    XS_KNOBS(X)
+#undef X
+};
+
+static struct xs_value values[XS_KNOB_COUNT];
+
+/* Copies of texts and warnings. The environment itself may be overwritten by the program. */
+static char arena[32768];
+static size_t arena_used;
+static const char *warnings[WARNINGS_MAX];
+static size_t warning_count;
+
+static const char *keep(const char *text, size_t len)
+{
+    if (len >= sizeof(arena) - arena_used)
+        return NULL;
+    char *at = arena + arena_used;
+    memcpy(at, text, len);
+    at[len] = '\0';
+    arena_used += len + 1;
+    return at;
+}
+
+void xs_config_warn(const char *format, ...)
+{
+    XS_BUF(line, 512);
+    va_list ap;
+
+    va_start(ap, format);
+    xs_vfmt(&line, format, ap);
+    va_end(ap);
+    if (warning_count < WARNINGS_MAX) {
+        const char *kept = keep(line.at, line.len);
+        if (kept != NULL)
+            warnings[warning_count++] = kept;
+    }
+}
+
+const char *xs_config_warning(size_t i)
+{
+    return i < warning_count ? warnings[i] : NULL;
+}
+
+const struct xs_value *xs_config(enum xs_knob knob)
+{
+    return &values[knob];
+}
+
+const char *xs_config_source_name(enum xs_source source)
+{
+    static const char *const names[] = {"default", "preset", "file", "env"};
+
+    return names[source];
+}
+
+void xs_config_grammar(struct xs_buf *b, const struct xs_knob_row *row)
+{
+    switch (row->type) {
+    case XS_TYPE_BOOL:
+        xs_put_str(b, "0|1 (also off|on, no|yes, false|true)");
+        break;
+    case XS_TYPE_CHOICE:
+        xs_put_str(b, row->choices);
+        break;
+    case XS_TYPE_SIZE:
+        xs_put_str(b, "size such as 64K, 1.5G or 512MiB, from ");
+        xs_put_size(b, row->min);
+        xs_put_str(b, " to ");
+        xs_put_size(b, row->max);
+        if (row->choices != NULL)
+            xs_fmt(b, ", or %s", row->choices);
+        break;
+    case XS_TYPE_COUNT:
+        xs_fmt(b, "whole number from %lu to %lu", (unsigned long)row->min, (unsigned long)row->max);
+        break;
+    case XS_TYPE_TEXT:
+        xs_put_str(b, "text");
+        break;
+    case XS_TYPE_ROUTE:
+        xs_put_str(b, XS_ROUTE_GRAMMAR);
+        break;
+    }
+}
+
+static int parse_route(const char *text)
+{
+    XS_BUF(why, 8);
+    struct xs_route route;
+
+    return xs_route_parse(text, xs_knob_rows[XS_KNOB_CPU_BACKEND].choices, 0, &route, &why);
+}
+
+int xs_config_parse(const struct xs_knob_row *row, const char *text, uint64_t *out)
+{
+    size_t len = strlen(text);
+    uint64_t v = 0;
+    bool b = false;
+    int choice;
+    int rc = 0;
+
+    switch (row->type) {
+    case XS_TYPE_BOOL:
+        rc = xs_text_bool(text, &b);
+        v = b;
+        break;
+    case XS_TYPE_CHOICE:
+        choice = xs_text_choice(row->choices, text, len);
+        rc = choice < 0 ? EINVAL : 0;
+        v = (uint64_t)choice;
+        break;
+    case XS_TYPE_SIZE:
+        choice = row->choices != NULL ? xs_text_choice(row->choices, text, len) : -1;
+        if (choice >= 0) {
+            v = (uint64_t)choice; /* callers tell words from sizes by the text */
+            break;
+        }
+        rc = xs_text_size(text, len, &v);
+        if (rc == 0 && (v < row->min || v > row->max))
+            rc = ERANGE;
+        break;
+    case XS_TYPE_COUNT:
+        rc = xs_text_count(text, len, &v);
+        if (rc == 0 && (v < row->min || v > row->max))
+            rc = ERANGE;
+        break;
+    case XS_TYPE_TEXT:
+        break;
+    case XS_TYPE_ROUTE:
+        rc = text[0] == '\0' ? 0 : parse_route(text);
+        break;
+    }
+    if (rc == 0)
+        *out = v;
+    return rc;
+}
+
+/* The choice nearest to a mistyped word, or an empty text. */
+static void nearest_choice(const char *choices, const char *word, char *out, size_t cap)
+{
+    unsigned best = 3;
+
+    out[0] = '\0';
+    while (choices != NULL) {
+        size_t n = strcspn(choices, "|");
+        char one[32];
+        if (n < sizeof(one) && n < cap) {
+            memcpy(one, choices, n);
+            one[n] = '\0';
+            unsigned d = xs_text_distance(one, word);
+            if (d < best && d < n) {
+                best = d;
+                memcpy(out, one, n + 1);
+            }
+        }
+        choices = choices[n] == '|' ? choices + n + 1 : NULL;
+    }
+}
+
+static void warn_value(const struct xs_knob_row *row, const char *text, const char *where)
+{
+    XS_BUF(grammar, 256);
+    XS_BUF(hint, 256);
+    char near[32];
+
+    xs_config_grammar(&grammar, row);
+    if (row->type == XS_TYPE_CHOICE) {
+        nearest_choice(row->choices, text, near, sizeof(near));
+        if (near[0] != '\0')
+            xs_fmt(&hint, "; did you mean %s?", near);
+    } else if (row->type == XS_TYPE_ROUTE) {
+        XS_BUF(why, 128);
+        struct xs_route route;
+        (void)xs_route_parse(text, xs_knob_rows[XS_KNOB_CPU_BACKEND].choices, 0, &route, &why);
+        xs_fmt(&hint, "; %s", why.at);
+    }
+    const char *used = values[row - xs_knob_rows].text;
+    xs_config_warn("%s%s=%.64s is not understood: expected %s%s; using %s", where, row->name, text,
+                   grammar.at, hint.at, used[0] != '\0' ? used : "none");
+}
+
+static void set_value(enum xs_knob knob, const char *text, enum xs_source source, const char *where)
+{
+    const struct xs_knob_row *row = &xs_knob_rows[knob];
+    uint64_t num = 0;
+
+    if (text[0] == '\0' && source != XS_SOURCE_DEFAULT)
+        return; /* NAME= is how a shell line says "not set" */
+    if (xs_config_parse(row, text, &num) != 0) {
+        warn_value(row, text, where);
+        return;
+    }
+    const char *kept = source == XS_SOURCE_DEFAULT ? text : keep(text, strlen(text));
+    if (kept == NULL) {
+        xs_config_warn("%s%s: too long, not used", where, row->name);
+        return;
+    }
+    values[knob] = (struct xs_value){kept, num, source};
+    if ((row->flags & XS_KNOB_LATER) != 0 && source >= XS_SOURCE_FILE)
+        xs_config_warn("%s%s has no effect in this version", where, row->name);
+}
+
+/* The row of a name without prefix, or XS_KNOB_COUNT. */
+static enum xs_knob find_knob(const char *name, size_t len)
+{
+    for (unsigned k = 0; k < XS_KNOB_COUNT; k++) {
+        const char *known = xs_knob_rows[k].name + PREFIX_LEN;
+        if (strlen(known) == len && memcmp(known, name, len) == 0)
+            return (enum xs_knob)k;
+    }
+    return XS_KNOB_COUNT;
+}
+
+/* XSIGMA_GPU0_CACHE_MAX and its like are the GPU rows for one device. */
+static bool is_device_name(const char *name, size_t len)
+{
+    char plain[NAME_MAX_LEN];
+    size_t digits = len > 3 ? strspn(name + 3, "0123456789") : 0;
+
+    if (len >= sizeof(plain) || strncmp(name, "GPU", 3) != 0 || digits == 0 || digits > 3)
+        return false;
+    memcpy(plain, "GPU", 3);
+    memcpy(plain + 3, name + 3 + digits, len - 3 - digits);
+    return find_knob(plain, len - digits) != XS_KNOB_COUNT;
+}
+
+static void warn_name(const char *name, size_t len, const char *where)
+{
+    char full[NAME_MAX_LEN + PREFIX_LEN + 1];
+    const char *near = NULL;
+    unsigned best = 3;
+
+    if (len > NAME_MAX_LEN)
+        len = NAME_MAX_LEN;
+    memcpy(full, PREFIX, PREFIX_LEN);
+    memcpy(full + PREFIX_LEN, name, len);
+    full[PREFIX_LEN + len] = '\0';
+    if (is_device_name(name, len)) {
+        xs_config_warn("%s%s has no effect in this version", where, full);
+        return;
+    }
+    for (unsigned k = 0; k < XS_KNOB_COUNT; k++) {
+        unsigned d = xs_text_distance(full, xs_knob_rows[k].name);
+        if (d < best) {
+            best = d;
+            near = xs_knob_rows[k].name;
+        }
+    }
+    if (near != NULL)
+        xs_config_warn("%s%s is no variable of XSigma; did you mean %s?", where, full, near);
+    else
+        xs_config_warn("%s%s is no variable of XSigma; XSIGMA_HELP=1 lists them", where, full);
+}
+
+/* ---- the file --------------------------------------------------------------------------- */
+
+static char file_text[8192];
+
+static char *trim(char *s)
+{
+    while (*s == ' ' || *s == '\t')
+        s++;
+    size_t n = strlen(s);
+    while (n > 0 && (s[n - 1] == ' ' || s[n - 1] == '\t' || s[n - 1] == '\r'))
+        s[--n] = '\0';
+    return s;
+}
+
+/* Splits file_text in place and hands each assignment to `use`. */
+static void each_line(const char *path, void (*use)(char *name, char *value, const char *where))
+{
+    unsigned number = 0;
+
+    for (char *line = file_text; line != NULL;) {
+        char *next = strchr(line, '\n');
+        if (next != NULL)
+            *next++ = '\0';
+        number++;
+        XS_BUF(where, 160);
+        xs_fmt(&where, "%.120s:%u: ", path, number);
+        char *hash = strchr(line, '#');
+        if (hash != NULL)
+            *hash = '\0';
+        char *name = trim(line);
+        if (strncmp(name, "export ", 7) == 0)
+            name = trim(name + 7);
+        char *equals = strchr(name, '=');
+        if (equals != NULL) {
+            *equals = '\0';
+            use(trim(name), trim(equals + 1), where.at);
+        } else if (name[0] != '\0') {
+            xs_config_warn("%s\"%.40s\" is not NAME=VALUE", where.at, name);
+        }
+        line = next;
+    }
+}
+
+static bool use_preset_only;
+
+static void use_file_line(char *name, char *value, const char *where)
+{
+    bool prefixed = strncmp(name, PREFIX, PREFIX_LEN) == 0;
+    const char *plain = prefixed ? name + PREFIX_LEN : name;
+    enum xs_knob knob = find_knob(plain, strlen(plain));
+
+    if (use_preset_only) {
+        if (knob == XS_KNOB_PRESET)
+            set_value(knob, value, XS_SOURCE_FILE, where);
+        return;
+    }
+    if (knob == XS_KNOB_CONFIG)
+        xs_config_warn("%sCONFIG cannot name a further file", where);
+    else if (knob != XS_KNOB_COUNT)
+        set_value(knob, value, XS_SOURCE_FILE, where);
+    else
+        warn_name(plain, strlen(plain), where);
+}
+
+static void load_file(const char *path, bool preset_only)
+{
+    long n = xs_io_read_file(path, file_text, sizeof(file_text));
+
+    if (n < 0) {
+        if (!preset_only)
+            xs_config_warn("XSIGMA_CONFIG=%.120s cannot be read (error %d); going on without it",
+                           path, errno);
+        return;
+    }
+    if ((size_t)n == sizeof(file_text) - 1 && !preset_only)
+        xs_config_warn("XSIGMA_CONFIG=%.120s is larger than 8 KiB; the rest is not read", path);
+    size_t kept_warnings = warning_count;
+    use_preset_only = preset_only;
+    each_line(path, use_file_line);
+    if (preset_only) /* the second pass says it all */
+        warning_count = kept_warnings;
+}
+
+/* ---- all of it -------------------------------------------------------------------------- */
+
+static void load_environment(void)
+{
+    for (char **e = xs_env_all(); *e != NULL; e++) {
+        if (strncmp(*e, PREFIX, PREFIX_LEN) != 0)
+            continue;
+        const char *name = *e + PREFIX_LEN;
+        size_t len = strcspn(name, "=");
+        if (name[len] != '=')
+            continue;
+        enum xs_knob knob = find_knob(name, len);
+        if (knob != XS_KNOB_COUNT)
+            set_value(knob, name + len + 1, XS_SOURCE_ENVIRONMENT, "");
+        else
+            warn_name(name, len, "");
+    }
+}
+
+static void load_one(enum xs_knob knob)
+{
+    const char *text = xs_env_get(xs_knob_rows[knob].name);
+
+    if (text != NULL)
+        set_value(knob, text, XS_SOURCE_ENVIRONMENT, "");
+}
+
+static void load_preset(void)
+{
+    size_t count;
+    XS_BUF(name, 32);
+
+    /* The text as typed may differ in case from the table's. */
+    const char *choice = xs_knob_rows[XS_KNOB_PRESET].choices;
+    for (uint64_t i = values[XS_KNOB_PRESET].num; i > 0; i--)
+        choice = strchr(choice, '|') + 1;
+    xs_put_mem(&name, choice, strcspn(choice, "|"));
+    const struct xs_preset_setting *settings = xs_preset_settings(name.at, &count);
+    for (size_t i = 0; i < count; i++)
+        set_value(settings[i].knob, settings[i].value, XS_SOURCE_PRESET, "");
+}
+
+/* What one row cannot say. */
+static void check_together(void)
+{
+    static const enum xs_knob pow2[] = {XS_KNOB_CPU_ALIGN, XS_KNOB_GPU_ALIGN};
+
+    for (size_t i = 0; i < XS_COUNT_OF(pow2); i++) {
+        const struct xs_knob_row *row = &xs_knob_rows[pow2[i]];
+        if (!xs_is_pow2(values[pow2[i]].num)) {
+            xs_config_warn("%s=%s is not a power of two; using %s", row->name, values[pow2[i]].text,
+                           row->def);
+            set_value(pow2[i], row->def, XS_SOURCE_DEFAULT, "");
+        }
+    }
+    if (xs_env_get("MI_SHOW_STATS") != NULL)
+        xs_config_warn("MI_SHOW_STATS is not read by mimalloc (MIMALLOC_SHOW_STATS is); "
+                       "XSIGMA_CPU_MIMALLOC_SHOW_STATS=1 does it");
+}
+
+void xs_config_load(bool secure)
+{
+    arena_used = 0;
+    warning_count = 0;
+    for (unsigned k = 0; k < XS_KNOB_COUNT; k++)
+        set_value((enum xs_knob)k, xs_knob_rows[k].def, XS_SOURCE_DEFAULT, "");
+    if (secure)
+        return;
+    /* The preset's name and the file's come first, their values below those of the environment. */
+    size_t no_warnings = warning_count;
+    load_one(XS_KNOB_CONFIG);
+    const char *path = values[XS_KNOB_CONFIG].text;
+    if (path[0] != '\0')
+        load_file(path, true);
+    load_one(XS_KNOB_PRESET);
+    warning_count = no_warnings;
+    load_preset();
+    if (path[0] != '\0')
+        load_file(path, false);
+    load_environment();
+    check_together();
+}
+
+/* ---- the table for people --------------------------------------------------------------- */
+
+void xs_config_print_help(void (*write_line)(const char *line, void *arg), void *arg)
+{
+    for (unsigned k = 0; k < XS_KNOB_COUNT; k++) {
+        const struct xs_knob_row *row = &xs_knob_rows[k];
+        const struct xs_value *v = &values[k];
+        XS_BUF(b, 512);
+        xs_fmt(&b, "%s=%s", row->name, v->text != NULL ? v->text : row->def);
+        xs_put_pad(&b, 48);
+        xs_fmt(&b, " (%s", v->text != NULL ? xs_config_source_name(v->source) : "default");
+        if (v->source != XS_SOURCE_DEFAULT && row->def[0] != '\0')
+            xs_fmt(&b, ", default %s", row->def);
+        xs_put_char(&b, ')');
+        write_line(b.at, arg);
+        xs_buf_clear(&b);
+        xs_put_str(&b, "    ");
+        xs_config_grammar(&b, row);
+        write_line(b.at, arg);
+        xs_buf_clear(&b);
+        xs_fmt(&b, "    %s%s", row->help,
+               (row->flags & XS_KNOB_LATER) != 0 ? " (no effect in this version)" : "");
+        write_line(b.at, arg);
+    }
+}
+
+/* '|' would end a cell of the table. */
+static void put_cell(struct xs_buf *b, const char *text)
+{
+    for (; *text != '\0'; text++) {
+        if (*text == '|' || *text == '<' || *text == '*')
+            xs_put_char(b, '\\');
+        xs_put_char(b, *text);
+    }
+}
+
+void xs_config_print_markdown(void (*write_line)(const char *line, void *arg), void *arg)
+{
+    write_line("| variable | default | values | meaning |", arg);
+    write_line("| --- | --- | --- | --- |", arg);
+    for (unsigned k = 0; k < XS_KNOB_COUNT; k++) {
+        const struct xs_knob_row *row = &xs_knob_rows[k];
+        XS_BUF(grammar, 256);
+        XS_BUF(b, 1024);
+        xs_config_grammar(&grammar, row);
+        xs_fmt(&b, "| `%s` | ", row->name);
+        if (row->def[0] != '\0')
+            xs_fmt(&b, "`%s` ", row->def);
+        xs_put_str(&b, "| ");
+        put_cell(&b, grammar.at);
+        xs_put_str(&b, " | ");
+        put_cell(&b, row->help);
+        xs_put_str(&b, (row->flags & XS_KNOB_LATER) != 0 ? " (no effect in this version) |" : " |");
+        write_line(b.at, arg);
+    }
+}

@@ -1,0 +1,82 @@
+/* policy/config.h - the values of all XSIGMA_* variables, and where each came from.
+ * Units:   as each row of policy/knobs.h says; sizes in bytes.
+ * Owns:    copies of the texts; the environment may change afterwards.
+ * Threads: read-only after xs_config_load, which runs once, in the constructor.
+ * Context: before main. Allocates: never.
+ * Errors:  a bad value keeps the value of the next lower source and leaves one warning.
+ */
+#ifndef XS_POLICY_CONFIG_H
+#define XS_POLICY_CONFIG_H
+
+#include "base/compiler.h"
+#include "base/fmt.h"
+#include "policy/knobs.h"
+
+/* In order of precedence, lowest first. */
+enum xs_source {
+    XS_SOURCE_DEFAULT,
+    XS_SOURCE_PRESET,
+    XS_SOURCE_FILE, /* XSIGMA_CONFIG */
+    XS_SOURCE_ENVIRONMENT
+};
+
+enum xs_knob {
+#define X(type, id, name, def, min, max, choices, flags, help) XS_KNOB_##id,
+    XS_KNOBS(X)
+#undef X
+        XS_KNOB_COUNT
+};
+
+enum xs_knob_type {
+    XS_TYPE_BOOL,   /* 1/0 on/off true/false yes/no; num is 0 or 1 */
+    XS_TYPE_CHOICE, /* num is the index into choices */
+    XS_TYPE_SIZE,   /* num in bytes */
+    XS_TYPE_COUNT,  /* num */
+    XS_TYPE_TEXT,   /* text */
+    XS_TYPE_ROUTE   /* text, parsed by policy/route.h */
+};
+
+enum xs_knob_flags {
+    XS_KNOB_LATER = 1, /* read and shown, but nothing in this build acts on it yet */
+};
+
+struct xs_knob_row {
+    enum xs_knob_type type;
+    const char *name; /* with the XSIGMA_ prefix */
+    const char *def;
+    uint64_t min;
+    uint64_t max;
+    const char *choices; /* "auto|0|1"; for SIZE, words that stand for values */
+    unsigned flags;
+    const char *help;
+};
+
+struct xs_value {
+    const char *text; /* as written; for ROUTE and TEXT the value itself; never NULL */
+    uint64_t num;
+    enum xs_source source;
+};
+
+extern const struct xs_knob_row xs_knob_rows[XS_KNOB_COUNT];
+
+/* Reads environment, file, preset, defaults. Nothing is read when `secure` (AT_SECURE). */
+void xs_config_load(bool secure);
+
+const struct xs_value *xs_config(enum xs_knob knob);
+const char *xs_config_source_name(enum xs_source source); /* "default" "preset" "file" "env" */
+
+/* Warnings of the load, one line each without newline, at most 32 kept; NULL past the end. */
+const char *xs_config_warning(size_t i);
+void xs_config_warn(const char *format, ...) XS_FORMAT(1, 2);
+
+/* The grammar of a row's values, as its error message and the help print it. */
+void xs_config_grammar(struct xs_buf *b, const struct xs_knob_row *row);
+
+/* Parses one value by its row; 0, or EINVAL/ERANGE with *out untouched. */
+int xs_config_parse(const struct xs_knob_row *row, const char *text, uint64_t *out);
+
+/* The table of all variables, for XSIGMA_HELP=1 (with current values) and for the README. */
+void xs_config_print_help(void (*write_line)(const char *line, void *arg), void *arg);
+void xs_config_print_markdown(void (*write_line)(const char *line, void *arg), void *arg);
+
+#endif

@@ -1,0 +1,79 @@
+/* policy/knobs.h - the one table of XSIGMA_* variables.
+ *
+ * X(type, id, name, default, min, max, choices, flags, help)
+ * Parsing, XSIGMA_HELP=1, the README's table, the report's configuration section, the check for
+ * unknown names and the launcher's --set are all expansions of it.
+ */
+#ifndef XS_POLICY_KNOBS_H
+#define XS_POLICY_KNOBS_H
+
+#define XS_KIB(n) ((uint64_t)(n) << 10)
+#define XS_MIB(n) ((uint64_t)(n) << 20)
+#define XS_GIB(n) ((uint64_t)(n) << 30)
+#define XS_TIB(n) ((uint64_t)(n) << 40)
+
+/* clang-format off */
+#define XS_KNOBS(X) \
+  X(CHOICE, PRESET, "PRESET", "none", 0, 0, "none|monte-carlo|pde|risk", 0, \
+    "values for a kind of work: sets the defaults of other variables, which still win when set") \
+  X(TEXT, CONFIG, "CONFIG", "", 0, 0, NULL, 0, \
+    "file of NAME=VALUE lines (# starts a comment); a variable in the environment wins over it") \
+  X(BOOL, DISABLE, "DISABLE", "0", 0, 1, NULL, 0, \
+    "pass every call straight to the C library: no back end, no counting, no report") \
+  X(BOOL, STRICT, "STRICT", "0", 0, 1, NULL, 0, \
+    "stop with status 78 before main when a variable is wrong or a back end is missing") \
+  X(BOOL, VERBOSE, "VERBOSE", "0", 0, 1, NULL, 0, \
+    "print one line at start: version, back ends, and what differs from the defaults") \
+  X(BOOL, HELP, "HELP", "0", 0, 1, NULL, 0, \
+    "print this table with current values and exit with status 0 before main") \
+  X(TEXT, LOG, "LOG", "stderr", 0, 0, NULL, 0, \
+    "where messages go: stderr, off, or a file pattern (%p pid, %h host, %e program, %t time, %j job, %r rank)") \
+  X(CHOICE, STATS, "STATS", "auto", 0, 0, "auto|0|1", 0, \
+    "0: no counters, no report. 1: counters, and the report always on stderr. auto: counters, and the report on stderr unless that is the same file as stdout") \
+  X(BOOL, STATS_CHILDREN, "STATS_CHILDREN", "0", 0, 1, NULL, 0, \
+    "child processes report too; otherwise only the root of the process tree does") \
+  X(TEXT, STATS_FILE, "STATS_FILE", "", 0, 0, NULL, 0, \
+    "write the report to this file pattern instead of stderr (same % letters as XSIGMA_LOG)") \
+  X(CHOICE, STATS_FORMAT, "STATS_FORMAT", "auto", 0, 0, "auto|text|json", 0, \
+    "form of the report; auto: json for a file that ends in .json, else text") \
+  X(CHOICE, CPU_BACKEND, "CPU_BACKEND", "system", 0, 0, "system|mimalloc|tbb", 0, \
+    "the allocator behind malloc: the C library's, libmimalloc, or oneTBB's scalable allocator") \
+  X(ROUTE, CPU_ROUTE, "CPU_ROUTE", "", 0, 0, NULL, 0, \
+    "several allocators by size, first match wins, e.g. <=64K:mimalloc,<=1M:tbb,*:system") \
+  X(SIZE, CPU_ALIGN, "CPU_ALIGN", "16", 16, 4096, NULL, 0, \
+    "least alignment of every block, a power of two; 64 gives each block its own cache line") \
+  X(CHOICE, CPU_NUMA, "CPU_NUMA", "off", 0, 0, "off|local", XS_KNOB_LATER, \
+    "keep a thread's memory on its own NUMA node") \
+  X(SIZE, RESERVE, "RESERVE", "auto", XS_GIB(1), XS_TIB(16), "auto|off", 0, \
+    "address space set aside so that mimalloc's blocks are known by their address; auto: 1 TiB unless a limit on address space is set") \
+  X(TEXT, CPU_MIMALLOC_LIBRARY, "CPU_MIMALLOC_LIBRARY", "libmimalloc.so.2", 0, 0, NULL, 0, \
+    "name or path of the mimalloc library, 2.0.9 or later") \
+  X(BOOL, CPU_MIMALLOC_SHOW_STATS, "CPU_MIMALLOC_SHOW_STATS", "0", 0, 1, NULL, 0, \
+    "mimalloc prints its own statistics at exit") \
+  X(BOOL, CPU_MIMALLOC_VERBOSE, "CPU_MIMALLOC_VERBOSE", "0", 0, 1, NULL, 0, \
+    "mimalloc prints what it does") \
+  X(BOOL, CPU_MIMALLOC_EAGER_COMMIT, "CPU_MIMALLOC_EAGER_COMMIT", "1", 0, 1, NULL, 0, \
+    "mimalloc commits a whole segment at once instead of page by page") \
+  X(BOOL, CPU_MIMALLOC_LARGE_OS_PAGES, "CPU_MIMALLOC_LARGE_OS_PAGES", "0", 0, 1, NULL, 0, \
+    "mimalloc's memory asks the kernel for transparent 2 MiB pages") \
+  X(COUNT, CPU_MIMALLOC_RESERVE_HUGE_OS_PAGES, "CPU_MIMALLOC_RESERVE_HUGE_OS_PAGES", "0", 0, 1024, NULL, 0, \
+    "gigabytes of explicit huge pages that mimalloc gets at start (1 GiB pages, else 2 MiB ones)") \
+  X(TEXT, CPU_TBB_LIBRARY, "CPU_TBB_LIBRARY", "libtbbmalloc.so.2", 0, 0, NULL, 0, \
+    "name or path of oneTBB's malloc library") \
+  X(BOOL, CPU_TBB_HUGE_PAGES, "CPU_TBB_HUGE_PAGES", "0", 0, 1, NULL, 0, \
+    "oneTBB's memory asks the kernel for transparent 2 MiB pages") \
+  X(CHOICE, GPU_BACKEND, "GPU_BACKEND", "caching", 0, 0, "caching|pool|direct", XS_KNOB_LATER, \
+    "how device memory is served") \
+  X(TEXT, GPU_ROUTE, "GPU_ROUTE", "", 0, 0, NULL, XS_KNOB_LATER, \
+    "several ways to serve device memory by size, e.g. <64K:caching,*:direct") \
+  X(SIZE, GPU_CACHE_MAX, "GPU_CACHE_MAX", "256M", 0, XS_TIB(16), NULL, XS_KNOB_LATER, \
+    "most device memory kept for reuse") \
+  X(SIZE, GPU_ALIGN, "GPU_ALIGN", "512", 256, XS_MIB(2), NULL, XS_KNOB_LATER, \
+    "alignment of device blocks, a power of two") \
+  X(SIZE, GPU_POOL_MAX_BLOCK, "GPU_POOL_MAX_BLOCK", "64M", XS_KIB(1), XS_TIB(16), NULL, XS_KNOB_LATER, \
+    "largest block that the device pool serves itself") \
+  X(SIZE, GPU_POOL_LIMIT, "GPU_POOL_LIMIT", "256M", XS_MIB(1), XS_TIB(16), NULL, XS_KNOB_LATER, \
+    "most device memory that the pool holds")
+/* clang-format on */
+
+#endif

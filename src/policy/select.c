@@ -1,0 +1,184 @@
+#include "policy/select.h"
+
+#include <string.h>
+
+#include "backend/aligned.h"
+#include "backend/owner.h"
+#include "policy/config.h"
+#include "policy/route.h"
+#include "sys/mem.h"
+#include "sys/proc.h"
+
+static struct {
+    uint32_t count;
+    struct {
+        size_t last;
+        enum xs_owner owner;
+    } step[XS_ROUTE_STEPS_MAX];
+    bool opened; /* some back end besides the C library has been opened */
+    bool counting;
+    uint64_t off_since_ns;
+    uint64_t off_ns;
+} policy = {.count = 1, .step = {{SIZE_MAX, XS_OWNER_SYSTEM}}, .counting = true};
+
+_Static_assert(XS_ROUTE_STEPS_MAX >= XS_ROUTE_MAX, "a parsed route fits the hot page");
+
+/* All steps lead to one back end. */
+static bool is_single(void)
+{
+    for (uint32_t i = 1; i < policy.count; i++)
+        if (policy.step[i].owner != policy.step[0].owner)
+            return false;
+    return true;
+}
+
+/* Fills in the hot page. Threads may be allocating meanwhile: every field is right by itself. */
+static void apply(size_t align)
+{
+    struct xs_hot_state *h = &xs_hot;
+    bool counting = policy.counting;
+    bool single = is_single();
+    XS_BUF(unused, 8);
+
+    /* Its functions are looked up while the page can still be written. */
+    (void)xs_backend_open(XS_OWNER_SYSTEM, NULL, &unused);
+    xs_hot_unlock();
+    for (unsigned i = 0; i < XS_OWNER_COUNT; i++) {
+        const struct xs_backend *b = xs_backends[i];
+        h->free_own[i] = counting ? b->free_own_counted : b->free_own;
+        h->realloc_own[i] = counting ? b->realloc_own_counted : b->realloc_own;
+    }
+    for (uint32_t i = 0; i < policy.count; i++) {
+        h->step[i].calls = xs_backends[policy.step[i].owner]->calls(counting);
+        h->step[i].owner = policy.step[i].owner;
+        h->step[i].last = policy.step[i].last;
+    }
+    h->step_count = policy.count;
+    h->counting = counting;
+    h->inner = single ? *h->step[0].calls : xs_routed_calls;
+    /* glibc's own free is only right where nobody else has ever made a block. */
+    if (single && policy.step[0].owner == XS_OWNER_SYSTEM && policy.opened) {
+        h->inner.free = xs_any_free;
+        h->inner.realloc = xs_any_realloc;
+    }
+    h->align = align;
+    h->entry = align > 16 ? xs_aligned_calls : h->inner;
+    xs_hot_lock();
+}
+
+static uint64_t reserve_bytes(void)
+{
+    const struct xs_value *v = xs_config(XS_KNOB_RESERVE);
+    const uint64_t tib = (uint64_t)1 << 40;
+
+    if (strcmp(v->text, "off") == 0)
+        return 0;
+    if (strcmp(v->text, "auto") != 0)
+        return v->num;
+    /* A reservation under a limit on address space is taken from the program. */
+    return xs_mem_space_is_free() ? tib : 0;
+}
+
+static struct xs_backend_options backend_options(void)
+{
+    return (struct xs_backend_options){
+        .mimalloc_library = xs_config(XS_KNOB_CPU_MIMALLOC_LIBRARY)->text,
+        .mimalloc_reserve_bytes = reserve_bytes(),
+        .mimalloc_huge_gib = xs_config(XS_KNOB_CPU_MIMALLOC_RESERVE_HUGE_OS_PAGES)->num,
+        .mimalloc_show_stats = xs_config(XS_KNOB_CPU_MIMALLOC_SHOW_STATS)->num != 0,
+        .mimalloc_verbose = xs_config(XS_KNOB_CPU_MIMALLOC_VERBOSE)->num != 0,
+        .mimalloc_eager_commit = xs_config(XS_KNOB_CPU_MIMALLOC_EAGER_COMMIT)->num != 0,
+        .mimalloc_large_pages = xs_config(XS_KNOB_CPU_MIMALLOC_LARGE_OS_PAGES)->num != 0,
+        .tbb_library = xs_config(XS_KNOB_CPU_TBB_LIBRARY)->text,
+        .tbb_huge_pages = xs_config(XS_KNOB_CPU_TBB_HUGE_PAGES)->num != 0,
+    };
+}
+
+/* The owner behind an index into the choices of XSIGMA_CPU_BACKEND. */
+static enum xs_owner owner_of_choice(int choice)
+{
+    const char *name = xs_knob_rows[XS_KNOB_CPU_BACKEND].choices;
+
+    for (; choice > 0; choice--)
+        name = strchr(name, '|') + 1;
+    return xs_backend_find(name, strcspn(name, "|"))->owner;
+}
+
+/* The wanted back end, or system with a warning, once a back end. */
+static enum xs_owner open_or_system(enum xs_owner wanted, const struct xs_backend_options *options)
+{
+    static bool said[XS_OWNER_COUNT];
+    XS_BUF(why, 256);
+
+    int rc = xs_backend_open(wanted, options, &why);
+    if (rc != 0 && !said[wanted])
+        xs_config_warn("back end %s is not available, using system: %s", xs_backends[wanted]->name,
+                       why.at);
+    else if (why.len != 0 && !said[wanted])
+        xs_config_warn("back end %s: %s", xs_backends[wanted]->name, why.at);
+    said[wanted] = true;
+    policy.opened |= rc == 0 && wanted != XS_OWNER_SYSTEM;
+    return rc == 0 ? wanted : XS_OWNER_SYSTEM;
+}
+
+void xs_policy_start(void)
+{
+    const struct xs_knob_row *row = &xs_knob_rows[XS_KNOB_CPU_BACKEND];
+    struct xs_backend_options options = backend_options();
+    int chosen = (int)xs_config(XS_KNOB_CPU_BACKEND)->num;
+    struct xs_route route = {.count = 1, .step = {{SIZE_MAX, chosen}}};
+    XS_BUF(unused, 8);
+
+    if (xs_config(XS_KNOB_CPU_ROUTE)->text[0] != '\0')
+        (void)xs_route_parse(xs_config(XS_KNOB_CPU_ROUTE)->text, row->choices, chosen, &route,
+                             &unused);
+    policy.count = (uint32_t)route.count;
+    for (size_t i = 0; i < route.count; i++) {
+        policy.step[i].last = route.step[i].last;
+        policy.step[i].owner = open_or_system(owner_of_choice(route.step[i].choice), &options);
+    }
+    policy.counting = strcmp(xs_config(XS_KNOB_STATS)->text, "0") != 0;
+    policy.off_since_ns = policy.counting ? 0 : xs_proc_now_ns();
+    apply(xs_config(XS_KNOB_CPU_ALIGN)->num);
+}
+
+void xs_policy_bypass(void)
+{
+    policy.counting = false;
+    apply(16);
+}
+
+void xs_policy_count(bool on)
+{
+    if (on == policy.counting)
+        return;
+    policy.counting = on;
+    if (on)
+        policy.off_ns += xs_proc_now_ns() - policy.off_since_ns;
+    else
+        policy.off_since_ns = xs_proc_now_ns();
+    apply(xs_hot.align);
+}
+
+uint64_t xs_policy_not_counting_ns(void)
+{
+    return policy.off_ns + (policy.counting ? 0 : xs_proc_now_ns() - policy.off_since_ns);
+}
+
+void xs_policy_fork_child(bool was_threaded)
+{
+    bool changed = false;
+
+    for (unsigned i = 0; i < XS_OWNER_COUNT; i++) {
+        if (!xs_backend_is_open((enum xs_owner)i) || xs_backends[i]->survives_fork(was_threaded))
+            continue;
+        for (uint32_t s = 0; s < policy.count; s++) {
+            if (policy.step[s].owner == i) {
+                policy.step[s].owner = XS_OWNER_SYSTEM;
+                changed = true;
+            }
+        }
+    }
+    if (changed)
+        apply(xs_hot.align);
+}

@@ -1,0 +1,26 @@
+/* policy/select.h - from the configuration to the functions that serve malloc.
+ * Owns:    the contents of xs_hot.
+ * Threads: start: the constructor's. counting: any, one at a time. fork_child: the child's only.
+ * Context: start loads libraries; the others are callable anywhere outside malloc.
+ * Errors:  a back end that cannot be opened leaves a warning and is replaced by system.
+ */
+#ifndef XS_POLICY_SELECT_H
+#define XS_POLICY_SELECT_H
+
+#include "base/compiler.h"
+
+void xs_policy_start(void);
+
+/* Everything goes to the C library, uncounted: disabled, privileged, or the program's own malloc.
+ */
+void xs_policy_bypass(void);
+
+/* Switches the counters of the whole process on or off. */
+void xs_policy_count(bool on);
+
+/* For how long, since the start, counters were off. */
+uint64_t xs_policy_not_counting_ns(void);
+
+void xs_policy_fork_child(bool was_threaded);
+
+#endif

@@ -1,0 +1,64 @@
+#include "report/log.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fmt.h"
+#include "policy/config.h"
+#include "sys/io.h"
+
+static void write_log(const char *text, size_t len)
+{
+    const struct xs_value *to = xs_config(XS_KNOB_LOG);
+    int fd = STDERR_FILENO;
+
+    if (to->text != NULL && strcmp(to->text, "off") == 0)
+        return;
+    if (to->text != NULL && strcmp(to->text, "stderr") != 0) {
+        XS_BUF(path, 512);
+        xs_io_expand(&path, to->text);
+        int file = xs_io_open_append(path.at);
+        if (file >= 0) {
+            (void)xs_io_write(file, text, len);
+            xs_io_close(file);
+            return;
+        }
+        static bool said;
+        if (!said) {
+            XS_BUF(line, 640);
+            said = true;
+            xs_fmt(&line, "xsigma[%d]: XSIGMA_LOG=%s cannot be written (%s); using stderr\n",
+                   (int)getpid(), to->text, strerrorname_np(errno));
+            (void)xs_io_write(STDERR_FILENO, line.at, line.len);
+        }
+    }
+    int kept = xs_io_stderr();
+    (void)xs_io_write(kept >= 0 ? kept : fd, text, len);
+}
+
+void xs_log(const char *format, ...)
+{
+    int saved = errno;
+    XS_BUF(line, 640);
+    va_list ap;
+
+    xs_fmt(&line, "xsigma[%d]: ", (int)getpid());
+    va_start(ap, format);
+    xs_vfmt(&line, format, ap);
+    va_end(ap);
+    if (line.truncated)
+        line.len = line.cap - 2;
+    line.at[line.len] = '\n';
+    write_log(line.at, line.len + 1);
+    errno = saved;
+}
+
+void xs_log_line(const char *text, void *arg)
+{
+    XS_BUF(line, 1024);
+
+    (void)arg;
+    xs_fmt(&line, "%s\n", text);
+    write_log(line.at, line.len);
+}

@@ -1,0 +1,37 @@
+#include "report/report.h"
+
+#include <unistd.h>
+
+#include "backend/owner.h"
+#include "policy/select.h"
+#include "sys/proc.h"
+
+static void copy_text(char *out, size_t cap, const char *text)
+{
+    struct xs_buf b;
+
+    xs_buf_init(&b, out, cap);
+    xs_put_str(&b, text);
+}
+
+void xs_report_collect(struct xs_report *r, bool may_lock)
+{
+    *r = (struct xs_report){.status = -1, .pid = (int)getpid(), .rank = xs_proc_rank()};
+    copy_text(r->program, sizeof(r->program), xs_proc_program());
+    copy_text(r->host, sizeof(r->host), xs_proc_host());
+    r->wall_ns = xs_proc_wall_ns();
+    xs_proc_cpu_ns(&r->user_ns, &r->sys_ns);
+    xs_proc_rss(&r->rss_bytes, &r->rss_peak_bytes);
+    xs_stats_threads(&r->threads_total, &r->threads_now, &r->threads_peak);
+    r->counting = xs_hot.counting;
+    r->not_counting_ns = xs_policy_not_counting_ns();
+    xs_stats_sum(r->counters);
+    for (unsigned i = 0; i < XS_OWNER_COUNT; i++) {
+        r->open[i] = xs_backend_is_open((enum xs_owner)i);
+        r->memory[i] = (struct xs_backend_memory){XS_UNKNOWN, XS_UNKNOWN, XS_UNKNOWN, "nobody"};
+        if (r->open[i])
+            xs_backends[i]->memory(&r->memory[i], may_lock);
+    }
+    for (uint32_t i = 0; i < xs_hot.step_count; i++)
+        r->active[xs_hot.step[i].owner] = true;
+}

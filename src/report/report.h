@@ -1,0 +1,49 @@
+/* report/report.h - one snapshot of the process, printed as a screen of text or as JSON.
+ * Units:   bytes, calls, nanoseconds, as each field says.
+ * Threads: xs_report_collect from any thread; the rest on the caller's data.
+ * Context: exit, abort, a signal handler. Allocates: never.
+ */
+#ifndef XS_REPORT_REPORT_H
+#define XS_REPORT_REPORT_H
+
+#include "backend/backend.h"
+#include "base/fmt.h"
+#include "stats/stats.h"
+
+struct xs_report {
+    /* the process */
+    char program[64];
+    int pid;
+    char host[64];
+    int rank;        /* of an MPI or Slurm job, -1 if none */
+    const char *how; /* "exit", "_exit", "quick_exit", "abort", "snapshot" */
+    int status;      /* -1: not known at this point */
+    uint64_t wall_ns;
+    uint64_t user_ns;
+    uint64_t sys_ns;
+    uint64_t rss_bytes;
+    uint64_t rss_peak_bytes;
+    uint64_t threads_total;
+    uint64_t threads_now;
+    uint64_t threads_peak;
+    /* the policy */
+    bool passive;              /* the program brings its own malloc: nothing passes through us */
+    const char *passive_owner; /* the object that does */
+    bool counting;             /* counters are on now */
+    uint64_t not_counting_ns;  /* for so long they were off */
+    /* the allocator, an element for each back end */
+    bool open[XS_OWNER_COUNT];
+    bool active[XS_OWNER_COUNT]; /* the policy sends allocations there */
+    struct xs_counters counters[XS_OWNER_COUNT];
+    struct xs_backend_memory memory[XS_OWNER_COUNT];
+};
+
+/* Fills in everything but how and status. `may_lock` as in backend/backend.h. */
+void xs_report_collect(struct xs_report *r, bool may_lock);
+
+/* Calls sink with pieces of the output, in order. `utf8` allows block characters in the bars. */
+typedef void xs_sink(const char *text, size_t len, void *arg);
+void xs_report_text(const struct xs_report *r, bool utf8, xs_sink *sink, void *arg);
+void xs_report_json(const struct xs_report *r, xs_sink *sink, void *arg);
+
+#endif

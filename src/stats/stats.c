@@ -1,0 +1,246 @@
+#include "stats/stats.h"
+
+#include <errno.h>
+#include <pthread.h>
+
+#include "base/align.h"
+#include "sys/mem.h"
+
+/* Slots are numbered; number i lies in block i / SLOTS_PER_BLOCK. */
+#define SLOTS_PER_BLOCK 16
+#define BLOCKS_MAX      4096
+
+struct slot_block {
+    struct xs_slot slot[SLOTS_PER_BLOCK];
+};
+
+static _Atomic(struct slot_block *) blocks[BLOCKS_MAX];
+static _Atomic uint32_t slots_used;
+
+/* Stack of free slots: (change count << 32) | (index + 1). The count defeats ABA. */
+static _Atomic uint64_t free_slots;
+
+static struct xs_slot late_slot;
+static _Atomic uint64_t threads_now;
+static _Atomic uint64_t threads_peak;
+static _Atomic uint64_t threads_total;
+
+static pthread_key_t exit_key;
+static _Atomic bool exit_key_ready;
+
+XS_TLS struct xs_slot *xs_slot_mine;
+static XS_TLS bool has_exit_hook;
+static XS_TLS bool is_past_end;
+
+static struct xs_slot *slot_at(uint32_t index)
+{
+    struct slot_block *block = __atomic_load_n(&blocks[index / SLOTS_PER_BLOCK], __ATOMIC_ACQUIRE);
+
+    return block != NULL ? &block->slot[index % SLOTS_PER_BLOCK] : NULL;
+}
+
+static uint32_t slot_index(const struct xs_slot *slot)
+{
+    uint32_t used = __atomic_load_n(&slots_used, __ATOMIC_ACQUIRE);
+
+    for (uint32_t b = 0; b * SLOTS_PER_BLOCK < used; b++) {
+        struct slot_block *block = __atomic_load_n(&blocks[b], __ATOMIC_ACQUIRE);
+        if (block != NULL && slot >= block->slot && slot < block->slot + SLOTS_PER_BLOCK)
+            return b * SLOTS_PER_BLOCK + (uint32_t)(slot - block->slot);
+    }
+    return UINT32_MAX;
+}
+
+static struct xs_slot *pop_free_slot(void)
+{
+    uint64_t head = __atomic_load_n(&free_slots, __ATOMIC_ACQUIRE);
+
+    while ((uint32_t)head != 0) {
+        struct xs_slot *slot = slot_at((uint32_t)head - 1);
+        uint64_t next = __atomic_load_n(&slot->next_free, __ATOMIC_RELAXED);
+        next |= ((head >> 32) + 1) << 32;
+        /* Acquire pairs with push: the last owner's counts are seen before ours are added. */
+        if (__atomic_compare_exchange_n(&free_slots, &head, next, true, __ATOMIC_ACQ_REL,
+                                        __ATOMIC_ACQUIRE))
+            return slot;
+    }
+    return NULL;
+}
+
+static void push_free_slot(struct xs_slot *slot)
+{
+    uint32_t index = slot_index(slot);
+    uint64_t head = __atomic_load_n(&free_slots, __ATOMIC_RELAXED);
+    uint64_t next;
+
+    do {
+        __atomic_store_n(&slot->next_free, (uint32_t)head, __ATOMIC_RELAXED);
+        next = ((head >> 32) + 1) << 32 | (index + 1);
+    } while (!__atomic_compare_exchange_n(&free_slots, &head, next, true, __ATOMIC_RELEASE,
+                                          __ATOMIC_RELAXED));
+}
+
+static struct xs_slot *new_slot(void)
+{
+    uint32_t index = __atomic_load_n(&slots_used, __ATOMIC_RELAXED);
+    _Atomic(struct slot_block *) *block;
+    struct slot_block *expected = NULL;
+
+    do {
+        if (index >= SLOTS_PER_BLOCK * BLOCKS_MAX)
+            return NULL;
+        block = &blocks[index / SLOTS_PER_BLOCK];
+        if (__atomic_load_n(block, __ATOMIC_ACQUIRE) == NULL) {
+            struct slot_block *fresh = xs_mem_map(sizeof(*fresh), 1);
+            if (fresh == NULL)
+                return NULL;
+            expected = NULL;
+            if (!__atomic_compare_exchange_n(block, &expected, fresh, false, __ATOMIC_ACQ_REL,
+                                             __ATOMIC_ACQUIRE))
+                (void)xs_mem_unmap(fresh, sizeof(*fresh));
+        }
+    } while (!__atomic_compare_exchange_n(&slots_used, &index, index + 1, true, __ATOMIC_ACQ_REL,
+                                          __ATOMIC_RELAXED));
+    return slot_at(index);
+}
+
+static void count_thread(void)
+{
+    uint64_t now = __atomic_add_fetch(&threads_now, 1, __ATOMIC_RELAXED);
+    uint64_t peak = __atomic_load_n(&threads_peak, __ATOMIC_RELAXED);
+
+    __atomic_fetch_add(&threads_total, 1, __ATOMIC_RELAXED);
+    while (now > peak && !__atomic_compare_exchange_n(&threads_peak, &peak, now, true,
+                                                      __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+        ;
+}
+
+static void thread_ends(void *arg)
+{
+    struct xs_slot *slot = arg;
+
+    /* libc frees a few blocks after the last destructor: those count late. */
+    xs_slot_mine = NULL;
+    is_past_end = true;
+    __atomic_fetch_sub(&threads_now, 1, __ATOMIC_RELAXED);
+    push_free_slot(slot);
+}
+
+struct xs_slot *xs_stats_attach(void)
+{
+    struct xs_slot *slot = xs_slot_mine;
+    int saved = errno;
+
+    if (is_past_end)
+        return NULL;
+    if (slot == NULL) {
+        slot = pop_free_slot();
+        if (slot == NULL)
+            slot = new_slot();
+        if (slot == NULL) {
+            errno = saved;
+            return NULL;
+        }
+        count_thread();
+        xs_slot_mine = slot;
+    }
+    /* After xs_slot_mine is set, since pthread_setspecific may come back here through calloc. */
+    if (!has_exit_hook && __atomic_load_n(&exit_key_ready, __ATOMIC_ACQUIRE)) {
+        has_exit_hook = true;
+        pthread_setspecific(exit_key, slot);
+    }
+    errno = saved;
+    return slot;
+}
+
+struct xs_counters *xs_stats_late(enum xs_owner owner)
+{
+    return &late_slot.by_owner[owner];
+}
+
+void xs_stats_start(void)
+{
+    if (pthread_key_create(&exit_key, thread_ends) == 0)
+        __atomic_store_n(&exit_key_ready, true, __ATOMIC_RELEASE);
+    /* The main thread attached before there was a key. */
+    if (xs_slot_mine != NULL)
+        (void)xs_stats_attach();
+}
+
+static void clear_slot(struct xs_slot *slot)
+{
+    for (size_t i = 0; i < XS_OWNER_COUNT; i++)
+        slot->by_owner[i] = (struct xs_counters){0};
+}
+
+void xs_stats_fork_child(void)
+{
+    uint32_t used = __atomic_load_n(&slots_used, __ATOMIC_RELAXED);
+
+    /* The slots of threads that do not exist here go to the threads to come. */
+    __atomic_store_n(&free_slots, 0, __ATOMIC_RELAXED);
+    for (uint32_t i = 0; i < used; i++) {
+        struct xs_slot *slot = slot_at(i);
+        if (slot == NULL)
+            continue;
+        clear_slot(slot);
+        if (slot != xs_slot_mine)
+            push_free_slot(slot);
+    }
+    clear_slot(&late_slot);
+    uint64_t here = xs_slot_mine != NULL;
+    __atomic_store_n(&threads_now, here, __ATOMIC_RELAXED);
+    __atomic_store_n(&threads_peak, here, __ATOMIC_RELAXED);
+    __atomic_store_n(&threads_total, here, __ATOMIC_RELAXED);
+}
+
+static void add_counters(struct xs_counters *sum, const struct xs_counters *c)
+{
+#define X(name, unit, help) sum->name += __atomic_load_n(&c->name, __ATOMIC_RELAXED);
+    XS_COUNTER_FIELDS(X)
+#undef X
+    for (size_t b = 0; b < XS_SIZE_BINS; b++)
+        sum->size_bin[b] += __atomic_load_n(&c->size_bin[b], __ATOMIC_RELAXED);
+}
+
+void xs_stats_sum(struct xs_counters sum[XS_OWNER_COUNT])
+{
+    uint32_t used = __atomic_load_n(&slots_used, __ATOMIC_ACQUIRE);
+
+    for (size_t owner = 0; owner < XS_OWNER_COUNT; owner++) {
+        sum[owner] = (struct xs_counters){0};
+        add_counters(&sum[owner], &late_slot.by_owner[owner]);
+        for (uint32_t i = 0; i < used; i++) {
+            const struct xs_slot *slot = slot_at(i);
+            if (slot != NULL)
+                add_counters(&sum[owner], &slot->by_owner[owner]);
+        }
+    }
+}
+
+void xs_stats_threads(uint64_t *total, uint64_t *now, uint64_t *peak)
+{
+    *total = __atomic_load_n(&threads_total, __ATOMIC_RELAXED);
+    *now = __atomic_load_n(&threads_now, __ATOMIC_RELAXED);
+    *peak = __atomic_load_n(&threads_peak, __ATOMIC_RELAXED);
+}
+
+static uint64_t all_requests(const struct xs_counters *c)
+{
+    uint64_t n = 0;
+
+    for (size_t b = 0; b < XS_SIZE_BINS; b++)
+        n += c->size_bin[b];
+    return n;
+}
+
+uint64_t xs_counters_allocations(const struct xs_counters *c)
+{
+    return all_requests(c) - c->reallocs;
+}
+
+int64_t xs_counters_live_blocks(const struct xs_counters *c)
+{
+    return (int64_t)(xs_counters_allocations(c) - c->failures - c->frees + c->moved_in -
+                     c->moved_out);
+}

@@ -1,0 +1,85 @@
+/* stats/stats.h - per-thread counters of the CPU allocator, and their sum.
+ * Units:   bytes and calls; times in nanoseconds.
+ * Owns:    one slot of counters for each live thread, mapped in blocks and never unmapped; the next
+ *          thread takes a dead thread's slot over and counts on from there, so that the sum over
+ *          all slots is the total of the process at any time.
+ * Threads: a slot has one writer; any thread may sum. Sums are exact when writers are at rest.
+ * Context: callable inside malloc, before main, after destructors. Allocates: only by mmap.
+ * Errors:  with no memory for a slot, the thread counts into a shared one by atomic adds.
+ */
+#ifndef XS_STATS_STATS_H
+#define XS_STATS_STATS_H
+
+#include "base/compiler.h"
+#include "stats/fields.h"
+
+/* Back ends that own CPU memory. The values are page-map owners and slot indices. */
+enum xs_owner {
+    XS_OWNER_SYSTEM = 0, /* also: any pointer that nobody else owns */
+    XS_OWNER_MIMALLOC,
+    XS_OWNER_TBB,
+    XS_OWNER_COUNT
+};
+
+/* Bin k counts requests of (2^(k-1), 2^k] bytes; the last one counts requests of 0 bytes. */
+#define XS_SIZE_BINS     64
+#define XS_SIZE_BIN_ZERO 63
+
+struct xs_counters {
+#define X(name, unit, help) uint64_t name;
+    XS_COUNTER_FIELDS(X)
+#undef X
+    uint64_t size_bin[XS_SIZE_BINS];
+};
+
+struct xs_slot {
+    struct xs_counters by_owner[XS_OWNER_COUNT];
+    _Alignas(XS_NO_SHARE) _Atomic uint32_t next_free; /* index + 1 of the next free slot */
+};
+
+/* NULL until the thread counts for the first time, and again after it has ended. */
+extern XS_HIDDEN XS_TLS struct xs_slot *xs_slot_mine;
+
+/* One writer, aligned 8-byte stores: a plain add is one instruction and readers see whole values.
+ * Under TSan the same is spelled with atomics. */
+#ifdef __SANITIZE_THREAD__
+#define XS_COUNT(field, n)                                                                         \
+    __atomic_store_n(&(field), __atomic_load_n(&(field), __ATOMIC_RELAXED) + (n), __ATOMIC_RELAXED)
+#else
+#define XS_COUNT(field, n) ((field) += (n))
+#endif
+
+/* The bin of a request, in two instructions. */
+XS_INLINE size_t xs_size_bin(size_t n)
+{
+    return (size_t)63 ^ (size_t)__builtin_clzll(2 * (unsigned long long)n - 1);
+}
+
+/* The calling thread's slot; attaches one on first use. NULL when the thread is past its end or
+ * memory is out: count with xs_stats_late() then. [any] */
+struct xs_slot *xs_stats_attach(void);
+
+/* The shared slot of threads without their own; its fields take atomic adds only. [any] */
+struct xs_counters *xs_stats_late(enum xs_owner owner);
+#define XS_COUNT_LATE(field, n)                                                                    \
+    ((void)__atomic_fetch_add(&(field), (uint64_t)(n), __ATOMIC_RELAXED))
+
+/* Called once from the constructor: from here on ended threads give their slots back. */
+void xs_stats_start(void);
+
+/* In the child of fork, where one thread is left: all counters start again from zero. */
+void xs_stats_fork_child(void);
+
+/* Adds every slot of the process to *sum (one array element an owner). [any] */
+void xs_stats_sum(struct xs_counters sum[XS_OWNER_COUNT]);
+
+/* Threads that have counted so far, and the largest number of them at one time. [any] */
+void xs_stats_threads(uint64_t *total, uint64_t *now, uint64_t *peak);
+
+/* Calls that asked for new blocks (malloc, calloc, aligned forms, realloc of NULL). */
+uint64_t xs_counters_allocations(const struct xs_counters *c);
+
+/* Blocks handed out and not yet freed; negative only if counting was off for a while. */
+int64_t xs_counters_live_blocks(const struct xs_counters *c);
+
+#endif

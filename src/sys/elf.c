@@ -1,0 +1,174 @@
+#include "sys/elf.h"
+
+#include <elf.h>
+#include <link.h>
+#include <string.h>
+
+struct object {
+    ElfW(Addr) base;
+    const ElfW(Sym) * symbols;
+    const char *strings;
+    const uint32_t *gnu_hash;
+    const uint32_t *sysv_hash;
+};
+
+extern const ElfW(Ehdr) __ehdr_start __attribute__((visibility("hidden")));
+
+static bool is_ours(const struct link_map *map)
+{
+    return map->l_addr == (ElfW(Addr))(uintptr_t)&__ehdr_start;
+}
+
+/* glibc relocates these pointers in place, except in objects whose dynamic section is read-only. */
+static const void *dyn_pointer(const struct link_map *map, const ElfW(Dyn) * d)
+{
+    ElfW(Addr) at = d->d_un.d_ptr;
+
+    return (const void *)(uintptr_t)(at < map->l_addr ? at + map->l_addr : at);
+}
+
+static bool object_open(const struct link_map *map, struct object *o)
+{
+    *o = (struct object){.base = map->l_addr};
+    if (map->l_ld == NULL)
+        return false;
+    for (const ElfW(Dyn) *d = map->l_ld; d->d_tag != DT_NULL; d++) {
+        if (d->d_tag == DT_SYMTAB)
+            o->symbols = dyn_pointer(map, d);
+        else if (d->d_tag == DT_STRTAB)
+            o->strings = dyn_pointer(map, d);
+        else if (d->d_tag == DT_GNU_HASH)
+            o->gnu_hash = dyn_pointer(map, d);
+        else if (d->d_tag == DT_HASH)
+            o->sysv_hash = dyn_pointer(map, d);
+    }
+    return o->symbols != NULL && o->strings != NULL;
+}
+
+static void *symbol_value(const struct object *o, uint32_t index, const char *name)
+{
+    const ElfW(Sym) *s = &o->symbols[index];
+    unsigned type = ELF64_ST_TYPE(s->st_info);
+
+    if (s->st_shndx == SHN_UNDEF || s->st_value == 0)
+        return NULL;
+    if (type != STT_FUNC && type != STT_OBJECT && type != STT_NOTYPE)
+        return NULL;
+    if (strcmp(o->strings + s->st_name, name) != 0)
+        return NULL;
+    return (void *)(uintptr_t)(o->base + s->st_value);
+}
+
+static void *find_gnu(const struct object *o, const char *name)
+{
+    const uint32_t *h = o->gnu_hash;
+    uint32_t bucket_count = h[0];
+    uint32_t first = h[1];
+    uint32_t bloom_words = h[2];
+    const uint32_t *buckets = h + 4 + bloom_words * (sizeof(ElfW(Addr)) / sizeof(uint32_t));
+    const uint32_t *chain = buckets + bucket_count;
+    uint32_t hash = 5381;
+
+    for (const char *c = name; *c != '\0'; c++)
+        hash = hash * 33 + (unsigned char)*c;
+    if (bucket_count == 0)
+        return NULL;
+    uint32_t i = buckets[hash % bucket_count];
+    if (i < first)
+        return NULL;
+    for (;; i++) {
+        uint32_t entry = chain[i - first];
+        if ((entry | 1) == (hash | 1)) {
+            void *value = symbol_value(o, i, name);
+            if (value != NULL)
+                return value;
+        }
+        if ((entry & 1) != 0)
+            return NULL;
+    }
+}
+
+static void *find_sysv(const struct object *o, const char *name)
+{
+    const uint32_t *h = o->sysv_hash;
+    uint32_t bucket_count = h[0];
+    const uint32_t *buckets = h + 2;
+    const uint32_t *chain = buckets + bucket_count;
+    uint32_t hash = 0;
+
+    for (const char *c = name; *c != '\0'; c++) {
+        hash = (hash << 4) + (unsigned char)*c;
+        hash ^= (hash >> 24) & 0xF0;
+        hash &= 0x0FFFFFFF;
+    }
+    if (bucket_count == 0)
+        return NULL;
+    for (uint32_t i = buckets[hash % bucket_count]; i != STN_UNDEF; i = chain[i]) {
+        void *value = symbol_value(o, i, name);
+        if (value != NULL)
+            return value;
+    }
+    return NULL;
+}
+
+static void *find_in(const struct link_map *map, const char *name)
+{
+    struct object o;
+
+    if (!object_open(map, &o))
+        return NULL;
+    if (o.gnu_hash != NULL)
+        return find_gnu(&o, name);
+    return o.sysv_hash != NULL ? find_sysv(&o, name) : NULL;
+}
+
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash != NULL ? slash + 1 : path;
+}
+
+void *xs_elf_libc(const char *name)
+{
+    for (const struct link_map *m = _r_debug.r_map; m != NULL; m = m->l_next)
+        if (strcmp(base_name(m->l_name), "libc.so.6") == 0)
+            return find_in(m, name);
+    return NULL;
+}
+
+void *xs_elf_next(const char *name)
+{
+    bool after_us = false;
+
+    for (const struct link_map *m = _r_debug.r_map; m != NULL; m = m->l_next) {
+        if (after_us) {
+            void *value = find_in(m, name);
+            if (value != NULL)
+                return value;
+        } else {
+            after_us = is_ours(m);
+        }
+    }
+    return NULL;
+}
+
+void *xs_elf_before(const char *name, const char **object)
+{
+    for (const struct link_map *m = _r_debug.r_map; m != NULL && !is_ours(m); m = m->l_next) {
+        void *value = find_in(m, name);
+        if (value != NULL) {
+            *object = m->l_name;
+            return value;
+        }
+    }
+    return NULL;
+}
+
+bool xs_elf_ready(void)
+{
+    for (const struct link_map *m = _r_debug.r_map; m != NULL; m = m->l_next)
+        if (is_ours(m))
+            return true;
+    return false;
+}

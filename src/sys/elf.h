@@ -1,0 +1,32 @@
+/* sys/elf.h - which loaded object defines a symbol, read from the loader's own link map.
+ *
+ * dlsym allocates on a miss, takes the loader's lock and depends on its caller's address; this
+ * look-up does none of it, and so works in the first malloc of a process, inside dlopen, and from
+ * any thread.
+ * Units:   none.
+ * Owns:    nothing; results live as long as their object stays loaded.
+ * Threads: any; the caller must know that the objects it asks about are not being unloaded. The
+ *          program, its dependencies and we ourselves never are.
+ * Context: inside malloc, before main. Allocates: never.
+ * Errors:  NULL = no such definition.
+ * Source:  the gABI's hash table and the GNU hash section, as glibc's loader reads them.
+ */
+#ifndef XS_SYS_ELF_H
+#define XS_SYS_ELF_H
+
+#include "base/compiler.h"
+
+/* In the C library itself, whatever else defines the name. */
+void *xs_elf_libc(const char *name);
+
+/* The first definition in an object loaded after us: what the name would mean without us. */
+void *xs_elf_next(const char *name);
+
+/* A definition in an object that is searched before us (the program, earlier preloads); *object
+ * becomes its path, "" for the program. */
+void *xs_elf_before(const char *name, const char **object);
+
+/* True if the object of our own code is found in the link map, i.e. the above can work. */
+bool xs_elf_ready(void);
+
+#endif

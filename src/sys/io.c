@@ -1,0 +1,218 @@
+#include "sys/io.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "sys/proc.h"
+
+/* Beyond what programs count on, inside the usual limit of 1024 descriptors. */
+#define KEPT_FD_MIN 960
+
+static struct {
+    int fd; /* -1: none kept */
+    bool known;
+    dev_t device;
+    ino_t inode;
+    bool same_as_stdout;
+} kept = {.fd = -1};
+
+static bool is_kept_file(int fd)
+{
+    struct stat st;
+
+    return fstat(fd, &st) == 0 && st.st_dev == kept.device && st.st_ino == kept.inode;
+}
+
+void xs_io_keep_stderr(void)
+{
+    int saved = errno;
+    struct rlimit limit;
+    struct stat err;
+    struct stat out;
+
+    if (fstat(STDERR_FILENO, &err) == 0) {
+        kept.known = true;
+        kept.device = err.st_dev;
+        kept.inode = err.st_ino;
+        kept.same_as_stdout = fstat(STDOUT_FILENO, &out) == 0 && out.st_dev == err.st_dev &&
+                              out.st_ino == err.st_ino && !isatty(STDERR_FILENO);
+        if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur > KEPT_FD_MIN)
+            kept.fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, KEPT_FD_MIN);
+    }
+    errno = saved;
+}
+
+void xs_io_drop_stderr(void)
+{
+    int saved = errno;
+
+    if (kept.fd >= 0 && is_kept_file(kept.fd))
+        close(kept.fd);
+    kept.fd = -1;
+    errno = saved;
+}
+
+int xs_io_stderr(void)
+{
+    int saved = errno;
+    int fd = -1;
+
+    if (kept.known && kept.fd >= 0 && is_kept_file(kept.fd))
+        fd = kept.fd;
+    else if (kept.known && is_kept_file(STDERR_FILENO))
+        fd = STDERR_FILENO;
+    errno = saved;
+    return fd;
+}
+
+bool xs_io_stderr_is_stdout(void)
+{
+    return kept.same_as_stdout;
+}
+
+/* Waits until fd takes a page without blocking; false after the patience is used up. */
+static bool wait_writable(int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLOUT};
+    int rc;
+
+    do
+        rc = poll(&p, 1, 2000);
+    while (rc < 0 && errno == EINTR);
+    return rc > 0 && (p.revents & (POLLOUT | POLLERR | POLLHUP)) != 0;
+}
+
+static int write_pieces(int fd, const char *text, size_t len)
+{
+    while (len > 0) {
+        if (!wait_writable(fd))
+            return EAGAIN;
+        /* Not more than a pipe takes at once, or the write would block after all. */
+        ssize_t n = write(fd, text, len < 4096 ? len : 4096);
+        if (n < 0) {
+            if (errno == EINTR)
+                continue;
+            return errno;
+        }
+        text += n;
+        len -= (size_t)n;
+    }
+    return 0;
+}
+
+int xs_io_write(int fd, const char *text, size_t len)
+{
+    static const struct timespec now = {0};
+    int saved = errno;
+    sigset_t ours;
+    sigset_t before;
+    sigset_t pending;
+
+    /* A reader that has gone must not kill the program with our SIGPIPE. */
+    sigemptyset(&ours);
+    sigaddset(&ours, SIGPIPE);
+    sigaddset(&ours, SIGXFSZ);
+    sigpending(&pending);
+    pthread_sigmask(SIG_BLOCK, &ours, &before);
+    int rc = write_pieces(fd, text, len);
+    if (rc == EPIPE && !sigismember(&pending, SIGPIPE)) {
+        sigdelset(&ours, SIGXFSZ);
+        sigtimedwait(&ours, NULL, &now);
+    } else if (rc == EFBIG && !sigismember(&pending, SIGXFSZ)) {
+        sigdelset(&ours, SIGPIPE);
+        sigtimedwait(&ours, NULL, &now);
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    errno = saved;
+    return rc;
+}
+
+int xs_io_create(const char *path, bool guarded)
+{
+    int flags = O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+    struct stat st;
+
+    int fd = open(path, flags | (guarded ? O_NOFOLLOW : O_TRUNC), guarded ? 0600 : 0644);
+    if (fd < 0 || !guarded)
+        return fd;
+    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_uid != geteuid() || st.st_nlink != 1 ||
+        ftruncate(fd, 0) != 0) {
+        close(fd);
+        errno = EPERM;
+        return -1;
+    }
+    return fd;
+}
+
+int xs_io_open_append(const char *path)
+{
+    return open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0644);
+}
+
+void xs_io_close(int fd)
+{
+    close(fd);
+}
+
+long xs_io_read_file(const char *path, char *mem, size_t cap)
+{
+    size_t len = 0;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    mem[0] = '\0';
+    if (fd < 0)
+        return -1;
+    while (len < cap - 1) {
+        ssize_t n = read(fd, mem + len, cap - 1 - len);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            break;
+        len += (size_t)n;
+    }
+    close(fd);
+    mem[len] = '\0';
+    return (long)len;
+}
+
+void xs_io_expand(struct xs_buf *out, const char *pattern)
+{
+    for (const char *c = pattern; *c != '\0'; c++) {
+        if (*c != '%' || c[1] == '\0') {
+            xs_put_char(out, *c);
+            continue;
+        }
+        switch (*++c) {
+        case 'p':
+            xs_fmt(out, "%d", (int)getpid());
+            break;
+        case 'h':
+            xs_put_str(out, xs_proc_host());
+            break;
+        case 'e':
+            xs_put_str(out, xs_proc_program());
+            break;
+        case 't':
+            xs_fmt(out, "%lu", (unsigned long)xs_proc_start_time_s());
+            break;
+        case 'j':
+            xs_put_str(out, xs_proc_job());
+            break;
+        case 'r':
+            xs_fmt(out, "%d", xs_proc_rank() < 0 ? 0 : xs_proc_rank());
+            break;
+        case '%':
+            xs_put_char(out, '%');
+            break;
+        default:
+            xs_put_char(out, '%');
+            xs_put_char(out, *c);
+            break;
+        }
+    }
+}

@@ -1,0 +1,37 @@
+/* sys/io.h - files and the stderr that the process started with.
+ *
+ * Programs close stderr before they end (sort, ls) and reuse its number, so a duplicate is kept on
+ * a high descriptor, and device and inode are compared before each use.
+ * Units:   bytes. Owns: the duplicate; closed on exec and in fork children.
+ * Threads: any, after xs_io_keep_stderr. Context: exit, abort, signal handlers. Allocates: never.
+ * Errors:  errno as the return value; never SIGPIPE, never SIGXFSZ, never a wait beyond 2 s.
+ */
+#ifndef XS_SYS_IO_H
+#define XS_SYS_IO_H
+
+#include "base/fmt.h"
+
+void xs_io_keep_stderr(void);
+void xs_io_drop_stderr(void);
+
+/* The descriptor of the stderr that the process started with, or -1 if it is gone. */
+int xs_io_stderr(void);
+
+/* What the process started with: stderr and stdout are one file, and it is no terminal. */
+bool xs_io_stderr_is_stdout(void);
+
+int xs_io_write(int fd, const char *text, size_t len);
+
+/* Creates or empties a file; the descriptor, or -1 with errno set. `guarded`: in a directory that
+ * others may write to, so a symlink or a file of somebody else is refused. */
+int xs_io_create(const char *path, bool guarded);
+int xs_io_open_append(const char *path);
+void xs_io_close(int fd);
+
+/* Reads at most cap - 1 bytes and ends them with NUL: the length, or -1. */
+long xs_io_read_file(const char *path, char *mem, size_t cap);
+
+/* Replaces %p pid, %h host, %e program, %t start time (s), %j job, %r rank, %% in a pattern. */
+void xs_io_expand(struct xs_buf *out, const char *pattern);
+
+#endif

@@ -1,0 +1,97 @@
+#include "sys/mem.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/align.h"
+
+#ifndef MAP_HUGE_SHIFT
+#define MAP_HUGE_SHIFT 26
+#endif
+
+size_t xs_mem_page(void)
+{
+    static size_t page; /* idempotent, so a race is harmless */
+
+    if (page == 0)
+        page = (size_t)sysconf(_SC_PAGESIZE);
+    return page;
+}
+
+/* Maps `size` at a multiple of `align`: ask for both, cut what sticks out. */
+static void *map_aligned(size_t size, size_t align, int prot, int flags)
+{
+    size_t page = xs_mem_page();
+
+    size = xs_align_up(size, page);
+    if (align <= page) {
+        void *p = mmap(NULL, size, prot, flags, -1, 0);
+        return p == MAP_FAILED ? NULL : p;
+    }
+    size_t total = size + align - page;
+    if (total < size)
+        return NULL;
+    /* The kernel often continues an aligned mapping by itself. */
+    char *p = mmap(NULL, size, prot, flags, -1, 0);
+    if (p == MAP_FAILED)
+        return NULL;
+    if (((uintptr_t)p & (align - 1)) == 0)
+        return p;
+    munmap(p, size);
+    p = mmap(NULL, total, prot, flags, -1, 0);
+    if (p == MAP_FAILED)
+        return NULL;
+    char *start = (char *)xs_align_up((uintptr_t)p, align);
+    if (start > p)
+        munmap(p, (size_t)(start - p));
+    if (start + size < p + total)
+        munmap(start + size, (size_t)(p + total - (start + size)));
+    return start;
+}
+
+void *xs_mem_map(size_t size, size_t align)
+{
+    return map_aligned(size, align, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
+}
+
+int xs_mem_unmap(void *p, size_t size)
+{
+    return munmap(p, xs_align_up(size, xs_mem_page())) == 0 ? 0 : errno;
+}
+
+void *xs_mem_reserve(size_t size, size_t align)
+{
+    return map_aligned(size, align, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE);
+}
+
+int xs_mem_writable(void *p, size_t size)
+{
+    return mprotect(p, size, PROT_READ | PROT_WRITE) == 0 ? 0 : errno;
+}
+
+int xs_mem_readonly(void *p, size_t size)
+{
+    return mprotect(p, size, PROT_READ) == 0 ? 0 : errno;
+}
+
+void xs_mem_want_huge(void *p, size_t size)
+{
+    (void)madvise(p, size, MADV_HUGEPAGE);
+}
+
+int xs_mem_map_huge_at(void *p, size_t size, size_t page)
+{
+    int log2_page = __builtin_ctzll((unsigned long long)page);
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_HUGETLB | log2_page << MAP_HUGE_SHIFT;
+
+    return mmap(p, size, PROT_READ | PROT_WRITE, flags, -1, 0) == MAP_FAILED ? errno : 0;
+}
+
+bool xs_mem_space_is_free(void)
+{
+    struct rlimit limit;
+
+    return getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur == RLIM_INFINITY;
+}

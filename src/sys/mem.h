@@ -1,0 +1,34 @@
+/* sys/mem.h - pages from the kernel, through libc's own functions.
+ *
+ * libc's, not raw system calls: UCX and Open MPI hook munmap and madvise to drop registrations of
+ * memory with a network card, and must see ours.
+ * Units:   bytes; sizes are rounded up to whole pages.
+ * Threads: any. Context: inside malloc. Allocates: only pages.
+ * Errors:  NULL, or errno as the return value. errno itself may change.
+ */
+#ifndef XS_SYS_MEM_H
+#define XS_SYS_MEM_H
+
+#include "base/compiler.h"
+
+size_t xs_mem_page(void);
+
+/* Readable and writable, zeroed, aligned to `align` (a power of two). Returned to the system by
+ * xs_mem_unmap with the same size. */
+void *xs_mem_map(size_t size, size_t align);
+int xs_mem_unmap(void *p, size_t size);
+
+/* Address space without memory behind it; nothing is charged until it is made writable. */
+void *xs_mem_reserve(size_t size, size_t align);
+
+int xs_mem_writable(void *p, size_t size);
+int xs_mem_readonly(void *p, size_t size);
+void xs_mem_want_huge(void *p, size_t size); /* transparent huge pages, if the kernel likes */
+
+/* Replaces the range by explicit huge pages (`page` is 1 GiB or 2 MiB); errno if there are none. */
+int xs_mem_map_huge_at(void *p, size_t size, size_t page);
+
+/* No limit on address space is set, so that a reservation takes nothing from the program. */
+bool xs_mem_space_is_free(void);
+
+#endif

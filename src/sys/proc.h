@@ -1,0 +1,30 @@
+/* sys/proc.h - what the kernel says of this process.
+ * Units:   bytes, nanoseconds, seconds where the name says _s.
+ * Threads: any, after xs_proc_start. Context: exit, abort, signal handlers. Allocates: never.
+ * Errors:  0 or "" where the kernel does not tell.
+ */
+#ifndef XS_SYS_PROC_H
+#define XS_SYS_PROC_H
+
+#include "base/compiler.h"
+
+/* Notes start time, name, host, job and rank while the environment is untouched. */
+void xs_proc_start(void);
+void xs_proc_fork_child(void); /* time and CPU time count from the fork on */
+
+const char *xs_proc_program(void); /* base name of the executable */
+const char *xs_proc_host(void);
+const char *xs_proc_job(void);       /* id of the Slurm, PBS or LSF job, or "0" */
+int xs_proc_rank(void);              /* in an MPI or Slurm job, or -1 */
+uint64_t xs_proc_start_time_s(void); /* since the epoch */
+
+uint64_t xs_proc_now_ns(void);  /* monotonic */
+uint64_t xs_proc_wall_ns(void); /* since xs_proc_start */
+void xs_proc_cpu_ns(uint64_t *user, uint64_t *sys);
+void xs_proc_rss(uint64_t *now_bytes, uint64_t *peak_bytes);
+
+/* The parent was itself started with a library of this name in LD_PRELOAD, so that this process is
+ * not the root of the tree. Looks at the parent's initial environment, changes nothing. */
+bool xs_proc_parent_preloads(const char *library);
+
+#endif

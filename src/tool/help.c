@@ -1,0 +1,114 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "policy/config.h"
+#include "tool/tool.h"
+
+/* The options that run and doctor share. */
+#define OPTIONS                                                                                    \
+    "  --preset P     values for a kind of work: monte-carlo, pde or risk\n"                       \
+    "  --set K=V      set XSIGMA_K to V for the program; may be repeated, the last one wins\n"     \
+    "  --lib PATH     the library to preload, instead of the one found beside this command,\n"     \
+    "                 in ../lib, or where it was installed\n"
+
+const char xs_help_run[] =
+    "usage: xsigma run [--preset P] [--set K=V]... [--json FILE] [--lib PATH] [--] program "
+    "args...\n"
+    "\n"
+    "Runs a program with libxsigma.so in front of LD_PRELOAD. The program takes the place of this\n"
+    "process: its process id, its signals and its exit status are what they would be without.\n"
+    "\n" OPTIONS
+    "  --json FILE    write the report as JSON to FILE (%p pid, %h host, %e program, %r rank)\n"
+    "\n"
+    "Scripts and wrappers (env, nice, nohup, time, timeout, taskset, numactl, stdbuf, setsid, "
+    "chrt,\n"
+    "ionice) are followed to the program that they start. What cannot be preloaded is refused:\n"
+    "static, setuid, setgid or capable programs, programs for another machine, musl, sanitizers.\n"
+    "\n"
+    "Exit status: the program's; 2 refused, 64 wrong usage, 126 not executable, 127 not found.\n";
+
+const char xs_help_doctor[] =
+    "usage: xsigma doctor [--preset P] [--set K=V]... [--lib PATH] [--] [program args...]\n"
+    "\n"
+    "Says whether 'xsigma run' would take effect on a program, and if not why, without running "
+    "it.\n"
+    "Without a program: whether the library, the back ends and the limits are in order.\n"
+    "\n" OPTIONS "\n"
+    "Each line begins with ok, note, warn or no.\n"
+    "Exit status: 0 it would take effect, 1 it would not, 64 wrong usage.\n";
+
+const char xs_help_vars[] =
+    "usage: xsigma vars\n"
+    "\n"
+    "Lists all XSIGMA_* variables with their defaults and the values that they have here.\n";
+
+const char xs_help_help[] = "usage: xsigma help [verb]\n"
+                            "\n"
+                            "Explains a verb, or lists them.\n";
+
+void xs_help_print_all(void)
+{
+    puts("usage: xsigma VERB ...\n");
+    for (const struct xs_verb *v = xs_verbs; v->name != NULL; v++)
+        printf("  %-8s %s\n", v->name, v->summary);
+    puts("\n'xsigma help VERB' or 'xsigma VERB --help' says more; 'xsigma --version' the version.");
+}
+
+bool xs_help_asked(int argc, char **argv)
+{
+    static const char *const with_value[] = {"--preset", "--set", "--json", "--lib"};
+
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+            return true;
+        if (argv[i][0] != '-' || strcmp(argv[i], "--") == 0)
+            return false;
+        for (size_t k = 0; k < XS_COUNT_OF(with_value); k++)
+            if (strcmp(argv[i], with_value[k]) == 0) {
+                i++;
+                break;
+            }
+    }
+    return false;
+}
+
+int xs_tool_help(int argc, char **argv)
+{
+    const struct xs_verb *verb;
+    struct xs_nearest nearest;
+
+    if (argc < 2) {
+        xs_help_print_all();
+        return XS_EXIT_OK;
+    }
+    verb = xs_verb_find(argv[1]);
+    if (verb != NULL) {
+        fputs(verb->help, stdout);
+        return XS_EXIT_OK;
+    }
+    xs_nearest_init(&nearest, argv[1]);
+    for (const struct xs_verb *v = xs_verbs; v->name != NULL; v++)
+        xs_nearest_try(&nearest, v->name);
+    if (nearest.best != NULL)
+        xs_tool_error("no verb '%s'; did you mean '%s'?", argv[1], nearest.best);
+    else
+        xs_tool_error("no verb '%s'; see 'xsigma help'", argv[1]);
+    return XS_EXIT_USAGE;
+}
+
+static void print_line(const char *line, void *arg)
+{
+    (void)arg;
+    puts(line);
+}
+
+int xs_tool_vars(int argc, char **argv)
+{
+    if (argc > 1) {
+        xs_tool_error("vars takes no argument, but was given '%s'", argv[1]);
+        return XS_EXIT_USAGE;
+    }
+    xs_config_load(false);
+    xs_config_print_help(print_line, NULL);
+    return XS_EXIT_OK;
+}

@@ -1,0 +1,87 @@
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tool/tool.h"
+#include "xsigma.h"
+
+const struct xs_verb xs_verbs[] = {
+    {"run", "run a program with libxsigma.so preloaded", xs_help_run, xs_tool_run},
+    {"doctor", "say whether it would take effect on a program", xs_help_doctor, xs_tool_doctor},
+    {"vars", "list the XSIGMA_* variables and their values", xs_help_vars, xs_tool_vars},
+    {"help", "explain a verb", xs_help_help, xs_tool_help},
+    {NULL, NULL, NULL, NULL},
+};
+
+const struct xs_verb *xs_verb_find(const char *name)
+{
+    for (const struct xs_verb *v = xs_verbs; v->name != NULL; v++)
+        if (strcmp(v->name, name) == 0)
+            return v;
+    return NULL;
+}
+
+void xs_tool_error(const char *format, ...)
+{
+    va_list ap;
+
+    fflush(stdout);
+    va_start(ap, format);
+    fputs("xsigma: ", stderr);
+    vfprintf(stderr, format, ap);
+    fputc('\n', stderr);
+    va_end(ap);
+}
+
+static int unknown_verb(const char *name)
+{
+    struct xs_nearest nearest;
+
+    xs_nearest_init(&nearest, name);
+    for (const struct xs_verb *v = xs_verbs; v->name != NULL; v++)
+        xs_nearest_try(&nearest, v->name);
+    if (nearest.best != NULL)
+        xs_tool_error("no verb '%s'; did you mean '%s'?", name, nearest.best);
+    else
+        xs_tool_error("no verb '%s'; see 'xsigma help', or 'xsigma run -- %s' to run a program",
+                      name, name);
+    return XS_EXIT_USAGE;
+}
+
+/* A full disk or a closed pipe must not look like success. */
+static int finish(int status)
+{
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        if (status == XS_EXIT_OK)
+            status = XS_EXIT_NO;
+    }
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    const struct xs_verb *verb;
+
+    if (argc < 2) {
+        xs_tool_error("no verb; see 'xsigma help'");
+        return XS_EXIT_USAGE;
+    }
+    if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "version") == 0) {
+        puts("xsigma " XSIGMA_VERSION);
+        return finish(XS_EXIT_OK);
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+        xs_help_print_all();
+        return finish(XS_EXIT_OK);
+    }
+    if (strcmp(argv[1], "--probe") == 0)
+        return finish(xs_tool_probe());
+    verb = xs_verb_find(argv[1]);
+    if (verb == NULL)
+        return unknown_verb(argv[1]);
+    if (xs_help_asked(argc - 1, argv + 1)) {
+        fputs(verb->help, stdout);
+        return finish(XS_EXIT_OK);
+    }
+    return finish(verb->run(argc - 1, argv + 1));
+}

@@ -1,0 +1,326 @@
+#include "tool/settings.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "policy/config.h"
+#include "tool/elf_file.h"
+#include "tool/tool.h"
+
+#define LIBRARY    "libxsigma.so"
+#define PREFIX     "XSIGMA_"
+#define PREFIX_LEN (sizeof(PREFIX) - 1)
+
+/* Where `make install` puts the library. */
+#ifndef XS_PREFIX
+#define XS_PREFIX "/usr/local"
+#endif
+#define INSTALL_DIR XS_PREFIX "/lib"
+
+static const char *short_name(const struct xs_knob_row *row)
+{
+    return row->name + PREFIX_LEN;
+}
+
+static const struct xs_knob_row *find_row(const char *name, size_t len)
+{
+    if (len > PREFIX_LEN && strncmp(name, PREFIX, PREFIX_LEN) == 0) {
+        name += PREFIX_LEN;
+        len -= PREFIX_LEN;
+    }
+    for (size_t i = 0; i < XS_KNOB_COUNT; i++)
+        if (strlen(short_name(&xs_knob_rows[i])) == len &&
+            strncmp(short_name(&xs_knob_rows[i]), name, len) == 0)
+            return &xs_knob_rows[i];
+    return NULL;
+}
+
+static int refuse_name(const char *name, size_t len)
+{
+    struct xs_nearest nearest;
+    char word[64];
+
+    if (len > PREFIX_LEN && strncmp(name, PREFIX, PREFIX_LEN) == 0) {
+        name += PREFIX_LEN;
+        len -= PREFIX_LEN;
+    }
+    snprintf(word, sizeof(word), "%.*s", (int)(len < sizeof(word) ? len : sizeof(word) - 1), name);
+    xs_nearest_init(&nearest, word);
+    for (size_t i = 0; i < XS_KNOB_COUNT; i++)
+        xs_nearest_try(&nearest, short_name(&xs_knob_rows[i]));
+    if (nearest.best != NULL)
+        xs_tool_error("--set %s: no such variable; did you mean %s?", word, nearest.best);
+    else
+        xs_tool_error("--set %s: no such variable; 'xsigma vars' lists them", word);
+    return XS_EXIT_USAGE;
+}
+
+/* The choice that was meant, if there is one. */
+static void try_choices(struct xs_nearest *nearest, const char *choices, char *mem, size_t cap)
+{
+    snprintf(mem, cap, "%s", choices);
+    for (char *word = strtok(mem, "|"); word != NULL; word = strtok(NULL, "|"))
+        xs_nearest_try(nearest, word);
+}
+
+static int refuse_value(const char *option, const struct xs_knob_row *row, const char *value)
+{
+    struct xs_nearest nearest;
+    char words[256];
+    XS_BUF(grammar, 512);
+
+    xs_nearest_init(&nearest, value);
+    if (row->type == XS_TYPE_CHOICE && row->choices != NULL)
+        try_choices(&nearest, row->choices, words, sizeof(words));
+    xs_config_grammar(&grammar, row);
+    if (nearest.best != NULL)
+        xs_tool_error("%s: '%s' is no value of it: %s; did you mean %s?", option, value, grammar.at,
+                      nearest.best);
+    else
+        xs_tool_error("%s: '%s' is no value of it: %s", option, value, grammar.at);
+    return XS_EXIT_USAGE;
+}
+
+static int set_variable(const char *name, const char *value)
+{
+    if (setenv(name, value, 1) == 0)
+        return 0;
+    xs_tool_error("%s: %s", name, strerror(errno));
+    return XS_EXIT_REFUSED;
+}
+
+static int set(const char *assignment)
+{
+    const char *equals = strchr(assignment, '=');
+    const struct xs_knob_row *row;
+    char option[96];
+    uint64_t ignored;
+
+    if (equals == NULL || equals == assignment) {
+        xs_tool_error("--set %s: NAME=VALUE is needed", assignment);
+        return XS_EXIT_USAGE;
+    }
+    row = find_row(assignment, (size_t)(equals - assignment));
+    if (row == NULL)
+        return refuse_name(assignment, (size_t)(equals - assignment));
+    snprintf(option, sizeof(option), "--set %s", short_name(row));
+    if (xs_config_parse(row, equals + 1, &ignored) != 0)
+        return refuse_value(option, row, equals + 1);
+    return set_variable(row->name, equals + 1);
+}
+
+static int set_preset(const char *value)
+{
+    const struct xs_knob_row *row = &xs_knob_rows[XS_KNOB_PRESET];
+    uint64_t ignored;
+
+    if (xs_config_parse(row, value, &ignored) != 0)
+        return refuse_value("--preset", row, value);
+    return set_variable(row->name, value);
+}
+
+/* The program may change its directory before the report is written: make the name absolute. In
+ * patterns "%%" stands for a per cent sign of the directory's name. */
+static int set_json(const char *file)
+{
+    char directory[PATH_MAX];
+    char path[3 * PATH_MAX];
+    size_t at = 0;
+    int status;
+
+    if (file[0] == '\0') {
+        xs_tool_error("--json: a file name is needed");
+        return XS_EXIT_USAGE;
+    }
+    if (file[0] != '/' && getcwd(directory, sizeof(directory)) != NULL) {
+        for (const char *c = directory; *c != '\0'; c++) {
+            path[at++] = *c;
+            if (*c == '%')
+                path[at++] = '%';
+        }
+        path[at++] = '/';
+    }
+    if (strlen(file) >= sizeof(path) - at) {
+        xs_tool_error("--json: %s", strerror(ENAMETOOLONG));
+        return XS_EXIT_USAGE;
+    }
+    strcpy(path + at, file);
+    status = set_variable(xs_knob_rows[XS_KNOB_STATS_FILE].name, path);
+    if (status == 0)
+        status = set_variable(xs_knob_rows[XS_KNOB_STATS_FORMAT].name, "json");
+    return status;
+}
+
+enum option { OPTION_PRESET, OPTION_SET, OPTION_LIB, OPTION_JSON, OPTION_COUNT };
+
+static const char *const option_names[OPTION_COUNT] = {"--preset", "--set", "--lib", "--json"};
+
+static int refuse_option(const struct xs_settings *s, const char *arg)
+{
+    struct xs_nearest nearest;
+
+    xs_nearest_init(&nearest, arg);
+    for (size_t k = 0; k < OPTION_COUNT; k++)
+        xs_nearest_try(&nearest, option_names[k]);
+    if (nearest.best != NULL)
+        xs_tool_error("%s has no option %s; did you mean %s?", s->verb, arg, nearest.best);
+    else
+        xs_tool_error("%s has no option %s; see 'xsigma help %s'", s->verb, arg, s->verb);
+    return XS_EXIT_USAGE;
+}
+
+static int apply(struct xs_settings *s, enum option option, const char *value)
+{
+    switch (option) {
+    case OPTION_PRESET:
+        return set_preset(value);
+    case OPTION_SET:
+        return set(value);
+    case OPTION_JSON:
+        return set_json(value);
+    default:
+        s->library_option = value;
+        return 0;
+    }
+}
+
+int xs_settings_parse(struct xs_settings *s, int argc, char **argv, bool takes_json)
+{
+    int i = 1;
+
+    *s = (struct xs_settings){.verb = argv[0]};
+    for (; i < argc && argv[i][0] == '-' && argv[i][1] != '\0'; i++) {
+        const char *arg = argv[i];
+        const char *value = NULL;
+        size_t len = strcspn(arg, "=");
+        size_t option = 0;
+        int status;
+
+        if (strcmp(arg, "--") == 0) {
+            i++;
+            break;
+        }
+        while (option < OPTION_COUNT && (strlen(option_names[option]) != len ||
+                                         strncmp(arg, option_names[option], len) != 0))
+            option++;
+        if (option == OPTION_COUNT || (option == OPTION_JSON && !takes_json))
+            return refuse_option(s, arg);
+        if (arg[len] == '=') {
+            value = arg + len + 1;
+        } else if (i + 1 < argc) {
+            value = argv[++i];
+        } else {
+            xs_tool_error("%s: a value is needed", arg);
+            return XS_EXIT_USAGE;
+        }
+        status = apply(s, (enum option)option, value);
+        if (status != 0)
+            return status;
+    }
+    s->program = i;
+    return 0;
+}
+
+/* --- the library --- */
+
+static bool try_library(struct xs_settings *s, const char *directory, const char *below)
+{
+    char path[2 * PATH_MAX];
+
+    snprintf(path, sizeof(path), "%s%s/%s", directory, below, LIBRARY);
+    return realpath(path, s->library) != NULL && access(s->library, R_OK) == 0;
+}
+
+static bool search_library(struct xs_settings *s, char *why, size_t cap)
+{
+    char self[PATH_MAX];
+    ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
+
+    if (len > 0 && self[0] == '/') {
+        self[len] = '\0';
+        *strrchr(self, '/') = '\0';
+        if (try_library(s, self, "") || try_library(s, self, "/../lib"))
+            return true;
+    }
+    if (try_library(s, INSTALL_DIR, ""))
+        return true;
+    snprintf(why, cap, "no %s beside this command, in ../lib or in %s; name it with --lib PATH",
+             LIBRARY, INSTALL_DIR);
+    return false;
+}
+
+static bool is_loadable(const char *path, char *why, size_t cap)
+{
+    struct xs_elf_file f;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int err = fd < 0 ? errno : xs_elf_file_read(&f, fd);
+
+    if (fd >= 0)
+        close(fd);
+    if (err == ENOEXEC || err == EBADMSG)
+        snprintf(why, cap, "%s is no shared library", path);
+    else if (err != 0)
+        snprintf(why, cap, "%s: %s", path, strerror(err));
+    else if (!xs_elf_file_is_native(&f))
+        snprintf(why, cap, "%s is built for another machine", path);
+    else if (!f.owns_malloc)
+        snprintf(why, cap, "%s has no malloc in it", path);
+    else if (strpbrk(path, " :") != NULL)
+        snprintf(why, cap, "%s: LD_PRELOAD cannot hold a path with a space or colon", path);
+    else
+        return true;
+    return false;
+}
+
+int xs_settings_library(struct xs_settings *s, char *why, size_t cap)
+{
+    if (s->library_option != NULL && realpath(s->library_option, s->library) == NULL) {
+        snprintf(why, cap, "%s: %s", s->library_option, strerror(errno));
+        return XS_EXIT_REFUSED;
+    }
+    if (s->library_option == NULL && !search_library(s, why, cap))
+        return XS_EXIT_REFUSED;
+    return is_loadable(s->library, why, cap) ? 0 : XS_EXIT_REFUSED;
+}
+
+const char *xs_preload_entry(const char *list, size_t *len)
+{
+    list += strspn(list, " :");
+    *len = strcspn(list, " :");
+    return list;
+}
+
+int xs_settings_preload(const struct xs_settings *s)
+{
+    const char *old = getenv("LD_PRELOAD");
+    size_t library_len = strlen(s->library);
+    size_t len;
+    char *list;
+    int status;
+
+    if (old == NULL)
+        old = "";
+    list = malloc(library_len + strlen(old) + 2);
+    if (list == NULL) {
+        xs_tool_error("LD_PRELOAD: %s", strerror(errno));
+        return XS_EXIT_REFUSED;
+    }
+    strcpy(list, s->library);
+    char *at = list + library_len;
+    for (const char *e = xs_preload_entry(old, &len); len > 0;
+         e = xs_preload_entry(e + len, &len)) {
+        if (len == library_len && strncmp(e, s->library, len) == 0)
+            continue;
+        *at++ = ':';
+        memcpy(at, e, len);
+        at += len;
+        *at = '\0';
+    }
+    status = set_variable("LD_PRELOAD", list);
+    free(list);
+    return status;
+}

@@ -1,0 +1,32 @@
+/* tool/settings.h - the options that run and doctor share, as changes of the environment.
+ * Owns:    nothing; texts belong to the command line.
+ * Context: an ordinary program, one thread.
+ * Errors:  an exit status, after one line on stderr.
+ */
+#ifndef XS_TOOL_SETTINGS_H
+#define XS_TOOL_SETTINGS_H
+
+#include <limits.h>
+
+#include "base/compiler.h"
+
+struct xs_settings {
+    const char *verb;
+    const char *library_option; /* --lib, or NULL */
+    char library[PATH_MAX];     /* absolute, after xs_settings_library */
+    int program;                /* index of the program in argv; argc if there is none */
+};
+
+/* Reads the options and puts XSIGMA_* into the environment: 0 or an exit status. */
+int xs_settings_parse(struct xs_settings *s, int argc, char **argv, bool takes_json);
+
+/* Finds the library and looks at it: 0, or an exit status with the reason in `why`. */
+int xs_settings_library(struct xs_settings *s, char *why, size_t cap);
+
+/* Puts the library in front of LD_PRELOAD, where it may stand already. */
+int xs_settings_preload(const struct xs_settings *s);
+
+/* The next entry of a list as LD_PRELOAD has it; *len is 0 at the end. */
+const char *xs_preload_entry(const char *list, size_t *len);
+
+#endif

@@ -1,0 +1,21 @@
+#!/bin/bash
+# Programs that bring a malloc of their own: exported, hidden, or in a library that they open.
+# shellcheck source=../support/must.sh
+. "$(dirname "$0")/../support/must.sh"
+
+own=$(program own_malloc) && hidden=$(program own_malloc_hidden) &&
+    opened=$(program own_malloc_opened) && libown=$(program libown_malloc) || exit 1
+under_each "$own"
+under_each "$hidden"
+under_each "$opened" "$libown"
+for policy in "${policies[@]}"; do
+    out=$(under "$policy" XSIGMA_STATS=0 "$own" 2>&1)
+    [ "$out" = "own malloc" ] || fail "$policy: a program with its own malloc prints: $out"
+done
+# Its report, if there is one, claims no traffic.
+under mimalloc XSIGMA_STATS=1 "XSIGMA_STATS_FILE=$work/own.json" "$own" >/dev/null 2>&1
+if [ -e "$work/own.json" ]; then
+    [ "$(json_get "$work/own.json" process.passive)" = true ] || fail "the report does not say that we stand aside"
+    [ "$(json_get "$work/own.json" cpu.totals.allocations)" = 0 ] || fail "the report claims allocations"
+fi
+finish

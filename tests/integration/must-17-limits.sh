@@ -1,0 +1,47 @@
+#!/bin/bash
+# A limit on address space, and mlockall, as batch systems and real-time programs use them.
+# shellcheck source=../support/must.sh
+. "$(dirname "$0")/../support/must.sh"
+need setpriv
+
+limited=$(program limited) && lock_memory=$(program lock_memory) || exit 1
+for policy in "${policies[@]}"; do
+    for settings in XSIGMA_STATS=auto XSIGMA_STATS=0; do
+        out=$(ulimit -v 500000 && under "$policy" "$settings" "$limited" 200 2>"$work/err")
+        [ "$out" = fits ] || {
+            fail "$policy $settings: 200 MiB under ulimit -v 500000: $out"
+            head -n 5 "$work/err"
+        }
+        (ulimit -v 500000 && under "$policy" "$settings" -- ls / >/dev/null 2>&1) ||
+            fail "$policy $settings: ls under ulimit -v 500000"
+    done
+done
+
+# A small program of glibc's fits into the limit too, so a failure is the library's.
+locked() { # LABEL COMMAND...
+    local label=$1 out
+    shift
+    out=$("$@" 2>"$work/err")
+    [ "$out" = locked ] || {
+        fail "mlockall, $label: $out"
+        head -n 5 "$work/err"
+    }
+}
+if [ "$("$lock_memory")" = locked ]; then
+    for policy in "${policies[@]}"; do
+        locked "$policy" under "$policy" "$lock_memory"
+    done
+fi
+# Without privileges what is locked counts, a reservation included, so that is switched off.
+if [ "$(id -u)" -eq 0 ]; then
+    cp "$lib" "$work/lib.so" && cp "$lock_memory" "$work/lock_memory" && chmod 755 "$work" "$work"/l*
+    lib=$work/lib.so
+    as_nobody=(setpriv --reuid=65534 --regid=65534 --clear-groups --bounding-set=-all --inh-caps=-all "$work/lock_memory")
+    ulimit -l 65536
+    if [ "$("${as_nobody[@]}")" = locked ]; then
+        for policy in "${policies[@]}"; do
+            locked "$policy as nobody" under "$policy" XSIGMA_RESERVE=off "${as_nobody[@]}"
+        done
+    fi
+fi
+finish

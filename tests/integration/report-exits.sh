@@ -1,0 +1,80 @@
+#!/bin/bash
+# The report comes whichever way a process ends, harms no output, and goes where it should.
+# shellcheck source=../support/must.sh
+. "$(dirname "$0")/../support/must.sh"
+
+how=$(program how_exit) || exit 1
+has_report() {
+    grep -q '^xsigma [0-9]' "$1"
+}
+ends() { # LABEL STATUS STDOUT COMMAND...
+    local label=$1 status=$2 output=$3 rc
+    shift 3
+    under mimalloc -- "$@" >"$work/out" 2>"$work/err" </dev/null
+    rc=$?
+    [ $rc -eq "$status" ] || fail "$label: status $rc, not $status"
+    [ "$(cat "$work/out")" = "$output" ] || fail "$label: standard output: $(head -n 3 "$work/out")"
+    has_report "$work/err" || {
+        fail "$label: no report; standard error:"
+        head -n 5 "$work/err"
+    }
+    [ "$(grep -c '^xsigma [0-9]' "$work/err")" -le 1 ] || fail "$label: more than one report"
+}
+ends return 5 output "$how" return 5
+for way in exit _exit _Exit quick_exit; do
+    ends $way 0 output "$how" $way 0
+    ends "$way 7" 7 output "$how" $way 7
+done
+# timeout, as env, passes the signal on as 128 + 6.
+ends abort 134 output "$how" abort
+printf '3\n1\n2\n' >"$work/unsorted"
+ends sort 0 $'1\n2\n3' sort "$work/unsorted"
+ends ls 0 "$work/unsorted" ls "$work/unsorted"
+ends cat 0 $'3\n1\n2' cat "$work/unsorted"
+ends "sh -c" 4 hello sh -c 'echo hello; exit 4'
+ends "a shell's builtin, then exec" 0 $'3\n1\n2' sh -c "exec cat $work/unsorted"
+if command -v python3 >/dev/null; then
+    ends "os._exit" 9 text python3 -c 'import os; os.write(1, b"text\n"); os._exit(9)'
+    ends "python" 0 text python3 -c 'print("text")'
+    ends "sys.exit in a thread pool" 6 "" python3 -c '
+import sys, concurrent.futures as f
+f.ThreadPoolExecutor(4).map(len, ["a"] * 10)
+sys.exit(6)'
+fi
+# The signal of abort stays SIGABRT: this shell sees it as the child's own end.
+(ulimit -c 0; LD_PRELOAD=$lib exec "$how" abort) >/dev/null 2>&1
+[ $? -eq 134 ] || fail "abort ends with status $?"
+
+# Standard error is a pipe that nobody reads any more: no SIGPIPE, the status stays.
+for way in return _exit quick_exit; do
+    { LD_PRELOAD=$lib XSIGMA_STATS=1 "$how" $way 5 3>&- >"$work/out"; echo $? >"$work/rc"; } 2> >(exec 2>&- </dev/null true)
+    sleep 0.1
+    # Once more with the reader surely gone.
+    bash -c '{ sleep 0.3; LD_PRELOAD=$1 XSIGMA_STATS=1 "$2" "$3" 5 >"$4/out" 2>&3; echo $? >"$4/rc"; } 3>&1 >/dev/null | true' \
+        bash "$lib" "$how" $way "$work"
+    [ "$(cat "$work/rc")" = 5 ] || fail "a broken pipe for standard error, $way: status $(cat "$work/rc")"
+    [ "$(cat "$work/out")" = output ] || fail "a broken pipe for standard error, $way: output lost"
+done
+
+# Standard error closed by the caller, or by the program before its end.
+LD_PRELOAD=$lib "$how" return 5 >"$work/out" 2>&-
+{ [ $? -eq 5 ] && [ "$(cat "$work/out")" = output ]; } || fail "standard error closed: status or output"
+LD_PRELOAD=$lib "$how" return 5 >"$work/out" 2>&- <&-
+{ [ $? -eq 5 ] && [ "$(cat "$work/out")" = output ]; } || fail "standard input and error closed: status or output"
+
+# The same file for both: under auto the report may not mix with the output.
+under system -- "$how" return 0 >"$work/both" 2>&1
+[ "$(cat "$work/both")" = output ] || fail "stdout and stderr the same file: $(head -n 3 "$work/both")"
+under system -- "$how" return 0 2>&1 | cat >"$work/both"
+[ "$(cat "$work/both")" = output ] || fail "stdout and stderr the same pipe: $(head -n 3 "$work/both")"
+under system XSIGMA_STATS=1 -- "$how" return 0 >"$work/both" 2>&1
+has_report "$work/both" || fail "XSIGMA_STATS=1 with stdout and stderr the same file: no report"
+under system XSIGMA_STATS=0 -- "$how" return 0 >"$work/out" 2>"$work/err"
+[ -s "$work/err" ] && fail "XSIGMA_STATS=0 prints: $(head -n 2 "$work/err")"
+
+# A caller that waits for the end of standard error does not wait for a program left behind.
+started=$SECONDS
+out=$(under system -- sh -c 'sleep 6 >/dev/null 2>&1 & echo started' 2>&1)
+[ $((SECONDS - started)) -lt 5 ] || fail "a child left behind holds the caller's standard error open"
+[[ $out == started* ]] || fail "the output of a shell that leaves a child: $out"
+finish

@@ -1,0 +1,41 @@
+#!/bin/bash
+# The library exports exactly the names of its map, the whole family among them, and needs only libc.
+# shellcheck source=../support/must.sh
+. "$(dirname "$0")/../support/must.sh"
+need nm readelf
+
+map=$build/exports.map
+[ -e "$map" ] || { fail "no $map"; finish; }
+nm -D --defined-only "$lib" | awk '$2 ~ /^[A-Z]$/ && $2 != "A" { sub(/@.*/, "", $3); print $3 }' | sort -u >"$work/exported"
+sed -n '/global:/,/local:/p' "$map" | sed 's/global://; s/local:.*//; s/[{};]/ /g' |
+    tr -s '[:space:]' '\n' | grep . | sort -u >"$work/listed"
+[ -s "$work/listed" ] || fail "$map lists nothing"
+grep -q '[*?]' "$work/listed" && fail "$map has patterns: $(grep '[*?]' "$work/listed")"
+diff "$work/listed" "$work/exported" >"$work/diff" || {
+    fail "the map (<) and the library (>) differ:"
+    cat "$work/diff"
+}
+
+family=(malloc free calloc realloc reallocarray free_sized free_aligned_sized posix_memalign
+    aligned_alloc memalign valloc pvalloc malloc_usable_size cfree malloc_trim mallopt mallinfo
+    mallinfo2 malloc_stats malloc_info _exit _Exit abort)
+align=St11align_val_t nothrow=RKSt9nothrow_t
+for op in _Znwm _Znam; do
+    family+=("$op" "$op$nothrow" "$op$align" "$op$align$nothrow")
+done
+for op in _ZdlPv _ZdaPv; do
+    family+=("$op" "${op}m" "$op$nothrow" "$op$align" "${op}m$align" "$op$align$nothrow")
+done
+operators=$(printf '%s\n' "${family[@]}" | grep -c '^_Z')
+[ "$operators" -eq 20 ] || fail "this test knows $operators operators, not 20"
+for name in "${family[@]}"; do
+    grep -qxF "$name" "$work/exported" || fail "does not export $name"
+done
+# Names that peers export and that hand a program's own free a foreign block.
+for name in strdup strndup wcsdup getline malloc_size vfree reallocf _aligned_malloc __libc_malloc __libc_free; do
+    grep -qxF -- "$name" "$work/exported" && fail "exports $name"
+done
+readelf -dW "$lib" | sed -nE 's/.*\(NEEDED\).*\[(.*)\]/\1/p' >"$work/needed"
+grep -vxE 'lib(c|m|dl|pthread|rt)\.so\.[0-9]+|ld-linux[a-z0-9_-]*\.so\.[0-9]+' "$work/needed" >"$work/wrong" &&
+    fail "needs more than glibc: $(tr '\n' ' ' <"$work/wrong")"
+finish

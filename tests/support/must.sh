@@ -1,0 +1,120 @@
+# shellcheck shell=bash
+# must.sh - what the scripts of tests/contract and tests/integration share. Sourced, not run.
+# XS_LIB names the library under test; tests of the tests set it to another allocator's.
+set -u
+export LC_ALL=C
+unset LD_PRELOAD "${!XSIGMA_@}"
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+build=${XS_BUILD:-$root/build}
+lib=${XS_LIB:-$build/libxsigma.so}
+work=$(mktemp -d "${TMPDIR:-/tmp}/xsigma-test.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+failures=0
+
+# shellcheck disable=SC2034 # for the scripts
+route='<=64K:mimalloc,<=1M:tbb,*:system'
+# shellcheck disable=SC2034
+policies=(system mimalloc tbb route)
+
+fail() {
+    printf 'FAIL: %s\n' "$*"
+    failures=$((failures + 1))
+}
+
+skip() {
+    printf 'skip: %s\n' "$*"
+    exit 77
+}
+
+finish() {
+    if [ "$failures" -ne 0 ]; then
+        printf '%s check(s) failed\n' "$failures"
+        exit 1
+    fi
+    exit 0
+}
+
+need() { # COMMAND...
+    local c
+    for c in "$@"; do
+        command -v "$c" >/dev/null || skip "$c is not installed"
+    done
+}
+
+# Prints the path of a built test program; builds it if make has not, so that a script runs alone.
+# contract/NAME is tests/contract/NAME.c, a name alone is tests/programs/NAME; lib* is shared.
+program() { # NAME
+    local dir=programs name=$1 src out
+    case $name in
+        contract/*) dir=contract name=${name#contract/} ;;
+    esac
+    out=$build/tests/$dir/$name
+    [[ $name == lib* ]] && out=$out.so
+    src=$root/tests/$dir/$name.c
+    [ -f "$src" ] || src=$root/tests/$dir/$name.cc
+    if [ ! -e "$out" ] || [ "$src" -nt "$out" ]; then
+        local flags=(-O2 -g -pthread -Wall -Wextra "-I$root/include") cc=${CC:-cc}
+        [[ $src == *.cc ]] && cc=${CXX:-c++}
+        [[ $name == lib* ]] && flags+=(-shared -fPIC)
+        command -v "$cc" >/dev/null || skip "$out is not built and there is no $cc"
+        mkdir -p "${out%/*}"
+        if ! "$cc" "${flags[@]}" "$src" -o "$out.$$" -ldl || ! mv "$out.$$" "$out"; then
+            printf 'FAIL: cannot build %s\n' "$out" >&2
+            exit 1
+        fi
+    fi
+    printf '%s\n' "$out"
+}
+
+# Runs a command under the library with a policy: a back end's name, "route", or a route itself.
+# Further settings come first: under mimalloc XSIGMA_STATS=0 -- ls
+under() { # POLICY [NAME=VALUE...] [--] COMMAND...
+    local vars=("LD_PRELOAD=$lib")
+    case $1 in
+        none) ;;
+        route) vars+=("XSIGMA_CPU_ROUTE=$route") ;;
+        *:*) vars+=("XSIGMA_CPU_ROUTE=$1") ;;
+        *) vars+=("XSIGMA_CPU_BACKEND=$1") ;;
+    esac
+    shift
+    while [[ ${1-} == [A-Z]*=* ]]; do
+        vars+=("$1")
+        shift
+    done
+    [ "${1-}" = -- ] && shift
+    timeout --foreground "${limit_s:-60}" env "${vars[@]}" "$@"
+}
+
+# Runs a program under each policy and wants status 0.
+under_each() { # [NAME=VALUE...] [--] COMMAND...
+    local p rc
+    for p in "${policies[@]}"; do
+        under "$p" "$@" >"$work/out" 2>&1
+        rc=$?
+        [ $rc -eq 124 ] && rc="124 (ran too long)"
+        if [ "$rc" != 0 ]; then
+            fail "$p: ${*##*/}: status $rc"
+            head -n 20 "$work/out"
+        fi
+    done
+}
+
+# Is a back end's library there? Without it the library falls back, and its tests say nothing.
+have_backend() { # NAME
+    case $1 in
+        mimalloc) ldconfig -p | grep -q 'libmimalloc\.so\.2' ;;
+        tbb) ldconfig -p | grep -q 'libtbbmalloc\.so\.2' ;;
+        *) true ;;
+    esac
+}
+
+# The value of one field of a JSON file by its path: json_get FILE cpu.frees
+json_get() { # FILE PATH
+    local flat
+    flat=$(program json_flat) || exit 1
+    "$flat" "$1" | awk -v path="$2" '$1 == path { sub(/^[^ ]* /, ""); print; found = 1 }
+                                     END { exit !found }'
+}
+
+[ -e "$lib" ] || [[ $lib != */* ]] || { printf 'FAIL: %s is not built\n' "$lib"; exit 1; }

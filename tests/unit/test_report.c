@@ -1,0 +1,408 @@
+/* The report's two forms for hand-made snapshots: golden text, and JSON that parses. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "policy/config.h"
+#include "report/emit.h"
+#include "report/report.h"
+#include "xsigma.h"
+
+/* --- a sink that keeps everything --- */
+
+struct kept {
+    char text[65536];
+    size_t len;
+    size_t largest_piece;
+};
+
+static struct kept kept;
+
+static void keep(const char *text, size_t len, void *arg)
+{
+    struct kept *k = arg;
+
+    cr_assert(len > 0, "an empty piece");
+    cr_assert(k->len + len < sizeof(k->text));
+    memcpy(k->text + k->len, text, len);
+    k->len += len;
+    k->text[k->len] = '\0';
+    if (len > k->largest_piece)
+        k->largest_piece = len;
+}
+
+static const char *text_of(const struct xs_report *r, bool utf8)
+{
+    kept.len = 0;
+    xs_report_text(r, utf8, keep, &kept);
+    return kept.text;
+}
+
+static const char *json_of(const struct xs_report *r)
+{
+    kept.len = 0;
+    xs_report_json(r, keep, &kept);
+    return kept.text;
+}
+
+/* --- a strict reader of JSON --- */
+
+static const char *skip_value(const char *s, int depth);
+
+static const char *skip_space(const char *s)
+{
+    return s + strspn(s, " \n\t\r");
+}
+
+static const char *skip_string(const char *s)
+{
+    if (*s++ != '"')
+        return NULL;
+    for (; *s != '"'; s++) {
+        if ((unsigned char)*s < 0x20)
+            return NULL; /* the final NUL too */
+        if (*s != '\\')
+            continue;
+        s++;
+        if (*s == 'u') {
+            if (strspn(s + 1, "0123456789abcdefABCDEF") < 4)
+                return NULL;
+            s += 4;
+        } else if (*s == '\0' || strchr("\"\\/bfnrt", *s) == NULL) {
+            return NULL;
+        }
+    }
+    return s + 1;
+}
+
+static const char *skip_members(const char *s, char closer, int depth)
+{
+    s = skip_space(s + 1);
+    if (*s == closer)
+        return s + 1;
+    for (;;) {
+        if (closer == '}') {
+            s = skip_string(skip_space(s));
+            if (s == NULL || *(s = skip_space(s)) != ':')
+                return NULL;
+            s++;
+        }
+        s = skip_value(s, depth);
+        if (s == NULL)
+            return NULL;
+        s = skip_space(s);
+        if (*s == closer)
+            return s + 1;
+        if (*s++ != ',')
+            return NULL;
+    }
+}
+
+static const char *skip_value(const char *s, int depth)
+{
+    static const char *const words[] = {"true", "false", "null"};
+
+    s = skip_space(s);
+    if (depth > 20)
+        return NULL;
+    if (*s == '{' || *s == '[')
+        return skip_members(s, *s == '{' ? '}' : ']', depth + 1);
+    if (*s == '"')
+        return skip_string(s);
+    if (*s >= '0' && *s <= '9') /* naturals only, by our own rule */
+        return *s == '0' ? s + 1 : s + strspn(s, "0123456789");
+    for (size_t i = 0; i < XS_COUNT_OF(words); i++)
+        if (strncmp(s, words[i], strlen(words[i])) == 0)
+            return s + strlen(words[i]);
+    return NULL;
+}
+
+static bool is_json(const char *s)
+{
+    const char *end = skip_value(s, 0);
+
+    return end != NULL && *skip_space(end) == '\0';
+}
+
+/* --- snapshots --- */
+
+static void set(const char *name, const char *value)
+{
+    setenv(name, value, 1);
+}
+
+static void load(void)
+{
+    xs_config_load(false);
+}
+
+/* One back end: 100 calls of 16 B, 20 of 4 KiB, 2 of 2 MiB, 2 reallocations among them. */
+static struct xs_report simple(void)
+{
+    struct xs_report r = {
+        .program = "pricer",
+        .pid = 4242,
+        .host = "node07",
+        .rank = 3,
+        .how = "exit",
+        .status = 0,
+        .wall_ns = 2000000000,
+        .user_ns = 1500000000,
+        .sys_ns = 250000000,
+        .rss_bytes = XS_MIB(10),
+        .rss_peak_bytes = XS_MIB(12),
+        .threads_total = 5,
+        .threads_now = 1,
+        .threads_peak = 4,
+        .counting = true,
+    };
+    struct xs_counters *c = &r.counters[XS_OWNER_MIMALLOC];
+
+    r.open[XS_OWNER_SYSTEM] = true;
+    r.open[XS_OWNER_MIMALLOC] = true;
+    r.active[XS_OWNER_MIMALLOC] = true;
+    c->size_bin[4] = 100;
+    c->size_bin[12] = 20;
+    c->size_bin[21] = 2;
+    c->reallocs = 2;
+    c->frees = 110;
+    c->requested_bytes = 100 * 16 + 20 * 4096 + 2 * XS_MIB(2);
+    r.memory[XS_OWNER_SYSTEM] =
+        (struct xs_backend_memory){XS_UNKNOWN, XS_UNKNOWN, XS_UNKNOWN, NULL};
+    r.memory[XS_OWNER_MIMALLOC] =
+        (struct xs_backend_memory){XS_UNKNOWN, XS_MIB(64), XS_MIB(128), "mapped pages"};
+    return r;
+}
+
+Test(report_text, golden_of_one_back_end)
+{
+    struct xs_report r = simple();
+
+    load();
+    cr_assert_str_eq(text_of(&r, false),
+                     "xsigma " XSIGMA_VERSION
+                     "  pricer pid 4242  node07 rank 3  exit 0  2.00 s  cpu 1.75 s\n"
+                     "CPU          requested     calls  reallocs     frees      live  calls/time\n"
+                     "  mimalloc    4.08 MiB       120         2       110        10        60/s\n"
+                     "MEMORY        reserved          peak      in use  counted by\n"
+                     "  mimalloc    64.0 MiB       128 MiB           -  mapped pages\n"
+                     "  RSS         10.0 MiB      12.0 MiB           -  the kernel\n"
+                     "  threads that allocated: 5, at most 4 at one time, 1 now\n"
+                     "SIZES of all requests, reallocations included\n"
+                     "  <=16 B   #################################          82%       100\n"
+                     "  <=4 KiB  #######                                    16%        20\n"
+                     "  >1 MiB   #                                           2%         2\n");
+}
+
+Test(report_text, several_back_ends_have_a_total)
+{
+    struct xs_report r = simple();
+    const char *text;
+
+    load();
+    r.active[XS_OWNER_SYSTEM] = true;
+    r.counters[XS_OWNER_SYSTEM].size_bin[XS_SIZE_BIN_ZERO] = 7;
+    r.counters[XS_OWNER_SYSTEM].frees = 5;
+    r.counters[XS_OWNER_SYSTEM].moved_out = 1;
+    r.counters[XS_OWNER_MIMALLOC].moved_in = 1;
+    text = text_of(&r, false);
+    cr_assert(strstr(text, "\n  system           0 B         7         0         5         1"),
+              "%s", text);
+    cr_assert(strstr(text, "\n  total       4.08 MiB       127         2       115        12"),
+              "%s", text);
+    cr_assert(strstr(text, "  <=16 B   #################################          83%       107"));
+}
+
+Test(report_text, fits_the_screen_and_the_character_set)
+{
+    struct xs_report r = simple();
+
+    load();
+    for (int owner = 0; owner < XS_OWNER_COUNT; owner++) {
+        r.open[owner] = r.active[owner] = true;
+        for (int b = 0; b < XS_SIZE_BINS; b++)
+            r.counters[owner].size_bin[b] = 123456789012345 + (uint64_t)b;
+        r.counters[owner].frees = UINT64_MAX / 5;
+        r.counters[owner].requested_bytes = UINT64_MAX / 5;
+        r.memory[owner] =
+            (struct xs_backend_memory){UINT64_MAX / 5, UINT64_MAX / 5, UINT64_MAX / 5, "mallinfo2"};
+    }
+    r.counters[XS_OWNER_TBB].failures = 12;
+    memset(r.program, 'p', sizeof(r.program) - 1);
+    memset(r.host, 'h', sizeof(r.host) - 1);
+    r.status = 255;
+    r.wall_ns = UINT64_MAX / 2;
+    for (int utf8 = 0; utf8 < 2; utf8++) {
+        const char *text = text_of(&r, utf8);
+        size_t lines = 0;
+        size_t column = 0;
+
+        for (const char *s = text; *s != '\0'; s++) {
+            if (*s == '\n') {
+                lines++;
+                cr_assert(column <= 80, "%zu columns:\n%s", column, text);
+                column = 0;
+            } else {
+                column += ((unsigned char)*s & 0xC0u) != 0x80u;
+                cr_assert(utf8 || (unsigned char)*s < 0x7F, "not ASCII:\n%s", text);
+            }
+        }
+        cr_assert(lines <= 24, "%zu lines:\n%s", lines, text);
+        cr_assert(strchr(text, '-') == NULL || strstr(text, "-1") == NULL, "%s", text);
+    }
+    cr_assert(strstr(kept.text, "≤16 B"));
+    cr_assert(strstr(kept.text, "█"));
+    cr_assert(strstr(kept.text, "FAILURES  tbb: 12 allocations and 0 reallocations returned NULL"));
+    cr_assert(kept.largest_piece <= 4096);
+}
+
+Test(report_text, frees_ahead_of_allocations_are_no_negative_number)
+{
+    struct xs_report r = simple();
+
+    load();
+    r.counters[XS_OWNER_MIMALLOC].frees = 1000;
+    cr_assert(strstr(text_of(&r, false), "      1000         0 "), "%s", kept.text);
+    cr_assert(strstr(json_of(&r), "\"live_blocks\": 0"));
+}
+
+Test(report_text, live_is_unknown_after_a_pause)
+{
+    struct xs_report r = simple();
+
+    load();
+    r.not_counting_ns = 1500000000;
+    cr_assert(strstr(text_of(&r, false), "live unknown: statistics were off 1.50 s\n"));
+    cr_assert(strstr(json_of(&r), "\"live_blocks\": null"));
+}
+
+Test(report_text, passive)
+{
+    struct xs_report r = simple();
+
+    load();
+    r.passive = true;
+    r.passive_owner = "/opt/bin/\033[31mbrowser";
+    cr_assert(strstr(text_of(&r, true), "this program brings its own malloc "
+                                        "(/opt/bin/?[31mbrowser); nothing was routed\n"));
+    cr_assert(!strstr(kept.text, "CPU"));
+    cr_assert(!strstr(kept.text, "mimalloc"));
+    cr_assert(strstr(kept.text, "RSS"));
+}
+
+Test(report_text, hostile_names)
+{
+    struct xs_report r = simple();
+
+    load();
+    strcpy(r.program, "a\033]0;x\007\n\xff\xc2\x9b\xe2\x80\xae\xc3\xa9");
+    cr_assert(strstr(text_of(&r, true), "  a?]0;x????????\xc3\xa9 pid"), "%s", kept.text);
+    cr_assert(strstr(text_of(&r, false), "  a?]0;x?????????? pid"), "%s", kept.text);
+}
+
+Test(report_text, settings_that_differ)
+{
+    struct xs_report r = simple();
+
+    set("XSIGMA_CPU_BACKEND", "mimalloc");
+    set("XSIGMA_CPU_TBB_HUGE_PAGES", "0");
+    load();
+    text_of(&r, false);
+    cr_assert(strstr(kept.text, "\nCONFIG  XSIGMA_CPU_BACKEND=mimalloc (env)\n"), "%s", kept.text);
+    cr_assert(!strstr(kept.text, "TBB_HUGE"), "equal to the default:\n%s", kept.text);
+}
+
+Test(report_text, warnings_are_wrapped_and_bounded)
+{
+    struct xs_report r = simple();
+
+    load();
+    for (int i = 0; i < 8; i++)
+        xs_config_warn("warning %d with a lot of words in it, more than one line of eighty columns "
+                       "could ever hold",
+                       i);
+    text_of(&r, false);
+    cr_assert(strstr(kept.text, "\nWARNINGS\n  warning 0 with a lot"), "%s", kept.text);
+    cr_assert(strstr(kept.text, "\n    could ever hold\n"), "%s", kept.text);
+    cr_assert(strstr(kept.text, "\n  and 3 more\n"), "%s", kept.text);
+    cr_assert(strstr(json_of(&r), "warning 7"));
+}
+
+Test(report_json, parses_and_has_every_field)
+{
+    struct xs_report r = simple();
+    const char *text;
+
+    set("XSIGMA_CPU_BACKEND", "mimalloc");
+    load();
+    text = json_of(&r);
+    cr_assert(is_json(text), "%s", text);
+    cr_assert(strstr(text, "{\n  \"schema\": \"xsigma.stats/1\",\n"));
+    cr_assert(strstr(text, "\"rank\": 3,"));
+    cr_assert(strstr(text, "\"status\": 0,"));
+    cr_assert(strstr(text, "\"wall_ns\": 2000000000,"));
+    cr_assert(strstr(text, "\"allocations\": 120,"));
+    cr_assert(strstr(text, "\"live_blocks\": 10,"));
+    cr_assert(strstr(text, "\"in_use_bytes\": null,"));
+    cr_assert(strstr(text, "\"reserved_peak_bytes\": 134217728,"));
+    cr_assert(strstr(text, "\"size_bins\": [0, 0, 0, 0, 100, 0, "));
+    cr_assert(strstr(text, "\"max_bytes\": null,\n      \"calls\": 2\n"));
+#define X(name, unit, help) cr_assert(strstr(text, "\"" #name "\": "), #name);
+    XS_COUNTER_FIELDS(X)
+#undef X
+    for (size_t i = 0; i < XS_KNOB_COUNT; i++) {
+        char entry[128];
+        snprintf(entry, sizeof(entry), "\"name\": \"%s\"", xs_knob_rows[i].name);
+        cr_assert(strstr(text, entry), "%s", entry);
+    }
+    cr_assert(kept.largest_piece <= 4096);
+}
+
+Test(report_json, unknown_values_are_null)
+{
+    struct xs_report r = simple();
+
+    load();
+    r.rank = -1;
+    r.status = -1;
+    cr_assert(is_json(json_of(&r)));
+    cr_assert(strstr(kept.text, "\"rank\": null,"));
+    cr_assert(strstr(kept.text, "\"status\": null,"));
+    cr_assert(strstr(kept.text, "\"preset\": null,"));
+}
+
+Test(report_json, every_byte_in_a_name)
+{
+    struct xs_report r = simple();
+
+    load();
+    for (int start = 1; start < 256; start += 60) {
+        for (int i = 0; i < 63; i++)
+            r.program[i] = (char)(start + i < 256 ? start + i : 'x');
+        cr_assert(is_json(json_of(&r)), "%s", kept.text);
+    }
+}
+
+Test(report_json, long_strings_are_whole_and_no_character_is_cut)
+{
+    char want[2048] = "";
+    char value[1024] = "";
+    struct xs_report r = simple();
+
+    load();
+    r.passive = true;
+    r.passive_owner = value;
+    for (int shift = 0; shift < 4; shift++) {
+        memset(value, 'x', (size_t)shift);
+        value[shift] = '\0';
+        for (int i = 0; i < 200; i++)
+            strcat(value, "\xe2\x82\xac");
+        snprintf(want, sizeof(want), "\"passive_owner\": \"%s\"", value);
+        cr_assert(is_json(json_of(&r)));
+        cr_assert(strstr(kept.text, want), "shift %d", shift);
+    }
+    memset(value, '\x80', 300); /* continuation bytes only */
+    value[300] = '\0';
+    cr_assert(is_json(json_of(&r)));
+}
