@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/single_threaded.h>
@@ -146,7 +147,7 @@ void xs_finish(const char *how, int status, bool may_lock)
     struct xs_report r;
 
     if (life.pid == 0 || life.pid != getpid() ||
-        __atomic_exchange_n(&life.finished, true, __ATOMIC_ACQ_REL))
+        atomic_exchange_explicit(&life.finished, true, memory_order_acq_rel))
         return;
     xs_report_collect(&r, may_lock);
     r.how = how;
@@ -199,7 +200,7 @@ static void fork_child(void)
     xs_proc_fork_child();
     life.is_root = false;
     life.pid = report ? getpid() : 0;
-    __atomic_store_n(&life.finished, false, __ATOMIC_RELAXED);
+    atomic_store_explicit(&life.finished, false, memory_order_relaxed);
     /* The duplicate would keep a pipe open that the parent's reader waits for. */
     if (!report)
         xs_io_drop_stderr();

@@ -4,6 +4,7 @@
  * if any object ahead of us defines one, all of ours stand back for the C++ library's. The same
  * library's operator also takes over when memory is out: it knows new handlers and how to throw.
  */
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "backend/hot.h"
@@ -58,13 +59,13 @@ XS_COLD static int find_mode(void)
     for (unsigned i = 0; i < OP_COUNT; i++)
         if (xs_elf_before(symbols[i], &object) != NULL)
             found = REPLACED;
-    __atomic_store_n(&mode, found, __ATOMIC_RELAXED);
+    atomic_store_explicit(&mode, found, memory_order_relaxed);
     return found;
 }
 
 XS_INLINE bool is_direct(void)
 {
-    int m = __atomic_load_n(&mode, __ATOMIC_RELAXED);
+    int m = atomic_load_explicit(&mode, memory_order_relaxed);
 
     return XS_LIKELY(m == DIRECT) || (m == UNKNOWN && find_mode() == DIRECT);
 }

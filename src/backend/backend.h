@@ -36,6 +36,7 @@ struct xs_backend_memory {
 struct xs_backend_options {
     const char *mimalloc_library;
     uint64_t mimalloc_reserve_bytes; /* 0: no reservation */
+    bool mimalloc_reserve_is_given;  /* by the user, who says that it suffices */
     uint64_t mimalloc_huge_gib;
     bool mimalloc_show_stats;
     bool mimalloc_verbose;

@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <unistd.h>
 
 #include "backend/counted.h"
@@ -52,25 +53,10 @@ static _Atomic size_t grown_bytes;
 
 enum { mimalloc_counts_failures = true };
 
-/* In ask_firmly, which sets errno and counts by itself. */
-static XS_TLS bool asking;
-
-/* mimalloc calls this when it gives up on an allocation: the fast path is a jump into mimalloc and
- * does not see the result. */
-static void on_error(int error, void *arg)
-{
-    (void)arg;
-    if (asking || (error != ENOMEM && error != EOVERFLOW))
-        return;
-    if (xs_hot.counting)
-        xs_count_failure(XS_OWNER_MIMALLOC, false);
-    errno = ENOMEM;
-}
-
 /* Another range for mimalloc, at least `need` bytes, known through the page map. */
 static bool add_range(size_t need)
 {
-    size_t want = __atomic_load_n(&grown_bytes, __ATOMIC_RELAXED);
+    size_t want = atomic_load_explicit(&grown_bytes, memory_order_relaxed);
 
     need = xs_align_up(need + SEGMENT, SEGMENT);
     want = xs_align_down(want < 2 * SEGMENT ? 2 * SEGMENT : want, SEGMENT);
@@ -83,7 +69,7 @@ static bool add_range(size_t need)
         }
         if (xs_page_map_set(p, size, XS_OWNER_MIMALLOC) == 0) {
             if (mi.manage_os_memory(p, size, false, false, true, -1)) {
-                __atomic_fetch_add(&grown_bytes, size, __ATOMIC_RELAXED);
+                atomic_fetch_add_explicit(&grown_bytes, size, memory_order_relaxed);
                 return true;
             }
             (void)xs_page_map_set(p, size, 0);
@@ -102,17 +88,33 @@ static bool grow(size_t size, size_t align, unsigned seen)
 
     if (size > XS_SIZE_MAX_REQUEST / 2)
         return false;
-    while (__atomic_exchange_n(&growing, true, __ATOMIC_ACQUIRE))
+    while (atomic_exchange_explicit(&growing, true, memory_order_acquire))
         sched_yield();
-    unsigned now = __atomic_load_n(&growths, __ATOMIC_RELAXED);
+    unsigned now = atomic_load_explicit(&growths, memory_order_relaxed);
     if (now != seen) {
         done = true; /* somebody else just grew: try again first */
     } else if (now < GROWTHS_MAX && add_range(size + align)) {
-        __atomic_store_n(&growths, now + 1, __ATOMIC_RELAXED);
+        atomic_store_explicit(&growths, now + 1, memory_order_relaxed);
         done = true;
     }
-    __atomic_store_n(&growing, false, __ATOMIC_RELEASE);
+    atomic_store_explicit(&growing, false, memory_order_release);
     return done;
+}
+
+/* In ask_firmly, which sets errno and counts by itself. */
+static XS_TLS bool asking;
+
+/* mimalloc calls this when it gives up on an allocation: the fast path is a jump into mimalloc and
+ * does not see the result. */
+static void on_error(int error, void *arg)
+{
+    (void)arg;
+    if (asking || (error != ENOMEM && error != EOVERFLOW))
+        return;
+    (void)grow(0, 0, atomic_load_explicit(&growths, memory_order_relaxed)); /* for the next call */
+    if (xs_hot.counting)
+        xs_count_failure(XS_OWNER_MIMALLOC, false);
+    errno = ENOMEM;
 }
 
 enum want { WANT_BLOCK, WANT_ZEROED, WANT_ALIGNED, WANT_REALLOC };
@@ -138,7 +140,7 @@ static void *ask_firmly(enum want want, void *p, size_t align, size_t size)
     if (size < FAST_FIRST && want != WANT_ALIGNED)
         size = 16;
     for (;;) {
-        unsigned seen = __atomic_load_n(&growths, __ATOMIC_RELAXED);
+        unsigned seen = atomic_load_explicit(&growths, memory_order_relaxed);
         asking = true;
         void *q = ask(want, p, align, size);
         asking = false;
@@ -240,7 +242,7 @@ static size_t map_huge(char *base, size_t gib, struct xs_buf *why)
 static void reserve(const struct xs_backend_options *o, struct xs_buf *why)
 {
     size_t size = o->mimalloc_reserve_bytes;
-    size_t wanted = memory_size() * 4;
+    size_t enough = memory_size() * 2;
     char *base = NULL;
 
     for (; size >= 64 * SEGMENT && base == NULL; size /= 2) {
@@ -261,7 +263,8 @@ static void reserve(const struct xs_backend_options *o, struct xs_buf *why)
     }
     xs_hot.mimalloc.base = (uintptr_t)base;
     xs_hot.mimalloc.size = size;
-    is_reserved = wanted != 0 && size >= wanted;
+    is_reserved = o->mimalloc_reserve_is_given ? size == o->mimalloc_reserve_bytes
+                                               : enough != 0 && size >= enough;
 }
 
 /* The library must take all its blocks from what we gave it, or free would not know them. */
@@ -351,7 +354,7 @@ static void mimalloc_memory(struct xs_backend_memory *m, bool may_lock)
     if (mi.process_info == NULL)
         return;
     mi.process_info(&unused, &unused, &unused, &unused, &unused, &commit, &commit_peak, &unused);
-    /* 2.0.9 takes more off its count than it added when a range of ours is given back. */
+    /* The count of 2.0.9 can fall below zero. */
     m->reserved_bytes = commit <= XS_SIZE_MAX_REQUEST ? commit : XS_UNKNOWN;
     m->reserved_peak_bytes = commit_peak <= XS_SIZE_MAX_REQUEST ? commit_peak : XS_UNKNOWN;
 }
@@ -359,7 +362,7 @@ static void mimalloc_memory(struct xs_backend_memory *m, bool may_lock)
 static bool mimalloc_survives_fork(bool was_threaded)
 {
     (void)was_threaded;
-    __atomic_store_n(&growing, false, __ATOMIC_RELAXED);
+    atomic_store_explicit(&growing, false, memory_order_relaxed);
     return true;
 }
 

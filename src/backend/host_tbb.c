@@ -5,6 +5,7 @@
  * pointer is could only be guessed by reading in front of it.
  */
 #include <errno.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "backend/counted.h"
@@ -54,10 +55,12 @@ static void *raw_alloc(intptr_t id, size_t *bytes)
         if (tbb.want_huge)
             xs_mem_want_huge(p, size);
         *bytes = size;
-        size_t now = __atomic_add_fetch(&tbb.mapped_bytes, size, __ATOMIC_RELAXED);
-        size_t peak = __atomic_load_n(&tbb.mapped_peak_bytes, __ATOMIC_RELAXED);
-        while (now > peak && !__atomic_compare_exchange_n(&tbb.mapped_peak_bytes, &peak, now, true,
-                                                          __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+        size_t now =
+            atomic_fetch_add_explicit(&tbb.mapped_bytes, size, memory_order_relaxed) + size;
+        size_t peak = atomic_load_explicit(&tbb.mapped_peak_bytes, memory_order_relaxed);
+        while (now > peak &&
+               !atomic_compare_exchange_weak_explicit(&tbb.mapped_peak_bytes, &peak, now,
+                                                      memory_order_relaxed, memory_order_relaxed))
             ;
     }
     errno = saved;
@@ -75,7 +78,7 @@ static int raw_free(intptr_t id, void *p, size_t bytes)
     if (rc != 0)
         (void)xs_page_map_set(p, bytes, XS_OWNER_TBB);
     else
-        __atomic_sub_fetch(&tbb.mapped_bytes, bytes, __ATOMIC_RELAXED);
+        atomic_fetch_sub_explicit(&tbb.mapped_bytes, bytes, memory_order_relaxed);
     errno = saved;
     return rc;
 }
@@ -190,8 +193,8 @@ static void tbb_memory(struct xs_backend_memory *m, bool may_lock)
 {
     (void)may_lock;
     m->in_use_bytes = XS_UNKNOWN;
-    m->reserved_bytes = __atomic_load_n(&tbb.mapped_bytes, __ATOMIC_RELAXED);
-    m->reserved_peak_bytes = __atomic_load_n(&tbb.mapped_peak_bytes, __ATOMIC_RELAXED);
+    m->reserved_bytes = atomic_load_explicit(&tbb.mapped_bytes, memory_order_relaxed);
+    m->reserved_peak_bytes = atomic_load_explicit(&tbb.mapped_peak_bytes, memory_order_relaxed);
     m->source = "mapped bytes";
 }
 

@@ -1,6 +1,7 @@
 #include "backend/hot.h"
 
 #include <sched.h>
+#include <stdatomic.h>
 
 #include "sys/mem.h"
 
@@ -10,7 +11,7 @@ static _Atomic bool writing;
 
 void xs_hot_unlock(void)
 {
-    while (__atomic_exchange_n(&writing, true, __ATOMIC_ACQUIRE))
+    while (atomic_exchange_explicit(&writing, true, memory_order_acquire))
         sched_yield();
     (void)xs_mem_writable(&xs_hot_page, sizeof(xs_hot_page));
 }
@@ -19,10 +20,10 @@ void xs_hot_lock(void)
 {
     /* Where mprotect is forbidden the page stays writable: protection is a precaution only. */
     (void)xs_mem_readonly(&xs_hot_page, sizeof(xs_hot_page));
-    __atomic_store_n(&writing, false, __ATOMIC_RELEASE);
+    atomic_store_explicit(&writing, false, memory_order_release);
 }
 
 void xs_hot_fork_child(void)
 {
-    __atomic_store_n(&writing, false, __ATOMIC_RELAXED);
+    atomic_store_explicit(&writing, false, memory_order_relaxed);
 }

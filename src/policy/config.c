@@ -83,7 +83,10 @@ void xs_config_grammar(struct xs_buf *b, const struct xs_knob_row *row)
         xs_put_str(b, row->choices);
         break;
     case XS_TYPE_SIZE:
-        xs_put_str(b, "size such as 64K, 1.5G or 512MiB, from ");
+        xs_put_str(b, "size such as 64K, 1.5G or 512MiB, ");
+        if ((row->flags & XS_KNOB_POW2) != 0)
+            xs_put_str(b, "a power of two ");
+        xs_put_str(b, "from ");
         xs_put_size(b, row->min);
         xs_put_str(b, " to ");
         xs_put_size(b, row->max);
@@ -137,6 +140,8 @@ int xs_config_parse(const struct xs_knob_row *row, const char *text, uint64_t *o
         rc = xs_text_size(text, len, &v);
         if (rc == 0 && (v < row->min || v > row->max))
             rc = ERANGE;
+        if (rc == 0 && (row->flags & XS_KNOB_POW2) != 0 && !xs_is_pow2(v))
+            rc = EINVAL;
         break;
     case XS_TYPE_COUNT:
         rc = xs_text_count(text, len, &v);
@@ -396,19 +401,9 @@ static void load_preset(void)
         set_value(settings[i].knob, settings[i].value, XS_SOURCE_PRESET, "");
 }
 
-/* What one row cannot say. */
-static void check_together(void)
+/* A name that people try; mimalloc itself ignores it without a word. */
+static void check_neighbours(void)
 {
-    static const enum xs_knob pow2[] = {XS_KNOB_CPU_ALIGN, XS_KNOB_GPU_ALIGN};
-
-    for (size_t i = 0; i < XS_COUNT_OF(pow2); i++) {
-        const struct xs_knob_row *row = &xs_knob_rows[pow2[i]];
-        if (!xs_is_pow2(values[pow2[i]].num)) {
-            xs_config_warn("%s=%s is not a power of two; using %s", row->name, values[pow2[i]].text,
-                           row->def);
-            set_value(pow2[i], row->def, XS_SOURCE_DEFAULT, "");
-        }
-    }
     if (xs_env_get("MI_SHOW_STATS") != NULL)
         xs_config_warn("MI_SHOW_STATS is not read by mimalloc (MIMALLOC_SHOW_STATS is); "
                        "XSIGMA_CPU_MIMALLOC_SHOW_STATS=1 does it");
@@ -434,7 +429,7 @@ void xs_config_load(bool secure)
     if (path[0] != '\0')
         load_file(path, false);
     load_environment();
-    check_together();
+    check_neighbours();
 }
 
 /* ---- the table for people --------------------------------------------------------------- */

@@ -40,12 +40,12 @@
     "the allocator behind malloc: the C library's, libmimalloc, or oneTBB's scalable allocator") \
   X(ROUTE, CPU_ROUTE, "CPU_ROUTE", "", 0, 0, NULL, 0, \
     "several allocators by size, first match wins, e.g. <=64K:mimalloc,<=1M:tbb,*:system") \
-  X(SIZE, CPU_ALIGN, "CPU_ALIGN", "16", 16, 4096, NULL, 0, \
-    "least alignment of every block, a power of two; 64 gives each block its own cache line") \
+  X(SIZE, CPU_ALIGN, "CPU_ALIGN", "16", 16, 4096, NULL, XS_KNOB_POW2, \
+    "least alignment of every block; 64 gives each block its own cache line") \
   X(CHOICE, CPU_NUMA, "CPU_NUMA", "off", 0, 0, "off|local", XS_KNOB_LATER, \
     "keep a thread's memory on its own NUMA node") \
   X(SIZE, RESERVE, "RESERVE", "auto", XS_GIB(1), XS_TIB(16), "auto|off", 0, \
-    "address space set aside so that mimalloc's blocks are known by their address; auto: 1 TiB unless a limit on address space is set") \
+    "address space set aside so that mimalloc's blocks are known by their address; auto: 1 TiB, or none under a limit on address space; a size given here must hold all of them") \
   X(TEXT, CPU_MIMALLOC_LIBRARY, "CPU_MIMALLOC_LIBRARY", "libmimalloc.so.2", 0, 0, NULL, 0, \
     "name or path of the mimalloc library, 2.0.9 or later") \
   X(BOOL, CPU_MIMALLOC_SHOW_STATS, "CPU_MIMALLOC_SHOW_STATS", "0", 0, 1, NULL, 0, \
@@ -68,8 +68,8 @@
     "several ways to serve device memory by size, e.g. <64K:caching,*:direct") \
   X(SIZE, GPU_CACHE_MAX, "GPU_CACHE_MAX", "256M", 0, XS_TIB(16), NULL, XS_KNOB_LATER, \
     "most device memory kept for reuse") \
-  X(SIZE, GPU_ALIGN, "GPU_ALIGN", "512", 256, XS_MIB(2), NULL, XS_KNOB_LATER, \
-    "alignment of device blocks, a power of two") \
+  X(SIZE, GPU_ALIGN, "GPU_ALIGN", "512", 256, XS_MIB(2), NULL, XS_KNOB_LATER | XS_KNOB_POW2, \
+    "alignment of device blocks") \
   X(SIZE, GPU_POOL_MAX_BLOCK, "GPU_POOL_MAX_BLOCK", "64M", XS_KIB(1), XS_TIB(16), NULL, XS_KNOB_LATER, \
     "largest block that the device pool serves itself") \
   X(SIZE, GPU_POOL_LIMIT, "GPU_POOL_LIMIT", "256M", XS_MIB(1), XS_TIB(16), NULL, XS_KNOB_LATER, \

@@ -84,6 +84,7 @@ static struct xs_backend_options backend_options(void)
     return (struct xs_backend_options){
         .mimalloc_library = xs_config(XS_KNOB_CPU_MIMALLOC_LIBRARY)->text,
         .mimalloc_reserve_bytes = reserve_bytes(),
+        .mimalloc_reserve_is_given = strcmp(xs_config(XS_KNOB_RESERVE)->text, "auto") != 0,
         .mimalloc_huge_gib = xs_config(XS_KNOB_CPU_MIMALLOC_RESERVE_HUGE_OS_PAGES)->num,
         .mimalloc_show_stats = xs_config(XS_KNOB_CPU_MIMALLOC_SHOW_STATS)->num != 0,
         .mimalloc_verbose = xs_config(XS_KNOB_CPU_MIMALLOC_VERBOSE)->num != 0,

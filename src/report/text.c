@@ -296,7 +296,7 @@ static void warnings(struct xs_emit *e)
             xs_emit_left(e, 0, "WARNINGS");
         if (n == 0)
             xs_emit_line(e);
-        xs_emit_clean(e, &text, warning, 3 * XS_EMIT_COLUMNS);
+        xs_emit_clean(e, &text, warning, (size_t)3 * XS_EMIT_COLUMNS);
         xs_put_pad(&e->line, 2);
         e->indent = 4;
         xs_emit_words(e, text.at);

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "base/align.h"
 #include "sys/mem.h"
@@ -34,17 +35,18 @@ static XS_TLS bool is_past_end;
 
 static struct xs_slot *slot_at(uint32_t index)
 {
-    struct slot_block *block = __atomic_load_n(&blocks[index / SLOTS_PER_BLOCK], __ATOMIC_ACQUIRE);
+    struct slot_block *block =
+        atomic_load_explicit(&blocks[index / SLOTS_PER_BLOCK], memory_order_acquire);
 
     return block != NULL ? &block->slot[index % SLOTS_PER_BLOCK] : NULL;
 }
 
 static uint32_t slot_index(const struct xs_slot *slot)
 {
-    uint32_t used = __atomic_load_n(&slots_used, __ATOMIC_ACQUIRE);
+    uint32_t used = atomic_load_explicit(&slots_used, memory_order_acquire);
 
     for (uint32_t b = 0; b * SLOTS_PER_BLOCK < used; b++) {
-        struct slot_block *block = __atomic_load_n(&blocks[b], __ATOMIC_ACQUIRE);
+        struct slot_block *block = atomic_load_explicit(&blocks[b], memory_order_acquire);
         if (block != NULL && slot >= block->slot && slot < block->slot + SLOTS_PER_BLOCK)
             return b * SLOTS_PER_BLOCK + (uint32_t)(slot - block->slot);
     }
@@ -53,15 +55,15 @@ static uint32_t slot_index(const struct xs_slot *slot)
 
 static struct xs_slot *pop_free_slot(void)
 {
-    uint64_t head = __atomic_load_n(&free_slots, __ATOMIC_ACQUIRE);
+    uint64_t head = atomic_load_explicit(&free_slots, memory_order_acquire);
 
     while ((uint32_t)head != 0) {
         struct xs_slot *slot = slot_at((uint32_t)head - 1);
-        uint64_t next = __atomic_load_n(&slot->next_free, __ATOMIC_RELAXED);
+        uint64_t next = atomic_load_explicit(&slot->next_free, memory_order_relaxed);
         next |= ((head >> 32) + 1) << 32;
         /* Acquire pairs with push: the last owner's counts are seen before ours are added. */
-        if (__atomic_compare_exchange_n(&free_slots, &head, next, true, __ATOMIC_ACQ_REL,
-                                        __ATOMIC_ACQUIRE))
+        if (atomic_compare_exchange_weak_explicit(&free_slots, &head, next, memory_order_acq_rel,
+                                                  memory_order_acquire))
             return slot;
     }
     return NULL;
@@ -70,19 +72,19 @@ static struct xs_slot *pop_free_slot(void)
 static void push_free_slot(struct xs_slot *slot)
 {
     uint32_t index = slot_index(slot);
-    uint64_t head = __atomic_load_n(&free_slots, __ATOMIC_RELAXED);
+    uint64_t head = atomic_load_explicit(&free_slots, memory_order_relaxed);
     uint64_t next;
 
     do {
-        __atomic_store_n(&slot->next_free, (uint32_t)head, __ATOMIC_RELAXED);
+        atomic_store_explicit(&slot->next_free, (uint32_t)head, memory_order_relaxed);
         next = ((head >> 32) + 1) << 32 | (index + 1);
-    } while (!__atomic_compare_exchange_n(&free_slots, &head, next, true, __ATOMIC_RELEASE,
-                                          __ATOMIC_RELAXED));
+    } while (!atomic_compare_exchange_weak_explicit(&free_slots, &head, next, memory_order_release,
+                                                    memory_order_relaxed));
 }
 
 static struct xs_slot *new_slot(void)
 {
-    uint32_t index = __atomic_load_n(&slots_used, __ATOMIC_RELAXED);
+    uint32_t index = atomic_load_explicit(&slots_used, memory_order_relaxed);
     _Atomic(struct slot_block *) *block;
     struct slot_block *expected = NULL;
 
@@ -90,28 +92,28 @@ static struct xs_slot *new_slot(void)
         if (index >= SLOTS_PER_BLOCK * BLOCKS_MAX)
             return NULL;
         block = &blocks[index / SLOTS_PER_BLOCK];
-        if (__atomic_load_n(block, __ATOMIC_ACQUIRE) == NULL) {
+        if (atomic_load_explicit(block, memory_order_acquire) == NULL) {
             struct slot_block *fresh = xs_mem_map(sizeof(*fresh), 1);
             if (fresh == NULL)
                 return NULL;
             expected = NULL;
-            if (!__atomic_compare_exchange_n(block, &expected, fresh, false, __ATOMIC_ACQ_REL,
-                                             __ATOMIC_ACQUIRE))
+            if (!atomic_compare_exchange_strong_explicit(
+                    block, &expected, fresh, memory_order_acq_rel, memory_order_acquire))
                 (void)xs_mem_unmap(fresh, sizeof(*fresh));
         }
-    } while (!__atomic_compare_exchange_n(&slots_used, &index, index + 1, true, __ATOMIC_ACQ_REL,
-                                          __ATOMIC_RELAXED));
+    } while (!atomic_compare_exchange_weak_explicit(&slots_used, &index, index + 1,
+                                                    memory_order_acq_rel, memory_order_relaxed));
     return slot_at(index);
 }
 
 static void count_thread(void)
 {
-    uint64_t now = __atomic_add_fetch(&threads_now, 1, __ATOMIC_RELAXED);
-    uint64_t peak = __atomic_load_n(&threads_peak, __ATOMIC_RELAXED);
+    uint64_t now = atomic_fetch_add_explicit(&threads_now, 1, memory_order_relaxed) + 1;
+    uint64_t peak = atomic_load_explicit(&threads_peak, memory_order_relaxed);
 
-    __atomic_fetch_add(&threads_total, 1, __ATOMIC_RELAXED);
-    while (now > peak && !__atomic_compare_exchange_n(&threads_peak, &peak, now, true,
-                                                      __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+    atomic_fetch_add_explicit(&threads_total, 1, memory_order_relaxed);
+    while (now > peak && !atomic_compare_exchange_weak_explicit(
+                             &threads_peak, &peak, now, memory_order_relaxed, memory_order_relaxed))
         ;
 }
 
@@ -122,7 +124,7 @@ static void thread_ends(void *arg)
     /* libc frees a few blocks after the last destructor: those count late. */
     xs_slot_mine = NULL;
     is_past_end = true;
-    __atomic_fetch_sub(&threads_now, 1, __ATOMIC_RELAXED);
+    atomic_fetch_sub_explicit(&threads_now, 1, memory_order_relaxed);
     push_free_slot(slot);
 }
 
@@ -145,7 +147,7 @@ struct xs_slot *xs_stats_attach(void)
         xs_slot_mine = slot;
     }
     /* After xs_slot_mine is set, since pthread_setspecific may come back here through calloc. */
-    if (!has_exit_hook && __atomic_load_n(&exit_key_ready, __ATOMIC_ACQUIRE)) {
+    if (!has_exit_hook && atomic_load_explicit(&exit_key_ready, memory_order_acquire)) {
         has_exit_hook = true;
         pthread_setspecific(exit_key, slot);
     }
@@ -161,7 +163,7 @@ struct xs_counters *xs_stats_late(enum xs_owner owner)
 void xs_stats_start(void)
 {
     if (pthread_key_create(&exit_key, thread_ends) == 0)
-        __atomic_store_n(&exit_key_ready, true, __ATOMIC_RELEASE);
+        atomic_store_explicit(&exit_key_ready, true, memory_order_release);
     /* The main thread attached before there was a key. */
     if (xs_slot_mine != NULL)
         (void)xs_stats_attach();
@@ -175,10 +177,10 @@ static void clear_slot(struct xs_slot *slot)
 
 void xs_stats_fork_child(void)
 {
-    uint32_t used = __atomic_load_n(&slots_used, __ATOMIC_RELAXED);
+    uint32_t used = atomic_load_explicit(&slots_used, memory_order_relaxed);
 
     /* The slots of threads that do not exist here go to the threads to come. */
-    __atomic_store_n(&free_slots, 0, __ATOMIC_RELAXED);
+    atomic_store_explicit(&free_slots, 0, memory_order_relaxed);
     for (uint32_t i = 0; i < used; i++) {
         struct xs_slot *slot = slot_at(i);
         if (slot == NULL)
@@ -189,9 +191,9 @@ void xs_stats_fork_child(void)
     }
     clear_slot(&late_slot);
     uint64_t here = xs_slot_mine != NULL;
-    __atomic_store_n(&threads_now, here, __ATOMIC_RELAXED);
-    __atomic_store_n(&threads_peak, here, __ATOMIC_RELAXED);
-    __atomic_store_n(&threads_total, here, __ATOMIC_RELAXED);
+    atomic_store_explicit(&threads_now, here, memory_order_relaxed);
+    atomic_store_explicit(&threads_peak, here, memory_order_relaxed);
+    atomic_store_explicit(&threads_total, here, memory_order_relaxed);
 }
 
 static void add_counters(struct xs_counters *sum, const struct xs_counters *c)
@@ -205,7 +207,7 @@ static void add_counters(struct xs_counters *sum, const struct xs_counters *c)
 
 void xs_stats_sum(struct xs_counters sum[XS_OWNER_COUNT])
 {
-    uint32_t used = __atomic_load_n(&slots_used, __ATOMIC_ACQUIRE);
+    uint32_t used = atomic_load_explicit(&slots_used, memory_order_acquire);
 
     for (size_t owner = 0; owner < XS_OWNER_COUNT; owner++) {
         sum[owner] = (struct xs_counters){0};
@@ -220,9 +222,9 @@ void xs_stats_sum(struct xs_counters sum[XS_OWNER_COUNT])
 
 void xs_stats_threads(uint64_t *total, uint64_t *now, uint64_t *peak)
 {
-    *total = __atomic_load_n(&threads_total, __ATOMIC_RELAXED);
-    *now = __atomic_load_n(&threads_now, __ATOMIC_RELAXED);
-    *peak = __atomic_load_n(&threads_peak, __ATOMIC_RELAXED);
+    *total = atomic_load_explicit(&threads_total, memory_order_relaxed);
+    *now = atomic_load_explicit(&threads_now, memory_order_relaxed);
+    *peak = atomic_load_explicit(&threads_peak, memory_order_relaxed);
 }
 
 static uint64_t all_requests(const struct xs_counters *c)

@@ -1,5 +1,5 @@
 #ifndef _GNU_SOURCE
-#define _GNU_SOURCE /* dladdr */
+#define _GNU_SOURCE /* dladdr, environ, pipe2 */
 #endif
 #include <dlfcn.h>
 #include <errno.h>
@@ -89,10 +89,24 @@ int xs_tool_probe(void)
     return XS_EXIT_OK;
 }
 
+/* Misspelt ones too, about which the library would talk. */
 static void clear_variables(void)
 {
-    for (size_t i = 0; i < XS_KNOB_COUNT; i++)
-        unsetenv(xs_knob_rows[i].name);
+    for (char **e = environ; *e != NULL;) {
+        char name[128];
+        size_t len = strcspn(*e, "=");
+
+        if (strncmp(*e, "XSIGMA_", 7) != 0 || len >= sizeof(name)) {
+            e++;
+            continue;
+        }
+        memcpy(name, *e, len);
+        name[len] = '\0';
+        if (unsetenv(name) != 0)
+            e++;
+        else
+            e = environ; /* it has moved */
+    }
 }
 
 /* This command itself, with the library preloaded and all else as it comes. */
@@ -267,7 +281,7 @@ static void check_limits(void)
 
 static bool has_own_malloc(const char *path)
 {
-    struct xs_elf_file f;
+    struct xs_elf_file f = {0};
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     bool owns = fd >= 0 && xs_elf_file_read(&f, fd) == 0 && f.owns_malloc;
 

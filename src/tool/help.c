@@ -38,9 +38,10 @@ const char xs_help_doctor[] =
     "Exit status: 0 it would take effect, 1 it would not, 64 wrong usage.\n";
 
 const char xs_help_vars[] =
-    "usage: xsigma vars\n"
+    "usage: xsigma vars [--markdown]\n"
     "\n"
-    "Lists all XSIGMA_* variables with their defaults and the values that they have here.\n";
+    "Lists all XSIGMA_* variables with their defaults and the values that they have here.\n"
+    "--markdown prints them as the table that the README holds.\n";
 
 const char xs_help_help[] = "usage: xsigma help [verb]\n"
                             "\n"
@@ -104,11 +105,16 @@ static void print_line(const char *line, void *arg)
 
 int xs_tool_vars(int argc, char **argv)
 {
-    if (argc > 1) {
-        xs_tool_error("vars takes no argument, but was given '%s'", argv[1]);
+    bool markdown = argc == 2 && strcmp(argv[1], "--markdown") == 0;
+
+    if (argc > 1 && !markdown) {
+        xs_tool_error("vars takes no argument but --markdown, and was given '%s'", argv[1]);
         return XS_EXIT_USAGE;
     }
     xs_config_load(false);
-    xs_config_print_help(print_line, NULL);
+    if (markdown)
+        xs_config_print_markdown(print_line, NULL);
+    else
+        xs_config_print_help(print_line, NULL);
     return XS_EXIT_OK;
 }

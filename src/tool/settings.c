@@ -148,7 +148,7 @@ static int set_json(const char *file)
         xs_tool_error("--json: %s", strerror(ENAMETOOLONG));
         return XS_EXIT_USAGE;
     }
-    strcpy(path + at, file);
+    memcpy(path + at, file, strlen(file) + 1);
     status = set_variable(xs_knob_rows[XS_KNOB_STATS_FILE].name, path);
     if (status == 0)
         status = set_variable(xs_knob_rows[XS_KNOB_STATS_FORMAT].name, "json");
@@ -255,7 +255,7 @@ static bool search_library(struct xs_settings *s, char *why, size_t cap)
 
 static bool is_loadable(const char *path, char *why, size_t cap)
 {
-    struct xs_elf_file f;
+    struct xs_elf_file f = {0};
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     int err = fd < 0 ? errno : xs_elf_file_read(&f, fd);
 
@@ -309,7 +309,7 @@ int xs_settings_preload(const struct xs_settings *s)
         xs_tool_error("LD_PRELOAD: %s", strerror(errno));
         return XS_EXIT_REFUSED;
     }
-    strcpy(list, s->library);
+    memcpy(list, s->library, library_len + 1);
     char *at = list + library_len;
     for (const char *e = xs_preload_entry(old, &len); len > 0;
          e = xs_preload_entry(e + len, &len)) {

@@ -129,8 +129,9 @@ static void case_overflow(void)
 static void case_alignment(void)
 {
     for (size_t align = 1; align <= 64 * MIB; align *= 2) {
-        const size_t sizes[] = {0,     1,         15,    100,       5000,
-                                70000, align - 1, align, align + 1, 2 * align + 8};
+        const size_t sizes[] = {0,         1,         15,    100,       5000,      70000,
+                                align / 2, align - 1, align, align + 1, 2 * align, 2 * align + 8,
+                                4 * align};
         for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
             size_t n = sizes[i];
             void *p = memalign(hide(align), n);

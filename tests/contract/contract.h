@@ -123,16 +123,18 @@ static inline void check_block(const char *file, int line, void *p, size_t n, si
 }
 #define BLOCK(p, n, align) check_block(__FILE__, __LINE__, p, n, align)
 
-/* 0 to 1040, then around each power of two up to 64 MiB. */
+/* 0 to 1040, then around each power of two up to 64 MiB, more closely below 8 MiB. */
 static inline size_t size_at(size_t i)
 {
-    static const int around[] = {-17, -16, -15, -8, -1, 0, 1, 8, 15, 16, 17, 100};
-    const size_t per = sizeof(around) / sizeof(around[0]);
+    static const int around[] = {-1, 0, 1, -17, -16, -15, -8, 8, 15, 16, 17, 100};
+    enum { MANY = sizeof(around) / sizeof(around[0]), FEW = 3, FINE = 12 };
     if (i <= 1040)
         return i;
     i -= 1041;
-    unsigned shift = 11 + (unsigned)(i / per);
-    return shift > 26 ? SIZE_MAX : ((size_t)1 << shift) + (size_t)(ssize_t)around[i % per];
+    bool fine = i < FINE * MANY;
+    size_t shift = fine ? 11 + i / MANY : 11 + FINE + (i - FINE * MANY) / FEW;
+    int offset = around[fine ? i % MANY : (i - FINE * MANY) % FEW];
+    return shift > 26 ? SIZE_MAX : ((size_t)1 << shift) + (size_t)(ssize_t)offset;
 }
 #define FOR_EACH_SIZE(n) for (size_t i_ = 0, n = size_at(0); n != SIZE_MAX; n = size_at(++i_))
 

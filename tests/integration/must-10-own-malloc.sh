@@ -9,8 +9,9 @@ under_each "$own"
 under_each "$hidden"
 under_each "$opened" "$libown"
 for policy in "${policies[@]}"; do
-    out=$(under "$policy" XSIGMA_STATS=0 "$own" 2>&1)
+    out=$(under "$policy" XSIGMA_STATS=0 "$own" 2>"$work/err")
     [ "$out" = "own malloc" ] || fail "$policy: a program with its own malloc prints: $out"
+    [ "$(wc -l <"$work/err")" -le 1 ] || fail "$policy: more than one line about it: $(cat "$work/err")"
 done
 # Its report, if there is one, claims no traffic.
 under mimalloc XSIGMA_STATS=1 "XSIGMA_STATS_FILE=$work/own.json" "$own" >/dev/null 2>&1

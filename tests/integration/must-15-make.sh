@@ -17,6 +17,7 @@ run_make() {
     make --no-print-directory -j4 -C "$work" -f "$work/Makefile" >"$1.out" 2>"$1.err"
 }
 export -f run_make
+export work
 run_make "$work/without" || fail "make without the library: status $?"
 for policy in "${policies[@]}"; do
     # shellcheck disable=SC2016 # expanded by the inner shell

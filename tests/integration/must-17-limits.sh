@@ -37,9 +37,11 @@ if [ "$(id -u)" -eq 0 ]; then
     cp "$lib" "$work/lib.so" && cp "$lock_memory" "$work/lock_memory" && chmod 755 "$work" "$work"/l*
     lib=$work/lib.so
     as_nobody=(setpriv --reuid=65534 --regid=65534 --clear-groups --bounding-set=-all --inh-caps=-all "$work/lock_memory")
-    ulimit -l 65536
+    # mimalloc and oneTBB take memory in segments of many MiB, which the usual limit does not hold.
+    able=(system)
+    ulimit -l 1000000 2>/dev/null && able=("${policies[@]}")
     if [ "$("${as_nobody[@]}")" = locked ]; then
-        for policy in "${policies[@]}"; do
+        for policy in "${able[@]}"; do
             locked "$policy as nobody" under "$policy" XSIGMA_RESERVE=off "${as_nobody[@]}"
         done
     fi

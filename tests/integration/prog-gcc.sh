@@ -4,7 +4,7 @@
 . "$(dirname "$0")/../support/lib.sh"
 
 need gcc g++ awk
-awk -v n="${GCC_FUNCTIONS:-80}" 'BEGIN {
+awk -v n="${GCC_FUNCTIONS:-50}" 'BEGIN {
     print "struct node { struct node *next; int key; double weight[4]; };"
     for (i = 0; i < n; i++) {
         printf "static const int table%d[] = {", i
@@ -18,7 +18,7 @@ awk -v n="${GCC_FUNCTIONS:-80}" 'BEGIN {
         print  "    return sum;\n}"
     }
 }' >big.c
-awk -v n="${GCC_CLASSES:-3}" 'BEGIN {
+awk -v n="${GCC_CLASSES:-2}" 'BEGIN {
     print "#include <algorithm>\n#include <map>\n#include <string>\n#include <vector>"
     print "template <int N> struct deep { static constexpr unsigned long v = deep<N - 1>::v * 3 + N; };"
     print "template <> struct deep<0> { static constexpr unsigned long v = 1; };"
@@ -34,7 +34,7 @@ cat >build <<'SH'
 set -e
 gcc -O2 -g -c big.c -o c.o
 g++ -O1 -std=c++17 -frandom-seed=1 -c big.cc -o cc.o
-gcc -O2 -S -o - big.c | sha256sum
+gcc -O0 -S -o - big.c | sha256sum
 sha256sum c.o cc.o
 gcc -Wall -Wextra -fsyntax-only -Wconversion big.c 2>&1 | sha256sum
 rm -f c.o cc.o

@@ -6,7 +6,7 @@
 need R Rscript
 cat >work.R <<'R'
 set.seed(1)
-d <- data.frame(id = 1:40000, g = sample(letters, 40000, TRUE), x = rnorm(40000))
+d <- data.frame(id = 1:20000, g = sample(letters, 20000, TRUE), x = rnorm(20000))
 print(aggregate(x ~ g, d, mean)[1:5, ])
 fit <- lm(x ~ g + I(id / 1000), d)
 print(round(coef(fit)[1:4], 8))

@@ -351,7 +351,6 @@ END
 for style in gnu sysv; do
     gcc -Wl,--hash-style=$style -fno-builtin own.c -o own || fail 'gcc own.c'
     expect 0 "$xsigma" run ./own
-    quiet
     expect 1 "$xsigma" doctor ./own
     out_has 'brings its own malloc'
     gcc -Wl,--hash-style=$style main.c -o dynamic && accepted ./dynamic

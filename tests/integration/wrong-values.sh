@@ -36,7 +36,13 @@ wrong "no such directory" '/nonexistent/dir/report' XSIGMA_STATS_FILE=/nonexiste
 wrong "a directory" "$work" "XSIGMA_STATS_FILE=$work"
 [ -w /dev/full ] && wrong "a full disk" '/dev/full' XSIGMA_STATS_FILE=/dev/full
 [ -w /dev/full ] && wrong "a full disk, as JSON" '/dev/full' XSIGMA_STATS_FILE=/dev/full XSIGMA_STATS_FORMAT=json
-wrong "a log that cannot be written" '/nonexistent/log' XSIGMA_LOG=/nonexistent/log $off XSIGMA_VERBOSE=1
+# A log is opened when there is something to say, so here one line says that and one says why here.
+under none XSIGMA_LOG=/nonexistent/log $off XSIGMA_VERBOSE=1 -- echo output >"$work/out" 2>"$work/err"
+{ [ "$(grep -c '/nonexistent/log cannot' "$work/err")" -eq 1 ] && [ "$(wc -l <"$work/err")" -eq 2 ]; } || {
+    fail "a log that cannot be written: wanted two lines, got:"
+    cat "$work/err"
+}
+[ "$(cat "$work/out")" = output ] || fail "a log that cannot be written: the output is lost"
 if [ "$(id -u)" -eq 0 ] && command -v setpriv >/dev/null; then
     cp "$lib" "$work/lib.so" && chmod 755 "$work" "$work/lib.so"
     mkdir -m 700 "$work/closed"

@@ -15,16 +15,16 @@ int main(void)
     for (int round = 0; round < 5; round++) {
         void *block[200];
         for (size_t i = 0; i < 200; i++) {
-            block[i] = malloc(i * 200 + 1);
+            block[i] = malloc(i * 50 + 1);
             if (block[i] == NULL) {
                 printf("malloc: %s\n", strerror(errno));
                 return 1;
             }
-            memset(block[i], 1, i * 200 + 1);
+            memset(block[i], 1, i * 50 + 1);
         }
         for (size_t i = 0; i < 200; i++)
             free(block[i]);
-        void *big = calloc(1, 3 << 20);
+        void *big = calloc(1, 1 << 20);
         if (big == NULL) {
             printf("calloc: %s\n", strerror(errno));
             return 1;

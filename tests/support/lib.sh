@@ -202,12 +202,12 @@ xs_same_bytes() {
 # library and under each policy, and compares standard output, status and, with -e, standard error.
 # -c: the children named must have been served, too. -s: the status it should have, if not 0.
 same_output() {
-    local with_stderr=0 programs='' name policy status expected=0 started
+    local with_stderr=0 programs=() name policy status expected=0 started
     while :; do
         case $1 in
             -e) with_stderr=1 ;;
             -c)
-                programs=$2
+                read -ra programs <<<"$2"
                 shift
                 ;;
             -s)
@@ -220,7 +220,7 @@ same_output() {
     done
     name=$1
     shift
-    [ -z "$programs" ] || xs_children=1
+    [ ${#programs[@]} -eq 0 ] || xs_children=1
     started=$EPOCHREALTIME
     xs_run_without "$@" >expected.out
     status=$?
@@ -244,10 +244,9 @@ same_output() {
         xs_same_bytes "$name under $policy: standard output" expected.out got.out
         [ $with_stderr = 0 ] ||
             xs_same_bytes "$name under $policy: standard error" expected.err "$xs_stderr"
-        # shellcheck disable=SC2086 # words
-        xs_proven "$name under $policy" "$policy" $programs
+        xs_proven "$name under $policy" "$policy" "${programs[@]}"
     done
-    [ -z "$programs" ] || xs_children=0
+    xs_children=0
 }
 
 xs_since() { # EPOCHREALTIME

@@ -1,0 +1,215 @@
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "policy/config.h"
+
+static void clean(void)
+{
+
+    for (unsigned k = 0; k < XS_KNOB_COUNT; k++)
+        unsetenv(xs_knob_rows[k].name);
+}
+
+/* Exactly one warning, and it contains `text`. */
+static void expect_warning(const char *text)
+{
+    cr_assert(xs_config_warning(0) != NULL, "no warning, expected %s", text);
+    cr_assert(strstr(xs_config_warning(0), text) != NULL, "\"%s\" lacks \"%s\"",
+              xs_config_warning(0), text);
+    cr_assert(xs_config_warning(1) == NULL, "also \"%s\"", xs_config_warning(1));
+}
+
+TestSuite(config, .init = clean);
+
+Test(config, defaults_parse)
+{
+    xs_config_load(false);
+    cr_assert(xs_config_warning(0) == NULL, "%s", xs_config_warning(0));
+    for (unsigned k = 0; k < XS_KNOB_COUNT; k++) {
+        cr_assert_eq(xs_config((enum xs_knob)k)->source, XS_SOURCE_DEFAULT);
+        cr_assert_str_eq(xs_config((enum xs_knob)k)->text, xs_knob_rows[k].def);
+    }
+    cr_assert_eq(xs_config(XS_KNOB_CPU_ALIGN)->num, 16u);
+}
+
+Test(config, a_wrong_value_keeps_the_default_and_is_named_once)
+{
+    setenv("XSIGMA_CPU_BACKEND", "mimaloc", 1);
+    xs_config_load(false);
+    expect_warning("did you mean mimalloc?");
+    cr_assert_eq(xs_config(XS_KNOB_CPU_BACKEND)->num, 0u);
+    cr_assert_eq(xs_config(XS_KNOB_CPU_BACKEND)->source, XS_SOURCE_DEFAULT);
+}
+
+/* Every variable but free text refuses something, with one line and no other effect. */
+Test(config, every_variable_has_a_wrong_value)
+{
+    for (unsigned k = 0; k < XS_KNOB_COUNT; k++) {
+        const struct xs_knob_row *row = &xs_knob_rows[k];
+        if (row->type == XS_TYPE_TEXT)
+            continue;
+        clean();
+        setenv(row->name, "ba:nana", 1);
+        xs_config_load(false);
+        expect_warning(row->name);
+        cr_assert_eq(xs_config((enum xs_knob)k)->source, XS_SOURCE_DEFAULT);
+    }
+}
+
+Test(config, every_variable_takes_its_own_default)
+{
+    for (unsigned k = 0; k < XS_KNOB_COUNT; k++) {
+        const struct xs_knob_row *row = &xs_knob_rows[k];
+        uint64_t v = 0;
+        cr_assert_eq(xs_config_parse(row, row->def, &v), 0, "%s", row->name);
+    }
+}
+
+Test(config, limits_of_a_size)
+{
+    setenv("XSIGMA_CPU_ALIGN", "8", 1);
+    xs_config_load(false);
+    expect_warning("XSIGMA_CPU_ALIGN=8");
+    setenv("XSIGMA_CPU_ALIGN", "48", 1);
+    xs_config_load(false);
+    expect_warning("a power of two");
+    cr_assert_eq(xs_config(XS_KNOB_CPU_ALIGN)->num, 16u);
+    setenv("XSIGMA_CPU_ALIGN", "64", 1);
+    xs_config_load(false);
+    cr_assert(xs_config_warning(0) == NULL);
+    cr_assert_eq(xs_config(XS_KNOB_CPU_ALIGN)->num, 64u);
+}
+
+Test(config, unknown_names)
+{
+    setenv("XSIGMA_STAT", "1", 1);
+    xs_config_load(false);
+    expect_warning("did you mean XSIGMA_STATS?");
+    unsetenv("XSIGMA_STAT");
+    setenv("XSIGMA_BANANA_SPLIT", "1", 1);
+    xs_config_load(false);
+    expect_warning("XSIGMA_HELP=1");
+    unsetenv("XSIGMA_BANANA_SPLIT");
+    setenv("XSIGMA_GPU3_CACHE_MAX", "1G", 1);
+    xs_config_load(false);
+    expect_warning("has no effect in this version");
+    unsetenv("XSIGMA_GPU3_CACHE_MAX");
+}
+
+Test(config, empty_means_not_set)
+{
+    setenv("XSIGMA_CPU_BACKEND", "", 1);
+    xs_config_load(false);
+    cr_assert(xs_config_warning(0) == NULL);
+    cr_assert_eq(xs_config(XS_KNOB_CPU_BACKEND)->source, XS_SOURCE_DEFAULT);
+}
+
+Test(config, preset_yields_to_the_environment)
+{
+    setenv("XSIGMA_PRESET", "pde", 1);
+    xs_config_load(false);
+    cr_assert_str_eq(xs_config(XS_KNOB_CPU_BACKEND)->text, "tbb");
+    cr_assert_eq(xs_config(XS_KNOB_CPU_BACKEND)->source, XS_SOURCE_PRESET);
+    cr_assert_eq(xs_config(XS_KNOB_GPU_POOL_LIMIT)->num, UINT64_C(2) << 30);
+    setenv("XSIGMA_CPU_BACKEND", "system", 1);
+    xs_config_load(false);
+    cr_assert_str_eq(xs_config(XS_KNOB_CPU_BACKEND)->text, "system");
+    cr_assert_eq(xs_config(XS_KNOB_CPU_BACKEND)->source, XS_SOURCE_ENVIRONMENT);
+    cr_assert(xs_config_warning(0) == NULL, "%s", xs_config_warning(0));
+}
+
+Test(config, all_presets_are_whole)
+{
+    static const char *const presets[] = {"monte-carlo", "pde", "risk"};
+    static const char *const cpu[] = {"mimalloc", "tbb", "mimalloc"};
+
+    for (size_t i = 0; i < 3; i++) {
+        setenv("XSIGMA_PRESET", presets[i], 1);
+        xs_config_load(false);
+        cr_assert(xs_config_warning(0) == NULL, "%s", xs_config_warning(0));
+        cr_assert_str_eq(xs_config(XS_KNOB_CPU_BACKEND)->text, cpu[i]);
+    }
+}
+
+static void write_file(char path[32], const char *text)
+{
+    strcpy(path, "/tmp/xs-config-XXXXXX");
+    int fd = mkstemp(path);
+    cr_assert(fd >= 0);
+    cr_assert_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    close(fd);
+}
+
+Test(config, file_between_preset_and_environment)
+{
+    char path[32];
+
+    write_file(path, "# a comment\n"
+                     "XSIGMA_PRESET=monte-carlo\n"
+                     "  CPU_ALIGN = 64   # a cache line\n"
+                     "export XSIGMA_STATS=0\n"
+                     "XSIGMA_GPU_CACHE_MAX=2G\n");
+    setenv("XSIGMA_CONFIG", path, 1);
+    setenv("XSIGMA_STATS", "1", 1);
+    xs_config_load(false);
+    unlink(path);
+    expect_warning("XSIGMA_GPU_CACHE_MAX has no effect");
+    cr_assert_str_eq(xs_config(XS_KNOB_CPU_BACKEND)->text, "mimalloc");
+    cr_assert_eq(xs_config(XS_KNOB_CPU_ALIGN)->num, 64u);
+    cr_assert_eq(xs_config(XS_KNOB_CPU_ALIGN)->source, XS_SOURCE_FILE);
+    cr_assert_str_eq(xs_config(XS_KNOB_STATS)->text, "1");
+    cr_assert_eq(xs_config(XS_KNOB_GPU_CACHE_MAX)->num, UINT64_C(2) << 30);
+}
+
+Test(config, file_errors_name_the_line)
+{
+    char path[32];
+    char where[64];
+
+    write_file(path, "\nXSIGMA_STATS=maybe\n");
+    setenv("XSIGMA_CONFIG", path, 1);
+    xs_config_load(false);
+    unlink(path);
+    snprintf(where, sizeof(where), "%s:2: XSIGMA_STATS=maybe", path);
+    expect_warning(where);
+}
+
+Test(config, missing_file)
+{
+    setenv("XSIGMA_CONFIG", "/nowhere/at/all", 1);
+    xs_config_load(false);
+    expect_warning("/nowhere/at/all cannot be read");
+}
+
+Test(config, a_privileged_process_reads_nothing)
+{
+    setenv("XSIGMA_CPU_BACKEND", "tbb", 1);
+    setenv("XSIGMA_BANANA", "1", 1);
+    xs_config_load(true);
+    cr_assert(xs_config_warning(0) == NULL);
+    cr_assert_str_eq(xs_config(XS_KNOB_CPU_BACKEND)->text, "system");
+    unsetenv("XSIGMA_BANANA");
+}
+
+static unsigned lines;
+static void count_line(const char *line, void *arg)
+{
+    (void)arg;
+    cr_assert(line[0] != '\0');
+    lines++;
+}
+
+Test(config, help_has_every_variable)
+{
+    xs_config_load(false);
+    lines = 0;
+    xs_config_print_help(count_line, NULL);
+    cr_assert_eq(lines, 3u * XS_KNOB_COUNT);
+    lines = 0;
+    xs_config_print_markdown(count_line, NULL);
+    cr_assert_eq(lines, 2u + XS_KNOB_COUNT);
+}

@@ -1,0 +1,134 @@
+#include <criterion/criterion.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "stats/stats.h"
+
+Test(stats, bins)
+{
+    cr_assert_eq(xs_size_bin(0), XS_SIZE_BIN_ZERO);
+    cr_assert_eq(xs_size_bin(1), 0u);
+    cr_assert_eq(xs_size_bin(2), 1u);
+    for (unsigned k = 2; k < 62; k++) {
+        size_t top = (size_t)1 << k;
+        cr_assert_eq(xs_size_bin(top), k);
+        cr_assert_eq(xs_size_bin(top - 1), k == 2 ? 2u : k - (top - 1 == top / 2));
+        cr_assert_eq(xs_size_bin(top + 1), k + 1);
+    }
+}
+
+static void count(unsigned n, size_t size)
+{
+    for (unsigned i = 0; i < n; i++) {
+        struct xs_slot *slot = xs_stats_attach();
+        cr_assert(slot != NULL);
+        struct xs_counters *c = &slot->by_owner[XS_OWNER_TBB];
+        XS_COUNT(c->requested_bytes, size);
+        XS_COUNT(c->size_bin[xs_size_bin(size)], 1);
+        if (i % 2 == 0)
+            XS_COUNT(c->frees, 1);
+    }
+}
+
+static void *work(void *arg)
+{
+    (void)arg;
+    count(1000, 48);
+    return NULL;
+}
+
+static struct xs_counters total(void)
+{
+    struct xs_counters sum[XS_OWNER_COUNT];
+
+    xs_stats_sum(sum);
+    return sum[XS_OWNER_TBB];
+}
+
+Test(stats, ended_threads_stay_in_the_sum)
+{
+    uint64_t all;
+    uint64_t now;
+    uint64_t peak;
+
+    xs_stats_start();
+    for (unsigned round = 1; round <= 20; round++) {
+        pthread_t t[5];
+        for (unsigned i = 0; i < 5; i++)
+            cr_assert_eq(pthread_create(&t[i], NULL, work, NULL), 0);
+        for (unsigned i = 0; i < 5; i++)
+            pthread_join(t[i], NULL);
+        struct xs_counters c = total();
+        cr_assert_eq(xs_counters_allocations(&c), round * 5000u);
+        cr_assert_eq(c.requested_bytes, round * 5000u * 48);
+        cr_assert_eq(c.frees, round * 2500u);
+        cr_assert_eq(xs_counters_live_blocks(&c), (int64_t)round * 2500);
+    }
+    xs_stats_threads(&all, &now, &peak);
+    cr_assert_eq(all, 100u);
+    cr_assert_eq(now, 0u);
+    cr_assert(peak >= 1 && peak <= 5, "peak %lu", (unsigned long)peak);
+}
+
+static atomic_bool in_late_destructor;
+static pthread_key_t late_key;
+
+/* Runs in a later round of destructors than the slot's own: the thread is past its end. */
+static void late(void *arg)
+{
+    uintptr_t round = (uintptr_t)arg;
+
+    if (round < 3) {
+        pthread_setspecific(late_key, (void *)(round + 1));
+        return;
+    }
+    cr_assert(xs_stats_attach() == NULL);
+    XS_COUNT_LATE(xs_stats_late(XS_OWNER_TBB)->frees, 1);
+    in_late_destructor = true;
+}
+
+static void *work_late(void *arg)
+{
+    count(10, 8);
+    pthread_setspecific(late_key, (void *)1);
+    return arg;
+}
+
+Test(stats, frees_after_the_end_of_a_thread_count)
+{
+    pthread_t t;
+
+    xs_stats_start();
+    pthread_key_create(&late_key, late);
+    pthread_create(&t, NULL, work_late, NULL);
+    pthread_join(t, NULL);
+    cr_assert(in_late_destructor);
+    struct xs_counters c = total();
+    cr_assert_eq(c.frees, 6u);
+    cr_assert_eq(xs_counters_live_blocks(&c), 4);
+}
+
+Test(stats, a_fork_child_starts_from_zero)
+{
+    xs_stats_start();
+    count(100, 64);
+    xs_stats_fork_child();
+    struct xs_counters c = total();
+    cr_assert_eq(xs_counters_allocations(&c), 0u);
+    count(3, 64);
+    c = total();
+    cr_assert_eq(xs_counters_allocations(&c), 3u);
+}
+
+Test(stats, live_blocks)
+{
+    struct xs_counters c = {.frees = 3,
+                            .reallocs = 2,
+                            .failures = 1,
+                            .moved_in = 4,
+                            .moved_out = 1,
+                            .size_bin = {[4] = 10}};
+
+    cr_assert_eq(xs_counters_allocations(&c), 8u);
+    cr_assert_eq(xs_counters_live_blocks(&c), 8 - 1 - 3 + 4 - 1);
+}
