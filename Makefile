@@ -46,7 +46,10 @@ PROGRAMS := $(patsubst tests/programs/%.c,build/tests/programs/%,$(filter-out te
   $(patsubst tests/programs/%.cc,build/tests/programs/%,$(wildcard tests/programs/*.cc)) \
   $(patsubst tests/programs/%.c,build/tests/programs/%.so,$(wildcard tests/programs/lib*.c))
 UNITS := $(patsubst tests/unit/%.c,build/tests/unit/%,$(wildcard tests/unit/*.c))
-CONTRACT := build/tests/contract/contract build/tests/contract/new build/tests/contract/new_replaced
+CONTRACT := build/tests/contract/contract \
+  $(patsubst tests/%.cc,build/tests/%,$(wildcard tests/contract/*.cc))
+
+BENCHES := $(patsubst tests/bench/%.c,build/tests/bench/%,$(wildcard tests/bench/*.c))
 
 .PHONY: all run test test-all check bench install uninstall clean help tests format
 .DELETE_ON_ERROR:
@@ -100,7 +103,7 @@ build/tests/programs/%: tests/programs/%.cc include/xsigma.h include/xsigma.hpp
 	$(call say,CXX)
 	$(Q)$(CXX) $(ALL_CPPFLAGS) -std=c++17 -O1 -g -Wall -Wextra -fno-builtin -pthread -o $@ $< -ldl
 
-build/tests/contract/contract: $(filter-out tests/contract/new%,$(wildcard tests/contract/*.c)) $(wildcard tests/contract/*.h)
+build/tests/contract/contract: $(wildcard tests/contract/*.c tests/contract/*.h)
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CC) $(ALL_CPPFLAGS) $(TEST_CFLAGS) -Wno-deprecated-declarations -o $@ $(filter %.c,$^) -ldl
@@ -115,7 +118,12 @@ build/tests/unit/%: tests/unit/%.c $(CORE_SRC:%.c=$(B)/lib/%.o)
 	$(call say,CC)
 	$(Q)$(CC) $(ALL_CPPFLAGS) -std=gnu17 -O1 -g -Wall -Wextra -pthread -o $@ $^ -lcriterion -ldl
 
-tests: all $(PROGRAMS) $(UNITS) $(CONTRACT)
+build/tests/bench/%: tests/bench/%.c tests/bench/bench.h
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(ALL_CPPFLAGS) $(TEST_CFLAGS) -O2 -o $@ $< -ldl -lm
+
+tests: all $(PROGRAMS) $(UNITS) $(CONTRACT) $(BENCHES)
 
 run: ## set up, build, and show a real program's report
 	@scripts/setup run
@@ -137,10 +145,10 @@ check: ## static analysis, layers, format, generated documents
 	@$(MAKE) --no-print-directory all
 	@scripts/check
 
-bench: ## compare with other allocators
+bench: ## compare with other allocators (ARGS=--quick: two minutes)
 	@scripts/setup bench
-	@$(MAKE) --no-print-directory tests
-	@tests/bench/run
+	@$(MAKE) --no-print-directory all $(BENCHES)
+	@tests/bench/run $(ARGS)
 
 install: all ## PREFIX=/usr/local, DESTDIR= for packages
 	install -d $(DESTDIR)$(PREFIX)/lib $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include

@@ -53,6 +53,20 @@ static _Atomic size_t grown_bytes;
 
 enum { mimalloc_counts_failures = true };
 
+/* Blocks from here on are first asked of the kernel, which refuses what its memory can never hold;
+ * a range that is only reserved would not tell. */
+#define PROBE_FROM ((size_t)1 << 30)
+
+static bool kernel_would_give(size_t size)
+{
+    void *p = xs_mem_map(size, 1);
+
+    if (p == NULL)
+        return false;
+    (void)xs_mem_unmap(p, size);
+    return true;
+}
+
 /* Another range for mimalloc, at least `need` bytes, known through the page map. */
 static bool add_range(size_t need)
 {
@@ -86,8 +100,6 @@ static bool grow(size_t size, size_t align, unsigned seen)
 {
     bool done = false;
 
-    if (size > XS_SIZE_MAX_REQUEST / 2)
-        return false;
     while (atomic_exchange_explicit(&growing, true, memory_order_acquire))
         sched_yield();
     unsigned now = atomic_load_explicit(&growths, memory_order_relaxed);
@@ -119,6 +131,22 @@ static void on_error(int error, void *arg)
 
 enum want { WANT_BLOCK, WANT_ZEROED, WANT_ALIGNED, WANT_REALLOC };
 
+/* 2.0.9 takes blocks of 256, 512 and 1024 bytes to be aligned to their size, but starts the page
+ * they lie in elsewhere. One byte more takes another path through it. */
+static void *ask_aligned(size_t align, size_t size)
+{
+    void *p = xs_hot.mimalloc.malloc_aligned(size, align);
+
+    if (XS_LIKELY(((uintptr_t)p & (align - 1)) == 0))
+        return p;
+    xs_hot.mimalloc.free(p);
+    p = xs_hot.mimalloc.malloc_aligned(size + 1, align);
+    if (((uintptr_t)p & (align - 1)) == 0)
+        return p;
+    xs_hot.mimalloc.free(p);
+    return NULL;
+}
+
 static void *ask(enum want want, void *p, size_t align, size_t size)
 {
     switch (want) {
@@ -127,10 +155,18 @@ static void *ask(enum want want, void *p, size_t align, size_t size)
     case WANT_ZEROED:
         return xs_hot.mimalloc.zalloc(size);
     case WANT_ALIGNED:
-        return xs_hot.mimalloc.malloc_aligned(size, align);
+        return ask_aligned(align, size);
     case WANT_REALLOC:
         return xs_hot.mimalloc.realloc(p, size);
     }
+    return NULL;
+}
+
+XS_COLD static void *fail(enum want want)
+{
+    errno = ENOMEM;
+    if (xs_hot.counting && want != WANT_REALLOC)
+        xs_count_failure(XS_OWNER_MIMALLOC, false);
     return NULL;
 }
 
@@ -139,6 +175,8 @@ static void *ask_firmly(enum want want, void *p, size_t align, size_t size)
 {
     if (size < FAST_FIRST && want != WANT_ALIGNED)
         size = 16;
+    if (XS_UNLIKELY(size >= PROBE_FROM) && (size > XS_SIZE_MAX_REQUEST || !kernel_would_give(size)))
+        return fail(want);
     for (;;) {
         unsigned seen = atomic_load_explicit(&growths, memory_order_relaxed);
         asking = true;
@@ -147,12 +185,8 @@ static void *ask_firmly(enum want want, void *p, size_t align, size_t size)
         if (XS_LIKELY(q != NULL))
             return q;
         if (!grow(size, align, seen))
-            break;
+            return fail(want);
     }
-    errno = ENOMEM;
-    if (xs_hot.counting && want != WANT_REALLOC)
-        xs_count_failure(XS_OWNER_MIMALLOC, false);
-    return NULL;
 }
 
 XS_COLD static void *malloc_slow(size_t size)

@@ -538,11 +538,22 @@ static void case_foreign_pointers(void)
     free(line);
 }
 
-CONTRACT_MAIN({"sizes", case_sizes}, {"zero-size", case_zero_size}, {"too-large", case_too_large},
-              {"overflow", case_overflow}, {"alignment", case_alignment},
-              {"bad-alignment", case_bad_alignment}, {"pages", case_pages},
-              {"calloc-zeroes", case_calloc_zeroes}, {"realloc-corners", case_realloc_corners},
-              {"realloc-walk", case_realloc_walk}, {"usable-size", case_usable_size},
-              {"sized-free", case_sized_free}, {"statistics-calls", case_statistics_calls},
-              {"free-errno", case_free_errno}, {"free-errno-maps", case_free_errno_maps},
-              {"foreign-pointers", case_foreign_pointers})
+const struct contract_case contract_calls[] = {
+    {"sizes", case_sizes},
+    {"zero-size", case_zero_size},
+    {"too-large", case_too_large},
+    {"overflow", case_overflow},
+    {"alignment", case_alignment},
+    {"bad-alignment", case_bad_alignment},
+    {"pages", case_pages},
+    {"calloc-zeroes", case_calloc_zeroes},
+    {"realloc-corners", case_realloc_corners},
+    {"realloc-walk", case_realloc_walk},
+    {"usable-size", case_usable_size},
+    {"sized-free", case_sized_free},
+    {"statistics-calls", case_statistics_calls},
+    {"free-errno", case_free_errno},
+    {"free-errno-maps", case_free_errno_maps},
+    {"foreign-pointers", case_foreign_pointers},
+    {NULL, NULL},
+};

@@ -1,18 +1,10 @@
-/* contract.h - the frame of the contract programs: what a program may expect of malloc, as cases.
- *
- * PROGRAM            runs every case, each in a process of its own
- * PROGRAM --list     prints the names of the cases
- * PROGRAM CASE       runs one case in this process
- *
- * glibc is the truth: without a preload every case must pass. XSIGMA_CPU_ALIGN, where it is set, is
- * the alignment that every block must have. With CONTRACT_FULL_FAMILY=1 entry points that this
- * glibc lacks (free_sized, for one) must be there; otherwise they are passed over.
- * A program defines its cases, then CONTRACT_MAIN({"name", function}, ...).
+/* contract.h - checks, blocks with patterns, and the lists of cases of the contract program.
+ * glibc is the truth: without a preload every case must pass. MUST ends the case at once, CHECK
+ * goes on.
  */
 #ifndef XS_TESTS_CONTRACT_H
 #define XS_TESTS_CONTRACT_H
 
-#define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -37,8 +29,9 @@
 #define MIB ((size_t)1 << 20)
 #define GIB ((size_t)1 << 30)
 
-static const char *case_name = "contract";
-static atomic_int failures;
+extern const char *case_name;
+extern atomic_int failures;
+extern size_t least_align; /* that every block must have */
 
 static inline void check_failed(const char *file, int line, const char *what, size_t a, size_t b)
 {
@@ -78,8 +71,6 @@ static inline void *opaque(void *p)
     __asm__ volatile("" : "+r"(p) : : "memory");
     return p;
 }
-
-static size_t least_align = 16;
 
 static inline bool aligned_to(const void *p, size_t align)
 {
@@ -210,58 +201,8 @@ struct contract_case {
     void (*run)(void);
 };
 
-static inline int run_all(const struct contract_case *cases, size_t count)
-{
-    int failed = 0;
-    int skipped = 0;
-    for (size_t i = 0; i < count; i++) {
-        char *argv[] = {"contract", (char *)(uintptr_t)cases[i].name, NULL};
-        pid_t pid;
-        if (posix_spawn(&pid, "/proc/self/exe", NULL, NULL, argv, environ) != 0)
-            return 1;
-        int status = wait_status(pid);
-        skipped += status == 77;
-        if (status != 0 && status != 77) {
-            printf("FAIL: case %s: %s %d\n", cases[i].name, status >= 1000 ? "signal" : "status",
-                   status % 1000);
-            fflush(stdout);
-            failed++;
-        }
-    }
-    printf("%d cases, %d failed, %d skipped\n", (int)count, failed, skipped);
-    return failed != 0;
-}
-
-static inline int contract_main(const struct contract_case *cases, size_t count, int argc,
-                                char **argv)
-{
-    const char *align = getenv("XSIGMA_CPU_ALIGN");
-    if (align != NULL && atoi(align) > 16)
-        least_align = (size_t)atoi(align);
-    if (argc < 2)
-        return run_all(cases, count);
-    for (size_t i = 0; i < count; i++) {
-        if (strcmp(argv[1], "--list") == 0) {
-            puts(cases[i].name);
-        } else if (strcmp(argv[1], cases[i].name) == 0) {
-            case_name = cases[i].name;
-            alarm(60);
-            cases[i].run();
-            return failures != 0;
-        }
-    }
-    if (strcmp(argv[1], "--list") == 0)
-        return 0;
-    fprintf(stderr, "contract: no case named %s\n", argv[1]);
-    return 2;
-}
-
-#define CONTRACT_MAIN(...)                                                                         \
-    static const struct contract_case contract_cases[] = {__VA_ARGS__};                            \
-    int main(int argc, char **argv)                                                                \
-    {                                                                                              \
-        return contract_main(contract_cases, sizeof(contract_cases) / sizeof(contract_cases[0]),   \
-                             argc, argv);                                                          \
-    }
+/* One list a file; the last element has no name. */
+extern const struct contract_case contract_calls[];
+extern const struct contract_case contract_process[];
 
 #endif

@@ -1,5 +1,5 @@
 #!/bin/bash
-# The contract programs (calls, process, new, new_replaced) over every back end and over routes, with
+# The contract programs (contract, new, new_replaced) over every back end and over routes, with
 # and without statistics; and without a preload, since glibc defines the truth.
 # contract.sh [CASE]: one case, under every policy.
 # timeout: 600
@@ -7,7 +7,7 @@
 . "$(dirname "$0")/../support/must.sh"
 
 programs=()
-for name in calls process new new_replaced; do
+for name in contract new new_replaced; do
     programs+=("$(program contract/$name)") || exit 1
 done
 

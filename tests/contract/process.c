@@ -324,7 +324,15 @@ static void case_dlopen(void)
     }
 }
 
-CONTRACT_MAIN({"threads", case_threads}, {"blocks-outlive-threads", case_blocks_outlive_threads},
-              {"tsd-destructors", case_tsd_destructors}, {"exit-handlers", case_exit_handlers},
-              {"fork", case_fork}, {"vfork-exec", case_vfork_exec}, {"exhaustion", case_exhaustion},
-              {"signals", case_signals}, {"dlopen", case_dlopen})
+const struct contract_case contract_process[] = {
+    {"threads", case_threads},
+    {"blocks-outlive-threads", case_blocks_outlive_threads},
+    {"tsd-destructors", case_tsd_destructors},
+    {"exit-handlers", case_exit_handlers},
+    {"fork", case_fork},
+    {"vfork-exec", case_vfork_exec},
+    {"exhaustion", case_exhaustion},
+    {"signals", case_signals},
+    {"dlopen", case_dlopen},
+    {NULL, NULL},
+};

@@ -3,6 +3,6 @@
 # shellcheck source=../support/must.sh
 . "$(dirname "$0")/../support/must.sh"
 
-under_each -- "$(program contract/calls)" foreign-pointers
-under_each XSIGMA_STATS=0 -- "$(program contract/calls)" foreign-pointers
+under_each -- "$(program contract/contract)" foreign-pointers
+under_each XSIGMA_STATS=0 -- "$(program contract/contract)" foreign-pointers
 finish

@@ -21,7 +21,7 @@ one_line route '<=64K:mimalloc,*:system' XSIGMA_CPU_MIMALLOC_LIBRARY=libnothere.
 one_line wrong mimalloc XSIGMA_CPU_MIMALLOC_LIBRARY=libm.so.6 mi_malloc
 
 # The family still works, and children say nothing more.
-under mimalloc XSIGMA_CPU_MIMALLOC_LIBRARY=libnothere.so -- "$(program contract/calls)" overflow >/dev/null 2>&1 ||
+under mimalloc XSIGMA_CPU_MIMALLOC_LIBRARY=libnothere.so -- "$(program contract/contract)" overflow >/dev/null 2>&1 ||
     fail "the program does not work without the back end"
 under mimalloc XSIGMA_CPU_MIMALLOC_LIBRARY=libnothere.so XSIGMA_STATS=0 -- \
     sh -c 'ls / >/dev/null; sh -c "ls / >/dev/null"; true' 2>"$work/err"

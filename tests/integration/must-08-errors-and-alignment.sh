@@ -3,10 +3,10 @@
 # shellcheck source=../support/must.sh
 . "$(dirname "$0")/../support/must.sh"
 
-calls=$(program contract/calls) || exit 1
+calls=$(program contract/contract) || exit 1
 for case in sizes zero-size too-large overflow alignment bad-alignment pages; do
     under_each -- "$calls" "$case"
 done
 limit_s=120
-under_each -- "$(program contract/process)" exhaustion
+under_each -- "$(program contract/contract)" exhaustion
 finish

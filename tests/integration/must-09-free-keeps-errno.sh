@@ -3,7 +3,7 @@
 # shellcheck source=../support/must.sh
 . "$(dirname "$0")/../support/must.sh"
 
-calls=$(program contract/calls) || exit 1
+calls=$(program contract/contract) || exit 1
 under_each -- "$calls" free-errno
 for policy in "${policies[@]}"; do
     under "$policy" -- "$calls" free-errno-maps >"$work/out" 2>&1

@@ -5,7 +5,7 @@
 
 hello=$(program cxx_hello) && thread_ends=$(program thread_ends) || exit 1
 under_each "$hello"
-under_each -- "$(program contract/process)" tsd-destructors
+under_each -- "$(program contract/contract)" tsd-destructors
 for policy in "${policies[@]}"; do
     [ "$(under "$policy" XSIGMA_STATS=0 "$hello" 2>&1)" = "hello 10" ] || fail "$policy: hello prints something else"
     # What a thread's stack keeps (glibc caches stacks) is there with one thread as with many.

@@ -1,6 +1,5 @@
 /* deepbind.c LIBRARY - trades blocks with a library opened with RTLD_DEEPBIND, which looks its
  * malloc up in itself and its dependencies first, so in libc before any preload. */
-#define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -43,7 +43,8 @@ need() { # COMMAND...
 }
 
 # Prints the path of a built test program; builds it if make has not, so that a script runs alone.
-# contract/NAME is tests/contract/NAME.c, a name alone is tests/programs/NAME; lib* is shared.
+# contract/NAME is tests/contract/NAME.c, a name alone is tests/programs/NAME; lib* is shared, and
+# one in C++ is in tests/support.
 program() { # NAME
     local dir=programs name=$1 src out
     case $name in
@@ -53,13 +54,16 @@ program() { # NAME
     [[ $name == lib* ]] && out=$out.so
     src=$root/tests/$dir/$name.c
     [ -f "$src" ] || src=$root/tests/$dir/$name.cc
+    [ -f "$src" ] || src=$root/tests/support/$name.cc
     if [ ! -e "$out" ] || [ "$src" -nt "$out" ]; then
-        local flags=(-O2 -g -pthread -Wall -Wextra "-I$root/include") cc=${CC:-cc}
+        local flags=(-O1 -g -pthread -D_GNU_SOURCE -fno-builtin -Wall -Wextra "-I$root/include") cc=${CC:-cc}
         [[ $src == *.cc ]] && cc=${CXX:-c++}
         [[ $name == lib* ]] && flags+=(-shared -fPIC)
+        local sources=("$src")
+        [ "$dir/$name" = contract/contract ] && sources=("$root"/tests/contract/*.c)
         command -v "$cc" >/dev/null || skip "$out is not built and there is no $cc"
         mkdir -p "${out%/*}"
-        if ! "$cc" "${flags[@]}" "$src" -o "$out.$$" -ldl || ! mv "$out.$$" "$out"; then
+        if ! "$cc" "${flags[@]}" "${sources[@]}" -o "$out.$$" -ldl || ! mv "$out.$$" "$out"; then
             printf 'FAIL: cannot build %s\n' "$out" >&2
             exit 1
         fi

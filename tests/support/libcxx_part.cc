@@ -1,4 +1,4 @@
-// libcxx_part.cc - the C++ library that cxx_opened.c opens.
+// libcxx_part.cc - the C++ library that tests/programs/cxx_opened.c opens.
 #include <cstring>
 #include <map>
 #include <memory>

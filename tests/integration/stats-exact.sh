@@ -1,0 +1,59 @@
+#!/bin/bash
+# Known traffic gives exactly those numbers back: by the C interface inside the program (which knows
+# what it did, thread by thread), and in the JSON of two runs that differ by a known part.
+# shellcheck source=../support/must.sh
+. "$(dirname "$0")/../support/must.sh"
+
+traffic=$(program traffic) && pairs=$(program pairs) && flat=$(program json_flat) || exit 1
+
+check() { # LABEL POLICY ROUTE-AS-WORDS [NAME=VALUE...]
+    local label=$1 policy=$2 words field one two
+    read -ra words <<<"$3"
+    shift 3
+    under "$policy" XSIGMA_STATS=1 "XSIGMA_STATS_FILE=$work/t.json" "$@" -- "$traffic" "${words[@]}" >"$work/out" 2>&1 || {
+        fail "$label: status $?"
+        head -n 20 "$work/out"
+        return
+    }
+    # Two runs that differ by 4000 pairs of malloc(64) and free.
+    for n in 1000 5000; do
+        under "$policy" "XSIGMA_STATS_FILE=$work/$n.json" "$@" -- "$pairs" "$n" >"$work/out" 2>&1 ||
+            fail "$label: pairs: status $?"
+    done
+    for field in allocations:4000 frees:4000 requested_bytes:256000 reallocs:0 failures:0 realloc_failures:0 live_blocks:0; do
+        one=$(json_get "$work/1000.json" "cpu.totals.${field%:*}")
+        two=$(json_get "$work/5000.json" "cpu.totals.${field%:*}")
+        { [ -n "$one" ] && [ -n "$two" ] && [ $((two - one)) -eq "${field#*:}" ]; } ||
+            fail "$label: ${field%:*}: did ${field#*:}, counted $((two - one))"
+    done
+    # 64 bytes are bin 6 of the size histogram.
+    one=$(json_get "$work/1000.json" 'cpu.totals.size_bins[6]')
+    two=$(json_get "$work/5000.json" 'cpu.totals.size_bins[6]')
+    [ $((two - one)) -eq 4000 ] || fail "$label: size bin 6: did 4000, counted $((two - one))"
+    # The back ends add up to the totals.
+    for field in allocations frees reallocs requested_bytes live_blocks failures; do
+        one=0
+        while read -r n; do
+            one=$((one + n))
+        done < <("$flat" "$work/t.json" | sed -nE "s/^cpu\.backends\[[0-9]+\]\.$field (-?[0-9]+)$/\1/p")
+        two=$(json_get "$work/t.json" "cpu.totals.$field")
+        [ "$one" = "$two" ] || fail "$label: $field: back ends $one, totals $two"
+    done
+}
+
+for policy in system mimalloc tbb; do
+    have_backend $policy || continue
+    check $policy $policy "*:$policy"
+done
+if have_backend mimalloc && have_backend tbb; then
+    check route "$route" '65536:mimalloc 1048576:tbb *:system'
+    check "small route" '<=1K:tbb,<=256K:mimalloc,*:system' '1024:tbb 262144:mimalloc *:system'
+    check "mimalloc without reservation" mimalloc '*:mimalloc' XSIGMA_RESERVE=off
+fi
+check "64-byte alignment" system '*:system' XSIGMA_CPU_ALIGN=64
+have_backend mimalloc && check "mimalloc, 64-byte alignment" mimalloc '*:mimalloc' XSIGMA_CPU_ALIGN=64
+
+# Without counting the interface says so, and the program's own counts would be wrong.
+under system XSIGMA_STATS=0 -- "$traffic" '*:system' >/dev/null 2>&1
+[ $? -eq 2 ] || fail "XSIGMA_STATS=0: a snapshot claims to count"
+finish
