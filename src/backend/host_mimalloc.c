@@ -340,7 +340,7 @@ static int mimalloc_open(const struct xs_backend_options *o, struct xs_buf *why)
     xs_env_unhide("MIMALLOC_RESERVE_");
     if (library == NULL)
         return ENOENT;
-    int rc = xs_library_symbols(library, symbols, XS_COUNT_OF(symbols), why);
+    int rc = xs_library_symbols(library, o->mimalloc_library, symbols, XS_COUNT_OF(symbols), why);
     if (rc != 0)
         return rc;
     if (mi.version() < 209) {

@@ -166,7 +166,7 @@ static int tbb_open(const struct xs_backend_options *o, struct xs_buf *why)
     void *library = xs_library_open(o->tbb_library, why);
     if (library == NULL)
         return ENOENT;
-    int rc = xs_library_symbols(library, symbols, XS_COUNT_OF(symbols), why);
+    int rc = xs_library_symbols(library, o->tbb_library, symbols, XS_COUNT_OF(symbols), why);
     if (rc != 0)
         return rc;
     tbb.want_huge = o->tbb_huge_pages;

@@ -15,13 +15,13 @@ void *xs_library_open(const char *name, struct xs_buf *why)
     return library;
 }
 
-int xs_library_symbols(void *library, const struct xs_symbol *symbols, size_t count,
-                       struct xs_buf *why)
+int xs_library_symbols(void *library, const char *name, const struct xs_symbol *symbols,
+                       size_t count, struct xs_buf *why)
 {
     for (size_t i = 0; i < count; i++) {
         void *at = dlsym(library, symbols[i].name);
         if (at == NULL && !symbols[i].optional) {
-            xs_fmt(why, "it has no function %s", symbols[i].name);
+            xs_fmt(why, "%s has no function %s", name, symbols[i].name);
             return ENOENT;
         }
         memcpy(symbols[i].to, &at, sizeof(at));

@@ -18,8 +18,8 @@ struct xs_symbol {
 
 void *xs_library_open(const char *name, struct xs_buf *why);
 
-/* All of `symbols`; ENOENT names the first that is missing. */
-int xs_library_symbols(void *library, const struct xs_symbol *symbols, size_t count,
-                       struct xs_buf *why);
+/* All of `symbols` of the library called `name`; ENOENT names the first that is missing. */
+int xs_library_symbols(void *library, const char *name, const struct xs_symbol *symbols,
+                       size_t count, struct xs_buf *why);
 
 #endif

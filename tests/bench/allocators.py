@@ -20,17 +20,24 @@ SAME_LIBRARY = {"system": "glibc"}
 class Allocator:
     """One column of the tables. `directly` names the peer that its back end is, if any."""
 
-    def __init__(self, name, library, env=None, version="", backend=None, stats=False):
+    def __init__(self, name, library, env=None, version=None, backend=None, stats=False):
         self.name = name
         self.library = library
         self.env = dict(env or {})
         if library:
             self.env["LD_PRELOAD"] = library
-        self.version = version
+        self.known_version = version
         self.backend = backend
         self.stats = stats
         self.is_peer = backend is None
         self.directly = None if self.is_peer else SAME_LIBRARY.get(backend, backend)
+
+    @property
+    def version(self):
+        """Asked for late: the package manager is slow."""
+        if self.known_version is None:
+            self.known_version = package_version(self.library)
+        return self.known_version
 
     def described(self):
         """For the JSON file: no path of this machine but the file's own name."""
@@ -94,7 +101,7 @@ def all_allocators(root, library, more_peers):
     for name, soname in PEERS:
         path = find_library(soname)
         if path:
-            found.append(Allocator(name, path, version=package_version(path)))
+            found.append(Allocator(name, path))
         else:
             missing.append(f"{name}: no {soname} here")
     for word in more_peers:
@@ -103,7 +110,7 @@ def all_allocators(root, library, more_peers):
             raise SystemExit(f"bench: a peer is NAME=/path/of/library.so, not '{word}'")
         if any(a.name == name for a in found) or name.startswith("xsigma"):
             raise SystemExit(f"bench: the name {name} is taken")
-        found.append(Allocator(name, os.path.realpath(path), version=package_version(path)))
+        found.append(Allocator(name, os.path.realpath(path)))
 
     tool = os.path.join(root, "build", "xsigma")
     version = output_of([tool, "--version"]).split()[-1:]

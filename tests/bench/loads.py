@@ -11,14 +11,16 @@ from allocators import clean_env, output_of
 
 
 class Row:
-    """`seconds` is a first guess of a run's time, `most` the repetitions that are worth it."""
+    """`seconds` is a first guess of a run's time, `most` the repetitions that are worth it;
+    `prepare` makes the input."""
 
-    def __init__(self, name, section, command, seconds, most=99):
+    def __init__(self, name, section, command, seconds, most=99, prepare=None):
         self.name = name
         self.section = section  # micro, threads, memory or programs
         self.command = command
         self.seconds = seconds
         self.most = most
+        self.prepare = prepare or (lambda: None)
         self.output = None  # of the first run; every other has to be the same
 
 
@@ -158,35 +160,38 @@ def git_repository(path, commits):
 def program_rows(work, quick):
     """Real programs on generated input; returns rows and lines about programs that are not here."""
     rows, missing = [], []
+    n = 1 if quick else 5
 
-    def source(name, text):
-        path = os.path.join(work, name)
-        with open(path, "w", encoding="utf-8") as f:
-            f.write(text)
-        return path
+    def add(name, command, file, text, seconds):
+        """`file` with `text` is made before the first run."""
+        path = os.path.join(work, file)
 
-    def add(name, program, command, seconds):
+        def prepare():
+            with open(path, "w", encoding="utf-8") as f:
+                f.write(text)
+
+        program = next(w for w in command if "=" not in w)
         if shutil.which(program, path="/usr/bin:/bin"):
-            rows.append(Row(name, "programs", command, seconds))
+            command = [w.replace("FILE", path) for w in command]
+            rows.append(Row(name, "programs", command, seconds, prepare=prepare))
         else:
             missing.append(f"{name}: no {program} here")
 
-    n = 1 if quick else 5
-    add("python3-json", "python3",
-        ["PYTHONMALLOC=malloc", "python3", "-I", source("json.py", PYTHON % (n * 9000))], 0.13 * n)
-    add("gcc-O2", "gcc", ["gcc", "-O2", "-S", "-o", "-", source("work.c", c_source(n * 12))],
-        0.16 * n)
+    add("python3-json", ["PYTHONMALLOC=malloc", "python3", "-I", "FILE"], "json.py",
+        PYTHON % (n * 9000), 0.13 * n)
+    add("gcc-O2", ["gcc", "-O2", "-S", "-o", "-", "FILE"], "work.c", c_source(n * 12), 0.16 * n)
     if not quick:
-        add("g++-O1", "g++",
-            ["g++", "-std=c++17", "-O1", "-S", "-o", "-", source("work.cc", CXX)], 2.5)
-    add("perl-hashes", "perl", ["perl", source("hashes.pl", PERL % (n * 50000))], 0.1 * n)
-    add("sqlite3-memory", "sqlite3",
-        ["sqlite3", ":memory:", ".read " + source("work.sql", SQL % (n * 25000))], 0.1 * n)
-    repository = os.path.join(work, "repository")
+        add("g++-O1", ["g++", "-std=c++17", "-O1", "-S", "-o", "-", "FILE"], "work.cc", CXX, 2.5)
+    add("perl-hashes", ["perl", "FILE"], "hashes.pl", PERL % (n * 50000), 0.2 * n)
+    add("sqlite3-memory", ["sqlite3", ":memory:", ".read FILE"], "work.sql", SQL % (n * 25000),
+        0.06 * n)
     if shutil.which("git", path="/usr/bin:/bin"):
-        git_repository(repository, n * 120)
-    add("git-log", "git", ["git", "-C", repository, "--no-pager", "log", "-p", "-M", "--stat"],
-        0.12 * n)
+        path = os.path.join(work, "repository")
+        rows.append(Row("git-log", "programs",
+                        ["git", "-C", path, "--no-pager", "log", "-p", "-M", "--stat"], 0.04 * n,
+                        prepare=lambda: git_repository(path, n * 120)))
+    else:
+        missing.append("git-log: no git here")
     return rows, missing
 
 

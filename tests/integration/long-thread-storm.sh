@@ -5,5 +5,5 @@
 . "$(dirname "$0")/../support/lib.sh"
 
 program thread_storm
-same_output -e storm "$xs_program" 2000
+same_output -e storm "$xs_program" 800
 finish

@@ -3,5 +3,6 @@
 # shellcheck source=../support/must.sh
 . "$(dirname "$0")/../support/must.sh"
 
+limit_s=120
 under_each "$(program fork_threads)"
 finish

@@ -7,7 +7,7 @@ cxx_opened=$(program cxx_opened) || exit 1
 libcxx_part=$(program libcxx_part) || exit 1
 have_backend mimalloc || skip "libmimalloc.so.2 is not installed"
 under_each "$cxx_opened" "$libcxx_part"
-for policy in mimalloc tbb route; do
+for policy in "${policies[@]}"; do
     rm -f "$work"/bindings.*
     under "$policy" LD_DEBUG=bindings "LD_DEBUG_OUTPUT=$work/bindings" -- "$cxx_opened" "$libcxx_part" \
         >/dev/null 2>&1

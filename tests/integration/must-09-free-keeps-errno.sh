@@ -3,10 +3,10 @@
 # shellcheck source=../support/must.sh
 . "$(dirname "$0")/../support/must.sh"
 
-calls=$(program contract/contract) || exit 1
-under_each -- "$calls" free-errno
+contract=$(program contract/contract) || exit 1
+under_each -- "$contract" free-errno
 for policy in "${policies[@]}"; do
-    under "$policy" -- "$calls" free-errno-maps >"$work/out" 2>&1
+    under "$policy" -- "$contract" free-errno-maps >"$work/out" 2>&1
     rc=$?
     # 77: the limit on mappings is too high to be reached here.
     if [ $rc -ne 0 ] && [ $rc -ne 77 ]; then

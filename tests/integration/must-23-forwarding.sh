@@ -5,7 +5,7 @@
 . "$(dirname "$0")/../support/must.sh"
 need valgrind
 have_backend mimalloc || skip "libmimalloc.so.2 is not installed"
-mimalloc=$(ldconfig -p | sed -nE 's/.*libmimalloc\.so\.2 .*=> //p' | head -n 1)
+mimalloc=$(/sbin/ldconfig -p | sed -nE 's/.*libmimalloc\.so\.2 .*=> //p' | head -n 1)
 
 pairs=$(program pairs) || exit 1
 instructions() { # PRELOAD COUNT [NAME=VALUE...]

@@ -14,9 +14,6 @@ failures=0
 
 # shellcheck disable=SC2034 # for the scripts
 route='<=64K:mimalloc,<=1M:tbb,*:system'
-# shellcheck disable=SC2034
-policies=(system mimalloc tbb route)
-
 fail() {
     printf 'FAIL: %s\n' "$*"
     failures=$((failures + 1))
@@ -107,11 +104,18 @@ under_each() { # [NAME=VALUE...] [--] COMMAND...
 # Is a back end's library there? Without it the library falls back, and its tests say nothing.
 have_backend() { # NAME
     case $1 in
-        mimalloc) ldconfig -p | grep -q 'libmimalloc\.so\.2' ;;
-        tbb) ldconfig -p | grep -q 'libtbbmalloc\.so\.2' ;;
+        mimalloc) /sbin/ldconfig -p | grep -q 'libmimalloc\.so\.2' ;;
+        tbb) /sbin/ldconfig -p | grep -q 'libtbbmalloc\.so\.2' ;;
         *) true ;;
     esac
 }
+
+# Without a library its policy would be a second "system" with one line more on standard error.
+policies=(system)
+for xs_name in mimalloc tbb; do
+    have_backend $xs_name && policies+=("$xs_name")
+done
+[ ${#policies[@]} -eq 3 ] && policies+=(route)
 
 # The value of one field of a JSON file by its path: json_get FILE cpu.frees
 json_get() { # FILE PATH
