@@ -172,6 +172,47 @@ void xs_proc_rss(uint64_t *now_bytes, uint64_t *peak_bytes)
         *peak_bytes = *now_bytes;
 }
 
+/* One line of smaps: the head of a mapping, or its "Rss:". */
+static void smaps_line(const char *line, bool (*mine)(uintptr_t), bool *counts, uint64_t *sum)
+{
+    uintptr_t start = 0;
+    const char *c = line;
+
+    for (; (*c >= '0' && *c <= '9') || (*c >= 'a' && *c <= 'f'); c++)
+        start = start << 4 | (uintptr_t)(*c <= '9' ? *c - '0' : *c - 'a' + 10);
+    if (c != line && *c == '-')
+        *counts = mine(start);
+    else if (*counts && strncmp(line, "Rss:", 4) == 0)
+        *sum += status_bytes(line, "Rss:");
+}
+
+uint64_t xs_proc_resident(bool (*mine)(uintptr_t start))
+{
+    char piece[2048];
+    char line[80]; /* what matters stands at the front; the rest of a long line is dropped */
+    size_t len = 0;
+    uint64_t sum = 0;
+    bool counts = false;
+    ssize_t n;
+    int fd = open("/proc/self/smaps", O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0)
+        return UINT64_MAX;
+    while ((n = read(fd, piece, sizeof(piece))) > 0) {
+        for (ssize_t i = 0; i < n; i++) {
+            if (piece[i] == '\n') {
+                line[len] = '\0';
+                smaps_line(line, mine, &counts, &sum);
+                len = 0;
+            } else if (len < sizeof(line) - 1) {
+                line[len++] = piece[i];
+            }
+        }
+    }
+    close(fd);
+    return sum;
+}
+
 /* Finds `needle` in the LD_PRELOAD entry of a NUL-separated environment read in pieces. */
 static bool scan_environ(int fd, const char *needle)
 {

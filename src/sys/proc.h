@@ -23,6 +23,10 @@ uint64_t xs_proc_wall_ns(void); /* since xs_proc_start */
 void xs_proc_cpu_ns(uint64_t *user, uint64_t *sys);
 void xs_proc_rss(uint64_t *now_bytes, uint64_t *peak_bytes);
 
+/* Resident bytes of those mappings for whose start address `mine` is true; UINT64_MAX if the kernel
+ * does not tell. Walks the page tables of the whole process: not for hot paths. */
+uint64_t xs_proc_resident(bool (*mine)(uintptr_t start));
+
 /* The parent was itself started with a library of this name in LD_PRELOAD, so that this process is
  * not the root of the tree. Looks at the parent's initial environment, changes nothing. */
 bool xs_proc_parent_preloads(const char *library);

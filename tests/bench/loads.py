@@ -226,6 +226,8 @@ def run_once(row, allocator, spawn, work):
         stdout, stderr = o.read(), e.read()
     if status != 0:
         raise Failed(f"status {status}: {stderr.decode(errors='replace').strip()[-300:]}")
+    if b"cannot be preloaded" in stderr:
+        raise Failed("the library could not be preloaded")
     if allocator.stats and b"xsigma" not in stderr:
         raise Failed("statistics are on, but there was no report")
     with open(used, encoding="ascii") as f:
