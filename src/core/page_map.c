@@ -1,0 +1,47 @@
+#include "core/page_map.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+
+#include "sys/mem.h"
+
+_Atomic(struct xs_page_map_leaf *) xs_page_map_root[XS_PAGE_MAP_ROOT_ENTRIES];
+
+static struct xs_page_map_leaf *leaf_for(uintptr_t at)
+{
+    _Atomic(struct xs_page_map_leaf *) *root = &xs_page_map_root[at >> XS_PAGE_MAP_LEAF_LOG2];
+    struct xs_page_map_leaf *leaf = atomic_load_explicit(root, memory_order_acquire);
+    struct xs_page_map_leaf *fresh;
+
+    if (leaf != NULL)
+        return leaf;
+    fresh = xs_mem_map(sizeof(*fresh), 1);
+    if (fresh == NULL)
+        return NULL;
+    /* Release: whoever loads the pointer sees the zeroed leaf. */
+    if (atomic_compare_exchange_strong_explicit(root, &leaf, fresh, memory_order_acq_rel,
+                                                memory_order_acquire))
+        return fresh;
+    (void)xs_mem_unmap(fresh, sizeof(*fresh));
+    return leaf;
+}
+
+int xs_page_map_set(const void *p, size_t size, uint32_t entry)
+{
+    uintptr_t first = (uintptr_t)p;
+    uintptr_t end = first + size;
+
+    if (end < first || (end - 1) >> 48 != 0)
+        return ENOMEM;
+    /* All leaves first, so that a failure leaves nothing half set. */
+    for (uintptr_t at = first; at < end;
+         at = (at | (((uintptr_t)1 << XS_PAGE_MAP_LEAF_LOG2) - 1)) + 1)
+        if (leaf_for(at) == NULL)
+            return ENOMEM;
+    for (uintptr_t at = first; at < end; at += XS_PAGE_MAP_GRANULE) {
+        struct xs_page_map_leaf *leaf = leaf_for(at);
+        size_t i = (at >> XS_PAGE_MAP_GRANULE_LOG2) & (XS_PAGE_MAP_LEAF_ENTRIES - 1);
+        atomic_store_explicit(&leaf->entry[i], entry, memory_order_relaxed);
+    }
+    return 0;
+}

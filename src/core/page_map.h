@@ -1,0 +1,50 @@
+/* core/page_map.h - which back end owns an address: the truth where no reserved range tells.
+ *
+ * Two levels over 48 bits: a root with an entry for each GiB, and leaves with one for each 64 KiB,
+ * mapped when first needed and never freed.
+ * Units:   bytes; ranges are whole granules.
+ * Threads: get: any, for an address that cannot be released meanwhile (a live block). set: any, the
+ *          ranges of two callers being disjoint.
+ * Context: inside malloc. Allocates: leaves by mmap.
+ * Errors:  set: ENOMEM, nothing changed. get: 0 for what was never set.
+ * Cost:    get is two dependent loads.
+ */
+#ifndef XS_CORE_PAGE_MAP_H
+#define XS_CORE_PAGE_MAP_H
+
+#include <stdatomic.h>
+
+#include "base/compiler.h"
+
+#define XS_PAGE_MAP_GRANULE_LOG2 16
+#define XS_PAGE_MAP_GRANULE      ((size_t)1 << XS_PAGE_MAP_GRANULE_LOG2)
+#define XS_PAGE_MAP_LEAF_LOG2    30
+#define XS_PAGE_MAP_ROOT_ENTRIES ((size_t)1 << (48 - XS_PAGE_MAP_LEAF_LOG2))
+#define XS_PAGE_MAP_LEAF_ENTRIES ((size_t)1 << (XS_PAGE_MAP_LEAF_LOG2 - XS_PAGE_MAP_GRANULE_LOG2))
+
+/* The low 8 bits of an entry name the owner (enum xs_owner); the rest is the owner's. */
+struct xs_page_map_leaf {
+    _Atomic uint32_t entry[XS_PAGE_MAP_LEAF_ENTRIES];
+};
+
+extern XS_HIDDEN _Atomic(struct xs_page_map_leaf *) xs_page_map_root[XS_PAGE_MAP_ROOT_ENTRIES];
+
+XS_INLINE uint32_t xs_page_map_get(const void *p)
+{
+    uintptr_t at = (uintptr_t)p;
+    struct xs_page_map_leaf *leaf;
+
+    if (XS_UNLIKELY(at >> 48 != 0))
+        return 0;
+    leaf =
+        atomic_load_explicit(&xs_page_map_root[at >> XS_PAGE_MAP_LEAF_LOG2], memory_order_acquire);
+    if (leaf == NULL)
+        return 0;
+    at = (at >> XS_PAGE_MAP_GRANULE_LOG2) & (XS_PAGE_MAP_LEAF_ENTRIES - 1);
+    return atomic_load_explicit(&leaf->entry[at], memory_order_relaxed);
+}
+
+/* `p` and `size` are multiples of the granule. */
+int xs_page_map_set(const void *p, size_t size, uint32_t entry);
+
+#endif
