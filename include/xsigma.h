@@ -87,7 +87,7 @@ struct xsigma_backend_stats {
     uint64_t reallocs;            /* of existing blocks */
     uint64_t failures;            /* allocations that returned NULL */
     uint64_t realloc_failures;    /* reallocations that returned NULL */
-    uint64_t requested_bytes;     /* sum of all sizes asked for */
+    uint64_t requested_bytes;     /* sum of all sizes asked for and given */
     int64_t live_blocks;          /* exact while counting was never off */
     uint64_t in_use_bytes;        /* by the back end's own count, or XSIGMA_UNKNOWN */
     uint64_t reserved_bytes;      /* held from the system, or XSIGMA_UNKNOWN */

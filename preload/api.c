@@ -8,6 +8,7 @@
 #include "backend/owner.h"
 #include "base/align.h"
 #include "policy/select.h"
+#include "preload/exports.h"
 #include "preload/lifecycle.h"
 #include "report/report.h"
 
@@ -33,6 +34,8 @@ static int resolve(const struct xsigma_attr *attr, const struct xs_calls **calls
         const struct xs_backend *b = xs_backend_find(attr->backend, strlen(attr->backend));
         if (b == NULL || !xs_backend_is_open(b->owner) || xs_is_bypassed())
             return ENOENT;
+        if (*align > XS_ALIGN_OTHERS_MAX && b->owner != XS_OWNER_SYSTEM)
+            return ENOTSUP;
         *calls = b->calls(xs_hot.counting);
     }
     return 0;
@@ -45,7 +48,7 @@ static void *allocate(const struct xs_calls *calls, size_t align, size_t size)
     if (align == 0)
         return calls->malloc(size);
     /* The policy knows who can align so far; a named back end is taken at its word. */
-    return calls == &xs_hot.entry ? aligned_alloc(align, size) : calls->memalign(align, size);
+    return calls == &xs_hot.entry ? xs_memalign(align, size) : calls->memalign(align, size);
 }
 
 XS_EXPORT int xsigma_alloc(void **out, size_t size, const struct xsigma_attr *attr)
@@ -79,7 +82,7 @@ XS_EXPORT int xsigma_realloc(void **block, size_t size, const struct xsigma_attr
     if (rc != 0)
         return rc;
     if (p == NULL || (attr == NULL || (attr->backend == NULL && align == 0))) {
-        void *q = p == NULL ? allocate(calls, align, size) : realloc(p, size);
+        void *q = p == NULL ? allocate(calls, align, size) : xs_realloc(p, size);
         errno = saved;
         if (q == NULL && (p == NULL || size != 0))
             return ENOMEM;
@@ -139,11 +142,9 @@ XS_EXPORT void xsigma_free_batch(void *const *blocks, size_t count)
         xs_hot.entry.free(blocks[i]);
 }
 
-int malloc_trim(size_t pad); /* preload/malloc.c */
-
 XS_EXPORT int xsigma_trim(size_t pad)
 {
-    return malloc_trim(pad);
+    return xs_trim(pad);
 }
 
 static void copy_name(char out[16], const char *name)

@@ -4,7 +4,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "preload/lifecycle.h"
+#include "preload/finish.h"
 #include "sys/elf.h"
 
 XS_NORETURN static void leave(const char *symbol, int status)

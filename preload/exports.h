@@ -7,8 +7,15 @@
 #include <stddef.h>
 #include <stdio.h>
 
+#include "base/compiler.h"
+
 void cfree(void *p);
 void free_sized(void *p, size_t size);
 void free_aligned_sized(void *p, size_t align, size_t size);
+
+/* The same as the exported names, but certainly ours: a program may have its own of those. */
+XS_HIDDEN void *xs_memalign(size_t align, size_t size);
+XS_HIDDEN void *xs_realloc(void *p, size_t size);
+XS_HIDDEN int xs_trim(size_t pad);
 
 #endif

@@ -13,9 +13,6 @@
 #include "sys/io.h"
 #include "sys/mem.h"
 
-/* From here on only the C library is asked: no other back end aligns so far. */
-#define ALIGN_OTHERS_MAX ((size_t)16 << 20)
-
 XS_EXPORT void *malloc(size_t size)
 {
     return xs_hot.entry.malloc(size);
@@ -59,7 +56,7 @@ XS_EXPORT void *calloc(size_t count, size_t size)
     return xs_hot.entry.zalloc(bytes);
 }
 
-XS_EXPORT void *realloc(void *p, size_t size)
+void *xs_realloc(void *p, size_t size)
 {
     if (XS_UNLIKELY(p == NULL))
         return xs_hot.entry.malloc(size);
@@ -70,13 +67,18 @@ XS_EXPORT void *realloc(void *p, size_t size)
     return xs_hot.entry.realloc(p, size);
 }
 
+XS_EXPORT void *realloc(void *p, size_t size)
+{
+    return xs_realloc(p, size);
+}
+
 XS_EXPORT void *reallocarray(void *p, size_t count, size_t size)
 {
     size_t bytes;
 
     if (XS_UNLIKELY(!xs_mul(count, size, &bytes)))
         return out_of_memory();
-    return realloc(p, bytes);
+    return xs_realloc(p, bytes);
 }
 
 /* `align` is a power of two. */
@@ -86,12 +88,12 @@ static void *allocate_aligned(size_t align, size_t size)
         return xs_hot.entry.malloc(size);
     if (XS_UNLIKELY(size > XS_SIZE_MAX_REQUEST || align > XS_SIZE_MAX_REQUEST - size))
         return out_of_memory();
-    if (XS_UNLIKELY(align > ALIGN_OTHERS_MAX))
+    if (XS_UNLIKELY(align > XS_ALIGN_OTHERS_MAX))
         return xs_backend_system.calls(xs_hot.counting)->memalign(align, size);
     return xs_hot.entry.memalign(align, size);
 }
 
-XS_EXPORT void *memalign(size_t align, size_t size)
+void *xs_memalign(size_t align, size_t size)
 {
     if (XS_UNLIKELY(align > SIZE_MAX / 2 + 1)) {
         errno = EINVAL;
@@ -100,10 +102,15 @@ XS_EXPORT void *memalign(size_t align, size_t size)
     return allocate_aligned(xs_pow2_up(align), size);
 }
 
+XS_EXPORT void *memalign(size_t align, size_t size)
+{
+    return xs_memalign(align, size);
+}
+
 /* In glibc 2.36 another name of memalign, odd alignments included. */
 XS_EXPORT void *aligned_alloc(size_t align, size_t size)
 {
-    return memalign(align, size);
+    return xs_memalign(align, size);
 }
 
 XS_EXPORT int posix_memalign(void **out, size_t align, size_t size)
@@ -139,7 +146,7 @@ XS_EXPORT size_t malloc_usable_size(void *p)
     return xs_any_usable_size(p);
 }
 
-XS_EXPORT int malloc_trim(size_t pad)
+int xs_trim(size_t pad)
 {
     int saved = errno;
     bool any = false;
@@ -149,6 +156,11 @@ XS_EXPORT int malloc_trim(size_t pad)
             any = true;
     errno = saved;
     return any;
+}
+
+XS_EXPORT int malloc_trim(size_t pad)
+{
+    return xs_trim(pad);
 }
 
 /* ---- what only glibc knows about -------------------------------------------------------- */

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "backend/hot.h"
+#include "preload/exports.h"
 #include "sys/elf.h"
 #include "sys/io.h"
 
@@ -54,7 +55,8 @@ static _Atomic int mode;
 XS_COLD static int find_mode(void)
 {
     const char *object;
-    int found = DIRECT;
+    /* With a malloc of its own the program expects new to call that one. */
+    int found = xs_elf_before("malloc", &object) != NULL ? REPLACED : DIRECT;
 
     for (unsigned i = 0; i < OP_COUNT; i++)
         if (xs_elf_before(symbols[i], &object) != NULL)
@@ -94,7 +96,7 @@ static void *new_plain(enum operator_id id, size_t size, const void *nothrow)
 
 static void *new_aligned(enum operator_id id, size_t size, size_t align, const void *nothrow)
 {
-    void *p = XS_LIKELY(is_direct()) ? aligned_alloc(align, size) : NULL;
+    void *p = XS_LIKELY(is_direct()) ? xs_memalign(align, size) : NULL;
 
     return XS_LIKELY(p != NULL) ? p : next_operator(id, size, align, (uintptr_t)nothrow);
 }

@@ -33,6 +33,9 @@ struct xs_backend_memory {
     const char *source; /* who counted, for the report: "mallinfo2" */
 };
 
+/* Beyond this alignment only the C library is asked: mimalloc refuses 32 MiB. */
+#define XS_ALIGN_OTHERS_MAX ((size_t)16 << 20)
+
 struct xs_backend_options {
     const char *mimalloc_library;
     uint64_t mimalloc_reserve_bytes; /* 0: no reservation */
@@ -79,5 +82,8 @@ const struct xs_backend *xs_backend_find(const char *name, size_t len);
 int xs_backend_open(enum xs_owner owner, const struct xs_backend_options *options,
                     struct xs_buf *why);
 bool xs_backend_is_open(enum xs_owner owner);
+
+/* No new blocks from it, for the rest of the process. */
+void xs_backend_retire(enum xs_owner owner);
 
 #endif

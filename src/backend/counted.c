@@ -37,7 +37,7 @@ void xs_count_realloc_slow(enum xs_owner owner, size_t size)
         XS_COUNT_LATE(xs_stats_late(owner)->reallocs, 1);
 }
 
-void xs_count_failure(enum xs_owner owner, bool of_realloc)
+void xs_count_failure(enum xs_owner owner, bool of_realloc, size_t size)
 {
     struct xs_slot *slot = xs_stats_attach();
     struct xs_counters *c = slot != NULL ? &slot->by_owner[owner] : xs_stats_late(owner);
@@ -46,4 +46,10 @@ void xs_count_failure(enum xs_owner owner, bool of_realloc)
         XS_COUNT_LATE(c->realloc_failures, 1);
     else
         XS_COUNT_LATE(c->failures, 1);
+    XS_COUNT_LATE(c->requested_bytes, 0 - (uint64_t)size);
+    /* The bin's formula wraps around from 2^63 on. */
+    if (size > XS_SIZE_MAX_REQUEST) {
+        XS_COUNT_LATE(c->size_bin[xs_size_bin(size)], UINT64_MAX);
+        XS_COUNT_LATE(c->size_bin[XS_SIZE_BIN_ZERO - 1], 1);
+    }
 }

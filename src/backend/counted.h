@@ -20,8 +20,9 @@ void xs_count_request_slow(enum xs_owner owner, size_t size);
 void xs_count_free_slow(enum xs_owner owner);
 void xs_count_realloc_slow(enum xs_owner owner, size_t size);
 
-/* An allocation, or with `of_realloc` a reallocation, returned NULL. */
-void xs_count_failure(enum xs_owner owner, bool of_realloc);
+/* A counted allocation, or with `of_realloc` a reallocation, of `size` bytes returned NULL: it
+ * stays a call, but its bytes were not had. Size 0 where it is not known. */
+void xs_count_failure(enum xs_owner owner, bool of_realloc, size_t size);
 
 XS_INLINE void xs_count_into(struct xs_counters *c, size_t size)
 {
@@ -61,10 +62,10 @@ XS_INLINE void xs_count_realloc(enum xs_owner owner, size_t size)
     }
 }
 
-XS_INLINE void *xs_count_result(enum xs_owner owner, void *p)
+XS_INLINE void *xs_count_result(enum xs_owner owner, size_t size, void *p)
 {
     if (XS_UNLIKELY(p == NULL))
-        xs_count_failure(owner, false);
+        xs_count_failure(owner, false, size);
     return p;
 }
 
@@ -78,7 +79,7 @@ XS_INLINE void *xs_count_result(enum xs_owner owner, void *p)
     {                                                                                              \
         xs_count_request_slow(OWNER, size);                                                        \
         void *p = NAME##_do_malloc(size);                                                          \
-        return NAME##_counts_failures ? p : xs_count_result(OWNER, p);                             \
+        return NAME##_counts_failures ? p : xs_count_result(OWNER, size, p);                       \
     }                                                                                              \
     static void *NAME##_counted_malloc(size_t size)                                                \
     {                                                                                              \
@@ -88,7 +89,7 @@ XS_INLINE void *xs_count_result(enum xs_owner owner, void *p)
         xs_count_into(&slot->by_owner[OWNER], size);                                               \
         if (NAME##_counts_failures)                                                                \
             return NAME##_do_malloc(size);                                                         \
-        return xs_count_result(OWNER, NAME##_do_malloc(size));                                     \
+        return xs_count_result(OWNER, size, NAME##_do_malloc(size));                               \
     }                                                                                              \
     static void *NAME##_zalloc(size_t size)                                                        \
     {                                                                                              \
@@ -98,7 +99,7 @@ XS_INLINE void *xs_count_result(enum xs_owner owner, void *p)
     {                                                                                              \
         xs_count_request(OWNER, size);                                                             \
         void *p = NAME##_do_zalloc(size);                                                          \
-        return NAME##_counts_failures ? p : xs_count_result(OWNER, p);                             \
+        return NAME##_counts_failures ? p : xs_count_result(OWNER, size, p);                       \
     }                                                                                              \
     static void *NAME##_memalign(size_t align, size_t size)                                        \
     {                                                                                              \
@@ -108,7 +109,7 @@ XS_INLINE void *xs_count_result(enum xs_owner owner, void *p)
     {                                                                                              \
         xs_count_request(OWNER, size);                                                             \
         void *p = NAME##_do_memalign(align, size);                                                 \
-        return NAME##_counts_failures ? p : xs_count_result(OWNER, p);                             \
+        return NAME##_counts_failures ? p : xs_count_result(OWNER, size, p);                       \
     }                                                                                              \
     XS_UNUSED static void *NAME##_realloc_own(void *p, size_t size)                                \
     {                                                                                              \
@@ -119,7 +120,7 @@ XS_INLINE void *xs_count_result(enum xs_owner owner, void *p)
         xs_count_realloc(OWNER, size);                                                             \
         void *q = NAME##_do_realloc(p, size);                                                      \
         if (XS_UNLIKELY(q == NULL))                                                                \
-            xs_count_failure(OWNER, true);                                                         \
+            xs_count_failure(OWNER, true, size);                                                   \
         return q;                                                                                  \
     }                                                                                              \
     static void *NAME##_realloc(void *p, size_t size)                                              \

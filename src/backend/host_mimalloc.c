@@ -124,7 +124,7 @@ static void on_error(int error, void *arg)
         return;
     (void)grow(0, 0, atomic_load_explicit(&growths, memory_order_relaxed)); /* for the next call */
     if (xs_hot.counting)
-        xs_count_failure(XS_OWNER_MIMALLOC, false);
+        xs_count_failure(XS_OWNER_MIMALLOC, false, 0);
     errno = ENOMEM;
 }
 
@@ -161,21 +161,23 @@ static void *ask(enum want want, void *p, size_t align, size_t size)
     return NULL;
 }
 
-XS_COLD static void *fail(enum want want)
+XS_COLD static void *fail(enum want want, size_t size)
 {
     errno = ENOMEM;
     if (xs_hot.counting && want != WANT_REALLOC)
-        xs_count_failure(XS_OWNER_MIMALLOC, false);
+        xs_count_failure(XS_OWNER_MIMALLOC, false, size);
     return NULL;
 }
 
 /* Every call but the fastest: asks, makes room, asks again. */
 static void *ask_firmly(enum want want, void *p, size_t align, size_t size)
 {
+    size_t asked = size;
+
     if (size < FAST_FIRST && want != WANT_ALIGNED)
         size = 16;
     if (XS_UNLIKELY(size >= PROBE_FROM) && (size > XS_SIZE_MAX_REQUEST || !kernel_would_give(size)))
-        return fail(want);
+        return fail(want, asked);
     for (;;) {
         unsigned seen = atomic_load_explicit(&growths, memory_order_relaxed);
         asking = true;
@@ -184,7 +186,7 @@ static void *ask_firmly(enum want want, void *p, size_t align, size_t size)
         if (XS_LIKELY(q != NULL))
             return q;
         if (!grow(size, align, seen))
-            return fail(want);
+            return fail(want, asked);
     }
 }
 

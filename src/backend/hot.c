@@ -9,17 +9,24 @@ _Static_assert(sizeof(struct xs_hot_state) <= XS_HOT_PAGE, "the hot state fits i
 
 static _Atomic bool writing;
 
-void xs_hot_unlock(void)
+static bool is_readonly; /* by xs_hot_lock; changed under `writing` */
+
+bool xs_hot_unlock(void)
 {
     while (atomic_exchange_explicit(&writing, true, memory_order_acquire))
         sched_yield();
-    (void)xs_mem_writable(&xs_hot_page, sizeof(xs_hot_page));
+    if (is_readonly && xs_mem_writable(&xs_hot_page, sizeof(xs_hot_page)) != 0) {
+        atomic_store_explicit(&writing, false, memory_order_release);
+        return false;
+    }
+    is_readonly = false;
+    return true;
 }
 
 void xs_hot_lock(void)
 {
     /* Where mprotect is forbidden the page stays writable: protection is a precaution only. */
-    (void)xs_mem_readonly(&xs_hot_page, sizeof(xs_hot_page));
+    is_readonly = xs_mem_readonly(&xs_hot_page, sizeof(xs_hot_page)) == 0;
     atomic_store_explicit(&writing, false, memory_order_release);
 }
 

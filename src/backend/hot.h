@@ -4,8 +4,8 @@
  * read-only from then on: a stray write of the program faults instead of steering malloc, and no
  * line of it is ever shared with something that changes.
  * Units:   bytes.
- * Threads: read by all; written by one at a time between xs_hot_unlock and xs_hot_lock, each field
- *          being right by itself at any moment, since free goes by the owner of the pointer.
+ * Threads: read by all; written by one at a time between xs_hot_unlock and xs_hot_lock, in an order
+ *          in which every mixture of old and new is right (policy/select.c).
  * Context: inside malloc. Allocates: never.
  */
 #ifndef XS_BACKEND_HOT_H
@@ -23,7 +23,7 @@ struct xs_step {
 
 struct xs_hot_state {
     struct xs_calls entry; /* what the exported functions jump through */
-    struct xs_calls inner; /* what the alignment policy calls, see policy/select.c */
+    struct xs_calls inner; /* what stands behind an alignment or errno policy */
     size_t align;          /* of that policy */
     bool counting;
     uint32_t step_count; /* at least 1; the last step's bound is SIZE_MAX */
@@ -76,8 +76,9 @@ union xs_hot_page {
 extern XS_HIDDEN union xs_hot_page xs_hot_page;
 #define xs_hot (xs_hot_page.hot)
 
-/* Makes the page writable for the caller alone; waits for another writer. */
-void xs_hot_unlock(void);
+/* Makes the page writable for the caller alone; waits for another writer. False: it stays as it is,
+ * and so must its contents. */
+bool xs_hot_unlock(void);
 void xs_hot_lock(void);
 
 /* In the child of a fork: a writer that was another thread is gone. */

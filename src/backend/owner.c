@@ -9,6 +9,14 @@ void xs_any_free(void *p)
         xs_hot.free_own[xs_owner_of(p)](p);
 }
 
+void xs_errno_keeping_free(void *p)
+{
+    int saved = errno;
+
+    xs_hot.inner.free(p);
+    errno = saved;
+}
+
 size_t xs_any_usable_size(void *p)
 {
     return p != NULL ? xs_backends[xs_owner_of(p)]->usable_size(p) : 0;
@@ -29,6 +37,7 @@ static void count_move(enum xs_owner from, enum xs_owner to, size_t size, bool d
         XS_COUNT_LATE(old->moved_out, 1);
     } else {
         XS_COUNT_LATE(c->realloc_failures, 1);
+        XS_COUNT_LATE(c->requested_bytes, 0 - (uint64_t)size);
     }
 }
 

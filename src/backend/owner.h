@@ -36,6 +36,9 @@ XS_INLINE const struct xs_step *xs_step_for(size_t size)
 void xs_any_free(void *p);
 size_t xs_any_usable_size(void *p);
 
+/* xs_hot.inner.free with errno put back afterwards. */
+void xs_errno_keeping_free(void *p);
+
 /* In place when the policy would put `size` where p is already, else by moving it there. */
 void *xs_any_realloc(void *p, size_t size);
 

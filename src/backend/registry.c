@@ -40,3 +40,8 @@ bool xs_backend_is_open(enum xs_owner owner)
 {
     return state[owner] == 0;
 }
+
+void xs_backend_retire(enum xs_owner owner)
+{
+    state[owner] = ESHUTDOWN;
+}

@@ -17,6 +17,7 @@ static struct {
     } step[XS_ROUTE_STEPS_MAX];
     bool opened; /* some back end besides the C library has been opened */
     bool counting;
+    bool keeps_errno;
     uint64_t off_since_ns;
     uint64_t off_ns;
 } policy = {.count = 1, .step = {{SIZE_MAX, XS_OWNER_SYSTEM}}, .counting = true};
@@ -32,38 +33,78 @@ static bool is_single(void)
     return true;
 }
 
-/* Fills in the hot page. Threads may be allocating meanwhile: every field is right by itself. */
+/* A word of the hot page; release, so that what was stored before is seen by who sees this. */
+#define SET(word, value) __atomic_store_n(&(word), (value), __ATOMIC_RELEASE)
+
+static void set_frees(void (*free)(void *p), void *(*realloc)(void *p, size_t size))
+{
+    SET(xs_hot.inner.free, free);
+    SET(xs_hot.inner.realloc, realloc);
+    SET(xs_hot.entry.free, free);
+    SET(xs_hot.entry.realloc, realloc);
+}
+
+static void set_steps(bool counting)
+{
+    for (unsigned i = 0; i < XS_OWNER_COUNT; i++) {
+        const struct xs_backend *b = xs_backends[i];
+        SET(xs_hot.free_own[i], counting ? b->free_own_counted : b->free_own);
+        SET(xs_hot.realloc_own[i], counting ? b->realloc_own_counted : b->realloc_own);
+    }
+    /* The last step first: it is the one that ends every search. */
+    for (uint32_t i = policy.count; i-- > 0;) {
+        SET(xs_hot.step[i].calls, xs_backends[policy.step[i].owner]->calls(counting));
+        SET(xs_hot.step[i].owner, policy.step[i].owner);
+        SET(xs_hot.step[i].last, policy.step[i].last);
+    }
+    xs_hot.step_count = policy.count;
+    xs_hot.counting = counting;
+}
+
+static void set_calls(struct xs_calls *to, const struct xs_calls *from)
+{
+    SET(to->malloc, from->malloc);
+    SET(to->zalloc, from->zalloc);
+    SET(to->memalign, from->memalign);
+}
+
+/* Fills in the hot page; the caller has unlocked it. Threads may be allocating meanwhile, so free
+ * and realloc ask for the owner of every pointer from before the first block of a new back end
+ * exists until after the last of an old one was made. */
+static void fill(size_t align)
+{
+    bool single = is_single();
+
+    set_frees(xs_any_free, xs_any_realloc);
+    set_steps(policy.counting);
+    struct xs_calls inner = single ? *xs_hot.step[0].calls : xs_routed_calls;
+    /* glibc's own free is only right where nobody else has ever made a block. */
+    if (single && policy.step[0].owner == XS_OWNER_SYSTEM && policy.opened) {
+        inner.free = xs_any_free;
+        inner.realloc = xs_any_realloc;
+    }
+    xs_hot.align = align;
+    struct xs_calls entry = align > 16 ? xs_aligned_calls : inner;
+    if (policy.keeps_errno)
+        entry.free = xs_errno_keeping_free;
+    set_calls(&xs_hot.inner, &inner);
+    set_calls(&xs_hot.entry, &entry);
+    SET(xs_hot.inner.free, inner.free);
+    SET(xs_hot.inner.realloc, inner.realloc);
+    SET(xs_hot.entry.free, entry.free);
+    SET(xs_hot.entry.realloc, entry.realloc);
+}
+
 static void apply(size_t align)
 {
-    struct xs_hot_state *h = &xs_hot;
-    bool counting = policy.counting;
-    bool single = is_single();
     XS_BUF(unused, 8);
 
     /* Its functions are looked up while the page can still be written. */
     (void)xs_backend_open(XS_OWNER_SYSTEM, NULL, &unused);
-    xs_hot_unlock();
-    for (unsigned i = 0; i < XS_OWNER_COUNT; i++) {
-        const struct xs_backend *b = xs_backends[i];
-        h->free_own[i] = counting ? b->free_own_counted : b->free_own;
-        h->realloc_own[i] = counting ? b->realloc_own_counted : b->realloc_own;
+    if (xs_hot_unlock()) {
+        fill(align);
+        xs_hot_lock();
     }
-    for (uint32_t i = 0; i < policy.count; i++) {
-        h->step[i].calls = xs_backends[policy.step[i].owner]->calls(counting);
-        h->step[i].owner = policy.step[i].owner;
-        h->step[i].last = policy.step[i].last;
-    }
-    h->step_count = policy.count;
-    h->counting = counting;
-    h->inner = single ? *h->step[0].calls : xs_routed_calls;
-    /* glibc's own free is only right where nobody else has ever made a block. */
-    if (single && policy.step[0].owner == XS_OWNER_SYSTEM && policy.opened) {
-        h->inner.free = xs_any_free;
-        h->inner.realloc = xs_any_realloc;
-    }
-    h->align = align;
-    h->entry = align > 16 ? xs_aligned_calls : h->inner;
-    xs_hot_lock();
 }
 
 static uint64_t reserve_bytes(void)
@@ -151,14 +192,27 @@ void xs_policy_bypass(void)
 
 void xs_policy_count(bool on)
 {
-    if (on == policy.counting)
+    /* Whoever holds the page may change the policy too. */
+    if (!xs_hot_unlock())
         return;
-    policy.counting = on;
-    if (on)
-        policy.off_ns += xs_proc_now_ns() - policy.off_since_ns;
-    else
-        policy.off_since_ns = xs_proc_now_ns();
-    apply(xs_hot.align);
+    if (on != policy.counting) {
+        policy.counting = on;
+        if (on)
+            policy.off_ns += xs_proc_now_ns() - policy.off_since_ns;
+        else
+            policy.off_since_ns = xs_proc_now_ns();
+        fill(xs_hot.align);
+    }
+    xs_hot_lock();
+}
+
+void xs_policy_keep_errno(void)
+{
+    if (!xs_hot_unlock())
+        return;
+    policy.keeps_errno = true;
+    fill(xs_hot.align);
+    xs_hot_lock();
 }
 
 uint64_t xs_policy_not_counting_ns(void)
@@ -173,6 +227,7 @@ void xs_policy_fork_child(bool was_threaded)
     for (unsigned i = 0; i < XS_OWNER_COUNT; i++) {
         if (!xs_backend_is_open((enum xs_owner)i) || xs_backends[i]->survives_fork(was_threaded))
             continue;
+        xs_backend_retire((enum xs_owner)i);
         for (uint32_t s = 0; s < policy.count; s++) {
             if (policy.step[s].owner == i) {
                 policy.step[s].owner = XS_OWNER_SYSTEM;

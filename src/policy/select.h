@@ -15,8 +15,13 @@ void xs_policy_start(void);
  */
 void xs_policy_bypass(void);
 
-/* Switches the counters of the whole process on or off. */
+/* Switches the counters of the whole process on or off. Nothing happens where the hot page cannot
+ * be written any more (mprotect forbidden). */
 void xs_policy_count(bool on);
+
+/* From now on free saves and restores errno: on locked memory (mlockall) the back ends' own
+ * attempts to give pages back fail, and say so there. */
+void xs_policy_keep_errno(void);
 
 /* For how long, since the start, counters were off. */
 uint64_t xs_policy_not_counting_ns(void);

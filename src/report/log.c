@@ -1,6 +1,7 @@
 #include "report/log.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -11,38 +12,41 @@
 static void write_log(const char *text, size_t len)
 {
     const struct xs_value *to = xs_config(XS_KNOB_LOG);
-    int fd = STDERR_FILENO;
+    /* Not simply 2: by now that may be a file of the program's own. */
+    int fd = xs_io_stderr();
 
     if (to->text != NULL && strcmp(to->text, "off") == 0)
         return;
     if (to->text != NULL && strcmp(to->text, "stderr") != 0) {
         XS_BUF(path, 512);
         xs_io_expand(&path, to->text);
-        int file = xs_io_open_append(path.at);
+        int file = path.truncated ? -1 : xs_io_open_append(path.at);
         if (file >= 0) {
             (void)xs_io_write(file, text, len);
             xs_io_close(file);
             return;
         }
         static bool said;
-        if (!said) {
+        if (!said && fd >= 0) {
             XS_BUF(line, 640);
             said = true;
             xs_fmt(&line, "xsigma[%d]: XSIGMA_LOG=%s cannot be written (%s); using stderr\n",
                    (int)getpid(), to->text, strerrorname_np(errno));
-            (void)xs_io_write(STDERR_FILENO, line.at, line.len);
+            (void)xs_io_write(fd, line.at, line.len);
         }
     }
-    int kept = xs_io_stderr();
-    (void)xs_io_write(kept >= 0 ? kept : fd, text, len);
+    if (fd >= 0)
+        (void)xs_io_write(fd, text, len);
 }
 
 void xs_log(const char *format, ...)
 {
     int saved = errno;
+    int cancel;
     XS_BUF(line, 640);
     va_list ap;
 
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
     xs_fmt(&line, "xsigma[%d]: ", (int)getpid());
     va_start(ap, format);
     xs_vfmt(&line, format, ap);
@@ -51,6 +55,7 @@ void xs_log(const char *format, ...)
         line.len = line.cap - 2;
     line.at[line.len] = '\n';
     write_log(line.at, line.len + 1);
+    pthread_setcancelstate(cancel, NULL);
     errno = saved;
 }
 

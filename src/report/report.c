@@ -1,5 +1,6 @@
 #include "report/report.h"
 
+#include <pthread.h>
 #include <unistd.h>
 
 #include "backend/owner.h"
@@ -16,6 +17,10 @@ static void copy_text(char *out, size_t cap, const char *text)
 
 void xs_report_collect(struct xs_report *r, bool may_lock)
 {
+    int cancel;
+
+    /* Reading /proc is a cancellation point, the calls that lead here are not. */
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
     *r = (struct xs_report){.status = -1, .pid = (int)getpid(), .rank = xs_proc_rank()};
     copy_text(r->program, sizeof(r->program), xs_proc_program());
     copy_text(r->host, sizeof(r->host), xs_proc_host());
@@ -34,4 +39,5 @@ void xs_report_collect(struct xs_report *r, bool may_lock)
     }
     for (uint32_t i = 0; i < xs_hot.step_count; i++)
         r->active[xs_hot.step[i].owner] = true;
+    pthread_setcancelstate(cancel, NULL);
 }

@@ -7,7 +7,7 @@
 #define XS_STATS_FIELDS_H
 
 #define XS_COUNTER_FIELDS(X)                                                                       \
-    X(requested_bytes, "bytes", "sum of the sizes asked for, reallocations included")              \
+    X(requested_bytes, "bytes", "sum of the sizes asked for and given, reallocations included")    \
     X(frees, "calls", "frees of non-null pointers, realloc to 0 included")                         \
     X(reallocs, "calls", "reallocations of an existing block")                                     \
     X(failures, "calls", "allocations that returned NULL")                                         \

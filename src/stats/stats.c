@@ -27,7 +27,6 @@ static _Atomic uint64_t threads_peak;
 static _Atomic uint64_t threads_total;
 
 static pthread_key_t exit_key;
-static _Atomic bool exit_key_ready;
 
 XS_TLS struct xs_slot *xs_slot_mine;
 static XS_TLS bool has_exit_hook;
@@ -128,6 +127,23 @@ static void thread_ends(void *arg)
     push_free_slot(slot);
 }
 
+/* By the first thread that counts, wherever in the start of the process that is. */
+static bool have_exit_key(void)
+{
+    enum { NO_KEY, KEY_COMING, KEY };
+    static _Atomic int state;
+    int expected = NO_KEY;
+
+    if (atomic_load_explicit(&state, memory_order_acquire) == KEY)
+        return true;
+    if (!atomic_compare_exchange_strong_explicit(&state, &expected, KEY_COMING,
+                                                 memory_order_acquire, memory_order_relaxed))
+        return false; /* ask again later */
+    int rc = pthread_key_create(&exit_key, thread_ends);
+    atomic_store_explicit(&state, rc == 0 ? KEY : NO_KEY, memory_order_release);
+    return rc == 0;
+}
+
 struct xs_slot *xs_stats_attach(void)
 {
     struct xs_slot *slot = xs_slot_mine;
@@ -147,7 +163,7 @@ struct xs_slot *xs_stats_attach(void)
         xs_slot_mine = slot;
     }
     /* After xs_slot_mine is set, since pthread_setspecific may come back here through calloc. */
-    if (!has_exit_hook && atomic_load_explicit(&exit_key_ready, memory_order_acquire)) {
+    if (!has_exit_hook && have_exit_key()) {
         has_exit_hook = true;
         pthread_setspecific(exit_key, slot);
     }
@@ -158,15 +174,6 @@ struct xs_slot *xs_stats_attach(void)
 struct xs_counters *xs_stats_late(enum xs_owner owner)
 {
     return &late_slot.by_owner[owner];
-}
-
-void xs_stats_start(void)
-{
-    if (pthread_key_create(&exit_key, thread_ends) == 0)
-        atomic_store_explicit(&exit_key_ready, true, memory_order_release);
-    /* The main thread attached before there was a key. */
-    if (xs_slot_mine != NULL)
-        (void)xs_stats_attach();
 }
 
 static void clear_slot(struct xs_slot *slot)

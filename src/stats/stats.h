@@ -64,9 +64,6 @@ struct xs_counters *xs_stats_late(enum xs_owner owner);
 #define XS_COUNT_LATE(field, n)                                                                    \
     ((void)__atomic_fetch_add(&(field), (uint64_t)(n), __ATOMIC_RELAXED))
 
-/* Called once from the constructor: from here on ended threads give their slots back. */
-void xs_stats_start(void);
-
 /* In the child of fork, where one thread is left: all counters start again from zero. */
 void xs_stats_fork_child(void);
 

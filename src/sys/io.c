@@ -28,10 +28,9 @@ static bool is_kept_file(int fd)
     return fstat(fd, &st) == 0 && st.st_dev == kept.device && st.st_ino == kept.inode;
 }
 
-void xs_io_keep_stderr(void)
+void xs_io_note_stderr(void)
 {
     int saved = errno;
-    struct rlimit limit;
     struct stat err;
     struct stat out;
 
@@ -41,9 +40,17 @@ void xs_io_keep_stderr(void)
         kept.inode = err.st_ino;
         kept.same_as_stdout = fstat(STDOUT_FILENO, &out) == 0 && out.st_dev == err.st_dev &&
                               out.st_ino == err.st_ino && !isatty(STDERR_FILENO);
-        if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur > KEPT_FD_MIN)
-            kept.fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, KEPT_FD_MIN);
     }
+    errno = saved;
+}
+
+void xs_io_keep_stderr(void)
+{
+    int saved = errno;
+    struct rlimit limit;
+
+    if (kept.known && getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur > KEPT_FD_MIN)
+        kept.fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, KEPT_FD_MIN);
     errno = saved;
 }
 
@@ -75,16 +82,15 @@ bool xs_io_stderr_is_stdout(void)
     return kept.same_as_stdout;
 }
 
-/* Waits until fd takes a page without blocking; false after the patience is used up. */
+#define PATIENCE_MS 2000
+
+/* Waits until fd takes a page without blocking; false after the patience is used up. Signals are
+ * blocked, so nothing starts the wait again. */
 static bool wait_writable(int fd)
 {
     struct pollfd p = {.fd = fd, .events = POLLOUT};
-    int rc;
 
-    do
-        rc = poll(&p, 1, 2000);
-    while (rc < 0 && errno == EINTR);
-    return rc > 0 && (p.revents & (POLLOUT | POLLERR | POLLHUP)) != 0;
+    return poll(&p, 1, PATIENCE_MS) > 0 && (p.revents & (POLLOUT | POLLERR | POLLHUP)) != 0;
 }
 
 static int write_pieces(int fd, const char *text, size_t len)
@@ -109,22 +115,20 @@ int xs_io_write(int fd, const char *text, size_t len)
 {
     static const struct timespec now = {0};
     int saved = errno;
+    sigset_t all;
     sigset_t ours;
     sigset_t before;
     sigset_t pending;
 
-    /* A reader that has gone must not kill the program with our SIGPIPE. */
-    sigemptyset(&ours);
-    sigaddset(&ours, SIGPIPE);
-    sigaddset(&ours, SIGXFSZ);
+    sigfillset(&all);
     sigpending(&pending);
-    pthread_sigmask(SIG_BLOCK, &ours, &before);
+    pthread_sigmask(SIG_BLOCK, &all, &before);
     int rc = write_pieces(fd, text, len);
-    if (rc == EPIPE && !sigismember(&pending, SIGPIPE)) {
-        sigdelset(&ours, SIGXFSZ);
-        sigtimedwait(&ours, NULL, &now);
-    } else if (rc == EFBIG && !sigismember(&pending, SIGXFSZ)) {
-        sigdelset(&ours, SIGPIPE);
+    /* A reader that has gone, or a full quota, must not kill the program with our signal. */
+    int raised = rc == EPIPE ? SIGPIPE : rc == EFBIG ? SIGXFSZ : 0;
+    if (raised != 0 && !sigismember(&pending, raised)) {
+        sigemptyset(&ours);
+        sigaddset(&ours, raised);
         sigtimedwait(&ours, NULL, &now);
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -162,11 +166,18 @@ void xs_io_close(int fd)
 long xs_io_read_file(const char *path, char *mem, size_t cap)
 {
     size_t len = 0;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    struct stat st;
 
     mem[0] = '\0';
     if (fd < 0)
         return -1;
+    /* A pipe would be waited for, at the start of every program. */
+    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
+        close(fd);
+        errno = EINVAL;
+        return -1;
+    }
     while (len < cap - 1) {
         ssize_t n = read(fd, mem + len, cap - 1 - len);
         if (n < 0 && errno == EINTR)

@@ -3,14 +3,19 @@
  * Programs close stderr before they end (sort, ls) and reuse its number, so a duplicate is kept on
  * a high descriptor, and device and inode are compared before each use.
  * Units:   bytes. Owns: the duplicate; closed on exec and in fork children.
- * Threads: any, after xs_io_keep_stderr. Context: exit, abort, signal handlers. Allocates: never.
- * Errors:  errno as the return value; never SIGPIPE, never SIGXFSZ, never a wait beyond 2 s.
+ * Threads: any, after xs_io_note_stderr. Context: exit, abort, signal handlers. Allocates: never.
+ * Errors:  errno as the return value; never SIGPIPE, never SIGXFSZ. A write waits 2 s for room,
+ * with signals blocked; callers give up after the first that fails.
  */
 #ifndef XS_SYS_IO_H
 #define XS_SYS_IO_H
 
 #include "base/fmt.h"
 
+/* Notes which file stderr is; all below goes by that. */
+void xs_io_note_stderr(void);
+
+/* Keeps it open. Whoever reads from a pipe waits for us then, so only where a report needs it. */
 void xs_io_keep_stderr(void);
 void xs_io_drop_stderr(void);
 
@@ -28,7 +33,7 @@ int xs_io_create(const char *path, bool guarded);
 int xs_io_open_append(const char *path);
 void xs_io_close(int fd);
 
-/* Reads at most cap - 1 bytes and ends them with NUL: the length, or -1. */
+/* Of a regular file, reads at most cap - 1 bytes and ends them with NUL: the length, or -1. */
 long xs_io_read_file(const char *path, char *mem, size_t cap);
 
 /* Replaces %p pid, %h host, %e program, %t start time (s), %j job, %r rank, %% in a pattern. */

@@ -144,15 +144,14 @@ void xs_proc_cpu_ns(uint64_t *user, uint64_t *sys)
     *sys = timeval_ns(u.ru_stime);
 }
 
-/* The number after `key` in /proc/self/status, there in KiB. */
-static uint64_t status_bytes(const char *status, const char *key)
+/* The number behind `key` at the start of a line of /proc, there in KiB; 0 if another line. */
+static uint64_t line_bytes(const char *line, const char *key)
 {
-    const char *at = strstr(status, key);
+    const char *at = line + strlen(key);
     uint64_t kib = 0;
 
-    if (at == NULL)
+    if (strncmp(line, key, strlen(key)) != 0)
         return 0;
-    at += strlen(key);
     while (*at == ' ' || *at == '\t')
         at++;
     while (*at >= '0' && *at <= '9')
@@ -160,49 +159,24 @@ static uint64_t status_bytes(const char *status, const char *key)
     return kib * 1024;
 }
 
-void xs_proc_rss(uint64_t *now_bytes, uint64_t *peak_bytes)
+/* Hands each line to `use` until it says stop; what matters stands at the front, so the rest of a
+ * long line is dropped. Little stack: this may run on a signal handler's. False: no such file. */
+static bool each_line(const char *path, bool (*use)(const char *line, void *arg), void *arg)
 {
-    char status[4096];
-
-    /* Not getrusage: its peak starts from the parent's, through fork and exec. */
-    (void)xs_io_read_file("/proc/self/status", status, sizeof(status));
-    *now_bytes = status_bytes(status, "VmRSS:");
-    *peak_bytes = status_bytes(status, "VmHWM:");
-    if (*peak_bytes < *now_bytes)
-        *peak_bytes = *now_bytes;
-}
-
-/* One line of smaps: the head of a mapping, or its "Rss:". */
-static void smaps_line(const char *line, bool (*mine)(uintptr_t), bool *counts, uint64_t *sum)
-{
-    uintptr_t start = 0;
-    const char *c = line;
-
-    for (; (*c >= '0' && *c <= '9') || (*c >= 'a' && *c <= 'f'); c++)
-        start = start << 4 | (uintptr_t)(*c <= '9' ? *c - '0' : *c - 'a' + 10);
-    if (c != line && *c == '-')
-        *counts = mine(start);
-    else if (*counts && strncmp(line, "Rss:", 4) == 0)
-        *sum += status_bytes(line, "Rss:");
-}
-
-uint64_t xs_proc_resident(bool (*mine)(uintptr_t start))
-{
-    char piece[2048];
-    char line[80]; /* what matters stands at the front; the rest of a long line is dropped */
+    char piece[512];
+    char line[320];
     size_t len = 0;
-    uint64_t sum = 0;
-    bool counts = false;
+    bool more = true;
     ssize_t n;
-    int fd = open("/proc/self/smaps", O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
 
     if (fd < 0)
-        return UINT64_MAX;
-    while ((n = read(fd, piece, sizeof(piece))) > 0) {
-        for (ssize_t i = 0; i < n; i++) {
+        return false;
+    while (more && (n = read(fd, piece, sizeof(piece))) > 0) {
+        for (ssize_t i = 0; i < n && more; i++) {
             if (piece[i] == '\n') {
                 line[len] = '\0';
-                smaps_line(line, mine, &counts, &sum);
+                more = use(line, arg);
                 len = 0;
             } else if (len < sizeof(line) - 1) {
                 line[len++] = piece[i];
@@ -210,51 +184,89 @@ uint64_t xs_proc_resident(bool (*mine)(uintptr_t start))
         }
     }
     close(fd);
-    return sum;
+    return true;
 }
 
-/* Finds `needle` in the LD_PRELOAD entry of a NUL-separated environment read in pieces. */
-static bool scan_environ(int fd, const char *needle)
-{
-    static const char key[] = "LD_PRELOAD=";
-    char piece[1024];
-    size_t key_at = 0; /* matched characters of key */
-    size_t needle_at = 0;
-    bool in_value = false;
-    ssize_t n;
+struct rss {
+    uint64_t now;
+    uint64_t peak;
+};
 
-    while ((n = read(fd, piece, sizeof(piece))) > 0) {
-        for (ssize_t i = 0; i < n; i++) {
-            char c = piece[i];
-            if (c == '\0') {
-                if (in_value)
-                    return false;
-                key_at = 0;
-            } else if (in_value) {
-                if (c == needle[needle_at])
-                    needle_at++;
-                else
-                    needle_at = c == needle[0];
-                if (needle[needle_at] == '\0')
-                    return true;
-            } else if (key_at != SIZE_MAX) {
-                key_at = c == key[key_at] ? key_at + 1 : SIZE_MAX;
-                in_value = key_at == sizeof(key) - 1;
-            }
-        }
-    }
-    return false;
+static bool rss_line(const char *line, void *arg)
+{
+    struct rss *r = arg;
+
+    r->now += line_bytes(line, "VmRSS:");
+    r->peak += line_bytes(line, "VmHWM:");
+    return r->now == 0 || r->peak == 0;
 }
 
-bool xs_proc_parent_preloads(const char *library)
+void xs_proc_rss(uint64_t *now_bytes, uint64_t *peak_bytes)
 {
+    struct rss r = {0};
+
+    /* Not getrusage: its peak starts from the parent's, through fork and exec. */
+    (void)each_line("/proc/self/status", rss_line, &r);
+    *now_bytes = r.now;
+    *peak_bytes = r.peak > r.now ? r.peak : r.now;
+}
+
+struct resident {
+    bool (*mine)(uintptr_t start);
+    bool counts;
+    uint64_t sum;
+};
+
+/* One line of smaps: the head of a mapping, or its "Rss:". */
+static bool smaps_line(const char *line, void *arg)
+{
+    struct resident *r = arg;
+    uintptr_t start = 0;
+    const char *c = line;
+
+    for (; (*c >= '0' && *c <= '9') || (*c >= 'a' && *c <= 'f'); c++)
+        start = start << 4 | (uintptr_t)(*c <= '9' ? *c - '0' : *c - 'a' + 10);
+    if (c != line && *c == '-')
+        r->counts = r->mine(start);
+    else if (r->counts)
+        r->sum += line_bytes(line, "Rss:");
+    return true;
+}
+
+uint64_t xs_proc_resident(bool (*mine)(uintptr_t start))
+{
+    struct resident r = {.mine = mine};
+
+    return each_line("/proc/self/smaps", smaps_line, &r) ? r.sum : UINT64_MAX;
+}
+
+struct search {
+    const char *name;
+    bool found;
+};
+
+static bool search_line(const char *line, void *arg)
+{
+    struct search *s = arg;
+    const char *path = strchr(line, '/');
+
+    s->found = path != NULL && strstr(path, s->name) != NULL;
+    return !s->found;
+}
+
+bool xs_proc_parent_maps(const char *library)
+{
+    struct search s = {.name = library};
     XS_BUF(path, 64);
 
-    xs_fmt(&path, "/proc/%d/environ", (int)getppid());
-    int fd = open(path.at, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return false;
-    bool found = scan_environ(fd, library);
-    close(fd);
-    return found;
+    xs_fmt(&path, "/proc/%d/maps", (int)getppid());
+    (void)each_line(path.at, search_line, &s);
+    return s.found;
+}
+
+bool xs_proc_is_orphan(void)
+{
+    pid_t session = getsid(0);
+
+    return session != getpid() && getsid(getppid()) != session;
 }

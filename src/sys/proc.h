@@ -27,8 +27,12 @@ void xs_proc_rss(uint64_t *now_bytes, uint64_t *peak_bytes);
  * does not tell. Walks the page tables of the whole process: not for hot paths. */
 uint64_t xs_proc_resident(bool (*mine)(uintptr_t start));
 
-/* The parent was itself started with a library of this name in LD_PRELOAD, so that this process is
- * not the root of the tree. Looks at the parent's initial environment, changes nothing. */
-bool xs_proc_parent_preloads(const char *library);
+/* The parent has a file of this name mapped: it runs under us, so this process is not the root of
+ * the tree. Its environment would say less: programs write over it, and static ones only pass it
+ * on. */
+bool xs_proc_parent_maps(const char *library);
+
+/* Whoever started this process is gone: the parent is of another session. */
+bool xs_proc_is_orphan(void);
 
 #endif

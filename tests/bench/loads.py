@@ -31,16 +31,16 @@ class Failed(Exception):
 def own_rows(programs, quick, threads):
     micro = os.path.join(programs, "micro")
     loads = os.path.join(programs, "threads")
-    micro_scale, scale, fill = (0.2, 0.15, 0.125) if quick else (1, 1, 1)
-    rows = [Row(name, "micro", [micro, name, str(micro_scale)], 0.02 + 0.2 * micro_scale)
+    micro_scale, scale, fill = (0.2, 0.1, 0.125) if quick else (1, 1, 1)
+    rows = [Row(name, "micro", [micro, name, str(micro_scale)], 0.02 + 0.16 * micro_scale)
             for name in output_of([micro, "--list"]).split()]
     for name in output_of([loads, "--list"]).split():
         if name.startswith("fill"):
             # What is resident hardly varies, and these are long.
-            rows.append(Row(name, "memory", [loads, name, str(fill), "1"], 6 * fill,
-                            1 if quick else 3))
+            rows.append(Row(name, "memory", [loads, name, str(fill), "1"], 4 * fill,
+                            1 if quick else 2))
         else:
-            rows.append(Row(name, "threads", [loads, name, str(scale), str(threads)], 0.7 * scale))
+            rows.append(Row(name, "threads", [loads, name, str(scale), str(threads)], 0.5 * scale))
     return rows
 
 
@@ -181,7 +181,7 @@ def program_rows(work, quick):
         PYTHON % (n * 9000), 0.13 * n)
     add("gcc-O2", ["gcc", "-O2", "-S", "-o", "-", "FILE"], "work.c", c_source(n * 12), 0.16 * n)
     if not quick:
-        add("g++-O1", ["g++", "-std=c++17", "-O1", "-S", "-o", "-", "FILE"], "work.cc", CXX, 2.5)
+        add("g++-O0", ["g++", "-std=c++17", "-O0", "-S", "-o", "-", "FILE"], "work.cc", CXX, 1.3)
     add("perl-hashes", ["perl", "FILE"], "hashes.pl", PERL % (n * 50000), 0.2 * n)
     add("sqlite3-memory", ["sqlite3", ":memory:", ".read FILE"], "work.sql", SQL % (n * 25000),
         0.06 * n)

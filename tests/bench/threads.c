@@ -125,7 +125,7 @@ static void larson(void)
     pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
     for (unsigned t = 0; t < team_size; t++) {
         chains[t].random = random_of(t);
-        chains[t].replacements = scaled(40000);
+        chains[t].replacements = scaled(80000);
         chains[t].left = LARSON_GENERATIONS;
         for (unsigned i = 0; i < LARSON_SLOTS; i++)
             chains[t].slot[i] = block_get(any_size(&chains[t].random));
@@ -222,7 +222,7 @@ static void prodcons(unsigned producers, unsigned consumers)
 {
     log_uniform(sizes, SIZES, 16, 512);
     producers_n = ring.producers = producers;
-    batches_each = scaled(12000.0) / producers + 1;
+    batches_each = scaled(24000.0) / producers + 1;
     team(producers + consumers, prodcons_thread);
 }
 
@@ -361,7 +361,7 @@ static _Atomic(unsigned char *) shared[SHARED_SLOTS];
 
 static void *xfree_thread(void *arg)
 {
-    uint64_t random = random_of((uintptr_t)arg), n = scaled(800000);
+    uint64_t random = random_of((uintptr_t)arg), n = scaled(1600000);
 
     for (uint64_t i = 0; i < n; i++) {
         unsigned char *mine = block_get(any_size(&random));
@@ -390,7 +390,7 @@ enum { BATCH_LIVE = 64 };
 
 static void *batch_thread(void *arg)
 {
-    uint64_t random = random_of((uintptr_t)arg), n = scaled(12000);
+    uint64_t random = random_of((uintptr_t)arg), n = scaled(24000);
     unsigned char *live[BATCH_LIVE] = {NULL};
 
     for (uint64_t i = 0; i < n; i++) {

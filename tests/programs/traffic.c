@@ -128,10 +128,12 @@ static struct block allocated(void *p, size_t n)
 {
     size_t o = requested(n);
     did[o].allocations++;
-    if (p == NULL)
+    if (p == NULL) {
         did[o].failures++;
-    else
+        did[o].requested_bytes -= n; /* a refused call counts, its bytes do not */
+    } else {
         did[o].live_blocks++;
+    }
     return (struct block){p, n};
 }
 
@@ -161,6 +163,7 @@ static void resize(struct block *b, size_t n)
         did[o].reallocs++;
         if (q == NULL) {
             did[o].realloc_failures++;
+            did[o].requested_bytes -= n;
             return;
         }
         did[owner_of_size(b->size)].live_blocks--;

@@ -51,7 +51,6 @@ Test(stats, ended_threads_stay_in_the_sum)
     uint64_t now;
     uint64_t peak;
 
-    xs_stats_start();
     for (unsigned round = 1; round <= 20; round++) {
         pthread_t t[5];
         for (unsigned i = 0; i < 5; i++)
@@ -98,7 +97,6 @@ Test(stats, frees_after_the_end_of_a_thread_count)
 {
     pthread_t t;
 
-    xs_stats_start();
     pthread_key_create(&late_key, late);
     pthread_create(&t, NULL, work_late, NULL);
     pthread_join(t, NULL);
@@ -110,7 +108,6 @@ Test(stats, frees_after_the_end_of_a_thread_count)
 
 Test(stats, a_fork_child_starts_from_zero)
 {
-    xs_stats_start();
     count(100, 64);
     xs_stats_fork_child();
     struct xs_counters c = total();

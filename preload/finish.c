@@ -1,0 +1,238 @@
+/* Where the report of a process that ends goes, and on which stack it is written. */
+#include "preload/finish.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#include "policy/config.h"
+#include "report/log.h"
+#include "report/report.h"
+#include "sys/env.h"
+#include "sys/io.h"
+#include "sys/proc.h"
+
+/* Reports that may not go to stderr lie here, one a program, the last run's. */
+#define REPORT_DIR "/dev/shm/xsigma-%u"
+
+static struct {
+    pid_t pid; /* of the process that reports when it ends; 0: none does */
+    bool aside;
+    const char *malloc_owner;
+    _Atomic bool finished;
+} plan;
+
+struct fd_sink {
+    int fd;
+    int error; /* the first one; nothing is written after it */
+};
+
+static void to_fd(const char *text, size_t len, void *arg)
+{
+    struct fd_sink *f = arg;
+
+    if (f->error == 0)
+        f->error = xs_io_write(f->fd, text, len);
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t n = strlen(text);
+    size_t m = strlen(end);
+
+    return n >= m && strcmp(text + n - m, end) == 0;
+}
+
+static bool wants_json(const char *path)
+{
+    const char *format = xs_config(XS_KNOB_STATS_FORMAT)->text;
+
+    return strcmp(format, "json") == 0 || (strcmp(format, "auto") == 0 && ends_with(path, ".json"));
+}
+
+static bool is_utf8(void)
+{
+    static const char *const names[] = {"LC_ALL", "LC_CTYPE", "LANG"};
+
+    for (size_t i = 0; i < XS_COUNT_OF(names); i++) {
+        const char *locale = xs_env_get(names[i]);
+        if (locale != NULL && locale[0] != '\0')
+            return strstr(locale, "UTF-8") != NULL || strstr(locale, "utf8") != NULL;
+    }
+    return false;
+}
+
+static void render(const struct xs_report *r, const char *path, struct fd_sink *f)
+{
+    if (wants_json(path))
+        xs_report_json(r, to_fd, f);
+    else
+        xs_report_text(r, is_utf8(), to_fd, f);
+}
+
+static void report_to_file(const struct xs_report *r, const char *pattern)
+{
+    static char mem[4096]; /* only one thread ever gets here */
+    struct xs_buf path;
+
+    xs_buf_init(&path, mem, sizeof(mem));
+    xs_io_expand(&path, pattern);
+    errno = ENAMETOOLONG;
+    struct fd_sink f = {.fd = path.truncated ? -1 : xs_io_create(path.at, false)};
+    if (f.fd < 0) {
+        xs_log("the report cannot be written to %s (%s)", path.at, strerrorname_np(errno));
+        return;
+    }
+    render(r, path.at, &f);
+    if (f.error != 0)
+        xs_log("the report was not written whole to %s (%s)", path.at, strerrorname_np(f.error));
+    xs_io_close(f.fd);
+}
+
+/* stderr is where the program's own output goes: a report there would change what it prints. */
+static void report_aside(const struct xs_report *r)
+{
+    XS_BUF(final, 160);
+    XS_BUF(path, 160);
+    struct stat st;
+
+    xs_fmt(&path, REPORT_DIR, (unsigned)geteuid());
+    (void)mkdir(path.at, 0700);
+    if (lstat(path.at, &st) != 0 || !S_ISDIR(st.st_mode) || st.st_uid != geteuid() ||
+        (st.st_mode & 0022) != 0)
+        return;
+    xs_fmt(&final, "%s/%s.txt", path.at, xs_proc_program());
+    /* Whole under another name first: the same program may be ending beside us. */
+    xs_fmt(&path, "/%s.%d", xs_proc_program(), r->pid);
+    struct fd_sink f = {.fd = xs_io_create(path.at, true)};
+    if (f.fd < 0)
+        return;
+    render(r, path.at, &f);
+    xs_io_close(f.fd);
+    if (f.error != 0 || rename(path.at, final.at) != 0)
+        (void)unlink(path.at);
+}
+
+static void write_report(const struct xs_report *r)
+{
+    const char *pattern = xs_config(XS_KNOB_STATS_FILE)->text;
+
+    if (pattern[0] != '\0') {
+        report_to_file(r, pattern);
+    } else if (plan.aside) {
+        report_aside(r);
+    } else {
+        struct fd_sink f = {.fd = xs_io_stderr()};
+        if (f.fd >= 0)
+            render(r, "", &f);
+    }
+}
+
+static void finish(const char *how, int status, bool may_lock)
+{
+    static struct xs_report r; /* large, and only one thread ever gets here */
+
+    xs_report_collect(&r, may_lock);
+    r.how = how;
+    r.status = status;
+    r.passive = plan.malloc_owner != NULL;
+    r.passive_owner = plan.malloc_owner != NULL ? plan.malloc_owner : "";
+    write_report(&r);
+}
+
+/* ---- a stack to do it on ---------------------------------------------------------------- */
+
+/* A signal handler's own stack may have 8 KiB, most of them taken by the frame of the signal. */
+static struct {
+    ucontext_t back;
+    ucontext_t there;
+    const char *how;
+    int status;
+    _Alignas(16) char stack[64 << 10]; /* costs nothing until it is used */
+} own;
+
+static void finish_there(void)
+{
+    finish(own.how, own.status, false);
+}
+
+static bool on_signal_stack(void)
+{
+    stack_t s;
+
+    return sigaltstack(NULL, &s) == 0 && (s.ss_flags & SS_ONSTACK) != 0;
+}
+
+static void finish_on_own_stack(const char *how, int status)
+{
+    own.how = how;
+    own.status = status;
+    if (getcontext(&own.there) != 0)
+        return;
+    own.there.uc_stack.ss_sp = own.stack;
+    own.there.uc_stack.ss_size = sizeof(own.stack);
+    own.there.uc_link = &own.back;
+    makecontext(&own.there, finish_there, 0);
+    (void)swapcontext(&own.back, &own.there);
+}
+
+void xs_finish(const char *how, int status, bool may_lock)
+{
+    int saved = errno;
+    int cancel;
+
+    if (plan.pid == 0 || plan.pid != getpid() ||
+        atomic_exchange_explicit(&plan.finished, true, memory_order_acq_rel))
+        return;
+    /* _exit is no cancellation point, but reading and writing are. */
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+    if (on_signal_stack())
+        finish_on_own_stack(how, status);
+    else
+        finish(how, status, may_lock);
+    pthread_setcancelstate(cancel, NULL);
+    errno = saved;
+}
+
+/* ---- who reports ------------------------------------------------------------------------ */
+
+bool xs_finish_plan(bool is_root, const char *malloc_owner)
+{
+    const char *stats = xs_config(XS_KNOB_STATS)->text;
+    bool to_file = xs_config(XS_KNOB_STATS_FILE)->text[0] != '\0';
+    bool always = strcmp(stats, "1") == 0;
+
+    plan.malloc_owner = malloc_owner;
+    if (strcmp(stats, "0") == 0 || (!is_root && xs_config(XS_KNOB_STATS_CHILDREN)->num == 0))
+        return false;
+    /* Nothing passed through us: only who asked outright wants to read that. */
+    if (malloc_owner != NULL && !always && !to_file)
+        return false;
+    plan.pid = getpid();
+    plan.aside = !always && (xs_io_stderr_is_stdout() || (is_root && xs_proc_is_orphan()));
+    if (!to_file && !plan.aside)
+        xs_io_keep_stderr();
+    return true;
+}
+
+void xs_finish_fork_child(void)
+{
+    bool reports = plan.pid != 0 && xs_config(XS_KNOB_STATS_CHILDREN)->num != 0;
+
+    plan.pid = reports ? getpid() : 0;
+    atomic_store_explicit(&plan.finished, false, memory_order_relaxed);
+    /* The duplicate would keep a pipe open that the parent's reader waits for. */
+    if (!reports)
+        xs_io_drop_stderr();
+}
+
+void xs_keep_silent(void)
+{
+    plan.pid = 0;
+}
