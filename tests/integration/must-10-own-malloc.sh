@@ -13,6 +13,21 @@ for policy in "${policies[@]}"; do
     [ "$out" = "own malloc" ] || fail "$policy: a program with its own malloc prints: $out"
     [ "$(wc -l <"$work/err")" -le 1 ] || fail "$policy: more than one line about it: $(cat "$work/err")"
 done
+# Its operator new calls its malloc, and blocks of the C interface stay apart from it.
+own_new=$(program own_malloc_new) && own_api=$(program own_malloc_api) || exit 1
+for command in "$own_new" "$own_api"; do
+    want=$("$command" 2>&1) || fail "${command##*/} without the library: status $?: $want"
+    for policy in "${policies[@]}"; do
+        for stats in 0 1; do
+            out=$(under "$policy" XSIGMA_STATS=$stats "$command" 2>"$work/err")
+            rc=$?
+            { [ $rc -eq 0 ] && [ "$out" = "$want" ]; } || {
+                fail "$policy, XSIGMA_STATS=$stats: ${command##*/}: status $rc"
+                diff <(printf '%s\n' "$want") <(printf '%s\n' "$out")
+            }
+        done
+    done
+done
 # Its report, if there is one, claims no traffic.
 under mimalloc XSIGMA_STATS=1 "XSIGMA_STATS_FILE=$work/own.json" "$own" >/dev/null 2>&1
 if [ -e "$work/own.json" ]; then

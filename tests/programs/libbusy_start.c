@@ -3,7 +3,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <string.h>
+#include <unistd.h>
 
 enum { THREADS = 4, BYTES_AT_MOST = 60000 };
 
@@ -38,4 +38,5 @@ __attribute__((constructor)) static void start(void)
             abort();
     while (atomic_load(&running) < THREADS)
         continue;
+    (void)!write(-1, "begin", 5); /* a mark for slow_switch */
 }

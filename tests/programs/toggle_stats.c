@@ -2,6 +2,7 @@
  * what was put into them. Without the library the threads run alone. */
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

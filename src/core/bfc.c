@@ -1,0 +1,576 @@
+#include "core/bfc.h"
+
+#include <errno.h>
+
+#include "base/align.h"
+#include "core/bfc_record.h"
+
+#define BLOCK_BYTES ((size_t)RECORDS_PER_BLOCK * sizeof(struct xs_bfc_record))
+
+/* ---- records ---------------------------------------------------------------------------- */
+
+static bool add_block(struct xs_bfc *b)
+{
+    if (b->blocks == XS_BFC_BLOCKS)
+        return false;
+    struct xs_bfc_record *fresh = b->ops.map_records(b->ops.ctx, BLOCK_BYTES);
+    if (fresh == NULL)
+        return false;
+    b->block[b->blocks] = fresh;
+    xs_chunk first = b->blocks * RECORDS_PER_BLOCK;
+    b->blocks++;
+    /* From the last to the first, so that low numbers are used first; 0 stays nobody's. */
+    for (xs_chunk c = first + RECORDS_PER_BLOCK; c-- > first + (first == 0);) {
+        bfc_record(b, c)->next = b->unused;
+        b->unused = c;
+    }
+    return true;
+}
+
+/* Makes sure that `n` records can be had; splits must not fail half way. */
+static bool have_records(struct xs_bfc *b, unsigned n)
+{
+    xs_chunk c = b->unused;
+
+    for (; n > 0; n--) {
+        if (c == 0)
+            return add_block(b);
+        c = bfc_record(b, c)->next;
+    }
+    return true;
+}
+
+static xs_chunk take_record(struct xs_bfc *b)
+{
+    xs_chunk c = b->unused;
+    struct xs_bfc_record *r = bfc_record(b, c);
+
+    b->unused = r->next;
+    *r = (struct xs_bfc_record){0};
+    return c;
+}
+
+static void give_record(struct xs_bfc *b, xs_chunk c)
+{
+    *bfc_record(b, c) = (struct xs_bfc_record){.next = b->unused};
+    b->unused = c;
+}
+
+/* ---- bins ------------------------------------------------------------------------------- */
+
+struct bin {
+    unsigned fl;
+    unsigned sl;
+};
+
+static struct bin bin_of(const struct xs_bfc *b, size_t size)
+{
+    uint64_t units = size / b->options.unit;
+
+    if (units < XS_BFC_SLS)
+        return (struct bin){0, (unsigned)units};
+    unsigned log2 = 63u - (unsigned)__builtin_clzll(units);
+    return (struct bin){log2 - 4, (unsigned)(units >> (log2 - 5)) & (XS_BFC_SLS - 1)};
+}
+
+static void bin_insert(struct xs_bfc *b, xs_chunk c)
+{
+    struct xs_bfc_record *r = bfc_record(b, c);
+    struct bin at = bin_of(b, r->size);
+    xs_chunk *head = &b->bin[at.fl][at.sl];
+
+    r->state = CHUNK_FREE;
+    r->next = *head;
+    r->prev = 0;
+    if (*head != 0)
+        bfc_record(b, *head)->prev = c;
+    *head = c;
+    b->fl_map |= (uint64_t)1 << at.fl;
+    b->sl_map[at.fl] |= (uint32_t)1 << at.sl;
+    b->stats.free_bytes += r->size;
+    b->stats.purged_bytes += r->is_purged ? r->size : 0;
+    b->stats.chunks_free++;
+}
+
+static void bin_remove(struct xs_bfc *b, xs_chunk c)
+{
+    struct xs_bfc_record *r = bfc_record(b, c);
+    struct bin at = bin_of(b, r->size);
+
+    if (r->prev != 0)
+        bfc_record(b, r->prev)->next = r->next;
+    else
+        b->bin[at.fl][at.sl] = r->next;
+    if (r->next != 0)
+        bfc_record(b, r->next)->prev = r->prev;
+    if (b->bin[at.fl][at.sl] == 0) {
+        b->sl_map[at.fl] &= ~((uint32_t)1 << at.sl);
+        if (b->sl_map[at.fl] == 0)
+            b->fl_map &= ~((uint64_t)1 << at.fl);
+    }
+    r->next = 0;
+    r->prev = 0;
+    b->stats.free_bytes -= r->size;
+    b->stats.purged_bytes -= r->is_purged ? r->size : 0;
+    b->stats.chunks_free--;
+}
+
+/* The smallest chunk of at least `size` among the first few of a bin. */
+static xs_chunk best_in(struct xs_bfc *b, xs_chunk head, size_t size)
+{
+    xs_chunk best = 0;
+    size_t best_size = SIZE_MAX;
+    unsigned probes = 0;
+
+    for (xs_chunk c = head; c != 0 && probes < XS_BFC_PROBES; probes++) {
+        const struct xs_bfc_record *r = bfc_record(b, c);
+        if (r->size >= size && r->size < best_size) {
+            best = c;
+            best_size = r->size;
+        }
+        c = r->next;
+    }
+    b->steps += probes;
+    return best;
+}
+
+static xs_chunk find(struct xs_bfc *b, size_t size)
+{
+    struct bin at = bin_of(b, size);
+
+    if (at.fl > XS_BFC_FLS)
+        return 0;
+    xs_chunk c = best_in(b, b->bin[at.fl][at.sl], size);
+    if (c != 0)
+        return c;
+    /* Everything in a bin above is large enough. */
+    uint32_t sls = at.sl + 1 < XS_BFC_SLS ? b->sl_map[at.fl] & (UINT32_MAX << (at.sl + 1)) : 0;
+    if (sls == 0) {
+        uint64_t fls = b->fl_map & (UINT64_MAX << (at.fl + 1));
+        if (fls == 0)
+            return 0;
+        at.fl = (unsigned)__builtin_ctzll(fls);
+        sls = b->sl_map[at.fl];
+    }
+    return best_in(b, b->bin[at.fl][__builtin_ctz(sls)], size);
+}
+
+/* ---- splitting and merging -------------------------------------------------------------- */
+
+/* Cuts `c` after `size` bytes; the rest becomes a new chunk behind it, in no bin. */
+static xs_chunk cut(struct xs_bfc *b, xs_chunk c, size_t size)
+{
+    xs_chunk rest = take_record(b);
+    struct xs_bfc_record *r = bfc_record(b, c);
+    struct xs_bfc_record *s = bfc_record(b, rest);
+
+    s->base = r->base + size;
+    s->size = r->size - size;
+    s->left = c;
+    s->right = r->right;
+    s->freed_at = r->freed_at;
+    s->is_purged = r->is_purged;
+    s->state = CHUNK_CUT;
+    if (r->right != 0)
+        bfc_record(b, r->right)->left = rest;
+    r->right = rest;
+    r->size = size;
+    b->steps++;
+    return rest;
+}
+
+/* `right` disappears into its left neighbour; neither is in a bin. */
+static void join(struct xs_bfc *b, xs_chunk left, xs_chunk right)
+{
+    struct xs_bfc_record *l = bfc_record(b, left);
+    struct xs_bfc_record *r = bfc_record(b, right);
+
+    l->size += r->size;
+    l->right = r->right;
+    if (r->right != 0)
+        bfc_record(b, r->right)->left = left;
+    /* Younger and less purged wins: its memory was in use until then. */
+    if (r->freed_at > l->freed_at)
+        l->freed_at = r->freed_at;
+    l->is_purged = l->is_purged && r->is_purged;
+    give_record(b, right);
+    b->steps++;
+}
+
+static bool is_free(const struct xs_bfc *b, xs_chunk c)
+{
+    return c != 0 && bfc_record(b, c)->state == CHUNK_FREE;
+}
+
+/* Joins `c` with its free neighbours; what it is part of then is in no bin. */
+static xs_chunk merge_around(struct xs_bfc *b, xs_chunk c)
+{
+    xs_chunk right = bfc_record(b, c)->right;
+    xs_chunk left = bfc_record(b, c)->left;
+
+    if (is_free(b, right)) {
+        bin_remove(b, right);
+        join(b, c, right);
+    }
+    if (is_free(b, left)) {
+        bin_remove(b, left);
+        join(b, left, c);
+        c = left;
+    }
+    return c;
+}
+
+/* For coalesce_on_free = off: everything that touches, at once. */
+static bool merge_all(struct xs_bfc *b)
+{
+    bool any = false;
+
+    if (b->unmerged == 0)
+        return false;
+    for (xs_chunk first = b->first_region; first != 0; first = bfc_record(b, first)->next_region) {
+        for (xs_chunk c = first; c != 0; c = bfc_record(b, c)->right) {
+            if (!is_free(b, c) || !is_free(b, bfc_record(b, c)->right))
+                continue;
+            bin_remove(b, c);
+            while (is_free(b, bfc_record(b, c)->right)) {
+                bin_remove(b, bfc_record(b, c)->right);
+                join(b, c, bfc_record(b, c)->right);
+            }
+            bin_insert(b, c);
+            any = true;
+        }
+    }
+    b->unmerged = 0;
+    return any;
+}
+
+/* ---- regions ---------------------------------------------------------------------------- */
+
+static bool is_whole_region(const struct xs_bfc *b, xs_chunk c)
+{
+    const struct xs_bfc_record *r = bfc_record(b, c);
+
+    return r->left == 0 && r->right == 0;
+}
+
+static uint64_t room(const struct xs_bfc *b)
+{
+    if (b->options.limit_bytes == 0)
+        return UINT64_MAX;
+    return b->options.limit_bytes > b->stats.reserved_bytes
+               ? b->options.limit_bytes - b->stats.reserved_bytes
+               : 0;
+}
+
+/* A region of at least `need` bytes as one free chunk, or 0. */
+static xs_chunk extend(struct xs_bfc *b, size_t need, size_t align)
+{
+    size_t unit = b->options.unit;
+    uint64_t available = xs_align_down(room(b), unit);
+    size_t size = b->next_region_bytes;
+
+    if (!b->options.allow_growth && b->first_region != 0)
+        return 0;
+    if (need > available || !have_records(b, 1))
+        return 0;
+    if (!b->options.allow_growth && b->options.limit_bytes != 0)
+        size = (size_t)available;
+    while (size < need && size <= SIZE_MAX / 2)
+        size *= 2;
+    if (size > b->options.region_max_bytes)
+        size = b->options.region_max_bytes;
+    if (size < need)
+        size = need;
+    if (size > available)
+        size = (size_t)available;
+    void *p = NULL;
+    for (;;) {
+        p = b->ops.map(b->ops.ctx, size, align);
+        if (p != NULL || size == need)
+            break;
+        /* The system is short: a tenth less, down to what is needed. */
+        size = xs_align_down(size - size / 10, unit);
+        if (size < need)
+            size = need;
+    }
+    if (p == NULL)
+        return 0;
+    if (b->next_region_bytes <= SIZE_MAX / 2 && b->next_region_bytes < b->options.region_max_bytes)
+        b->next_region_bytes *= 2;
+    xs_chunk c = take_record(b);
+    struct xs_bfc_record *r = bfc_record(b, c);
+    r->base = (uintptr_t)p;
+    r->size = size;
+    r->is_purged = true; /* fresh from the system: nothing to purge */
+    r->region_bytes = size;
+    r->next_region = b->first_region;
+    b->first_region = c;
+    b->stats.reserved_bytes += size;
+    if (b->stats.reserved_bytes > b->stats.reserved_peak_bytes)
+        b->stats.reserved_peak_bytes = b->stats.reserved_bytes;
+    b->stats.regions++;
+    b->stats.growth_steps++;
+    bin_insert(b, c);
+    return c;
+}
+
+size_t xs_bfc_collect(struct xs_bfc *b, uint64_t until)
+{
+    size_t bytes = 0;
+
+    merge_all(b);
+    for (xs_chunk *link = &b->first_region; *link != 0;) {
+        xs_chunk c = *link;
+        struct xs_bfc_record *r = bfc_record(b, c);
+        if (!is_free(b, c) || !is_whole_region(b, c) || r->freed_at > until) {
+            link = &r->next_region;
+            continue;
+        }
+        *link = r->next_region;
+        bin_remove(b, c);
+        b->ops.unmap(b->ops.ctx, (void *)r->base, r->size); // NOLINT(performance-no-int-to-ptr)
+        bytes += r->size;
+        b->stats.reserved_bytes -= r->size;
+        b->stats.regions--;
+        b->stats.collected++;
+        give_record(b, c);
+    }
+    return bytes;
+}
+
+/* Whole free regions, if giving them back would leave room for `need`. */
+static bool collect_for(struct xs_bfc *b, size_t need)
+{
+    uint64_t whole = 0;
+
+    if (!b->options.garbage_collection || b->options.limit_bytes == 0)
+        return false;
+    for (xs_chunk c = b->first_region; c != 0; c = bfc_record(b, c)->next_region)
+        if (is_free(b, c) && is_whole_region(b, c))
+            whole += bfc_record(b, c)->size;
+    if (whole == 0 || need > b->options.limit_bytes ||
+        need > b->options.limit_bytes - (b->stats.reserved_bytes - whole))
+        return false;
+    return xs_bfc_collect(b, UINT64_MAX) != 0;
+}
+
+/* ---- the calls -------------------------------------------------------------------------- */
+
+int xs_bfc_open(struct xs_bfc *b, const struct xs_bfc_options *o, const struct xs_bfc_ops *ops)
+{
+    if (!xs_is_pow2(o->unit) || o->initial_bytes == 0 || o->fragmentation_permille > 1000)
+        return EINVAL;
+    *b = (struct xs_bfc){.ops = *ops, .options = *o};
+    b->next_region_bytes = xs_align_up(o->initial_bytes, o->unit);
+    b->options.region_max_bytes = o->region_max_bytes > b->next_region_bytes
+                                      ? xs_align_up(o->region_max_bytes, o->unit)
+                                      : b->next_region_bytes;
+    b->stats.limit_bytes = o->limit_bytes;
+    return add_block(b) ? 0 : ENOMEM;
+}
+
+void xs_bfc_close(struct xs_bfc *b)
+{
+    for (xs_chunk c = b->first_region; c != 0;) {
+        struct xs_bfc_record *r = bfc_record(b, c);
+        xs_chunk next = r->next_region;
+        b->ops.unmap(b->ops.ctx, (void *)r->base, // NOLINT(performance-no-int-to-ptr)
+                     r->region_bytes);
+        c = next;
+    }
+    for (uint32_t i = 0; i < b->blocks; i++)
+        b->ops.unmap_records(b->ops.ctx, b->block[i], BLOCK_BYTES);
+    b->blocks = 0;
+    b->first_region = 0;
+}
+
+/* TensorFlow's rule when a part of the limit is given, else every remainder is split off. */
+static bool worth_splitting(const struct xs_bfc *b, size_t size, size_t remainder)
+{
+    if (remainder < b->options.unit)
+        return false;
+    if (b->options.fragmentation_permille == 0)
+        return true;
+    uint64_t limit = b->options.limit_bytes != 0 ? b->options.limit_bytes : b->stats.reserved_bytes;
+    return remainder >= size || remainder >= limit / 1000 * b->options.fragmentation_permille;
+}
+
+static xs_chunk find_or_grow(struct xs_bfc *b, size_t need, size_t align)
+{
+    xs_chunk c = find(b, need);
+
+    if (c == 0 && merge_all(b))
+        c = find(b, need);
+    if (c == 0)
+        c = extend(b, need, align);
+    if (c == 0 && collect_for(b, need))
+        c = extend(b, need, align);
+    return c;
+}
+
+xs_chunk xs_bfc_alloc(struct xs_bfc *b, size_t request, size_t align)
+{
+    size_t unit = b->options.unit;
+
+    if (align < unit)
+        align = unit;
+    if (request == 0 || request > XS_SIZE_MAX_REQUEST - 2 * align || !have_records(b, 2)) {
+        b->stats.failures++;
+        return 0;
+    }
+    size_t size = xs_align_up(request, unit);
+    /* Room to move up to the alignment; a chunk that happens to be aligned gives it back. */
+    size_t need = size + (align - unit);
+    xs_chunk c = find_or_grow(b, need, align);
+    if (c == 0 || !have_records(b, 2)) {
+        b->stats.failures++;
+        return 0;
+    }
+    bin_remove(b, c);
+    struct xs_bfc_record *r = bfc_record(b, c);
+    size_t lead = xs_align_up(r->base, align) - r->base;
+    if (lead > 0) {
+        xs_chunk rest = cut(b, c, lead);
+        bin_insert(b, c);
+        c = rest;
+        r = bfc_record(b, c);
+    }
+    if (worth_splitting(b, size, r->size - size)) {
+        xs_chunk rest = cut(b, c, size);
+        bin_insert(b, rest);
+    }
+    r->state = CHUNK_IN_USE;
+    r->requested = request;
+    r->was_purged = r->is_purged;
+    r->is_purged = false;
+    b->stats.allocations++;
+    b->stats.chunks_in_use++;
+    b->stats.requested_bytes += request;
+    b->stats.in_use_bytes += r->size;
+    if (b->stats.in_use_bytes > b->stats.in_use_peak_bytes)
+        b->stats.in_use_peak_bytes = b->stats.in_use_bytes;
+    if (request > b->stats.largest_allocation_bytes)
+        b->stats.largest_allocation_bytes = request;
+    return c;
+}
+
+bool xs_bfc_is_zero(const struct xs_bfc *b, xs_chunk c)
+{
+    return bfc_record(b, c)->was_purged;
+}
+
+bool xs_bfc_in_use(const struct xs_bfc *b, xs_chunk c)
+{
+    return c != 0 && c / RECORDS_PER_BLOCK < b->blocks && bfc_record(b, c)->state == CHUNK_IN_USE;
+}
+
+/* Both neighbours must agree that this chunk lies between them. */
+static bool neighbours_agree(const struct xs_bfc *b, xs_chunk c)
+{
+    const struct xs_bfc_record *r = bfc_record(b, c);
+    const struct xs_bfc_record *left = r->left != 0 ? bfc_record(b, r->left) : NULL;
+    const struct xs_bfc_record *right = r->right != 0 ? bfc_record(b, r->right) : NULL;
+
+    return (left == NULL || (left->right == c && left->base + left->size == r->base)) &&
+           (right == NULL || (right->left == c && r->base + r->size == right->base));
+}
+
+int xs_bfc_free(struct xs_bfc *b, xs_chunk c, uint64_t now)
+{
+    if (!xs_bfc_in_use(b, c))
+        return EINVAL;
+    if (!neighbours_agree(b, c))
+        return EFAULT;
+    struct xs_bfc_record *r = bfc_record(b, c);
+    b->stats.frees++;
+    b->stats.chunks_in_use--;
+    b->stats.requested_bytes -= r->requested;
+    b->stats.in_use_bytes -= r->size;
+    r->requested = 0;
+    r->freed_at = now;
+    r->is_purged = false;
+    if (b->options.coalesce_on_free)
+        c = merge_around(b, c);
+    else
+        b->unmerged++;
+    bin_insert(b, c);
+    return 0;
+}
+
+bool xs_bfc_resize(struct xs_bfc *b, xs_chunk c, size_t request, uint64_t now)
+{
+    if (!xs_bfc_in_use(b, c) || !neighbours_agree(b, c) || request == 0 ||
+        request > XS_SIZE_MAX_REQUEST - b->options.unit || !have_records(b, 1))
+        return false;
+    struct xs_bfc_record *r = bfc_record(b, c);
+    size_t size = xs_align_up(request, b->options.unit);
+    size_t old = r->size;
+
+    if (size > r->size) {
+        xs_chunk right = r->right;
+        if (!is_free(b, right) || r->size + bfc_record(b, right)->size < size)
+            return false;
+        bin_remove(b, right);
+        join(b, c, right);
+    }
+    if (worth_splitting(b, size, r->size - size)) {
+        xs_chunk rest = cut(b, c, size);
+        struct xs_bfc_record *s = bfc_record(b, rest);
+        /* A tail that was in use is dated now; one that was free keeps what it was. */
+        if (size < old) {
+            s->freed_at = now;
+            s->is_purged = false;
+        }
+        if (is_free(b, s->right)) {
+            xs_chunk right = s->right;
+            bin_remove(b, right);
+            join(b, rest, right);
+        }
+        bin_insert(b, rest);
+    }
+    b->stats.in_use_bytes += r->size - old;
+    b->stats.requested_bytes += request - r->requested;
+    r->requested = request;
+    if (b->stats.in_use_bytes > b->stats.in_use_peak_bytes)
+        b->stats.in_use_peak_bytes = b->stats.in_use_bytes;
+    return true;
+}
+
+void *xs_bfc_address(const struct xs_bfc *b, xs_chunk c)
+{
+    return (void *)bfc_record(b, c)->base; // NOLINT(performance-no-int-to-ptr)
+}
+
+size_t xs_bfc_size(const struct xs_bfc *b, xs_chunk c)
+{
+    return bfc_record(b, c)->size;
+}
+
+size_t xs_bfc_purge(struct xs_bfc *b, uint64_t until)
+{
+    size_t bytes = 0;
+
+    if (b->ops.purge == NULL)
+        return 0;
+    for (unsigned fl = 0; fl <= XS_BFC_FLS; fl++) {
+        for (uint32_t sls = b->sl_map[fl]; sls != 0; sls &= sls - 1) {
+            for (xs_chunk c = b->bin[fl][__builtin_ctz(sls)]; c != 0;) {
+                struct xs_bfc_record *r = bfc_record(b, c);
+                if (!r->is_purged && r->freed_at <= until) {
+                    b->ops.purge(b->ops.ctx, xs_bfc_address(b, c), r->size);
+                    r->is_purged = true;
+                    b->stats.purged_bytes += r->size;
+                    bytes += r->size;
+                }
+                c = r->next;
+            }
+        }
+    }
+    return bytes;
+}
+
+void xs_bfc_set_limit(struct xs_bfc *b, uint64_t limit_bytes)
+{
+    b->options.limit_bytes = limit_bytes;
+    b->stats.limit_bytes = limit_bytes;
+}

@@ -1,0 +1,139 @@
+/* core/bfc.h - best fit with coalescing over regions that somebody else supplies.
+ *
+ * Regions are cut into chunks; what is known of a chunk lies in a record elsewhere, so that the
+ * same code manages memory that the CPU cannot touch. Free chunks hang in two-level bins (32 steps
+ * to each doubling of size); a request takes the best of at most XS_BFC_PROBES chunks of its own
+ * bin, else of the next filled bin above. Units:   bytes at the interface, always multiples of
+ * options.unit inside. Owns:    regions got from ops->map and records got from ops->map_records,
+ * until xs_bfc_close. Threads: the caller holds one lock for an instance. ops are called under it.
+ * Context: callable inside malloc and before main. Allocates: only through ops.
+ * Errors:  0 = exhausted, nothing changed. A handle that is no chunk in use, or a broken neighbour,
+ *          is reported by the return value (EINVAL, EFAULT) and never followed.
+ * Cost:    xs_bfc_alloc without growth: at most 2 * XS_BFC_PROBES probes and 2 splits; xs_bfc_free:
+ *          2 merges. Growth and collection walk the regions, never the chunks in use.
+ *          With coalesce off, an allocation that finds nothing merges everything once: linear.
+ * Bound:   no allocator that cannot move blocks does better than Robson's bound in the worst case:
+ *          for blocks up to n units and M live, M(log2(n)/2 + 1) - n + 1 units.
+ * Source:  Knuth's boundary tags without the tags; the two-level bitmap of TLSF (Masmano et al.,
+ *          2004) with a bounded best-fit scan; options as the BFC allocator of TensorFlow has them.
+ *          Different from the latter: exact split by default, bounded search, alignment to any
+ *          power of two.
+ */
+#ifndef XS_CORE_BFC_H
+#define XS_CORE_BFC_H
+
+#include "base/compiler.h"
+#include "base/fmt.h"
+
+#define XS_BFC_PROBES 8
+#define XS_BFC_FLS    44 /* doublings above 32 units */
+#define XS_BFC_SLS    32
+#define XS_BFC_BLOCKS 4096
+
+/* A chunk; 0 is none. */
+typedef uint32_t xs_chunk;
+
+struct xs_bfc_ops {
+    /* At least `size` bytes at a multiple of `align`; NULL = none. */
+    void *(*map)(void *ctx, size_t size, size_t align);
+    void (*unmap)(void *ctx, void *p, size_t size);
+    /* Gives the memory behind a free range back but keeps the range; NULL: cannot. */
+    void (*purge)(void *ctx, void *p, size_t size);
+    /* Zeroed host memory for records, never given back before close. */
+    void *(*map_records)(void *ctx, size_t size);
+    void (*unmap_records)(void *ctx, void *p, size_t size);
+    void *ctx;
+};
+
+struct xs_bfc_options {
+    size_t unit;             /* granule and least alignment, a power of two */
+    size_t initial_bytes;    /* size of the first region */
+    size_t region_max_bytes; /* doubling stops here; a larger request still gets its region */
+    uint64_t limit_bytes;    /* of all regions; 0: none */
+    bool allow_growth;       /* off: one region of limit_bytes (or of initial_bytes) is all */
+    bool garbage_collection; /* give whole free regions back when that lets a request succeed */
+    bool coalesce_on_free;   /* off: merge only when a request finds nothing */
+    /* A remainder is kept inside a chunk unless it is at least the request or this part of the
+     * limit; 0: every remainder is split off. In 1/1000. */
+    unsigned fragmentation_permille;
+};
+
+struct xs_bfc_stats {
+    uint64_t allocations;
+    uint64_t frees;
+    uint64_t failures;
+    uint64_t in_use_bytes; /* sum of the chunks in use */
+    uint64_t in_use_peak_bytes;
+    uint64_t requested_bytes; /* what was asked for those chunks */
+    uint64_t largest_allocation_bytes;
+    uint64_t reserved_bytes; /* sum of the regions */
+    uint64_t reserved_peak_bytes;
+    uint64_t limit_bytes;
+    uint64_t free_bytes;
+    uint64_t largest_free_bytes;
+    uint64_t purged_bytes; /* of free_bytes, without memory behind them */
+    uint32_t regions;
+    uint32_t growth_steps; /* regions ever obtained */
+    uint32_t collected;    /* regions ever given back */
+    uint32_t chunks_in_use;
+    uint32_t chunks_free;
+    double fragmentation; /* 1 - largest free / free; 0 when nothing is free */
+};
+
+struct xs_bfc_record;
+
+struct xs_bfc {
+    struct xs_bfc_ops ops;
+    struct xs_bfc_options options;
+    struct xs_bfc_record *block[XS_BFC_BLOCKS];
+    uint32_t blocks;
+    xs_chunk unused; /* records without a chunk */
+    uint64_t fl_map;
+    uint32_t sl_map[XS_BFC_FLS + 1];
+    xs_chunk bin[XS_BFC_FLS + 1][XS_BFC_SLS];
+    xs_chunk first_region; /* the first chunk of each region, chained */
+    size_t next_region_bytes;
+    struct xs_bfc_stats stats; /* but for what xs_bfc_stats_get works out */
+    uint64_t steps;            /* probes, merges and splits so far */
+    size_t unmerged;           /* free chunks that may have free neighbours */
+};
+
+int xs_bfc_open(struct xs_bfc *b, const struct xs_bfc_options *options,
+                const struct xs_bfc_ops *ops);
+
+/* Gives every region back, whatever is in use, and the records. */
+void xs_bfc_close(struct xs_bfc *b);
+
+/* `size` > 0; `align` a power of two or 0. The address is xs_bfc_address of the result. */
+xs_chunk xs_bfc_alloc(struct xs_bfc *b, size_t size, size_t align);
+
+/* 0; EINVAL if `c` is not in use; EFAULT if its neighbours contradict it. `now` dates the memory
+ * for xs_bfc_purge. */
+int xs_bfc_free(struct xs_bfc *b, xs_chunk c, uint64_t now);
+
+/* Grows into a free neighbour above or gives the tail back: true if the chunk now holds `size`. */
+bool xs_bfc_resize(struct xs_bfc *b, xs_chunk c, size_t size, uint64_t now);
+
+void *xs_bfc_address(const struct xs_bfc *b, xs_chunk c);
+size_t xs_bfc_size(const struct xs_bfc *b, xs_chunk c); /* usable, >= what was asked */
+/* Fresh from the system or purged: where the supplier gives zeroed memory, it is zeroed. */
+bool xs_bfc_is_zero(const struct xs_bfc *b, xs_chunk c);
+bool xs_bfc_in_use(const struct xs_bfc *b, xs_chunk c);
+
+/* Whole free regions dated up to `until` go back to the system; the bytes given back. */
+size_t xs_bfc_collect(struct xs_bfc *b, uint64_t until);
+
+/* Free chunks dated up to `until` lose the memory behind them; the bytes given back. */
+size_t xs_bfc_purge(struct xs_bfc *b, uint64_t until);
+
+void xs_bfc_set_limit(struct xs_bfc *b, uint64_t limit_bytes);
+
+void xs_bfc_stats_get(const struct xs_bfc *b, struct xs_bfc_stats *out);
+
+/* Free bytes in the bins of each doubling, [0] being below 32 units. */
+void xs_bfc_free_by_size(const struct xs_bfc *b, uint64_t bytes[XS_BFC_FLS + 1]);
+
+/* Walks everything; true if all is in order, else what is not in *why. For tests. */
+bool xs_bfc_check(const struct xs_bfc *b, struct xs_buf *why);
+
+#endif

@@ -1,0 +1,39 @@
+/* core/bfc_record.h - what core/bfc.c and core/bfc_stats.c know of a chunk; nobody else includes
+ * it. Threads, context, errors: as core/bfc.h.
+ */
+#ifndef XS_CORE_BFC_RECORD_H
+#define XS_CORE_BFC_RECORD_H
+
+#include "core/bfc.h"
+
+#define RECORDS_PER_BLOCK 4096u
+
+enum chunk_state {
+    CHUNK_NONE, /* the record is unused */
+    CHUNK_CUT,  /* between two calls of ours, in no bin */
+    CHUNK_FREE, /* in a bin */
+    CHUNK_IN_USE
+};
+
+struct xs_bfc_record {
+    uintptr_t base;
+    size_t size;
+    size_t requested;  /* while in use */
+    uint64_t freed_at; /* the caller's clock */
+    xs_chunk left;     /* neighbours in memory, 0 at the region's ends */
+    xs_chunk right;
+    xs_chunk next; /* in the bin, or among the unused */
+    xs_chunk prev;
+    xs_chunk next_region; /* of a region's first chunk */
+    uint8_t state;
+    bool is_purged;      /* while free: no memory behind it */
+    bool was_purged;     /* while in use: it came so */
+    size_t region_bytes; /* of a region's first chunk */
+};
+
+static inline struct xs_bfc_record *bfc_record(const struct xs_bfc *b, xs_chunk c)
+{
+    return &b->block[c / RECORDS_PER_BLOCK][c % RECORDS_PER_BLOCK];
+}
+
+#endif

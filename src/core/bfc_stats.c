@@ -1,0 +1,140 @@
+#include "core/bfc_record.h"
+
+void xs_bfc_stats_get(const struct xs_bfc *b, struct xs_bfc_stats *out)
+{
+    size_t largest = 0;
+
+    *out = b->stats;
+    if (b->fl_map != 0) {
+        /* The largest free chunk lies in the highest bin that has any. */
+        unsigned fl = 63u - (unsigned)__builtin_clzll(b->fl_map);
+        unsigned sl = 31u - (unsigned)__builtin_clz(b->sl_map[fl]);
+        for (xs_chunk c = b->bin[fl][sl]; c != 0; c = bfc_record(b, c)->next)
+            if (bfc_record(b, c)->size > largest)
+                largest = bfc_record(b, c)->size;
+    }
+    out->largest_free_bytes = largest;
+    out->fragmentation =
+        out->free_bytes == 0 ? 0.0 : 1.0 - (double)largest / (double)out->free_bytes;
+}
+
+void xs_bfc_free_by_size(const struct xs_bfc *b, uint64_t bytes[XS_BFC_FLS + 1])
+{
+    for (unsigned fl = 0; fl <= XS_BFC_FLS; fl++) {
+        bytes[fl] = 0;
+        for (uint32_t sls = b->sl_map[fl]; sls != 0; sls &= sls - 1)
+            for (xs_chunk c = b->bin[fl][__builtin_ctz(sls)]; c != 0; c = bfc_record(b, c)->next)
+                bytes[fl] += bfc_record(b, c)->size;
+    }
+}
+
+/* ---- the walker ------------------------------------------------------------------------- */
+
+struct walk {
+    uint64_t in_use;
+    uint64_t requested;
+    uint64_t free;
+    uint64_t purged;
+    uint64_t reserved;
+    uint32_t chunks_in_use;
+    uint32_t chunks_free;
+    uint32_t regions;
+};
+
+static bool walk_region(const struct xs_bfc *b, xs_chunk first, struct walk *w, struct xs_buf *why)
+{
+    uintptr_t at = bfc_record(b, first)->base;
+    uintptr_t end = at + bfc_record(b, first)->region_bytes;
+    xs_chunk left = 0;
+
+    for (xs_chunk c = first; c != 0; c = bfc_record(b, c)->right) {
+        const struct xs_bfc_record *r = bfc_record(b, c);
+        if (r->base != at || r->left != left || r->size == 0 || r->size % b->options.unit != 0) {
+            xs_fmt(why, "chunk %u does not follow its left neighbour", c);
+            return false;
+        }
+        if (r->state == CHUNK_IN_USE) {
+            w->in_use += r->size;
+            w->requested += r->requested;
+            w->chunks_in_use++;
+        } else if (r->state == CHUNK_FREE) {
+            if (b->options.coalesce_on_free && left != 0 &&
+                bfc_record(b, left)->state == CHUNK_FREE) {
+                xs_fmt(why, "free chunk %u lies beside a free one", c);
+                return false;
+            }
+            w->free += r->size;
+            w->purged += r->is_purged ? r->size : 0;
+            w->chunks_free++;
+        } else {
+            xs_fmt(why, "chunk %u is neither free nor in use", c);
+            return false;
+        }
+        at += r->size;
+        left = c;
+    }
+    if (at != end) {
+        xs_fmt(why, "the chunks of region %u do not fill it", first);
+        return false;
+    }
+    w->reserved += bfc_record(b, first)->region_bytes;
+    w->regions++;
+    return true;
+}
+
+/* Every chunk in a bin is free and of a size that belongs there; every bit tells the truth. */
+static bool walk_bins(const struct xs_bfc *b, uint32_t chunks_free, struct xs_buf *why)
+{
+    uint32_t seen = 0;
+
+    for (unsigned fl = 0; fl <= XS_BFC_FLS; fl++) {
+        if (((b->fl_map >> fl & 1) != 0) != (b->sl_map[fl] != 0)) {
+            xs_fmt(why, "bit %u of the first level is wrong", fl);
+            return false;
+        }
+        for (unsigned sl = 0; sl < XS_BFC_SLS; sl++) {
+            xs_chunk prev = 0;
+            if (((b->sl_map[fl] >> sl & 1) != 0) != (b->bin[fl][sl] != 0)) {
+                xs_fmt(why, "bit %u/%u of the second level is wrong", fl, sl);
+                return false;
+            }
+            uint64_t low = fl == 0 ? sl : (uint64_t)(XS_BFC_SLS + sl) << (fl - 1);
+            uint64_t high = fl == 0 ? sl + 1 : (uint64_t)(XS_BFC_SLS + sl + 1) << (fl - 1);
+            for (xs_chunk c = b->bin[fl][sl]; c != 0; c = bfc_record(b, c)->next) {
+                const struct xs_bfc_record *r = bfc_record(b, c);
+                uint64_t units = r->size / b->options.unit;
+                if (r->state != CHUNK_FREE || r->prev != prev || units < low || units >= high ||
+                    ++seen > chunks_free) {
+                    xs_fmt(why, "chunk %u does not belong into bin %u/%u", c, fl, sl);
+                    return false;
+                }
+                prev = c;
+            }
+        }
+    }
+    if (seen != chunks_free) {
+        xs_fmt(why, "%u free chunks, but %u in bins", chunks_free, seen);
+        return false;
+    }
+    return true;
+}
+
+bool xs_bfc_check(const struct xs_bfc *b, struct xs_buf *why)
+{
+    struct walk w = {0};
+    const struct xs_bfc_stats *s = &b->stats;
+
+    for (xs_chunk c = b->first_region; c != 0; c = bfc_record(b, c)->next_region)
+        if (!walk_region(b, c, &w, why))
+            return false;
+    if (!walk_bins(b, w.chunks_free, why))
+        return false;
+    if (w.in_use != s->in_use_bytes || w.requested != s->requested_bytes ||
+        w.free != s->free_bytes || w.purged != s->purged_bytes || w.reserved != s->reserved_bytes ||
+        w.chunks_in_use != s->chunks_in_use || w.chunks_free != s->chunks_free ||
+        w.regions != s->regions) {
+        xs_put_str(why, "the statistics disagree with the chunks");
+        return false;
+    }
+    return true;
+}
