@@ -195,6 +195,11 @@ XS_COLD static void *malloc_slow(size_t size)
     return ask_firmly(WANT_BLOCK, NULL, 0, size);
 }
 
+XS_INLINE bool is_fast(size_t size)
+{
+    return size - FAST_FIRST <= FAST_LAST - FAST_FIRST;
+}
+
 XS_INLINE bool mimalloc_owns(const void *p)
 {
     return xs_in_mimalloc_range(p);
@@ -202,19 +207,28 @@ XS_INLINE bool mimalloc_owns(const void *p)
 
 XS_INLINE void *mimalloc_do_malloc(size_t size)
 {
-    if (XS_UNLIKELY(size - FAST_FIRST > FAST_LAST - FAST_FIRST))
+    if (XS_UNLIKELY(!is_fast(size)))
         return malloc_slow(size);
     return xs_hot.mimalloc.malloc(size);
 }
 
 XS_INLINE void *mimalloc_do_zalloc(size_t size)
 {
-    return ask_firmly(WANT_ZEROED, NULL, 0, size);
+    return XS_LIKELY(is_fast(size)) ? xs_hot.mimalloc.zalloc(size)
+                                    : ask_firmly(WANT_ZEROED, NULL, 0, size);
 }
 
+/* A block that cannot grow is still there, so one more attempt, with room made, costs nothing. */
 XS_INLINE void *mimalloc_do_realloc(void *p, size_t size)
 {
-    return ask_firmly(WANT_REALLOC, p, 0, size);
+    void *q = NULL;
+
+    if (XS_LIKELY(is_fast(size))) {
+        asking = true;
+        q = xs_hot.mimalloc.realloc(p, size);
+        asking = false;
+    }
+    return XS_LIKELY(q != NULL) ? q : ask_firmly(WANT_REALLOC, p, 0, size);
 }
 
 XS_INLINE void *mimalloc_do_memalign(size_t align, size_t size)
@@ -230,8 +244,30 @@ XS_INLINE void mimalloc_do_free(void *p)
 XS_COUNTED_CALLS(mimalloc, XS_OWNER_MIMALLOC)
 
 /* The same without a reservation that is sure to suffice: even a small block may need growth. */
-#define growing_do_malloc   malloc_slow
-#define growing_do_zalloc   mimalloc_do_zalloc
+XS_INLINE void *growing_do_malloc(size_t size)
+{
+    void *p = NULL;
+
+    if (XS_LIKELY(is_fast(size))) {
+        asking = true;
+        p = xs_hot.mimalloc.malloc(size);
+        asking = false;
+    }
+    return XS_LIKELY(p != NULL) ? p : malloc_slow(size);
+}
+
+XS_INLINE void *growing_do_zalloc(size_t size)
+{
+    void *p = NULL;
+
+    if (XS_LIKELY(is_fast(size))) {
+        asking = true;
+        p = xs_hot.mimalloc.zalloc(size);
+        asking = false;
+    }
+    return XS_LIKELY(p != NULL) ? p : ask_firmly(WANT_ZEROED, NULL, 0, size);
+}
+
 #define growing_do_realloc  mimalloc_do_realloc
 #define growing_do_memalign mimalloc_do_memalign
 #define growing_do_free     mimalloc_do_free

@@ -1,6 +1,7 @@
 /* libbusy_start.c - four threads that allocate from this library's constructor on, so also while a
  * preloaded allocator's constructor runs, and for as long as the process lives. */
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -37,6 +38,6 @@ __attribute__((constructor)) static void start(void)
             pthread_detach(thread) != 0)
             abort();
     while (atomic_load(&running) < THREADS)
-        continue;
+        sched_yield();
     (void)!write(-1, "begin", 5); /* a mark for slow_switch */
 }
