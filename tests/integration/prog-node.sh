@@ -37,13 +37,17 @@ if (isMainThread) {
   for (let i = 0; i < 300; i++) parts.push(Buffer.alloc(1 + (i * 977) % 65536, i));
   console.log(digest(Buffer.concat(parts)));
   const results = [];
-  let open = 3;
+  let open = 4; // three workers and the deflate; whichever ends last prints
+  const done = () => { if (--open === 0) console.log(results.join('\n')); };
   for (let w = 0; w < 3; w++) {
     const worker = new Worker(__filename, { workerData: w + 2 });
     worker.on('message', (m) => { results[w] = m; });
-    worker.on('exit', () => { if (--open === 0) console.log(results.join('\n')); });
+    worker.on('exit', done);
   }
-  zlib.deflate('x'.repeat(1 << 20), (err, out) => { results.push(err ? 'failed' : out.length); });
+  zlib.deflate('x'.repeat(1 << 20), (err, out) => {
+    results[3] = err ? 'failed' : out.length;
+    done();
+  });
 } else {
   parentPort.postMessage(work(workerData));
 }
