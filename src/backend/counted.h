@@ -40,16 +40,6 @@ XS_INLINE void xs_count_request(enum xs_owner owner, size_t size)
         xs_count_into(&slot->by_owner[owner], size);
 }
 
-XS_INLINE void xs_count_free(enum xs_owner owner)
-{
-    struct xs_slot *slot = xs_slot_mine;
-
-    if (XS_UNLIKELY(slot == NULL))
-        xs_count_free_slow(owner);
-    else
-        XS_COUNT(slot->by_owner[owner].frees, 1);
-}
-
 XS_INLINE void xs_count_realloc(enum xs_owner owner, size_t size)
 {
     struct xs_slot *slot = xs_slot_mine;

@@ -146,7 +146,7 @@ static void *ask_aligned(size_t align, size_t size)
     return NULL;
 }
 
-static void *ask(enum want want, void *p, size_t align, size_t size)
+XS_INLINE void *ask(enum want want, void *p, size_t align, size_t size)
 {
     switch (want) {
     case WANT_BLOCK:
@@ -218,17 +218,22 @@ XS_INLINE void *mimalloc_do_zalloc(size_t size)
                                     : ask_firmly(WANT_ZEROED, NULL, 0, size);
 }
 
-/* A block that cannot grow is still there, so one more attempt, with room made, costs nothing. */
-XS_INLINE void *mimalloc_do_realloc(void *p, size_t size)
+/* For calls that may ask twice: the first time without all that ask_firmly prepares. */
+XS_INLINE void *ask_quickly(enum want want, void *p, size_t size)
 {
     void *q = NULL;
 
     if (XS_LIKELY(is_fast(size))) {
         asking = true;
-        q = xs_hot.mimalloc.realloc(p, size);
+        q = ask(want, p, 0, size);
         asking = false;
     }
-    return XS_LIKELY(q != NULL) ? q : ask_firmly(WANT_REALLOC, p, 0, size);
+    return XS_LIKELY(q != NULL) ? q : ask_firmly(want, p, 0, size);
+}
+
+XS_INLINE void *mimalloc_do_realloc(void *p, size_t size)
+{
+    return ask_quickly(WANT_REALLOC, p, size);
 }
 
 XS_INLINE void *mimalloc_do_memalign(size_t align, size_t size)
@@ -246,26 +251,12 @@ XS_COUNTED_CALLS(mimalloc, XS_OWNER_MIMALLOC)
 /* The same without a reservation that is sure to suffice: even a small block may need growth. */
 XS_INLINE void *growing_do_malloc(size_t size)
 {
-    void *p = NULL;
-
-    if (XS_LIKELY(is_fast(size))) {
-        asking = true;
-        p = xs_hot.mimalloc.malloc(size);
-        asking = false;
-    }
-    return XS_LIKELY(p != NULL) ? p : malloc_slow(size);
+    return ask_quickly(WANT_BLOCK, NULL, size);
 }
 
 XS_INLINE void *growing_do_zalloc(size_t size)
 {
-    void *p = NULL;
-
-    if (XS_LIKELY(is_fast(size))) {
-        asking = true;
-        p = xs_hot.mimalloc.zalloc(size);
-        asking = false;
-    }
-    return XS_LIKELY(p != NULL) ? p : ask_firmly(WANT_ZEROED, NULL, 0, size);
+    return ask_quickly(WANT_ZEROED, NULL, size);
 }
 
 #define growing_do_realloc  mimalloc_do_realloc

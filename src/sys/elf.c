@@ -164,11 +164,3 @@ void *xs_elf_before(const char *name, const char **object)
     }
     return NULL;
 }
-
-bool xs_elf_ready(void)
-{
-    for (const struct link_map *m = _r_debug.r_map; m != NULL; m = m->l_next)
-        if (is_ours(m))
-            return true;
-    return false;
-}

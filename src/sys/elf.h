@@ -26,7 +26,4 @@ void *xs_elf_next(const char *name);
  * becomes its path, "" for the program. */
 void *xs_elf_before(const char *name, const char **object);
 
-/* True if the object of our own code is found in the link map, i.e. the above can work. */
-bool xs_elf_ready(void);
-
 #endif
