@@ -25,6 +25,7 @@ static struct {
     bool bypassed;
     const char *malloc_owner; /* the object that brings its own malloc, "" for the program */
     bool fork_was_threaded;
+    bool fork_locked_streams;
 } life;
 
 bool xs_is_bypassed(void)
@@ -59,10 +60,35 @@ static void at_quick(void)
 
 /* ---- fork ------------------------------------------------------------------------------- */
 
+/* fork takes the lock of the list of streams after its handlers ran, and a thread in fflush(NULL)
+ * holds it while it frees: so it has to come before the locks of a back end. It is recursive, and
+ * fork itself makes it free in the child. */
+static void lock_streams(const char *function)
+{
+    void (*f)(void) = (void (*)(void))(uintptr_t)xs_elf_libc(function);
+
+    life.fork_locked_streams = f != NULL;
+    if (f != NULL)
+        f();
+}
+
 static void fork_prepare(void)
 {
-    /* We hold no lock of ours across fork; what other threads hold is reset in the child. */
     life.fork_was_threaded = !__libc_single_threaded;
+    if (!life.fork_was_threaded)
+        return;
+    if (xs_backend_is_open(XS_OWNER_BFC))
+        lock_streams("_IO_list_lock");
+    xs_policy_fork_prepare();
+}
+
+static void fork_parent(void)
+{
+    if (!life.fork_was_threaded)
+        return;
+    xs_policy_fork_parent();
+    if (life.fork_locked_streams)
+        lock_streams("_IO_list_unlock");
 }
 
 static void fork_child(void)
@@ -159,7 +185,7 @@ __attribute__((constructor)) static void start(void)
     }
     if (xs_config(XS_KNOB_STRICT)->num != 0 && xs_config_warning(0) != NULL)
         _exit(EXIT_STRICT);
-    (void)pthread_atfork(fork_prepare, NULL, fork_child);
+    (void)pthread_atfork(fork_prepare, fork_parent, fork_child);
     if (xs_finish_plan(is_root, life.malloc_owner)) {
         /* Registered before main's first handler and before the loader's own, so run after the
          * destructors of all libraries; on_exit also tells the status. */

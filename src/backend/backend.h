@@ -12,6 +12,7 @@
 #define XS_BACKEND_BACKEND_H
 
 #include "base/fmt.h"
+#include "core/heap.h"
 #include "stats/stats.h"
 
 /* The calls of one back end, or of a policy in front of several. Pointers passed in may belong to
@@ -47,6 +48,7 @@ struct xs_backend_options {
     bool mimalloc_large_pages;
     const char *tbb_library;
     bool tbb_huge_pages;
+    struct xs_heap_options bfc;
 };
 
 struct xs_backend {
@@ -65,6 +67,9 @@ struct xs_backend {
     bool (*trim)(size_t pad); /* true if memory may have gone back to the system */
     /* `may_lock` is false where a lock of the library may be held by the caller itself. */
     void (*memory)(struct xs_backend_memory *m, bool may_lock);
+    /* Around fork in a process with threads: takes and gives its locks. NULL: it has no need. */
+    void (*fork_prepare)(void);
+    void (*fork_parent)(void);
     /* In the child of a fork: false = not usable there, its blocks can only be read and dropped. */
     bool (*survives_fork)(bool was_threaded);
 };
@@ -72,6 +77,7 @@ struct xs_backend {
 extern const struct xs_backend xs_backend_system;
 extern const struct xs_backend xs_backend_mimalloc;
 extern const struct xs_backend xs_backend_tbb;
+extern const struct xs_backend xs_backend_bfc;
 
 extern const struct xs_backend *const xs_backends[XS_OWNER_COUNT];
 

@@ -32,6 +32,9 @@ static struct {
     bool retired; /* in a fork child: its locks may be held by threads that are not here */
 } tbb;
 
+/* The largest page of any kernel. */
+#define MAP_GRANULE ((size_t)64 << 10)
+
 /* A thread's first call sets up oneTBB's state for it, which may call pthread_setspecific, which
  * may call calloc: that inner call is glibc's. */
 static XS_TLS enum { THREAD_NEW, THREAD_STARTING, THREAD_READY } thread_state;
@@ -41,12 +44,12 @@ enum { tbb_counts_failures = false };
 static void *raw_alloc(intptr_t id, size_t *bytes)
 {
     int saved = errno;
-    size_t size = xs_align_up(*bytes, XS_PAGE_MAP_GRANULE);
+    size_t size = xs_align_up(*bytes, MAP_GRANULE);
 
     (void)id;
     if (size < *bytes)
         return NULL;
-    void *p = xs_mem_map(size, XS_PAGE_MAP_GRANULE);
+    void *p = xs_mem_map(size, MAP_GRANULE);
     if (p != NULL && xs_page_map_set(p, size, XS_OWNER_TBB) != 0) {
         (void)xs_mem_unmap(p, size);
         p = NULL;
@@ -151,7 +154,7 @@ static int tbb_open(const struct xs_backend_options *o, struct xs_buf *why)
     static const struct tbb_pool_policy policy = {
         .alloc = raw_alloc,
         .free = raw_free,
-        .granularity = XS_PAGE_MAP_GRANULE,
+        .granularity = MAP_GRANULE,
         .version = 1,
     };
     const struct xs_symbol symbols[] = {

@@ -7,13 +7,14 @@ const struct xs_backend *const xs_backends[XS_OWNER_COUNT] = {
     [XS_OWNER_SYSTEM] = &xs_backend_system,
     [XS_OWNER_MIMALLOC] = &xs_backend_mimalloc,
     [XS_OWNER_TBB] = &xs_backend_tbb,
+    [XS_OWNER_BFC] = &xs_backend_bfc,
 };
 
 enum { NOT_TRIED = -1 };
 
 /* 0: open; errno: failed, with its reason. Opened in the constructor, by one thread. */
-static int state[XS_OWNER_COUNT] = {NOT_TRIED, NOT_TRIED, NOT_TRIED};
-_Static_assert(XS_OWNER_COUNT == 3, "every back end starts untried");
+static int state[XS_OWNER_COUNT] = {NOT_TRIED, NOT_TRIED, NOT_TRIED, NOT_TRIED};
+_Static_assert(XS_OWNER_COUNT == 4, "every back end starts untried");
 static char reasons[XS_OWNER_COUNT][256];
 
 const struct xs_backend *xs_backend_find(const char *name, size_t len)

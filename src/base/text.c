@@ -90,6 +90,34 @@ int xs_text_size(const char *text, size_t len, uint64_t *out)
     return 0;
 }
 
+int xs_text_time(const char *text, size_t len, uint64_t *out)
+{
+    static const struct {
+        const char *name;
+        uint64_t ns;
+    } units[] = {
+        {"ns", 1}, {"us", 1000}, {"ms", 1000000}, {"s", 1000000000u}, {"min", 60000000000u}};
+    size_t digits = strspn(text, "0123456789");
+    uint64_t n;
+
+    if (digits > len)
+        digits = len;
+    int rc = xs_text_count(text, digits, &n);
+    if (rc != 0)
+        return rc;
+    if (digits == len && n == 0) {
+        *out = 0;
+        return 0;
+    }
+    for (size_t i = 0; i < XS_COUNT_OF(units); i++) {
+        if (strlen(units[i].name) != len - digits ||
+            !xs_text_same(units[i].name, text + digits, len - digits))
+            continue;
+        return __builtin_mul_overflow(n, units[i].ns, out) ? ERANGE : 0;
+    }
+    return EINVAL;
+}
+
 int xs_text_bool(const char *text, bool *out)
 {
     int i = xs_text_choice("0|1|off|on|false|true|no|yes", text, strlen(text));

@@ -23,6 +23,7 @@ static bool add_block(struct xs_bfc *b)
     for (xs_chunk c = first + RECORDS_PER_BLOCK; c-- > first + (first == 0);) {
         bfc_record(b, c)->next = b->unused;
         b->unused = c;
+        b->unused_count++;
     }
     return true;
 }
@@ -30,14 +31,7 @@ static bool add_block(struct xs_bfc *b)
 /* Makes sure that `n` records can be had; splits must not fail half way. */
 static bool have_records(struct xs_bfc *b, unsigned n)
 {
-    xs_chunk c = b->unused;
-
-    for (; n > 0; n--) {
-        if (c == 0)
-            return add_block(b);
-        c = bfc_record(b, c)->next;
-    }
-    return true;
+    return b->unused_count >= n || add_block(b);
 }
 
 static xs_chunk take_record(struct xs_bfc *b)
@@ -46,14 +40,19 @@ static xs_chunk take_record(struct xs_bfc *b)
     struct xs_bfc_record *r = bfc_record(b, c);
 
     b->unused = r->next;
+    b->unused_count--;
     *r = (struct xs_bfc_record){0};
     return c;
 }
 
 static void give_record(struct xs_bfc *b, xs_chunk c)
 {
-    *bfc_record(b, c) = (struct xs_bfc_record){.next = b->unused};
+    struct xs_bfc_record *r = bfc_record(b, c);
+
+    r->state = CHUNK_NONE;
+    r->next = b->unused;
     b->unused = c;
+    b->unused_count++;
 }
 
 /* ---- bins ------------------------------------------------------------------------------- */
@@ -65,7 +64,7 @@ struct bin {
 
 static struct bin bin_of(const struct xs_bfc *b, size_t size)
 {
-    uint64_t units = size / b->options.unit;
+    uint64_t units = size >> b->unit_log2;
 
     if (units < XS_BFC_SLS)
         return (struct bin){0, (unsigned)units};
@@ -113,6 +112,29 @@ static void bin_remove(struct xs_bfc *b, xs_chunk c)
     b->stats.free_bytes -= r->size;
     b->stats.purged_bytes -= r->is_purged ? r->size : 0;
     b->stats.chunks_free--;
+}
+
+/* A free chunk of another size than its bin knows, which was `old_size`: mostly the bin is the
+ * same, and then nothing but the sums changes. */
+static void bin_update(struct xs_bfc *b, xs_chunk c, size_t old_size, bool was_purged)
+{
+    struct xs_bfc_record *r = bfc_record(b, c);
+    size_t size = r->size;
+    bool is_purged = r->is_purged;
+    struct bin from = bin_of(b, old_size);
+    struct bin to = bin_of(b, size);
+
+    if (from.fl != to.fl || from.sl != to.sl) {
+        r->size = old_size;
+        r->is_purged = was_purged;
+        bin_remove(b, c);
+        r->size = size;
+        r->is_purged = is_purged;
+        bin_insert(b, c);
+        return;
+    }
+    b->stats.free_bytes += size - old_size;
+    b->stats.purged_bytes += (is_purged ? size : 0) - (was_purged ? old_size : 0);
 }
 
 /* The smallest chunk of at least `size` among the first few of a bin. */
@@ -179,6 +201,30 @@ static xs_chunk cut(struct xs_bfc *b, xs_chunk c, size_t size)
     return rest;
 }
 
+/* Cuts `size` bytes off the beginning of the free chunk `c`, which stays in its bins. */
+static xs_chunk cut_head(struct xs_bfc *b, xs_chunk c, size_t size)
+{
+    xs_chunk head = take_record(b);
+    struct xs_bfc_record *r = bfc_record(b, c);
+    struct xs_bfc_record *h = bfc_record(b, head);
+    size_t old_size = r->size;
+
+    h->base = r->base;
+    h->size = size;
+    h->left = r->left;
+    h->right = c;
+    h->freed_at = r->freed_at;
+    h->is_purged = r->is_purged;
+    h->state = CHUNK_CUT;
+    bfc_record(b, r->left)->right = head;
+    r->left = head;
+    r->base += size;
+    r->size -= size;
+    bin_update(b, c, old_size, r->is_purged);
+    b->steps++;
+    return head;
+}
+
 /* `right` disappears into its left neighbour; neither is in a bin. */
 static void join(struct xs_bfc *b, xs_chunk left, xs_chunk right)
 {
@@ -202,22 +248,45 @@ static bool is_free(const struct xs_bfc *b, xs_chunk c)
     return c != 0 && bfc_record(b, c)->state == CHUNK_FREE;
 }
 
-/* Joins `c` with its free neighbours; what it is part of then is in no bin. */
-static xs_chunk merge_around(struct xs_bfc *b, xs_chunk c)
+/* `c`, in no bin, becomes free: it grows a free neighbour where there is one. */
+static void release(struct xs_bfc *b, xs_chunk c)
 {
-    xs_chunk right = bfc_record(b, c)->right;
-    xs_chunk left = bfc_record(b, c)->left;
+    struct xs_bfc_record *r = bfc_record(b, c);
+    xs_chunk left = r->left;
+    xs_chunk right = r->right;
 
-    if (is_free(b, right)) {
-        bin_remove(b, right);
-        join(b, c, right);
+    if (!b->options.coalesce_on_free) {
+        b->unmerged++;
+        bin_insert(b, c);
+        return;
     }
     if (is_free(b, left)) {
-        bin_remove(b, left);
+        struct xs_bfc_record *l = bfc_record(b, left);
+        size_t old_size = l->size;
+        bool was_purged = l->is_purged;
+        if (is_free(b, right)) {
+            bin_remove(b, right);
+            join(b, c, right);
+        }
         join(b, left, c);
-        c = left;
+        bin_update(b, left, old_size, was_purged);
+    } else if (is_free(b, right)) {
+        struct xs_bfc_record *g = bfc_record(b, right);
+        size_t old_size = g->size;
+        bool was_purged = g->is_purged;
+        g->base = r->base;
+        g->size += r->size;
+        g->left = left;
+        bfc_record(b, left)->right = right;
+        if (r->freed_at > g->freed_at)
+            g->freed_at = r->freed_at;
+        g->is_purged = g->is_purged && r->is_purged;
+        give_record(b, c);
+        bin_update(b, right, old_size, was_purged);
+        b->steps++;
+    } else {
+        bin_insert(b, c);
     }
-    return c;
 }
 
 /* For coalesce_on_free = off: everything that touches, at once. */
@@ -227,8 +296,8 @@ static bool merge_all(struct xs_bfc *b)
 
     if (b->unmerged == 0)
         return false;
-    for (xs_chunk first = b->first_region; first != 0; first = bfc_record(b, first)->next_region) {
-        for (xs_chunk c = first; c != 0; c = bfc_record(b, c)->right) {
+    for (xs_chunk region = b->first_region; region != 0; region = bfc_record(b, region)->next) {
+        for (xs_chunk c = bfc_record(b, region)->right; c != 0; c = bfc_record(b, c)->right) {
             if (!is_free(b, c) || !is_free(b, bfc_record(b, c)->right))
                 continue;
             bin_remove(b, c);
@@ -246,11 +315,12 @@ static bool merge_all(struct xs_bfc *b)
 
 /* ---- regions ---------------------------------------------------------------------------- */
 
-static bool is_whole_region(const struct xs_bfc *b, xs_chunk c)
+/* The chunk that a wholly free region consists of, or 0. */
+static xs_chunk whole_free(const struct xs_bfc *b, xs_chunk region)
 {
-    const struct xs_bfc_record *r = bfc_record(b, c);
+    xs_chunk c = bfc_record(b, region)->right;
 
-    return r->left == 0 && r->right == 0;
+    return is_free(b, c) && bfc_record(b, c)->right == 0 ? c : 0;
 }
 
 static uint64_t room(const struct xs_bfc *b)
@@ -271,7 +341,7 @@ static xs_chunk extend(struct xs_bfc *b, size_t need, size_t align)
 
     if (!b->options.allow_growth && b->first_region != 0)
         return 0;
-    if (need > available || !have_records(b, 1))
+    if (need > available || !have_records(b, 2))
         return 0;
     if (!b->options.allow_growth && b->options.limit_bytes != 0)
         size = (size_t)available;
@@ -297,14 +367,21 @@ static xs_chunk extend(struct xs_bfc *b, size_t need, size_t align)
         return 0;
     if (b->next_region_bytes <= SIZE_MAX / 2 && b->next_region_bytes < b->options.region_max_bytes)
         b->next_region_bytes *= 2;
+    xs_chunk region = take_record(b);
     xs_chunk c = take_record(b);
+    *bfc_record(b, region) = (struct xs_bfc_record){
+        .base = (uintptr_t)p,
+        .requested = size,
+        .right = c,
+        .next = b->first_region,
+        .state = CHUNK_REGION,
+    };
+    b->first_region = region;
     struct xs_bfc_record *r = bfc_record(b, c);
     r->base = (uintptr_t)p;
     r->size = size;
+    r->left = region;
     r->is_purged = true; /* fresh from the system: nothing to purge */
-    r->region_bytes = size;
-    r->next_region = b->first_region;
-    b->first_region = c;
     b->stats.reserved_bytes += size;
     if (b->stats.reserved_bytes > b->stats.reserved_peak_bytes)
         b->stats.reserved_peak_bytes = b->stats.reserved_bytes;
@@ -320,20 +397,22 @@ size_t xs_bfc_collect(struct xs_bfc *b, uint64_t until)
 
     merge_all(b);
     for (xs_chunk *link = &b->first_region; *link != 0;) {
-        xs_chunk c = *link;
-        struct xs_bfc_record *r = bfc_record(b, c);
-        if (!is_free(b, c) || !is_whole_region(b, c) || r->freed_at > until) {
-            link = &r->next_region;
+        xs_chunk region = *link;
+        xs_chunk c = whole_free(b, region);
+        if (c == 0 || bfc_record(b, c)->freed_at > until) {
+            link = &bfc_record(b, region)->next;
             continue;
         }
-        *link = r->next_region;
+        *link = bfc_record(b, region)->next;
         bin_remove(b, c);
-        b->ops.unmap(b->ops.ctx, (void *)r->base, r->size); // NOLINT(performance-no-int-to-ptr)
-        bytes += r->size;
-        b->stats.reserved_bytes -= r->size;
+        size_t size = bfc_record(b, c)->size;
+        b->ops.unmap(b->ops.ctx, xs_bfc_address(b, c), size);
+        bytes += size;
+        b->stats.reserved_bytes -= size;
         b->stats.regions--;
         b->stats.collected++;
         give_record(b, c);
+        give_record(b, region);
     }
     return bytes;
 }
@@ -345,9 +424,10 @@ static bool collect_for(struct xs_bfc *b, size_t need)
 
     if (!b->options.garbage_collection || b->options.limit_bytes == 0)
         return false;
-    for (xs_chunk c = b->first_region; c != 0; c = bfc_record(b, c)->next_region)
-        if (is_free(b, c) && is_whole_region(b, c))
-            whole += bfc_record(b, c)->size;
+    merge_all(b);
+    for (xs_chunk region = b->first_region; region != 0; region = bfc_record(b, region)->next)
+        if (whole_free(b, region) != 0)
+            whole += bfc_record(b, region)->requested;
     if (whole == 0 || need > b->options.limit_bytes ||
         need > b->options.limit_bytes - (b->stats.reserved_bytes - whole))
         return false;
@@ -361,6 +441,7 @@ int xs_bfc_open(struct xs_bfc *b, const struct xs_bfc_options *o, const struct x
     if (!xs_is_pow2(o->unit) || o->initial_bytes == 0 || o->fragmentation_permille > 1000)
         return EINVAL;
     *b = (struct xs_bfc){.ops = *ops, .options = *o};
+    b->unit_log2 = (unsigned)__builtin_ctzll(o->unit);
     b->next_region_bytes = xs_align_up(o->initial_bytes, o->unit);
     b->options.region_max_bytes = o->region_max_bytes > b->next_region_bytes
                                       ? xs_align_up(o->region_max_bytes, o->unit)
@@ -371,12 +452,11 @@ int xs_bfc_open(struct xs_bfc *b, const struct xs_bfc_options *o, const struct x
 
 void xs_bfc_close(struct xs_bfc *b)
 {
-    for (xs_chunk c = b->first_region; c != 0;) {
-        struct xs_bfc_record *r = bfc_record(b, c);
-        xs_chunk next = r->next_region;
-        b->ops.unmap(b->ops.ctx, (void *)r->base, // NOLINT(performance-no-int-to-ptr)
-                     r->region_bytes);
-        c = next;
+    for (xs_chunk region = b->first_region; region != 0;) {
+        size_t size = bfc_record(b, region)->requested;
+        xs_chunk next = bfc_record(b, region)->next;
+        b->ops.unmap(b->ops.ctx, xs_bfc_address(b, region), size);
+        region = next;
     }
     for (uint32_t i = 0; i < b->blocks; i++)
         b->ops.unmap_records(b->ops.ctx, b->block[i], BLOCK_BYTES);
@@ -395,6 +475,16 @@ static bool worth_splitting(const struct xs_bfc *b, size_t size, size_t remainde
     return remainder >= size || remainder >= limit / 1000 * b->options.fragmentation_permille;
 }
 
+/* One of the largest bin, if it is large enough. */
+static xs_chunk find_largest(struct xs_bfc *b, size_t size)
+{
+    if (b->fl_map == 0)
+        return 0;
+    unsigned fl = 63u - (unsigned)__builtin_clzll(b->fl_map);
+    unsigned sl = 31u - (unsigned)__builtin_clz(b->sl_map[fl]);
+    return best_in(b, b->bin[fl][sl], size);
+}
+
 static xs_chunk find_or_grow(struct xs_bfc *b, size_t need, size_t align)
 {
     xs_chunk c = find(b, need);
@@ -408,7 +498,7 @@ static xs_chunk find_or_grow(struct xs_bfc *b, size_t need, size_t align)
     return c;
 }
 
-xs_chunk xs_bfc_alloc(struct xs_bfc *b, size_t request, size_t align)
+static xs_chunk allocate(struct xs_bfc *b, size_t request, size_t align, bool to_grow)
 {
     size_t unit = b->options.unit;
 
@@ -421,23 +511,28 @@ xs_chunk xs_bfc_alloc(struct xs_bfc *b, size_t request, size_t align)
     size_t size = xs_align_up(request, unit);
     /* Room to move up to the alignment; a chunk that happens to be aligned gives it back. */
     size_t need = size + (align - unit);
-    xs_chunk c = find_or_grow(b, need, align);
+    xs_chunk c = to_grow ? find_largest(b, need) : 0;
+    if (c == 0)
+        c = find_or_grow(b, need, align);
     if (c == 0 || !have_records(b, 2)) {
         b->stats.failures++;
         return 0;
     }
-    bin_remove(b, c);
     struct xs_bfc_record *r = bfc_record(b, c);
     size_t lead = xs_align_up(r->base, align) - r->base;
     if (lead > 0) {
+        bin_remove(b, c);
         xs_chunk rest = cut(b, c, lead);
         bin_insert(b, c);
+        bin_insert(b, rest);
         c = rest;
         r = bfc_record(b, c);
     }
     if (worth_splitting(b, size, r->size - size)) {
-        xs_chunk rest = cut(b, c, size);
-        bin_insert(b, rest);
+        c = cut_head(b, c, size);
+        r = bfc_record(b, c);
+    } else {
+        bin_remove(b, c);
     }
     r->state = CHUNK_IN_USE;
     r->requested = request;
@@ -454,6 +549,16 @@ xs_chunk xs_bfc_alloc(struct xs_bfc *b, size_t request, size_t align)
     return c;
 }
 
+xs_chunk xs_bfc_alloc(struct xs_bfc *b, size_t request, size_t align)
+{
+    return allocate(b, request, align, false);
+}
+
+xs_chunk xs_bfc_alloc_to_grow(struct xs_bfc *b, size_t request)
+{
+    return allocate(b, request, 0, true);
+}
+
 bool xs_bfc_is_zero(const struct xs_bfc *b, xs_chunk c)
 {
     return bfc_record(b, c)->was_purged;
@@ -468,10 +573,10 @@ bool xs_bfc_in_use(const struct xs_bfc *b, xs_chunk c)
 static bool neighbours_agree(const struct xs_bfc *b, xs_chunk c)
 {
     const struct xs_bfc_record *r = bfc_record(b, c);
-    const struct xs_bfc_record *left = r->left != 0 ? bfc_record(b, r->left) : NULL;
+    const struct xs_bfc_record *left = bfc_record(b, r->left);
     const struct xs_bfc_record *right = r->right != 0 ? bfc_record(b, r->right) : NULL;
 
-    return (left == NULL || (left->right == c && left->base + left->size == r->base)) &&
+    return left->right == c && left->base + left->size == r->base &&
            (right == NULL || (right->left == c && r->base + r->size == right->base));
 }
 
@@ -489,11 +594,7 @@ int xs_bfc_free(struct xs_bfc *b, xs_chunk c, uint64_t now)
     r->requested = 0;
     r->freed_at = now;
     r->is_purged = false;
-    if (b->options.coalesce_on_free)
-        c = merge_around(b, c);
-    else
-        b->unmerged++;
-    bin_insert(b, c);
+    release(b, c);
     return 0;
 }
 
@@ -544,6 +645,11 @@ void *xs_bfc_address(const struct xs_bfc *b, xs_chunk c)
 size_t xs_bfc_size(const struct xs_bfc *b, xs_chunk c)
 {
     return bfc_record(b, c)->size;
+}
+
+size_t xs_bfc_requested(const struct xs_bfc *b, xs_chunk c)
+{
+    return bfc_record(b, c)->requested;
 }
 
 size_t xs_bfc_purge(struct xs_bfc *b, uint64_t until)

@@ -87,11 +87,13 @@ struct xs_bfc {
     struct xs_bfc_options options;
     struct xs_bfc_record *block[XS_BFC_BLOCKS];
     uint32_t blocks;
+    unsigned unit_log2;
     xs_chunk unused; /* records without a chunk */
+    uint32_t unused_count;
     uint64_t fl_map;
     uint32_t sl_map[XS_BFC_FLS + 1];
     xs_chunk bin[XS_BFC_FLS + 1][XS_BFC_SLS];
-    xs_chunk first_region; /* the first chunk of each region, chained */
+    xs_chunk first_region; /* the newest; the records of the regions are chained */
     size_t next_region_bytes;
     struct xs_bfc_stats stats; /* but for what xs_bfc_stats_get works out */
     uint64_t steps;            /* probes, merges and splits so far */
@@ -107,6 +109,9 @@ void xs_bfc_close(struct xs_bfc *b);
 /* `size` > 0; `align` a power of two or 0. The address is xs_bfc_address of the result. */
 xs_chunk xs_bfc_alloc(struct xs_bfc *b, size_t size, size_t align);
 
+/* The same from the largest free chunk, so that xs_bfc_resize can make it grow in place. */
+xs_chunk xs_bfc_alloc_to_grow(struct xs_bfc *b, size_t size);
+
 /* 0; EINVAL if `c` is not in use; EFAULT if its neighbours contradict it. `now` dates the memory
  * for xs_bfc_purge. */
 int xs_bfc_free(struct xs_bfc *b, xs_chunk c, uint64_t now);
@@ -116,6 +121,7 @@ bool xs_bfc_resize(struct xs_bfc *b, xs_chunk c, size_t size, uint64_t now);
 
 void *xs_bfc_address(const struct xs_bfc *b, xs_chunk c);
 size_t xs_bfc_size(const struct xs_bfc *b, xs_chunk c); /* usable, >= what was asked */
+size_t xs_bfc_requested(const struct xs_bfc *b, xs_chunk c);
 /* Fresh from the system or purged: where the supplier gives zeroed memory, it is zeroed. */
 bool xs_bfc_is_zero(const struct xs_bfc *b, xs_chunk c);
 bool xs_bfc_in_use(const struct xs_bfc *b, xs_chunk c);

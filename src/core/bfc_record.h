@@ -12,7 +12,11 @@ enum chunk_state {
     CHUNK_NONE, /* the record is unused */
     CHUNK_CUT,  /* between two calls of ours, in no bin */
     CHUNK_FREE, /* in a bin */
-    CHUNK_IN_USE
+    CHUNK_IN_USE,
+    /* No chunk but a region itself: an empty left neighbour of its first chunk, so that nothing has
+     * to be moved when another chunk becomes the first. `right` is the first chunk, `next` the next
+     * region, `requested` the region's bytes. */
+    CHUNK_REGION
 };
 
 struct xs_bfc_record {
@@ -20,15 +24,13 @@ struct xs_bfc_record {
     size_t size;
     size_t requested;  /* while in use */
     uint64_t freed_at; /* the caller's clock */
-    xs_chunk left;     /* neighbours in memory, 0 at the region's ends */
-    xs_chunk right;
-    xs_chunk next; /* in the bin, or among the unused */
+    xs_chunk left;     /* neighbours in memory, the first one's being the region's own record */
+    xs_chunk right;    /* 0 at the region's end */
+    xs_chunk next;     /* in the bin, or among the unused */
     xs_chunk prev;
-    xs_chunk next_region; /* of a region's first chunk */
     uint8_t state;
-    bool is_purged;      /* while free: no memory behind it */
-    bool was_purged;     /* while in use: it came so */
-    size_t region_bytes; /* of a region's first chunk */
+    bool is_purged;  /* while free: no memory behind it */
+    bool was_purged; /* while in use: it came so */
 };
 
 static inline struct xs_bfc_record *bfc_record(const struct xs_bfc *b, xs_chunk c)

@@ -41,13 +41,13 @@ struct walk {
     uint32_t regions;
 };
 
-static bool walk_region(const struct xs_bfc *b, xs_chunk first, struct walk *w, struct xs_buf *why)
+static bool walk_region(const struct xs_bfc *b, xs_chunk region, struct walk *w, struct xs_buf *why)
 {
-    uintptr_t at = bfc_record(b, first)->base;
-    uintptr_t end = at + bfc_record(b, first)->region_bytes;
-    xs_chunk left = 0;
+    uintptr_t at = bfc_record(b, region)->base;
+    uintptr_t end = at + bfc_record(b, region)->requested;
+    xs_chunk left = region;
 
-    for (xs_chunk c = first; c != 0; c = bfc_record(b, c)->right) {
+    for (xs_chunk c = bfc_record(b, region)->right; c != 0; c = bfc_record(b, c)->right) {
         const struct xs_bfc_record *r = bfc_record(b, c);
         if (r->base != at || r->left != left || r->size == 0 || r->size % b->options.unit != 0) {
             xs_fmt(why, "chunk %u does not follow its left neighbour", c);
@@ -58,8 +58,7 @@ static bool walk_region(const struct xs_bfc *b, xs_chunk first, struct walk *w, 
             w->requested += r->requested;
             w->chunks_in_use++;
         } else if (r->state == CHUNK_FREE) {
-            if (b->options.coalesce_on_free && left != 0 &&
-                bfc_record(b, left)->state == CHUNK_FREE) {
+            if (b->options.coalesce_on_free && bfc_record(b, left)->state == CHUNK_FREE) {
                 xs_fmt(why, "free chunk %u lies beside a free one", c);
                 return false;
             }
@@ -74,10 +73,10 @@ static bool walk_region(const struct xs_bfc *b, xs_chunk first, struct walk *w, 
         left = c;
     }
     if (at != end) {
-        xs_fmt(why, "the chunks of region %u do not fill it", first);
+        xs_fmt(why, "the chunks of region %u do not fill it", region);
         return false;
     }
-    w->reserved += bfc_record(b, first)->region_bytes;
+    w->reserved += bfc_record(b, region)->requested;
     w->regions++;
     return true;
 }
@@ -124,8 +123,8 @@ bool xs_bfc_check(const struct xs_bfc *b, struct xs_buf *why)
     struct walk w = {0};
     const struct xs_bfc_stats *s = &b->stats;
 
-    for (xs_chunk c = b->first_region; c != 0; c = bfc_record(b, c)->next_region)
-        if (!walk_region(b, c, &w, why))
+    for (xs_chunk region = b->first_region; region != 0; region = bfc_record(b, region)->next)
+        if (!walk_region(b, region, &w, why))
             return false;
     if (!walk_bins(b, w.chunks_free, why))
         return false;

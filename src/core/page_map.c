@@ -26,22 +26,34 @@ static struct xs_page_map_leaf *leaf_for(uintptr_t at)
     return leaf;
 }
 
-int xs_page_map_set(const void *p, size_t size, uint32_t entry)
+int xs_page_map_prepare(const void *p, size_t size)
 {
     uintptr_t first = (uintptr_t)p;
     uintptr_t end = first + size;
 
     if (end < first || (end - 1) >> 48 != 0)
         return ENOMEM;
-    /* All leaves first, so that a failure leaves nothing half set. */
     for (uintptr_t at = first; at < end;
          at = (at | (((uintptr_t)1 << XS_PAGE_MAP_LEAF_LOG2) - 1)) + 1)
         if (leaf_for(at) == NULL)
             return ENOMEM;
-    for (uintptr_t at = first; at < end; at += XS_PAGE_MAP_GRANULE) {
+    return 0;
+}
+
+int xs_page_map_set(const void *p, size_t size, uint64_t entry)
+{
+    uintptr_t end = (uintptr_t)p + size;
+    /* All leaves first, so that a failure leaves nothing half set. */
+    int rc = xs_page_map_prepare(p, size);
+
+    if (rc != 0)
+        return rc;
+    for (uintptr_t at = (uintptr_t)p; at < end;) {
         struct xs_page_map_leaf *leaf = leaf_for(at);
         size_t i = (at >> XS_PAGE_MAP_GRANULE_LOG2) & (XS_PAGE_MAP_LEAF_ENTRIES - 1);
-        atomic_store_explicit(&leaf->entry[i], entry, memory_order_relaxed);
+        for (; i < XS_PAGE_MAP_LEAF_ENTRIES && at < end; i++, at += XS_PAGE_MAP_GRANULE)
+            if (atomic_load_explicit(&leaf->entry[i], memory_order_relaxed) != entry)
+                atomic_store_explicit(&leaf->entry[i], entry, memory_order_relaxed);
     }
     return 0;
 }

@@ -1,7 +1,8 @@
-/* core/page_map.h - which back end owns an address: the truth where no reserved range tells.
+/* core/page_map.h - which back end owns an address, and what it knows of it: the truth where no
+ * reserved range tells.
  *
- * Two levels over 48 bits: a root with an entry for each GiB, and leaves with one for each 64 KiB,
- * mapped when first needed and never freed.
+ * Two levels over 48 bits: a root with an entry for each GiB, and leaves with one for each 4 KiB,
+ * mapped when first needed and never freed. A leaf is only touched where something was set.
  * Units:   bytes; ranges are whole granules.
  * Threads: get: any, for an address that cannot be released meanwhile (a live block). set: any, the
  *          ranges of two callers being disjoint.
@@ -16,7 +17,7 @@
 
 #include "base/compiler.h"
 
-#define XS_PAGE_MAP_GRANULE_LOG2 16
+#define XS_PAGE_MAP_GRANULE_LOG2 12
 #define XS_PAGE_MAP_GRANULE      ((size_t)1 << XS_PAGE_MAP_GRANULE_LOG2)
 #define XS_PAGE_MAP_LEAF_LOG2    30
 #define XS_PAGE_MAP_ROOT_ENTRIES ((size_t)1 << (48 - XS_PAGE_MAP_LEAF_LOG2))
@@ -24,12 +25,12 @@
 
 /* The low 8 bits of an entry name the owner (enum xs_owner); the rest is the owner's. */
 struct xs_page_map_leaf {
-    _Atomic uint32_t entry[XS_PAGE_MAP_LEAF_ENTRIES];
+    _Atomic uint64_t entry[XS_PAGE_MAP_LEAF_ENTRIES];
 };
 
 extern XS_HIDDEN _Atomic(struct xs_page_map_leaf *) xs_page_map_root[XS_PAGE_MAP_ROOT_ENTRIES];
 
-XS_INLINE uint32_t xs_page_map_get(const void *p)
+XS_INLINE uint64_t xs_page_map_get(const void *p)
 {
     uintptr_t at = (uintptr_t)p;
     struct xs_page_map_leaf *leaf;
@@ -44,7 +45,23 @@ XS_INLINE uint32_t xs_page_map_get(const void *p)
     return atomic_load_explicit(&leaf->entry[at], memory_order_relaxed);
 }
 
-/* `p` and `size` are multiples of the granule. */
-int xs_page_map_set(const void *p, size_t size, uint32_t entry);
+/* Makes the leaves of a range, touching nothing in them: what lies in it can be set without fail.
+ */
+int xs_page_map_prepare(const void *p, size_t size);
+
+/* One granule of a prepared range. */
+XS_INLINE void xs_page_map_put(const void *p, uint64_t entry)
+{
+    uintptr_t at = (uintptr_t)p;
+    struct xs_page_map_leaf *leaf =
+        atomic_load_explicit(&xs_page_map_root[at >> XS_PAGE_MAP_LEAF_LOG2], memory_order_relaxed);
+
+    at = (at >> XS_PAGE_MAP_GRANULE_LOG2) & (XS_PAGE_MAP_LEAF_ENTRIES - 1);
+    atomic_store_explicit(&leaf->entry[at], entry, memory_order_relaxed);
+}
+
+/* `p` and `size` are multiples of the granule. Entry 0 forgets the range, and touches only what was
+ * set. */
+int xs_page_map_set(const void *p, size_t size, uint64_t entry);
 
 #endif

@@ -96,6 +96,10 @@ void xs_config_grammar(struct xs_buf *b, const struct xs_knob_row *row)
     case XS_TYPE_COUNT:
         xs_fmt(b, "whole number from %lu to %lu", (unsigned long)row->min, (unsigned long)row->max);
         break;
+    case XS_TYPE_TIME:
+        xs_fmt(b, "time such as 500ms, 2s or 1min, at most %lus",
+               (unsigned long)(row->max / XS_SECONDS(1)));
+        break;
     case XS_TYPE_TEXT:
         xs_put_str(b, "text");
         break;
@@ -145,6 +149,11 @@ int xs_config_parse(const struct xs_knob_row *row, const char *text, uint64_t *o
         break;
     case XS_TYPE_COUNT:
         rc = xs_text_count(text, len, &v);
+        if (rc == 0 && (v < row->min || v > row->max))
+            rc = ERANGE;
+        break;
+    case XS_TYPE_TIME:
+        rc = xs_text_time(text, len, &v);
         if (rc == 0 && (v < row->min || v > row->max))
             rc = ERANGE;
         break;

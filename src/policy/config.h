@@ -32,6 +32,7 @@ enum xs_knob_type {
     XS_TYPE_CHOICE, /* num is the index into choices */
     XS_TYPE_SIZE,   /* num in bytes */
     XS_TYPE_COUNT,  /* num */
+    XS_TYPE_TIME,   /* num in nanoseconds */
     XS_TYPE_TEXT,   /* text */
     XS_TYPE_ROUTE   /* text, parsed by policy/route.h */
 };

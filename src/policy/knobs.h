@@ -7,10 +7,11 @@
 #ifndef XS_POLICY_KNOBS_H
 #define XS_POLICY_KNOBS_H
 
-#define XS_KIB(n) ((uint64_t)(n) << 10)
-#define XS_MIB(n) ((uint64_t)(n) << 20)
-#define XS_GIB(n) ((uint64_t)(n) << 30)
-#define XS_TIB(n) ((uint64_t)(n) << 40)
+#define XS_KIB(n)     ((uint64_t)(n) << 10)
+#define XS_MIB(n)     ((uint64_t)(n) << 20)
+#define XS_GIB(n)     ((uint64_t)(n) << 30)
+#define XS_TIB(n)     ((uint64_t)(n) << 40)
+#define XS_SECONDS(n) ((uint64_t)(n)*1000000000u)
 
 /* clang-format off */
 #define XS_KNOBS(X) \
@@ -36,12 +37,30 @@
     "write the report to this file pattern instead of stderr (same % letters as XSIGMA_LOG)") \
   X(CHOICE, STATS_FORMAT, "STATS_FORMAT", "auto", 0, 0, "auto|text|json", 0, \
     "form of the report; auto: json for a file that ends in .json, else text") \
-  X(CHOICE, CPU_BACKEND, "CPU_BACKEND", "system", 0, 0, "system|mimalloc|tbb", 0, \
-    "the allocator behind malloc: the C library's, libmimalloc, or oneTBB's scalable allocator") \
+  X(CHOICE, CPU_BACKEND, "CPU_BACKEND", "system", 0, 0, "system|mimalloc|tbb|bfc", 0, \
+    "the allocator behind malloc: the C library's, libmimalloc, oneTBB's scalable allocator, or XSigma's own") \
   X(ROUTE, CPU_ROUTE, "CPU_ROUTE", "", 0, 0, NULL, 0, \
     "several allocators by size, first match wins, e.g. <=64K:mimalloc,<=1M:tbb,*:system") \
   X(SIZE, CPU_ALIGN, "CPU_ALIGN", "16", 16, 4096, NULL, XS_KNOB_POW2, \
     "least alignment of every block; 64 gives each block its own cache line") \
+  X(SIZE, CPU_CACHE, "CPU_CACHE", "2M", 0, XS_GIB(64), NULL, 0, \
+    "bfc: most memory that a thread keeps for its next large blocks, and as much again in empty slabs") \
+  X(TIME, CPU_DECAY, "CPU_DECAY", "500ms", 0, XS_SECONDS(86400), NULL, 0, \
+    "bfc: memory that has been free for so long goes back to the system") \
+  X(SIZE, BFC_INITIAL, "BFC_INITIAL", "2M", XS_KIB(64), XS_TIB(16), NULL, 0, \
+    "bfc: size of the first region of memory; the next ones double, up to 64 MiB") \
+  X(BOOL, BFC_GROWTH, "BFC_GROWTH", "1", 0, 1, NULL, 0, \
+    "bfc: get further regions when the first is used up; 0: one region of XSIGMA_BFC_LIMIT, or of XSIGMA_BFC_INITIAL without one, is all there is") \
+  X(SIZE, BFC_LIMIT, "BFC_LIMIT", "0", 0, XS_TIB(16), NULL, 0, \
+    "bfc: most memory in all; beyond it malloc returns NULL with ENOMEM. 0: no limit") \
+  X(BOOL, BFC_GC, "BFC_GC", "1", 0, 1, NULL, 0, \
+    "bfc: at the limit, give whole free regions back if a request can be served then") \
+  X(BOOL, BFC_COALESCE, "BFC_COALESCE", "1", 0, 1, NULL, 0, \
+    "bfc: join free neighbours when a block is freed; 0: only when a request finds nothing") \
+  X(COUNT, BFC_FRAGMENTATION, "BFC_FRAGMENTATION", "0", 0, 1000, NULL, 0, \
+    "bfc: leave what remains of a chunk with the block unless it is as large as the block or this many thousandths of the limit; 0: always split it off") \
+  X(TIME, BFC_RETRY, "BFC_RETRY", "0", 0, XS_SECONDS(3600), NULL, 0, \
+    "bfc: wait so long for other threads to free memory before an allocation fails") \
   X(CHOICE, CPU_NUMA, "CPU_NUMA", "off", 0, 0, "off|local", XS_KNOB_LATER, \
     "keep a thread's memory on its own NUMA node") \
   X(SIZE, RESERVE, "RESERVE", "auto", XS_GIB(1), XS_TIB(16), "auto|off", 0, \

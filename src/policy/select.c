@@ -133,6 +133,22 @@ static struct xs_backend_options backend_options(void)
         .mimalloc_large_pages = xs_config(XS_KNOB_CPU_MIMALLOC_LARGE_OS_PAGES)->num != 0,
         .tbb_library = xs_config(XS_KNOB_CPU_TBB_LIBRARY)->text,
         .tbb_huge_pages = xs_config(XS_KNOB_CPU_TBB_HUGE_PAGES)->num != 0,
+        .bfc =
+            {
+                .span =
+                    {
+                        .initial_bytes = xs_config(XS_KNOB_BFC_INITIAL)->num,
+                        .limit_bytes = xs_config(XS_KNOB_BFC_LIMIT)->num,
+                        .allow_growth = xs_config(XS_KNOB_BFC_GROWTH)->num != 0,
+                        .garbage_collection = xs_config(XS_KNOB_BFC_GC)->num != 0,
+                        .coalesce_on_free = xs_config(XS_KNOB_BFC_COALESCE)->num != 0,
+                        .fragmentation_permille =
+                            (unsigned)xs_config(XS_KNOB_BFC_FRAGMENTATION)->num,
+                        .decay_ns = xs_config(XS_KNOB_CPU_DECAY)->num,
+                    },
+                .cache_bytes = xs_config(XS_KNOB_CPU_CACHE)->num,
+                .retry_ns = xs_config(XS_KNOB_BFC_RETRY)->num,
+            },
     };
 }
 
@@ -218,6 +234,20 @@ void xs_policy_keep_errno(void)
 uint64_t xs_policy_not_counting_ns(void)
 {
     return policy.off_ns + (policy.counting ? 0 : xs_proc_now_ns() - policy.off_since_ns);
+}
+
+void xs_policy_fork_prepare(void)
+{
+    for (unsigned i = 0; i < XS_OWNER_COUNT; i++)
+        if (xs_backend_is_open((enum xs_owner)i) && xs_backends[i]->fork_prepare != NULL)
+            xs_backends[i]->fork_prepare();
+}
+
+void xs_policy_fork_parent(void)
+{
+    for (unsigned i = 0; i < XS_OWNER_COUNT; i++)
+        if (xs_backend_is_open((enum xs_owner)i) && xs_backends[i]->fork_parent != NULL)
+            xs_backends[i]->fork_parent();
 }
 
 void xs_policy_fork_child(bool was_threaded)

@@ -26,6 +26,9 @@ void xs_policy_keep_errno(void);
 /* For how long, since the start, counters were off. */
 uint64_t xs_policy_not_counting_ns(void);
 
+/* Around a fork of a process with threads. */
+void xs_policy_fork_prepare(void);
+void xs_policy_fork_parent(void);
 void xs_policy_fork_child(bool was_threaded);
 
 #endif

@@ -73,6 +73,37 @@ static void size_bins(struct xs_emit *e, const struct xs_counters *c)
     xs_emit_end(e);
 }
 
+static void core(struct xs_emit *e, const struct xs_report *r)
+{
+    const struct xs_heap_stats *s = &r->core;
+    const struct xs_bfc_stats *b = &s->bfc;
+
+    if (!r->has_core) {
+        xs_emit_string(e, "core", NULL);
+        return;
+    }
+    xs_emit_object(e, "core");
+    xs_emit_u64(e, "failures", s->failures);
+    xs_emit_u64(e, "largest_failure_bytes", s->largest_failure_bytes);
+    xs_emit_u64(e, "last_failure_bytes", s->last_failure_bytes);
+    xs_emit_u64(e, "limit_bytes", b->limit_bytes);
+    xs_emit_u64(e, "heaps", s->heaps);
+    xs_emit_u64(e, "slabs", s->slabs);
+    xs_emit_u64(e, "chunks_in_use", b->chunks_in_use);
+    xs_emit_u64(e, "chunks_free", b->chunks_free);
+    xs_emit_u64(e, "chunk_bytes", b->in_use_bytes);
+    xs_emit_u64(e, "chunk_peak_bytes", b->in_use_peak_bytes);
+    xs_emit_u64(e, "largest_chunk_bytes", b->largest_allocation_bytes);
+    xs_emit_u64(e, "free_bytes", b->free_bytes);
+    xs_emit_u64(e, "largest_free_bytes", b->largest_free_bytes);
+    xs_emit_u64(e, "purged_bytes", b->purged_bytes);
+    xs_emit_u64(e, "regions", b->regions);
+    xs_emit_u64(e, "growth_steps", b->growth_steps);
+    xs_emit_u64(e, "collected_regions", b->collected);
+    xs_emit_u64(e, "fragmentation_permille", (uint64_t)(b->fragmentation * 1000));
+    xs_emit_end(e);
+}
+
 static void backend(struct xs_emit *e, const struct xs_report *r, enum xs_owner owner)
 {
     /* Nobody has asked a closed back end about its memory. */
@@ -108,6 +139,7 @@ static void cpu(struct xs_emit *e, const struct xs_report *r, const struct xs_to
     xs_emit_known(e, "reserved_bytes", t->reserved_bytes);
     size_bins(e, &t->counters);
     xs_emit_end(e);
+    core(e, r);
     xs_emit_end(e);
 }
 

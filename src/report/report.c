@@ -37,6 +37,8 @@ void xs_report_collect(struct xs_report *r, bool may_lock)
         if (r->open[i])
             xs_backends[i]->memory(&r->memory[i], may_lock);
     }
+    if (r->open[XS_OWNER_BFC])
+        r->has_core = xs_heap_stats_get(&r->core, may_lock);
     for (uint32_t i = 0; i < xs_hot.step_count; i++)
         r->active[xs_hot.step[i].owner] = true;
     pthread_setcancelstate(cancel, NULL);

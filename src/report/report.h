@@ -36,6 +36,9 @@ struct xs_report {
     bool active[XS_OWNER_COUNT]; /* the policy sends allocations there */
     struct xs_counters counters[XS_OWNER_COUNT];
     struct xs_backend_memory memory[XS_OWNER_COUNT];
+    /* the own core, when it is open and could be asked */
+    bool has_core;
+    struct xs_heap_stats core;
 };
 
 /* Fills in everything but how and status. `may_lock` as in backend/backend.h. */

@@ -158,7 +158,7 @@ static void cpu_table(struct xs_emit *e, const struct xs_report *r, const struct
 static void failures(struct xs_emit *e, const struct xs_report *r)
 {
     bool any = false;
-    XS_BUF(item, 128);
+    XS_BUF(item, 192);
 
     for (enum xs_owner owner = 0; owner < XS_OWNER_COUNT; owner++) {
         const struct xs_counters *c = &r->counters[owner];
@@ -172,6 +172,14 @@ static void failures(struct xs_emit *e, const struct xs_report *r)
         xs_fmt(&item, "%s: %lu allocations and %lu reallocations returned NULL",
                xs_backends[owner]->name, (unsigned long)c->failures,
                (unsigned long)c->realloc_failures);
+        if (owner == XS_OWNER_BFC && r->has_core && r->core.failures > 0) {
+            xs_put_str(&item, "; the largest of ");
+            xs_put_bytes(&item, r->core.largest_failure_bytes);
+            if (r->core.bfc.limit_bytes != 0) {
+                xs_put_str(&item, ", limit ");
+                xs_put_bytes(&item, r->core.bfc.limit_bytes);
+            }
+        }
         xs_emit_item(e, 2, item.at);
     }
     if (any)
@@ -186,6 +194,24 @@ static void memory_row(struct xs_emit *e, const char *name, uint64_t reserved, u
     bytes_cell(e, MEM_PEAK, peak);
     bytes_cell(e, MEM_IN_USE, in_use);
     xs_emit_left(e, MEM_SOURCE, source);
+    xs_emit_line(e);
+}
+
+/* How the own core's memory is cut up. */
+static void core_line(struct xs_emit *e, const struct xs_report *r)
+{
+    const struct xs_bfc_stats *b = &r->core.bfc;
+    XS_BUF(item, 160);
+
+    if (!r->has_core || !xs_report_shows(r, XS_OWNER_BFC))
+        return;
+    xs_put_str(&item, "bfc: free ");
+    xs_put_bytes(&item, b->free_bytes);
+    xs_put_str(&item, ", the largest piece ");
+    xs_put_bytes(&item, b->largest_free_bytes);
+    xs_fmt(&item, " (%.0f%% fragmented); ", b->fragmentation * 100);
+    xs_fmt(&item, "%u regions, %u given back", b->regions, b->collected);
+    xs_emit_left(e, 2, item.at);
     xs_emit_line(e);
 }
 
@@ -208,6 +234,7 @@ static void memory_table(struct xs_emit *e, const struct xs_report *r, const str
     if (t->shown > 1 && !r->passive)
         memory_row(e, "total", t->reserved_bytes, XS_UNKNOWN, t->in_use_bytes, NULL);
     memory_row(e, "RSS", r->rss_bytes, r->rss_peak_bytes, XS_UNKNOWN, "the kernel");
+    core_line(e, r);
     if (r->threads_total > 0) {
         xs_put_str(&threads, "threads that allocated: ");
         xs_put_count(&threads, r->threads_total);

@@ -1,11 +1,11 @@
 #include "stats/stats.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdatomic.h>
 
 #include "base/align.h"
 #include "sys/mem.h"
+#include "sys/thread_end.h"
 
 /* Slots are numbered; number i lies in block i / SLOTS_PER_BLOCK. */
 #define SLOTS_PER_BLOCK 16
@@ -25,8 +25,6 @@ static struct xs_slot late_slot;
 static _Atomic uint64_t threads_now;
 static _Atomic uint64_t threads_peak;
 static _Atomic uint64_t threads_total;
-
-static pthread_key_t exit_key;
 
 XS_TLS struct xs_slot *xs_slot_mine;
 static XS_TLS bool has_exit_hook;
@@ -116,32 +114,17 @@ static void count_thread(void)
         ;
 }
 
-static void thread_ends(void *arg)
+static void thread_ends(void)
 {
-    struct xs_slot *slot = arg;
+    struct xs_slot *slot = xs_slot_mine;
 
-    /* libc frees a few blocks after the last destructor: those count late. */
-    xs_slot_mine = NULL;
+    /* libc frees a few blocks after this: those count late. */
     is_past_end = true;
+    if (slot == NULL)
+        return;
+    xs_slot_mine = NULL;
     atomic_fetch_sub_explicit(&threads_now, 1, memory_order_relaxed);
     push_free_slot(slot);
-}
-
-/* By the first thread that counts, wherever in the start of the process that is. */
-static bool have_exit_key(void)
-{
-    enum { NO_KEY, KEY_COMING, KEY };
-    static _Atomic int state;
-    int expected = NO_KEY;
-
-    if (atomic_load_explicit(&state, memory_order_acquire) == KEY)
-        return true;
-    if (!atomic_compare_exchange_strong_explicit(&state, &expected, KEY_COMING,
-                                                 memory_order_acquire, memory_order_relaxed))
-        return false; /* ask again later */
-    int rc = pthread_key_create(&exit_key, thread_ends);
-    atomic_store_explicit(&state, rc == 0 ? KEY : NO_KEY, memory_order_release);
-    return rc == 0;
 }
 
 struct xs_slot *xs_stats_attach(void)
@@ -162,11 +145,9 @@ struct xs_slot *xs_stats_attach(void)
         count_thread();
         xs_slot_mine = slot;
     }
-    /* After xs_slot_mine is set, since pthread_setspecific may come back here through calloc. */
-    if (!has_exit_hook && have_exit_key()) {
-        has_exit_hook = true;
-        pthread_setspecific(exit_key, slot);
-    }
+    /* After xs_slot_mine is set, since this may come back here through calloc. */
+    if (!has_exit_hook)
+        has_exit_hook = xs_thread_end(thread_ends);
     errno = saved;
     return slot;
 }

@@ -18,6 +18,7 @@ enum xs_owner {
     XS_OWNER_SYSTEM = 0, /* also: any pointer that nobody else owns */
     XS_OWNER_MIMALLOC,
     XS_OWNER_TBB,
+    XS_OWNER_BFC,
     XS_OWNER_COUNT
 };
 

@@ -61,6 +61,11 @@ int xs_mem_unmap(void *p, size_t size)
     return munmap(p, xs_align_up(size, xs_mem_page())) == 0 ? 0 : errno;
 }
 
+int xs_mem_purge(void *p, size_t size)
+{
+    return madvise(p, size, MADV_DONTNEED) == 0 ? 0 : errno;
+}
+
 void *xs_mem_reserve(size_t size, size_t align)
 {
     return map_aligned(size, align, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE);

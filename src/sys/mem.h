@@ -18,6 +18,9 @@ size_t xs_mem_page(void);
 void *xs_mem_map(size_t size, size_t align);
 int xs_mem_unmap(void *p, size_t size);
 
+/* The memory behind whole pages goes back to the system; they read as zero from then on. */
+int xs_mem_purge(void *p, size_t size);
+
 /* Address space without memory behind it; nothing is charged until it is made writable. */
 void *xs_mem_reserve(size_t size, size_t align);
 

@@ -1,4 +1,5 @@
 #include <criterion/criterion.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -72,12 +73,13 @@ Test(stats, ended_threads_stay_in_the_sum)
 static atomic_bool in_late_destructor;
 static pthread_key_t late_key;
 
-/* Runs in a later round of destructors than the slot's own: the thread is past its end. */
+/* Runs in the last round of destructors, after the one that ends the slot: the thread is past its
+ * end. */
 static void late(void *arg)
 {
     uintptr_t round = (uintptr_t)arg;
 
-    if (round < 3) {
+    if (round < PTHREAD_DESTRUCTOR_ITERATIONS) {
         pthread_setspecific(late_key, (void *)(round + 1));
         return;
     }
@@ -97,6 +99,8 @@ Test(stats, frees_after_the_end_of_a_thread_count)
 {
     pthread_t t;
 
+    /* Destructors of a round run in the order of their keys, and the slot's must be the first. */
+    xs_stats_attach();
     pthread_key_create(&late_key, late);
     pthread_create(&t, NULL, work_late, NULL);
     pthread_join(t, NULL);

@@ -1,0 +1,670 @@
+#include <errno.h>
+#include <string.h>
+
+#include "base/align.h"
+#include "core/thread_heap.h"
+#include "sys/die.h"
+
+/* A chain of freed objects is handed over when it has so many, or so many bytes. */
+#define SEND_OBJECTS    64u
+#define SEND_BYTES      ((size_t)32 << 10)
+
+#define RECORDS_AT_ONCE 8u
+
+static struct {
+    _Atomic uint64_t count;
+    _Atomic uint64_t largest;
+    _Atomic uint64_t last;
+} failures;
+
+void *xs_heap_fail(size_t size)
+{
+    uint64_t largest = atomic_load_explicit(&failures.largest, memory_order_relaxed);
+
+    atomic_fetch_add_explicit(&failures.count, 1, memory_order_relaxed);
+    atomic_store_explicit(&failures.last, size, memory_order_relaxed);
+    while (size > largest &&
+           !atomic_compare_exchange_weak_explicit(&failures.largest, &largest, size,
+                                                  memory_order_relaxed, memory_order_relaxed))
+        ;
+    errno = ENOMEM;
+    return NULL;
+}
+
+void xs_heap_failures_get(struct xs_heap_stats *out)
+{
+    out->failures = atomic_load_explicit(&failures.count, memory_order_relaxed);
+    out->largest_failure_bytes = atomic_load_explicit(&failures.largest, memory_order_relaxed);
+    out->last_failure_bytes = atomic_load_explicit(&failures.last, memory_order_relaxed);
+}
+
+/* ---- slabs of a heap -------------------------------------------------------------------- */
+
+static void link_partial(struct xs_heap *h, struct xs_slab *s)
+{
+    struct xs_slab *head = h->partial[s->class];
+
+    s->state = XS_SLAB_PARTIAL;
+    s->next = head;
+    s->prev = NULL;
+    if (head != NULL)
+        head->prev = s;
+    h->partial[s->class] = s;
+}
+
+static void unlink_partial(struct xs_heap *h, struct xs_slab *s)
+{
+    if (s->prev != NULL)
+        s->prev->next = s->next;
+    else
+        h->partial[s->class] = s->next;
+    if (s->next != NULL)
+        s->next->prev = s->prev;
+}
+
+static struct xs_slab *take_record(struct xs_heap *h)
+{
+    if (h->records == NULL) {
+        uint32_t first;
+        if (!xs_slab_records(RECORDS_AT_ONCE, &first))
+            return NULL;
+        for (uint32_t i = first + RECORDS_AT_ONCE; i-- > first;) {
+            struct xs_slab *s = xs_slab_at(i);
+            s->heap = h;
+            s->index = i;
+            s->next = h->records;
+            h->records = s;
+        }
+    }
+    struct xs_slab *s = h->records;
+    h->records = s->next;
+    return s;
+}
+
+static void give_record(struct xs_heap *h, struct xs_slab *s)
+{
+    s->state = XS_SLAB_NONE;
+    s->next = h->records;
+    h->records = s;
+}
+
+static unsigned span_kind(unsigned class)
+{
+    return xs_class_bytes(class) <= XS_SLAB_SMALL    ? 0
+           : xs_class_bytes(class) <= XS_SLAB_MEDIUM ? 1
+                                                     : 2;
+}
+
+static void cut(struct xs_heap *h, struct xs_slab *s, unsigned class)
+{
+    size_t span_bytes = xs_slab_span_bytes(class);
+
+    s->class = (uint8_t) class;
+    s->size = (uint32_t)xs_class_bytes(class);
+    s->end = s->base + span_bytes / s->size * s->size;
+    (void)xs_page_map_set(s->base, span_bytes, xs_entry(h->tag, class, s->index));
+}
+
+static struct xs_slab *new_slab(struct xs_heap *h, unsigned class)
+{
+    size_t span_bytes = xs_slab_span_bytes(class);
+    unsigned kind = span_kind(class);
+    struct xs_slab *s = h->spare[kind];
+    struct xs_span span;
+
+    if (s != NULL) {
+        h->spare[kind] = s->next;
+        h->kept_bytes -= span_bytes;
+        if (s->class != class)
+            cut(h, s, class);
+    } else {
+        if (!xs_heap_span(h, span_bytes, 0, &span))
+            return NULL;
+        s = take_record(h);
+        if (s == NULL) {
+            xs_span_give(&span.chunk, 1);
+            return NULL;
+        }
+        s->base = span.p;
+        s->chunk = span.chunk;
+        s->used = 0;
+        cut(h, s, class);
+    }
+    xs_slab_reset(s);
+    return s;
+}
+
+/* Every slab on a list of `next`, whose spans go back. */
+static void release_list(struct xs_heap *h, struct xs_slab *list)
+{
+    xs_chunk chunks[32];
+    unsigned n = 0;
+
+    while (list != NULL) {
+        struct xs_slab *s = list;
+        list = s->next;
+        chunks[n++] = s->chunk;
+        give_record(h, s);
+        if (n == XS_COUNT_OF(chunks) || list == NULL) {
+            xs_span_give(chunks, n);
+            n = 0;
+        }
+    }
+}
+
+static void release_kept(struct xs_heap *h)
+{
+    for (unsigned kind = 0; kind < XS_SPARE_KINDS; kind++) {
+        release_list(h, h->spare[kind]);
+        h->spare[kind] = NULL;
+    }
+    for (unsigned c = 0; c < XS_CLASS_SLABS; c++) {
+        if (h->empty[c] != NULL)
+            h->empty[c]->next = NULL;
+        release_list(h, h->empty[c]);
+        h->empty[c] = NULL;
+    }
+    h->kept_bytes = 0;
+}
+
+/* The slab, in no list, has no object handed out. One is kept for its class, so that a program that
+ * goes back and forth over the edge of a slab does not make and drop one each time; others for any
+ * class. */
+static void keep_or_release(struct xs_heap *h, struct xs_slab *s)
+{
+    size_t span_bytes = xs_slab_span_bytes(s->class);
+
+    xs_slab_reset(s);
+    s->next = NULL;
+    if (h->kept_bytes + span_bytes > h->cache_bytes) {
+        release_kept(h);
+        if (span_bytes > h->cache_bytes) {
+            release_list(h, s);
+            return;
+        }
+    }
+    h->kept_bytes += span_bytes;
+    if (h->empty[s->class] == NULL) {
+        s->state = XS_SLAB_EMPTY;
+        h->empty[s->class] = s;
+    } else {
+        unsigned kind = span_kind(s->class);
+        s->state = XS_SLAB_SPARE;
+        s->next = h->spare[kind];
+        h->spare[kind] = s;
+    }
+}
+
+/* After objects came back into the slab. */
+static void settle(struct xs_heap *h, struct xs_slab *s)
+{
+    if (s->state == XS_SLAB_FULL)
+        link_partial(h, s);
+    if (s->used > 0)
+        return;
+    if (s->state == XS_SLAB_CURRENT) {
+        xs_slab_reset(s);
+    } else if (s->state == XS_SLAB_PARTIAL) {
+        unlink_partial(h, s);
+        keep_or_release(h, s);
+    }
+}
+
+/* The next chain becomes the list, which is used up: false if there is none. */
+static bool use_chain(struct xs_heap *h, struct xs_slab *s)
+{
+    void **chain = s->chains;
+
+    if (chain == NULL)
+        return false;
+    if (!xs_slab_contains(s, chain))
+        xs_slab_die(chain);
+    s->chains = chain[1];
+    ((uintptr_t *)chain)[1] = h->key;
+    s->free = chain;
+    return true;
+}
+
+/* Takes over the chains that others handed in: false if there are none. Only the heads are touched:
+ * the rest lies in the cache of who freed it. */
+static bool take_remote(struct xs_slab *s)
+{
+    /* Acquire pairs with xs_slab_push_remote. */
+    uint64_t r = atomic_exchange_explicit(&s->remote, 0, memory_order_acquire);
+    void **first = XS_REMOTE_LIST(r);
+    uint32_t n = XS_REMOTE_COUNT(r);
+
+    if (r == 0)
+        return false;
+    if (n > s->used)
+        xs_die("double free", first);
+    if (s->chains != NULL) {
+        void **last = first;
+        for (void **next; (next = last[1]) != NULL; last = next)
+            if (!xs_slab_contains(s, next))
+                xs_slab_die(last);
+        last[1] = s->chains;
+    }
+    s->chains = first;
+    s->used -= n;
+    return true;
+}
+
+void xs_heap_drain(struct xs_heap *h)
+{
+    struct xs_slab *s = atomic_exchange_explicit(&h->pending, NULL, memory_order_acquire);
+
+    while (s != NULL) {
+        struct xs_slab *next = s->pending_next;
+        /* From here on a push tells again; what came before is seen below. Pairs with notify. */
+        (void)atomic_exchange_explicit(&s->is_pending, false, memory_order_acq_rel);
+        if (take_remote(s))
+            settle(h, s);
+        s = next;
+    }
+}
+
+static void notify(struct xs_slab *s)
+{
+    struct xs_heap *h = s->heap;
+    struct xs_slab *top;
+
+    if (atomic_exchange_explicit(&s->is_pending, true, memory_order_acq_rel))
+        return;
+    top = atomic_load_explicit(&h->pending, memory_order_relaxed);
+    do
+        s->pending_next = top;
+    while (!atomic_compare_exchange_weak_explicit(&h->pending, &top, s, memory_order_acq_rel,
+                                                  memory_order_relaxed));
+    if (atomic_load_explicit(&h->is_idle, memory_order_acquire))
+        xs_heap_help(h);
+}
+
+/* ---- allocation ------------------------------------------------------------------------- */
+
+static struct xs_slab *next_slab(struct xs_heap *h, unsigned class)
+{
+    struct xs_slab *s = h->hot[class].current;
+
+    if (atomic_load_explicit(&h->pending, memory_order_relaxed) != NULL)
+        xs_heap_drain(h);
+    if (s != NULL) {
+        (void)take_remote(s);
+        if (s->free != NULL || s->bump != s->end || use_chain(h, s))
+            return s;
+        s->state = XS_SLAB_FULL;
+        h->hot[class].current = NULL;
+    }
+    s = h->partial[class];
+    if (s == NULL && h->empty[class] == NULL) {
+        s = new_slab(h, class);
+        /* To make room for it others may have been given back, or filled up. */
+        if (s == NULL)
+            s = h->partial[class];
+    }
+    if (s == NULL) {
+        s = h->empty[class];
+        if (s == NULL)
+            return NULL;
+        h->empty[class] = NULL;
+        h->kept_bytes -= xs_slab_span_bytes(class);
+    } else if (s->state == XS_SLAB_PARTIAL) {
+        unlink_partial(h, s);
+        if (s->free == NULL && s->bump == s->end)
+            (void)use_chain(h, s);
+    }
+    s->state = XS_SLAB_CURRENT;
+    h->hot[class].current = s;
+    return s;
+}
+
+XS_COLD static void *refill_slow(unsigned class, size_t size)
+{
+    struct xs_heap *h = xs_heap_enter();
+    void *p = NULL;
+
+    if (h == NULL)
+        return xs_heap_fail(size);
+    struct xs_slab *s = next_slab(h, class);
+    if (s != NULL)
+        p = xs_slab_pop(s);
+    xs_heap_leave(h);
+    return p != NULL ? p : xs_heap_fail(size);
+}
+
+void *xs_heap_refill(struct xs_magazine *m, unsigned class, size_t size)
+{
+    struct xs_slab *s = m->current;
+
+    if (XS_LIKELY(s != NULL)) {
+        void *p = xs_slab_pop(s);
+        if (XS_LIKELY(p != NULL))
+            return p;
+    }
+    return refill_slow(class, size);
+}
+
+XS_COLD static void *large_malloc(size_t size, size_t align, bool *is_zero)
+{
+    struct xs_heap *h = xs_heap_enter();
+    void *p = xs_large_malloc(h, size, align, is_zero);
+
+    if (h != NULL)
+        xs_heap_leave(h);
+    return p != NULL ? p : xs_heap_fail(size);
+}
+
+/* A chunk from a magazine, or NULL. */
+static void *pop_chunk(struct xs_heap *h, unsigned class)
+{
+    struct xs_magazine *m = &h->hot[class];
+
+    if (m->n == 0)
+        return NULL;
+    h->chunk_bytes -= xs_class_bytes(class);
+    void **p = m->block[--m->n];
+    p[1] = NULL;
+    return p;
+}
+
+void *xs_heap_malloc_above(size_t size)
+{
+    struct xs_heap *h = xs_heap_mine;
+    bool is_zero;
+
+    if (size <= XS_SLAB_MAX_BYTES) {
+        unsigned class = xs_class_of(size);
+        struct xs_magazine *m = &h->hot[class];
+        uint32_t n = m->n;
+        if (n == 0)
+            return xs_heap_refill(m, class, size);
+        m->n = --n;
+        void **p = m->block[n];
+        p[1] = NULL;
+        return p;
+    }
+    if (size <= XS_CLASS_MAX_BYTES) {
+        void *p = pop_chunk(h, xs_class_of(size));
+        if (p != NULL)
+            return p;
+    }
+    return large_malloc(size, 0, &is_zero);
+}
+
+void *xs_heap_malloc(size_t size)
+{
+    return xs_heap_malloc_inline(size);
+}
+
+void *xs_heap_zalloc(size_t size)
+{
+    bool is_zero = false;
+    void *p = NULL;
+
+    if (size <= XS_SLAB_MAX_BYTES)
+        p = xs_heap_malloc_inline(size);
+    else if (size <= XS_CLASS_MAX_BYTES)
+        p = pop_chunk(xs_heap_mine, xs_class_of(size));
+    if (p == NULL && size > XS_SLAB_MAX_BYTES)
+        p = large_malloc(size, 0, &is_zero);
+    return p == NULL || is_zero ? p : memset(p, 0, size);
+}
+
+void *xs_heap_memalign(size_t align, size_t size)
+{
+    bool is_zero;
+
+    if (align <= 16)
+        return xs_heap_malloc_inline(size);
+    if (size <= XS_SLAB_MAX_BYTES && align <= XS_SPAN_PAGE) {
+        /* Slabs begin on a page, so every object of a size that is a multiple is aligned. */
+        unsigned class = xs_class_of(size > align ? size : align);
+        while (class < XS_CLASS_SLABS && xs_class_bytes(class) % align != 0)
+            class ++;
+        if (class < XS_CLASS_SLABS)
+            return xs_heap_malloc_inline(xs_class_bytes(class));
+    }
+    if (size > XS_SIZE_MAX_REQUEST || align > XS_SIZE_MAX_REQUEST - size)
+        return xs_heap_fail(size);
+    return large_malloc(size, align, &is_zero);
+}
+
+/* ---- free ------------------------------------------------------------------------------- */
+
+static bool in_magazine(const struct xs_magazine *m, const void *p)
+{
+    for (uint32_t i = 0; i < m->n; i++)
+        if (m->block[i] == p)
+            return true;
+    return false;
+}
+
+static bool in_list(void *const *list, const void *p, uint32_t most)
+{
+    for (; list != NULL && most > 0; list = *list, most--)
+        if (list == p)
+            return true;
+    return false;
+}
+
+XS_COLD void xs_heap_free_marked(struct xs_heap *h, void *p, uint64_t entry)
+{
+    struct xs_slab *s = xs_slab_at(XS_ENTRY_INDEX(entry));
+    uint32_t objects = (uint32_t)(xs_slab_span_bytes(s->class) / s->size);
+
+    if (in_magazine(&h->hot[XS_ENTRY_CLASS(entry)], p) || in_list(s->free, p, objects))
+        xs_die("double free", p);
+    /* The program wrote the mark itself, by copying from a free block. */
+    xs_heap_put_object(h, p, entry);
+}
+
+void xs_heap_put_object(struct xs_heap *h, void *p, uint64_t entry)
+{
+    struct xs_slab *s = xs_slab_at(XS_ENTRY_INDEX(entry));
+    void **block = p;
+
+    if (XS_UNLIKELY(s->used == 0 || !xs_slab_contains(s, p)))
+        xs_die("invalid or double free", p);
+    block[0] = s->free;
+    ((uintptr_t *)p)[1] = h->key;
+    s->free = block;
+    if (XS_UNLIKELY(--s->used == 0 || s->state == XS_SLAB_FULL))
+        settle(h, s);
+}
+
+static void send_chain(struct xs_send *c)
+{
+    struct xs_slab *s = xs_slab_at(c->index);
+
+    if (c->room != 0 && xs_slab_push_remote(s, c->head, c->most - c->room))
+        notify(s);
+    c->room = 0;
+}
+
+void xs_heap_send_all(struct xs_heap *h)
+{
+    for (unsigned i = 0; i < XS_SENDS; i++)
+        if (h->send[i].room != 0)
+            send_chain(&h->send[i]);
+}
+
+/* An object of another heap's slab that xs_heap_send_inline did not take. */
+static void send_object(struct xs_heap *h, void *p, uint64_t entry)
+{
+    uint32_t index = XS_ENTRY_INDEX(entry);
+    struct xs_send *c = &h->send[index % XS_SENDS];
+    uintptr_t *word = p;
+
+    if (c->room != 0 && c->index != index)
+        send_chain(c);
+    if (c->room == 0) {
+        size_t most = SEND_BYTES / xs_class_bytes(XS_ENTRY_CLASS(entry));
+        if (most > SEND_OBJECTS)
+            most = SEND_OBJECTS;
+        c->index = index;
+        /* One more than is ever used, so that a chain in being is told from none. */
+        c->most = (uint32_t)(most == 0 ? 1 : most) + 1;
+        c->room = c->most;
+        c->head = NULL;
+    }
+    if (word[1] == h->key && (in_list((void *const *)c->head, p, c->most - c->room) ||
+                              in_magazine(&h->hot[XS_ENTRY_CLASS(entry)], p)))
+        xs_die("double free", p);
+    *(void **)p = c->head;
+    word[1] = h->key;
+    c->head = p;
+    if (--c->room == 1)
+        send_chain(c);
+}
+
+/* A block that is not an object of the calling thread's heap. */
+void xs_heap_free_slow(void *p, uint64_t entry)
+{
+    struct xs_heap *h = xs_heap_mine;
+
+    if (XS_LIKELY(XS_ENTRY_CLASS(entry) < XS_CLASS_SLABS && h != &xs_heap_none &&
+                  xs_heap_send_inline(h, p, entry)))
+        return;
+    int saved = errno;
+    h = xs_heap_enter();
+
+    if (XS_ENTRY_CLASS(entry) >= XS_CLASS_SLABS) {
+        xs_large_free(h, p, entry);
+    } else if (h == NULL) {
+        struct xs_slab *s = xs_slab_at(XS_ENTRY_INDEX(entry));
+        *(void **)p = NULL;
+        if (xs_slab_push_remote(s, p, 1))
+            notify(s);
+    } else if ((uint32_t)entry == h->tag) {
+        xs_heap_free_inline(h, p, entry);
+    } else {
+        send_object(h, p, entry);
+    }
+    if (h != NULL)
+        xs_heap_leave(h);
+    errno = saved;
+}
+
+bool xs_heap_free(void *p)
+{
+    uint64_t entry = xs_page_map_get(p);
+    struct xs_heap *h = xs_heap_mine;
+
+    if (XS_LIKELY((uint32_t)entry == h->tag))
+        xs_heap_free_inline(h, p, entry);
+    else if ((entry & 0xFF) == XS_OWNER_BFC)
+        xs_heap_free_slow(p, entry);
+    else
+        return false;
+    return true;
+}
+
+void xs_heap_give_all(struct xs_heap *h)
+{
+    for (unsigned c = 0; c < XS_CLASS_SLABS; c++) {
+        struct xs_magazine *m = &h->hot[c];
+        while (m->n > 0) {
+            void *p = m->block[--m->n];
+            uint64_t entry = xs_page_map_get(p);
+            if ((uint32_t)entry == h->tag) {
+                xs_heap_put_object(h, p, entry);
+            } else {
+                send_object(h, p, entry);
+            }
+        }
+    }
+    xs_heap_send_all(h);
+    xs_heap_drain(h);
+    for (unsigned c = 0; c < XS_CLASS_SLABS; c++) {
+        struct xs_slab *s = h->hot[c].current;
+        if (s != NULL && s->used == 0) {
+            h->hot[c].current = NULL;
+            keep_or_release(h, s);
+        }
+    }
+    release_kept(h);
+    xs_large_empty_hot(h);
+    xs_large_give_room(h);
+}
+
+/* ---- realloc ---------------------------------------------------------------------------- */
+
+/* From this size on a block that keeps growing gets room. Below it, the page that it would have for
+ * itself would be mostly waste. */
+#define ROOMY_FROM ((size_t)4096)
+
+XS_INLINE void free_at(void *p, uint64_t entry)
+{
+    struct xs_heap *h = xs_heap_mine;
+
+    if (XS_LIKELY((uint32_t)entry == h->tag))
+        xs_heap_free_inline(h, p, entry);
+    else
+        xs_heap_free_slow(p, entry);
+}
+
+static void *realloc_object(void *p, uint64_t entry, size_t size)
+{
+    size_t old_size = xs_class_bytes(XS_ENTRY_CLASS(entry));
+    struct xs_heap *h = xs_heap_mine;
+    void *q = NULL;
+
+    /* A block stays where it is until that would waste more than half. */
+    if (size <= old_size) {
+        if (size > old_size / 2)
+            return p;
+        q = xs_heap_malloc_inline(size);
+        if (q == NULL)
+            return p;
+        memcpy(q, p, size);
+    } else {
+        if (size > ROOMY_FROM && h->grown == p)
+            q = xs_large_roomy(h, size);
+        if (q == NULL)
+            q = xs_heap_malloc_inline(size);
+        if (q == NULL)
+            return NULL;
+        memcpy(q, p, old_size);
+        h = xs_heap_mine;
+        if (h != &xs_heap_none)
+            h->grown = q;
+    }
+    free_at(p, entry);
+    return q;
+}
+
+void *xs_heap_realloc_at(void *p, uint64_t entry, size_t size)
+{
+    struct xs_heap *h = xs_heap_mine;
+
+    if (XS_ENTRY_CLASS(entry) < XS_CLASS_SLABS)
+        return realloc_object(p, entry, size);
+    if (entry == h->roomy_entry && p == h->roomy && size <= h->room_bytes &&
+        size >= h->roomy_size) {
+        h->roomy_size = size;
+        return p;
+    }
+    h = xs_heap_enter();
+    void *q = xs_large_realloc(h, p, entry, size);
+    if (h != NULL)
+        xs_heap_leave(h);
+    return q != NULL ? q : xs_heap_fail(size);
+}
+
+void *xs_heap_realloc(void *p, size_t size)
+{
+    return xs_heap_realloc_at(p, xs_page_map_get(p), size);
+}
+
+size_t xs_heap_usable_size(const void *p)
+{
+    uint64_t entry = xs_page_map_get(p);
+    unsigned class = XS_ENTRY_CLASS(entry);
+
+    return class < XS_CLASS_COUNT ? xs_class_bytes(class) : xs_large_usable(p, entry);
+}
+
+bool xs_heap_owns(const void *p)
+{
+    return (xs_page_map_get(p) & 0xFF) == XS_OWNER_BFC;
+}

@@ -1,0 +1,366 @@
+#include <errno.h>
+#include <linux/futex.h>
+#include <sys/auxv.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "core/thread_heap.h"
+#include "sys/mem.h"
+#include "sys/thread_end.h"
+
+/* A magazine holds at most so many bytes of a slab's objects. */
+#define MAGAZINE_BYTES ((size_t)64 << 10)
+
+#define POLL_NS        1000000L
+
+/* A tag that no entry has, not even that of an address that nobody owns. */
+struct xs_heap xs_heap_none = {.tag = UINT32_MAX};
+XS_TLS struct xs_heap *xs_heap_mine = &xs_heap_none;
+static XS_TLS bool is_past_end;
+
+struct xs_lock xs_heaps_lock;
+
+static struct {
+    struct xs_heap *idle; /* stack, under xs_heaps_lock */
+    _Atomic(struct xs_heap *) all;
+    _Atomic uint32_t count;
+    uintptr_t key;
+    uint64_t cache_bytes;
+    uint64_t retry_ns;
+    bool fork_took_lock;
+} heaps;
+
+int xs_heap_open(const struct xs_heap_options *o)
+{
+    const uintptr_t *random = (const uintptr_t *)getauxval(AT_RANDOM); // NOLINT
+    int rc = xs_span_open(&o->span);
+
+    /* Odd, so that no aligned pointer of the program's looks like it. */
+    heaps.key = (random != NULL ? random[1] : (uintptr_t)&heaps * 0x9e3779b97f4a7c15u) | 1;
+    heaps.cache_bytes = o->cache_bytes;
+    heaps.retry_ns = o->retry_ns;
+    return rc;
+}
+
+/* ---- one heap a thread ------------------------------------------------------------------ */
+
+static void set_up(struct xs_heap *h, uint32_t id)
+{
+    h->id = id;
+    h->tag = XS_OWNER_BFC | id << 8;
+    h->key = heaps.key;
+    h->cache_bytes = heaps.cache_bytes;
+    for (unsigned c = 0; c < XS_CLASS_COUNT; c++) {
+        size_t most = c < XS_CLASS_SLABS ? MAGAZINE_BYTES : heaps.cache_bytes / 4;
+        size_t cap = most / xs_class_bytes(c);
+        if (cap == 0 && xs_class_bytes(c) <= heaps.cache_bytes)
+            cap = 1;
+        h->hot[c].cap = cap < XS_MAGAZINE ? (uint32_t)cap : XS_MAGAZINE;
+    }
+}
+
+static struct xs_heap *make_heap(void)
+{
+    uint32_t id = atomic_load_explicit(&heaps.count, memory_order_relaxed);
+    struct xs_heap *h;
+
+    do {
+        /* The highest bit of the number marks blocks with room. */
+        if (id + 1 >= XS_ENTRY_MAX / 2)
+            return NULL;
+    } while (!atomic_compare_exchange_weak_explicit(&heaps.count, &id, id + 1, memory_order_relaxed,
+                                                    memory_order_relaxed));
+    h = xs_mem_map(sizeof(*h), 1);
+    if (h == NULL)
+        return NULL;
+    set_up(h, id + 1);
+    h->next = atomic_load_explicit(&heaps.all, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak_explicit(&heaps.all, &h->next, h, memory_order_release,
+                                                  memory_order_relaxed))
+        ;
+    return h;
+}
+
+static struct xs_heap *adopt_or_make(void)
+{
+    struct xs_heap *h;
+
+    xs_lock_take(&xs_heaps_lock);
+    h = heaps.idle;
+    if (h != NULL) {
+        heaps.idle = h->next_idle;
+        atomic_store_explicit(&h->is_idle, false, memory_order_relaxed);
+    }
+    xs_lock_give(&xs_heaps_lock);
+    return h != NULL ? h : make_heap();
+}
+
+static void put_idle(struct xs_heap *h)
+{
+    xs_heap_send_all(h);
+    xs_lock_take(&xs_heaps_lock);
+    /* Who hands something over after this helps out; what was handed over before is taken now. */
+    atomic_store_explicit(&h->is_idle, true, memory_order_seq_cst);
+    xs_heap_drain(h);
+    h->next_idle = heaps.idle;
+    heaps.idle = h;
+    xs_lock_give(&xs_heaps_lock);
+}
+
+static void thread_ends(void)
+{
+    struct xs_heap *h = xs_heap_mine;
+
+    /* libc frees a few blocks after this: those go through a heap on loan. */
+    is_past_end = true;
+    if (h == &xs_heap_none)
+        return;
+    xs_heap_mine = &xs_heap_none;
+    xs_large_empty_hot(h);
+    xs_large_give_room(h);
+    h->grown = NULL;
+    put_idle(h);
+}
+
+struct xs_heap *xs_heap_enter_slow(void)
+{
+    static XS_TLS bool has_hook;
+    int saved = errno;
+    struct xs_heap *h = adopt_or_make();
+    if (h != NULL && !is_past_end) {
+        xs_heap_mine = h;
+        if (!has_hook)
+            has_hook = xs_thread_end(thread_ends);
+    }
+    errno = saved;
+    return h;
+}
+
+void xs_heap_leave_slow(struct xs_heap *h)
+{
+    put_idle(h);
+}
+
+void xs_heap_help(struct xs_heap *h)
+{
+    xs_lock_take(&xs_heaps_lock);
+    if (atomic_load_explicit(&h->is_idle, memory_order_relaxed))
+        xs_heap_drain(h);
+    xs_lock_give(&xs_heaps_lock);
+}
+
+/* ---- giving back ------------------------------------------------------------------------ */
+
+/* Never called with xs_heaps_lock held. */
+static void give_all(struct xs_heap *h)
+{
+    if (h != NULL)
+        xs_heap_give_all(h);
+    xs_lock_take(&xs_heaps_lock);
+    struct xs_heap *idle = heaps.idle;
+    heaps.idle = NULL;
+    for (struct xs_heap *i = idle; i != NULL; i = i->next_idle)
+        atomic_store_explicit(&i->is_idle, false, memory_order_relaxed);
+    xs_lock_give(&xs_heaps_lock);
+    while (idle != NULL) {
+        struct xs_heap *next = idle->next_idle;
+        xs_heap_give_all(idle);
+        put_idle(idle);
+        idle = next;
+    }
+}
+
+size_t xs_heap_trim(void)
+{
+    struct xs_heap *h = xs_heap_enter();
+
+    give_all(h);
+    if (h != NULL)
+        xs_heap_leave(h);
+    return xs_span_trim();
+}
+
+/* Not nanosleep, which is a point of cancellation. */
+static void pause_a_little(void)
+{
+    static uint32_t never;
+    struct timespec t = {0, POLL_NS};
+
+    syscall(SYS_futex, &never, FUTEX_WAIT_PRIVATE, 0, &t, NULL, 0);
+}
+
+bool xs_heap_span(struct xs_heap *h, size_t size, size_t align, struct xs_span *out)
+{
+    int saved = errno;
+    bool done = xs_span_take(size, align, out);
+
+    if (done)
+        return true;
+    give_all(h);
+    (void)xs_span_trim();
+    done = xs_span_take(size, align, out);
+    for (uint64_t waited = 0; !done && waited < heaps.retry_ns; waited += POLL_NS) {
+        pause_a_little();
+        done = xs_span_take(size, align, out);
+    }
+    errno = saved;
+    return done;
+}
+
+/* ---- statistics and the walker ---------------------------------------------------------- */
+
+/* Reads what other threads may be changing; exact when they rest. */
+__attribute__((no_sanitize("thread"))) static uint64_t free_in_slabs(uint32_t *slabs)
+{
+    uint32_t n = xs_slab_count();
+    uint64_t bytes = 0;
+
+    *slabs = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        const struct xs_slab *s = xs_slab_at(i);
+        if (s->state == XS_SLAB_NONE)
+            continue;
+        uint64_t remote = XS_REMOTE_COUNT(atomic_load_explicit(&s->remote, memory_order_relaxed));
+        uint64_t used = s->used > remote ? s->used - remote : 0;
+        (*slabs)++;
+        bytes += xs_slab_span_bytes(s->class) - used * s->size;
+    }
+    return bytes;
+}
+
+__attribute__((no_sanitize("thread"))) static uint64_t free_in_heaps(void)
+{
+    uint64_t bytes = 0;
+
+    for (const struct xs_heap *h = atomic_load_explicit(&heaps.all, memory_order_acquire);
+         h != NULL; h = h->next) {
+        for (unsigned c = 0; c < XS_CLASS_COUNT; c++)
+            bytes += h->hot[c].n * xs_class_bytes(c);
+        for (unsigned i = 0; i < XS_SENDS; i++)
+            if (h->send[i].room != 0)
+                bytes += (h->send[i].most - h->send[i].room) *
+                         (uint64_t)xs_slab_at(h->send[i].index)->size;
+    }
+    return bytes;
+}
+
+bool xs_heap_stats_get(struct xs_heap_stats *out, bool may_wait)
+{
+    *out = (struct xs_heap_stats){0};
+    xs_heap_failures_get(out);
+    out->heaps = atomic_load_explicit(&heaps.count, memory_order_relaxed);
+    if (may_wait)
+        xs_span_stats(&out->bfc);
+    else if (!xs_span_stats_try(&out->bfc))
+        return false;
+    uint64_t idle = free_in_slabs(&out->slabs) + free_in_heaps();
+    out->in_use_bytes = out->bfc.in_use_bytes > idle ? out->bfc.in_use_bytes - idle : 0;
+    return true;
+}
+
+static bool count_list(const struct xs_slab *s, void **list, uint64_t most, uint64_t *n,
+                       struct xs_buf *why)
+{
+    for (void **p = list; p != NULL; p = *p, (*n)++) {
+        if (!xs_slab_contains(s, p) || *n > most ||
+            ((uintptr_t)p - (uintptr_t)s->base) % s->size != 0 || (char *)p >= s->bump) {
+            xs_fmt(why, "slab %u has a broken free list", s->index);
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool check_slab(const struct xs_heap *h, const struct xs_slab *s, struct xs_buf *why)
+{
+    uint64_t used = s->used;
+    uint64_t carved = (uint64_t)(s->bump - s->base) / s->size;
+    uint64_t listed = 0;
+
+    if (s->heap != h) {
+        xs_put_str(why, "a slab in another heap's list");
+        return false;
+    }
+    if (!count_list(s, s->free, carved, &listed, why))
+        return false;
+    for (void **chain = s->chains; chain != NULL; chain = chain[1])
+        if (!count_list(s, chain, carved, &listed, why))
+            return false;
+    if (used + listed != carved) {
+        xs_fmt(why, "slab %u: %lu used and %lu free of %lu", s->index, (unsigned long)used,
+               (unsigned long)listed, (unsigned long)carved);
+        return false;
+    }
+    return true;
+}
+
+static bool check_magazines(const struct xs_heap *h, struct xs_buf *why)
+{
+    for (unsigned c = 0; c < XS_CLASS_COUNT; c++) {
+        const struct xs_magazine *m = &h->hot[c];
+        for (uint32_t i = 0; i < m->n; i++) {
+            uint64_t e = xs_page_map_get(m->block[i]);
+            bool fits = c < XS_CLASS_SLABS ? (uint32_t)e == xs_slab_at(XS_ENTRY_INDEX(e))->heap->tag
+                                           : (uint32_t)e == XS_OWNER_BFC;
+            if (m->n > XS_MAGAZINE || !fits || XS_ENTRY_CLASS(e) != c) {
+                xs_fmt(why, "magazine %u holds what does not belong there", c);
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+bool xs_heap_check(struct xs_buf *why)
+{
+    const struct xs_heap *h = xs_heap_mine;
+    uint64_t kept = 0;
+
+    if (h != &xs_heap_none) {
+        if (!check_magazines(h, why))
+            return false;
+        for (unsigned c = 0; c < XS_CLASS_SLABS; c++) {
+            if (h->hot[c].current != NULL && !check_slab(h, h->hot[c].current, why))
+                return false;
+            for (const struct xs_slab *s = h->partial[c]; s != NULL; s = s->next)
+                if (!check_slab(h, s, why))
+                    return false;
+            if (h->empty[c] != NULL)
+                kept += xs_slab_span_bytes(c);
+        }
+        for (unsigned kind = 0; kind < XS_SPARE_KINDS; kind++)
+            for (const struct xs_slab *s = h->spare[kind]; s != NULL; s = s->next)
+                kept += xs_slab_span_bytes(s->class);
+        if (kept != h->kept_bytes) {
+            xs_put_str(why, "the heap's sum of kept bytes is wrong");
+            return false;
+        }
+    }
+    return xs_span_check(why);
+}
+
+/* ---- fork ------------------------------------------------------------------------------- */
+
+void xs_heap_fork_prepare(void)
+{
+    heaps.fork_took_lock = !xs_lock_is_mine(&xs_heaps_lock);
+    if (heaps.fork_took_lock)
+        xs_lock_take(&xs_heaps_lock);
+    xs_span_fork_prepare();
+}
+
+void xs_heap_fork_parent(void)
+{
+    xs_span_fork_parent();
+    if (heaps.fork_took_lock)
+        xs_lock_give(&xs_heaps_lock);
+}
+
+void xs_heap_fork_child(void)
+{
+    if (xs_lock_is_mine(&xs_heaps_lock) && !heaps.fork_took_lock)
+        heaps.idle = NULL; /* found half way through a change */
+    xs_span_fork_child();
+    xs_lock_reset(&xs_heaps_lock);
+}

@@ -1,0 +1,302 @@
+#include <errno.h>
+#include <string.h>
+
+#include "base/align.h"
+#include "core/thread_heap.h"
+#include "sys/die.h"
+
+/* Room for a block on its way: so many times what it holds now, within bounds. Untouched memory
+ * costs nothing, and only one block of a thread has room. */
+#define ROOM_FACTOR ((size_t)16)
+#define ROOM_LEAST  ((size_t)256 << 10)
+#define ROOM_MOST   ((size_t)64 << 20)
+
+static uint64_t chunk_entry(unsigned class, xs_chunk chunk)
+{
+    return xs_entry(XS_OWNER_BFC, class, chunk);
+}
+
+/* The number of the heap in a way that no object's entry has it. */
+static uint64_t roomy_entry(const struct xs_heap *h, xs_chunk chunk)
+{
+    return xs_entry(h->tag | 0x80000000u, XS_CLASS_ROOMY, chunk);
+}
+
+/* A span that an entry of the page map can name. */
+static bool take(struct xs_heap *h, size_t size, size_t align, struct xs_span *out)
+{
+    if (!xs_heap_span(h, size, align, out))
+        return false;
+    if (out->chunk < XS_ENTRY_MAX)
+        return true;
+    xs_span_give(&out->chunk, 1);
+    return false;
+}
+
+static void give(const void *p, uint64_t entry)
+{
+    xs_chunk chunk = XS_ENTRY_INDEX(entry);
+
+    xs_page_map_put(p, chunk_entry(XS_CLASS_DEAD, chunk));
+    xs_span_give(&chunk, 1);
+}
+
+void *xs_large_malloc(struct xs_heap *h, size_t size, size_t align, bool *is_zero)
+{
+    unsigned class = XS_CLASS_ODD;
+    size_t bytes;
+    struct xs_span span;
+
+    if (size > XS_SIZE_MAX_REQUEST - XS_SPAN_PAGE)
+        return NULL;
+    if (size > XS_SLAB_MAX_BYTES && size <= XS_CLASS_MAX_BYTES) {
+        class = xs_class_of(size);
+        bytes = xs_class_bytes(class);
+    } else {
+        bytes = xs_align_up(size + (size == 0), XS_SPAN_PAGE);
+    }
+    if (!take(h, bytes, align, &span))
+        return NULL;
+    *is_zero = span.is_zero;
+    if (!span.is_zero)
+        ((void **)span.p)[1] = NULL; /* no mark of a free block may be left there */
+    xs_page_map_put(span.p, chunk_entry(class, span.chunk));
+    return span.p;
+}
+
+/* ---- blocks with room ------------------------------------------------------------------- */
+
+static size_t with_room(size_t size)
+{
+    size_t want = size * ROOM_FACTOR;
+
+    if (size > ROOM_MOST / ROOM_FACTOR)
+        want = size + ROOM_MOST;
+    return xs_align_up(want < ROOM_LEAST ? ROOM_LEAST : want, XS_SPAN_PAGE);
+}
+
+/* The block loses its special place: the room stays with it, as part of what may be used. True if
+ * it had one. */
+static bool settle_room(const void *p, uint64_t entry)
+{
+    bool had;
+
+    xs_lock_take(&xs_heaps_lock);
+    had = xs_page_map_get(p) == entry;
+    if (had)
+        xs_page_map_put(p, chunk_entry(XS_CLASS_ODD, XS_ENTRY_INDEX(entry)));
+    xs_lock_give(&xs_heaps_lock);
+    return had;
+}
+
+/* Under the lock from the look at the entry on: another thread may just free the block, or ask how
+ * much of it may be used. */
+void xs_large_give_room(struct xs_heap *h)
+{
+    if (h->roomy == NULL)
+        return;
+    xs_lock_take(&xs_heaps_lock);
+    if (xs_page_map_get(h->roomy) == h->roomy_entry) {
+        xs_chunk chunk = XS_ENTRY_INDEX(h->roomy_entry);
+        (void)xs_span_resize(chunk, h->roomy_size);
+        xs_page_map_put(h->roomy, chunk_entry(XS_CLASS_ODD, chunk));
+    }
+    xs_lock_give(&xs_heaps_lock);
+    h->roomy = NULL;
+    h->roomy_entry = 0;
+}
+
+static void have_room(struct xs_heap *h, void *p, xs_chunk chunk, size_t size)
+{
+    xs_large_give_room(h);
+    h->roomy = p;
+    h->roomy_entry = roomy_entry(h, chunk);
+    h->roomy_size = size;
+    h->room_bytes = xs_span_requested(chunk);
+    xs_page_map_put(p, h->roomy_entry);
+}
+
+void *xs_large_roomy(struct xs_heap *h, size_t size)
+{
+    struct xs_span span;
+
+    if (!xs_span_take_to_grow(with_room(size), &span))
+        return NULL;
+    if (span.chunk >= XS_ENTRY_MAX) {
+        xs_span_give(&span.chunk, 1);
+        return NULL;
+    }
+    have_room(h, span.p, span.chunk, size);
+    return span.p;
+}
+
+size_t xs_large_usable(const void *p, uint64_t entry)
+{
+    unsigned class = XS_ENTRY_CLASS(entry);
+    xs_chunk chunk = XS_ENTRY_INDEX(entry);
+
+    if (class < XS_CLASS_COUNT)
+        return xs_class_bytes(class);
+    if (class == XS_CLASS_ROOMY)
+        (void)settle_room(p, entry);
+    return class == XS_CLASS_DEAD ? 0 : xs_align_up(xs_span_requested(chunk), XS_SPAN_PAGE);
+}
+
+/* ---- free ------------------------------------------------------------------------------- */
+
+void xs_large_empty_hot(struct xs_heap *h)
+{
+    xs_chunk chunks[XS_MAGAZINE];
+
+    for (unsigned c = XS_CLASS_SLABS; c < XS_CLASS_COUNT; c++) {
+        struct xs_magazine *m = &h->hot[c];
+        for (uint32_t i = 0; i < m->n; i++) {
+            chunks[i] = XS_ENTRY_INDEX(xs_page_map_get(m->block[i]));
+            xs_page_map_put(m->block[i], chunk_entry(XS_CLASS_DEAD, chunks[i]));
+        }
+        if (m->n > 0)
+            xs_span_give(chunks, m->n);
+        m->n = 0;
+    }
+    h->chunk_bytes = 0;
+}
+
+/* The older half of a magazine goes back under one lock. */
+static void halve(struct xs_heap *h, struct xs_magazine *m, unsigned class)
+{
+    uint32_t n = (m->n + 1) / 2;
+    xs_chunk chunks[XS_MAGAZINE];
+
+    for (uint32_t i = 0; i < n; i++) {
+        chunks[i] = XS_ENTRY_INDEX(xs_page_map_get(m->block[i]));
+        xs_page_map_put(m->block[i], chunk_entry(XS_CLASS_DEAD, chunks[i]));
+    }
+    m->n -= n;
+    memmove(m->block, m->block + n, m->n * sizeof(m->block[0]));
+    h->chunk_bytes -= n * xs_class_bytes(class);
+    xs_span_give(chunks, n);
+}
+
+/* Keeps the block for the next request of its class: false if it may not. */
+static bool keep(struct xs_heap *h, void *p, unsigned class)
+{
+    struct xs_magazine *m = &h->hot[class];
+    size_t bytes = xs_class_bytes(class);
+    uintptr_t *word = p;
+
+    if (m->cap == 0)
+        return false;
+    if (word[1] == h->key) {
+        for (uint32_t i = 0; i < m->n; i++)
+            if (m->block[i] == p)
+                xs_die("double free", p);
+    }
+    if (m->n == m->cap)
+        halve(h, m, class);
+    if (h->chunk_bytes + bytes > h->cache_bytes)
+        xs_large_empty_hot(h);
+    word[1] = h->key;
+    m->block[m->n++] = p;
+    h->chunk_bytes += bytes;
+    return true;
+}
+
+void xs_large_free(struct xs_heap *h, void *p, uint64_t entry)
+{
+    unsigned class = XS_ENTRY_CLASS(entry);
+
+    if (class < XS_CLASS_COUNT) {
+        if (h == NULL || !keep(h, p, class))
+            give(p, entry);
+        return;
+    }
+    if (class == XS_CLASS_ROOMY) {
+        if (h != NULL && h->roomy == p)
+            h->roomy = NULL;
+        if (!settle_room(p, entry))
+            entry = xs_page_map_get(p);
+    }
+    if (XS_ENTRY_CLASS(entry) == XS_CLASS_DEAD)
+        xs_die("double free", p);
+    give(p, entry);
+}
+
+/* ---- realloc ---------------------------------------------------------------------------- */
+
+/* `h` may be another heap than the one that gave the block room. */
+static size_t bytes_to_copy(const struct xs_heap *h, const void *p, uint64_t entry, size_t usable)
+{
+    return h != NULL && p == h->roomy && entry == h->roomy_entry ? h->roomy_size : usable;
+}
+
+static void *grow(struct xs_heap *h, void *p, uint64_t entry, size_t usable, size_t size)
+{
+    xs_chunk chunk = XS_ENTRY_INDEX(entry);
+    bool on_its_way = h != NULL && (p == h->grown || p == h->roomy);
+    size_t old_size = bytes_to_copy(h, p, entry, usable);
+    bool is_zero;
+    void *q;
+
+    if (XS_ENTRY_CLASS(entry) == XS_CLASS_ROOMY) {
+        (void)settle_room(p, entry);
+        if (h != NULL && p == h->roomy)
+            h->roomy = NULL;
+    }
+    if (h != NULL)
+        h->grown = p;
+    if (on_its_way && xs_span_resize(chunk, with_room(size))) {
+        have_room(h, p, chunk, size);
+        return p;
+    }
+    if (xs_span_resize(chunk, size)) {
+        xs_page_map_put(p, chunk_entry(XS_CLASS_ODD, chunk));
+        return p;
+    }
+    q = on_its_way ? xs_large_roomy(h, size) : NULL;
+    if (q == NULL)
+        q = xs_large_malloc(h, size, 0, &is_zero);
+    if (q == NULL)
+        return NULL;
+    memcpy(q, p, old_size);
+    (void)xs_heap_free(p);
+    if (h != NULL)
+        h->grown = q;
+    return q;
+}
+
+void *xs_large_realloc(struct xs_heap *h, void *p, uint64_t entry, size_t size)
+{
+    bool is_mine = h != NULL && p == h->roomy && entry == h->roomy_entry;
+    xs_chunk chunk = XS_ENTRY_INDEX(entry);
+    size_t usable;
+
+    if (XS_ENTRY_CLASS(entry) == XS_CLASS_DEAD)
+        xs_die("realloc of a freed block", p);
+    if (size > XS_SIZE_MAX_REQUEST - XS_SPAN_PAGE)
+        return NULL;
+    usable = is_mine ? h->room_bytes : xs_large_usable(p, entry);
+    if (size > usable)
+        return grow(h, p, is_mine ? entry : xs_page_map_get(p), usable, size);
+    if (is_mine && size > h->roomy_size / 2) {
+        h->roomy_size = size > h->roomy_size ? size : h->roomy_size;
+        return p;
+    }
+    if (size > usable / 2)
+        return p;
+    if (size <= XS_SLAB_MAX_BYTES / 2) {
+        void *q = xs_heap_malloc(size);
+        if (q != NULL) {
+            memcpy(q, p, size);
+            (void)xs_heap_free(p);
+            return q;
+        }
+    }
+    /* What is cut off goes back at once. */
+    if (is_mine) {
+        (void)settle_room(p, entry);
+        h->roomy = NULL;
+    }
+    if (xs_span_resize(chunk, size))
+        xs_page_map_put(p, chunk_entry(XS_CLASS_ODD, chunk));
+    return p;
+}

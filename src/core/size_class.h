@@ -1,0 +1,42 @@
+/* core/size_class.h - the sizes that blocks are rounded up to.
+ *
+ * Steps of 16 bytes to 128, then 8 to each doubling, so that a block is at most 12.5 % larger than
+ * what was asked (below 128 bytes: at most 15 bytes). The lower ones are served from slabs, the
+ * upper ones are chunks of the BFC, whole pages each.
+ * Units: bytes. Context: anywhere; pure functions.
+ */
+#ifndef XS_CORE_SIZE_CLASS_H
+#define XS_CORE_SIZE_CLASS_H
+
+#include "base/compiler.h"
+
+#define XS_CLASS_SLABS     80u /* classes below this one are objects in slabs */
+#define XS_CLASS_COUNT     128u
+#define XS_SLAB_MAX_BYTES  ((size_t)64 << 10)
+#define XS_CLASS_MAX_BYTES ((size_t)4 << 20)
+
+/* Sizes up to this one find their class in a table. */
+#define XS_CLASS_TABLE_MAX ((size_t)1024)
+
+extern XS_HIDDEN const uint8_t xs_class_table[XS_CLASS_TABLE_MAX / 16 + 1];
+
+/* `size` <= XS_CLASS_MAX_BYTES; 0 counts as 1. */
+XS_INLINE unsigned xs_class_of(size_t size)
+{
+    size_t last = size - (size != 0);
+
+    if (last < 128)
+        return (unsigned)(last >> 4);
+    unsigned log2 = 63u - (unsigned)__builtin_clzll(last);
+    return 8 + (log2 - 7) * 8 + (unsigned)(last >> (log2 - 3) & 7);
+}
+
+/* Bytes of a block of that class; a multiple of 16. */
+XS_INLINE size_t xs_class_bytes(unsigned c)
+{
+    if (c < 8)
+        return (size_t)(c + 1) << 4;
+    return (size_t)(8 + (c & 7) + 1) << ((c >> 3) + 3);
+}
+
+#endif

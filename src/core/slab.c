@@ -1,0 +1,71 @@
+#include "core/slab.h"
+
+#include "core/size_class.h"
+#include "sys/die.h"
+#include "sys/mem.h"
+
+_Atomic(struct xs_slab_block *) xs_slab_blocks[XS_ENTRY_MAX / XS_SLABS_PER_BLOCK];
+static _Atomic uint32_t count;
+
+_Static_assert(sizeof(struct xs_slab) == XS_NO_SHARE, "two lines a record");
+
+static bool have_block(uint32_t index)
+{
+    _Atomic(struct xs_slab_block *) *at = &xs_slab_blocks[index / XS_SLABS_PER_BLOCK];
+    struct xs_slab_block *none = NULL;
+
+    if (atomic_load_explicit(at, memory_order_acquire) != NULL)
+        return true;
+    struct xs_slab_block *fresh = xs_mem_map(sizeof(*fresh), 1);
+    if (fresh == NULL)
+        return false;
+    /* Release: whoever loads the pointer sees the zeroed block. */
+    if (!atomic_compare_exchange_strong_explicit(at, &none, fresh, memory_order_acq_rel,
+                                                 memory_order_acquire))
+        (void)xs_mem_unmap(fresh, sizeof(*fresh));
+    return true;
+}
+
+bool xs_slab_records(unsigned n, uint32_t *first)
+{
+    *first = atomic_load_explicit(&count, memory_order_relaxed);
+    do {
+        if (*first + n > XS_ENTRY_MAX || !have_block(*first) || !have_block(*first + n - 1))
+            return false;
+    } while (!atomic_compare_exchange_weak_explicit(&count, first, *first + n, memory_order_acq_rel,
+                                                    memory_order_relaxed));
+    return true;
+}
+
+uint32_t xs_slab_count(void)
+{
+    return atomic_load_explicit(&count, memory_order_acquire);
+}
+
+size_t xs_slab_span_bytes(unsigned class)
+{
+    size_t bytes = xs_class_bytes(class);
+
+    return bytes <= XS_SLAB_SMALL    ? (size_t)64 << 10
+           : bytes <= XS_SLAB_MEDIUM ? (size_t)256 << 10
+                                     : XS_SLAB_SPAN;
+}
+
+bool xs_slab_push_remote(struct xs_slab *s, void **head, uint32_t n)
+{
+    uint64_t old = atomic_load_explicit(&s->remote, memory_order_relaxed);
+    uint64_t new;
+
+    do {
+        head[1] = XS_REMOTE_LIST(old);
+        new = (uint64_t)(uintptr_t)head | (uint64_t)(XS_REMOTE_COUNT(old) + n) << 48;
+        /* Release pairs with the heap's acquire: it sees the links. */
+    } while (!atomic_compare_exchange_weak_explicit(&s->remote, &old, new, memory_order_release,
+                                                    memory_order_relaxed));
+    return old == 0;
+}
+
+void xs_slab_die(const void *p)
+{
+    xs_die("corrupted free list", p);
+}

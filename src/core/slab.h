@@ -1,0 +1,142 @@
+/* core/slab.h - slabs: spans cut into objects of one size, described by records elsewhere.
+ *
+ * A record belongs to one heap for ever and is used again by it only, so a thread that still holds
+ * a pointer to the record of a slab that is gone does no harm.
+ * Units:   bytes.
+ * Threads: the first line of a record is its heap's, which one thread at a time uses; the second
+ *          line is written by all.
+ * Context: inside malloc. Allocates: blocks of records by mmap.
+ * Errors:  false = no memory. A broken free list: the process dies with a message.
+ */
+#ifndef XS_CORE_SLAB_H
+#define XS_CORE_SLAB_H
+
+#include <stdatomic.h>
+
+#include "core/bfc.h"
+#include "core/page_map.h"
+
+struct xs_heap;
+
+/* ---- entries of the page map ---- */
+
+/* Bits 0-7 the owner, 8-31 the number of the heap (0: a chunk of the BFC), 32-39 the class, 40-63
+ * the number of the slab's record, or the chunk. So one compare of the low half tells whether a
+ * block is an object of one's own. */
+#define XS_ENTRY_CLASS(e) ((unsigned)((e) >> 32) & 0xFF)
+#define XS_ENTRY_INDEX(e) ((uint32_t)((e) >> 40))
+#define XS_ENTRY_HEAP(e)  ((uint32_t)(e) >> 8)
+#define XS_ENTRY_MAX      ((uint32_t)1 << 24)
+
+XS_INLINE uint64_t xs_entry(uint32_t tag, unsigned class, uint32_t index)
+{
+    return tag | (uint64_t) class << 32 | (uint64_t)index << 40;
+}
+
+enum xs_slab_state {
+    XS_SLAB_NONE,    /* the record describes nothing */
+    XS_SLAB_CURRENT, /* its heap takes objects from here */
+    XS_SLAB_PARTIAL, /* in the heap's list of those with free objects */
+    XS_SLAB_FULL,    /* was current and ran out; in no list until something is freed */
+    XS_SLAB_EMPTY,   /* kept for the next need of its class */
+    XS_SLAB_SPARE    /* kept for the next need of any class of its span's size */
+};
+
+struct xs_slab {
+    void **free; /* list through the objects' first words */
+    char *bump;  /* from here on nothing was handed out since the slab was last empty */
+    char *end;
+    void **chains;        /* further such lists, linked through their heads' second words */
+    struct xs_slab *next; /* in the list that the state names */
+    struct xs_slab *prev;
+    uint32_t used; /* objects handed out, those that others freed meanwhile included */
+    uint32_t size;
+    uint8_t class;
+    uint8_t state;
+
+    /* What other threads freed: (number of objects << 48) | first of the chains. */
+    _Alignas(XS_NO_SHARE / 2) _Atomic uint64_t remote;
+    struct xs_slab *pending_next;
+    struct xs_heap *heap;
+    char *base;
+    xs_chunk chunk;
+    uint32_t index;
+    atomic_bool is_pending; /* in the heap's stack of slabs with something in `remote` */
+};
+
+#define XS_REMOTE_COUNT(r) ((uint32_t)((r) >> 48))
+#define XS_REMOTE_LIST(r)  ((void **)(uintptr_t)((r) & (((uint64_t)1 << 48) - 1)))
+
+#define XS_SLABS_PER_BLOCK 1024u
+
+struct xs_slab_block {
+    struct xs_slab slab[XS_SLABS_PER_BLOCK];
+};
+
+extern XS_HIDDEN _Atomic(struct xs_slab_block *) xs_slab_blocks[XS_ENTRY_MAX / XS_SLABS_PER_BLOCK];
+
+/* Of a record that exists. */
+XS_INLINE struct xs_slab *xs_slab_at(uint32_t index)
+{
+    struct xs_slab_block *block =
+        atomic_load_explicit(&xs_slab_blocks[index / XS_SLABS_PER_BLOCK], memory_order_acquire);
+
+    return &block->slab[index % XS_SLABS_PER_BLOCK];
+}
+
+/* `n` records in a row, for a heap to keep, from number *first on; false = no memory. [any] */
+bool xs_slab_records(unsigned n, uint32_t *first);
+
+/* Records ever made, in use or not. [any] */
+uint32_t xs_slab_count(void);
+
+/* Up to these sizes of objects a slab's span is 64 KiB, or 256 KiB; beyond, 512 KiB. */
+#define XS_SLAB_SMALL  ((size_t)4 << 10)
+#define XS_SLAB_MEDIUM ((size_t)32 << 10)
+#define XS_SLAB_SPAN   ((size_t)512 << 10)
+
+/* Bytes of the span of a slab of this class. */
+size_t xs_slab_span_bytes(unsigned class);
+
+/* Hands a chain of `n` freed objects to the slab's heap; [any]. True if the heap must be told. */
+bool xs_slab_push_remote(struct xs_slab *s, void **head, uint32_t n);
+
+XS_COLD XS_NORETURN void xs_slab_die(const void *p);
+
+XS_INLINE bool xs_slab_contains(const struct xs_slab *s, const void *p)
+{
+    return (uintptr_t)p - (uintptr_t)s->base < (uintptr_t)(s->end - s->base);
+}
+
+/* An object, or NULL when the list and the fresh part are used up; there may be chains then. */
+XS_INLINE void *xs_slab_pop(struct xs_slab *s)
+{
+    void **p = s->free;
+
+    if (p != NULL) {
+        void **next = p[0];
+        /* Nothing further off than a span can be of the same slab, and NULL is further off. */
+        if (XS_UNLIKELY((uintptr_t)next - (uintptr_t)p + XS_SLAB_SPAN >= 2 * XS_SLAB_SPAN) &&
+            next != NULL)
+            xs_slab_die(p);
+        s->free = next;
+    } else {
+        if (s->bump == s->end)
+            return NULL;
+        p = (void **)(void *)s->bump;
+        s->bump += s->size;
+    }
+    s->used++;
+    p[1] = NULL; /* no longer marked as free */
+    return p;
+}
+
+/* Every object is free: they are handed out in the order of their addresses again. */
+XS_INLINE void xs_slab_reset(struct xs_slab *s)
+{
+    s->free = NULL;
+    s->chains = NULL;
+    s->bump = s->base;
+}
+
+#endif

@@ -1,0 +1,65 @@
+/* core/span.h - the process's BFC over pages of the host: spans for slabs and large blocks.
+ * Units:   bytes; spans are whole pages of 4 KiB.
+ * Owns:    the one BFC instance for host memory and its lock. Page map: the leaves under a span
+ *          exist; when its memory leaves the process, its entries are 0.
+ * Threads: any. Context: inside malloc; keeps errno. Allocates: by mmap.
+ * Errors:  false = exhausted, at the limit or by the system; a span that is none = the process dies
+ *          with a message.
+ * Cost:    of core/bfc.h, under one lock; mmap and munmap are called under it too.
+ */
+#ifndef XS_CORE_SPAN_H
+#define XS_CORE_SPAN_H
+
+#include "core/bfc.h"
+
+#define XS_SPAN_PAGE ((size_t)4096)
+
+struct xs_span_options {
+    uint64_t initial_bytes;
+    uint64_t limit_bytes; /* 0: none */
+    bool allow_growth;
+    bool garbage_collection;
+    bool coalesce_on_free;
+    unsigned fragmentation_permille;
+    uint64_t decay_ns; /* free memory goes back to the system after this time */
+};
+
+struct xs_span {
+    void *p;
+    xs_chunk chunk;
+    bool is_zero; /* its memory is known to be zeroed */
+};
+
+int xs_span_open(const struct xs_span_options *options);
+
+bool xs_span_take(size_t size, size_t align, struct xs_span *out);
+
+/* The same where there is most room to grow in place. */
+bool xs_span_take_to_grow(size_t size, struct xs_span *out);
+
+/* Many at once, under one lock. */
+void xs_span_give(const xs_chunk chunks[], unsigned n);
+
+size_t xs_span_bytes(xs_chunk chunk);     /* of one in use */
+size_t xs_span_requested(xs_chunk chunk); /* what was asked for it last */
+
+/* In place, to hold `size`; false leaves it as it was. */
+bool xs_span_resize(xs_chunk chunk, size_t size);
+
+/* All free memory goes back now; the bytes. */
+size_t xs_span_trim(void);
+
+void xs_span_stats(struct xs_bfc_stats *out);
+
+/* The same without waiting for the lock: for a caller that may have interrupted its holder. */
+bool xs_span_stats_try(struct xs_bfc_stats *out);
+
+/* Everything in order? For tests. */
+bool xs_span_check(struct xs_buf *why);
+
+/* Around fork: the child finds the lock free and the chunks whole. */
+void xs_span_fork_prepare(void);
+void xs_span_fork_parent(void);
+void xs_span_fork_child(void);
+
+#endif

@@ -1,0 +1,222 @@
+/* core/thread_heap.h - the heap of a thread, for the files that make up core/heap.h.
+ *
+ * Threads: a heap is used by one thread at a time: the one it belongs to, or who has taken it from
+ *          the idle ones, or for a moment who hands something to an idle one (under heaps.lock).
+ * Everything else as core/heap.h.
+ */
+#ifndef XS_CORE_THREAD_HEAP_H
+#define XS_CORE_THREAD_HEAP_H
+
+#include "core/heap.h"
+#include "core/slab.h"
+#include "stats/stats.h"
+#include "sys/lock.h"
+
+/* Blocks in a magazine: what is missed by reusing the last freed first is little beyond 8, and
+ * every block in it keeps a slab from getting empty. So many that all that malloc looks at for a
+ * class fills a cache line. */
+#define XS_MAGAZINE 6
+
+struct xs_magazine {
+    uint32_t n;
+    uint32_t cap;            /* 0 to XS_MAGAZINE */
+    struct xs_slab *current; /* takes over when the magazine is empty; NULL for upper classes */
+    void *block[XS_MAGAZINE];
+};
+
+/* Frees of other heaps' objects, gathered before they are handed over: chains, each at the place
+ * that the number of its slab gives. */
+#define XS_SENDS 64
+
+/* Objects of other heaps' slabs go into a magazine too, to be used again here, from this class on:
+ * smaller ones would share a cache line with objects that another thread uses. */
+#define XS_CLASS_MIXED 3u
+
+struct xs_send {
+    uint32_t index; /* of the slab's record */
+    uint32_t room;  /* so many more objects until the chain is handed over; 0: it is empty */
+    uint32_t most;  /* of a full chain */
+    void **head;
+};
+
+/* Empty slabs that keep their span, by the sizes of spans. */
+#define XS_SPARE_KINDS 3
+
+struct xs_heap {
+    _Alignas(64) uint32_t tag; /* the low half of the page map's entries of its slabs */
+    uint32_t id;
+    uintptr_t key;        /* marks the second word of free blocks; one for the process */
+    uint64_t chunk_bytes; /* chunks in the magazines of the upper classes */
+    uint64_t kept_bytes;  /* spans of empty and spare slabs */
+    uint64_t cache_bytes; /* the most of either */
+
+    /* The block that realloc returned last, being larger than before: when it grows again it is on
+     * its way, and gets room that no other block may have, until another block is on its way. Only
+     * one has such room, so that the room of all that ever grew does not add up. */
+    void *grown;
+    void *roomy;
+    uint64_t roomy_entry;
+    size_t roomy_size;
+    size_t room_bytes;
+
+    _Alignas(64) struct xs_magazine hot[XS_CLASS_COUNT];
+
+    struct xs_slab *partial[XS_CLASS_SLABS];
+    struct xs_slab *empty[XS_CLASS_SLABS];
+    struct xs_slab *spare[XS_SPARE_KINDS];
+    struct xs_slab *records; /* free ones */
+    struct xs_send send[XS_SENDS];
+
+    _Alignas(XS_NO_SHARE) _Atomic(struct xs_slab *) pending; /* stack */
+    atomic_bool is_idle;                                     /* changed under xs_heaps_lock */
+    struct xs_heap *next_idle;
+    struct xs_heap *next; /* of all there are; never changed */
+};
+
+_Static_assert(sizeof(struct xs_magazine) == 64, "a line");
+
+/* Guards the list of idle heaps, idle heaps themselves, and blocks with room. Taken before the
+ * lock of core/span.c. */
+extern XS_HIDDEN struct xs_lock xs_heaps_lock;
+
+/* Stands for the heap of a thread that has none yet: it owns nothing and has nothing. */
+extern XS_HIDDEN struct xs_heap xs_heap_none;
+
+/* Never NULL. */
+extern XS_HIDDEN XS_TLS struct xs_heap *xs_heap_mine;
+
+/* The calling thread's own heap, or after its end one on loan, which must be given back: a call
+ * that finds xs_heap_none goes through these two. NULL: no memory. */
+struct xs_heap *xs_heap_enter_slow(void);
+void xs_heap_leave_slow(struct xs_heap *h);
+
+XS_INLINE struct xs_heap *xs_heap_enter(void)
+{
+    struct xs_heap *h = xs_heap_mine;
+
+    return XS_LIKELY(h != &xs_heap_none) ? h : xs_heap_enter_slow();
+}
+
+XS_INLINE void xs_heap_leave(struct xs_heap *h)
+{
+    if (XS_UNLIKELY(h != xs_heap_mine))
+        xs_heap_leave_slow(h);
+}
+
+/* ---- heap.c: objects in slabs ---- */
+
+/* What the fast paths cannot do: for an empty magazine, perhaps of xs_heap_none. `size` is what was
+ * asked. */
+void *xs_heap_refill(struct xs_magazine *m, unsigned class, size_t size);
+void *xs_heap_malloc_above(size_t size);
+void xs_heap_free_slow(void *p, uint64_t entry);
+
+/* The second word says that the block is free already; so it may be by chance. */
+void xs_heap_free_marked(struct xs_heap *h, void *p, uint64_t entry);
+
+void *xs_heap_realloc_at(void *p, uint64_t entry, size_t size);
+
+/* Back into its slab. */
+void xs_heap_put_object(struct xs_heap *h, void *p, uint64_t entry);
+
+/* Takes back what others freed. */
+void xs_heap_drain(struct xs_heap *h);
+
+/* Hands over what was freed of others. */
+void xs_heap_send_all(struct xs_heap *h);
+
+/* Empties magazines, gives back empty slabs and room. */
+void xs_heap_give_all(struct xs_heap *h);
+
+/* Notes a failure and sets errno; NULL. */
+XS_COLD void *xs_heap_fail(size_t size);
+void xs_heap_failures_get(struct xs_heap_stats *out);
+
+/* ---- heap_life.c: heaps and threads ---- */
+
+/* A span, if need be after giving back what can be given: false = none. `h` may be NULL. */
+bool xs_heap_span(struct xs_heap *h, size_t size, size_t align, struct xs_span *out);
+
+/* An idle heap has something pending: the caller sees to it. */
+void xs_heap_help(struct xs_heap *h);
+
+/* ---- large.c: chunks of the BFC as blocks; `h` may be NULL ---- */
+
+/* Instead of a class in the page map's entry of a chunk. */
+#define XS_CLASS_ODD   0xFFu /* its size is no class's */
+#define XS_CLASS_ROOMY 0xFEu /* the same, and it has room; the entry bears the heap's number */
+#define XS_CLASS_DEAD  0xFDu /* it was freed */
+
+void *xs_large_malloc(struct xs_heap *h, size_t size, size_t align, bool *is_zero);
+void xs_large_free(struct xs_heap *h, void *p, uint64_t entry);
+void *xs_large_realloc(struct xs_heap *h, void *p, uint64_t entry, size_t size);
+size_t xs_large_usable(const void *p, uint64_t entry);
+
+/* A block that holds `size` with room to grow; NULL, with nothing noted, if there is none. */
+void *xs_large_roomy(struct xs_heap *h, size_t size);
+
+void xs_large_empty_hot(struct xs_heap *h);
+void xs_large_give_room(struct xs_heap *h);
+
+/* ---- the fast paths ---- */
+
+XS_INLINE void *xs_heap_malloc_inline(size_t size)
+{
+    if (XS_UNLIKELY(size > XS_CLASS_TABLE_MAX))
+        return xs_heap_malloc_above(size);
+    unsigned class = xs_class_table[(size + 15) / 16];
+    struct xs_heap *h = xs_heap_mine;
+    struct xs_magazine *m = &h->hot[class];
+    uint32_t n = m->n;
+    if (XS_UNLIKELY(n == 0))
+        return xs_heap_refill(m, class, size);
+    m->n = --n;
+    void **p = m->block[n];
+    p[1] = NULL;
+    return p;
+}
+
+/* Of an object in another heap's slab: true if the magazine or a chain took it. */
+XS_INLINE bool xs_heap_send_inline(struct xs_heap *h, void *p, uint64_t entry)
+{
+    uint32_t index = XS_ENTRY_INDEX(entry);
+    struct xs_send *c = &h->send[index % XS_SENDS];
+    uintptr_t *word = p;
+
+    unsigned class = XS_ENTRY_CLASS(entry);
+    struct xs_magazine *m = &h->hot[class];
+    if (class >= XS_CLASS_MIXED && m->n < m->cap && word[1] != h->key) {
+        word[1] = h->key;
+        m->block[m->n++] = p;
+        return true;
+    }
+    if (XS_UNLIKELY(c->index != index || c->room <= 2 || word[1] == h->key))
+        return false;
+    *(void **)p = c->head;
+    word[1] = h->key;
+    c->head = p;
+    c->room--;
+    return true;
+}
+
+/* Of an object in one of the calling thread's own slabs, which the caller has found out. */
+XS_INLINE void xs_heap_free_inline(struct xs_heap *h, void *p, uint64_t entry)
+{
+    struct xs_magazine *m = &h->hot[XS_ENTRY_CLASS(entry)];
+    uint32_t n = m->n;
+    uintptr_t *word = p;
+
+    if (XS_UNLIKELY(word[1] == h->key)) {
+        xs_heap_free_marked(h, p, entry);
+        return;
+    }
+    if (n >= m->cap) {
+        xs_heap_put_object(h, p, entry);
+        return;
+    }
+    word[1] = h->key;
+    m->block[n] = p;
+    m->n = n + 1;
+}
+
+#endif
