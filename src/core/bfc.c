@@ -347,7 +347,7 @@ static xs_chunk extend(struct xs_bfc *b, size_t need, size_t align)
         size = (size_t)available;
     while (size < need && size <= SIZE_MAX / 2)
         size *= 2;
-    if (size > b->options.region_max_bytes)
+    if (b->options.allow_growth && size > b->options.region_max_bytes)
         size = b->options.region_max_bytes;
     if (size < need)
         size = need;
@@ -498,7 +498,7 @@ static xs_chunk find_or_grow(struct xs_bfc *b, size_t need, size_t align)
     return c;
 }
 
-static xs_chunk allocate(struct xs_bfc *b, size_t request, size_t align, bool to_grow)
+xs_chunk xs_bfc_alloc_at(struct xs_bfc *b, size_t request, size_t align, enum xs_bfc_place place)
 {
     size_t unit = b->options.unit;
 
@@ -511,7 +511,7 @@ static xs_chunk allocate(struct xs_bfc *b, size_t request, size_t align, bool to
     size_t size = xs_align_up(request, unit);
     /* Room to move up to the alignment; a chunk that happens to be aligned gives it back. */
     size_t need = size + (align - unit);
-    xs_chunk c = to_grow ? find_largest(b, need) : 0;
+    xs_chunk c = place == XS_BFC_ROOM ? find_largest(b, need) : 0;
     if (c == 0)
         c = find_or_grow(b, need, align);
     if (c == 0 || !have_records(b, 2)) {
@@ -551,12 +551,7 @@ static xs_chunk allocate(struct xs_bfc *b, size_t request, size_t align, bool to
 
 xs_chunk xs_bfc_alloc(struct xs_bfc *b, size_t request, size_t align)
 {
-    return allocate(b, request, align, false);
-}
-
-xs_chunk xs_bfc_alloc_to_grow(struct xs_bfc *b, size_t request)
-{
-    return allocate(b, request, 0, true);
+    return xs_bfc_alloc_at(b, request, align, XS_BFC_BEST);
 }
 
 bool xs_bfc_is_zero(const struct xs_bfc *b, xs_chunk c)
@@ -662,8 +657,8 @@ size_t xs_bfc_purge(struct xs_bfc *b, uint64_t until)
         for (uint32_t sls = b->sl_map[fl]; sls != 0; sls &= sls - 1) {
             for (xs_chunk c = b->bin[fl][__builtin_ctz(sls)]; c != 0;) {
                 struct xs_bfc_record *r = bfc_record(b, c);
-                if (!r->is_purged && r->freed_at <= until) {
-                    b->ops.purge(b->ops.ctx, xs_bfc_address(b, c), r->size);
+                if (!r->is_purged && r->freed_at <= until &&
+                    b->ops.purge(b->ops.ctx, xs_bfc_address(b, c), r->size)) {
                     r->is_purged = true;
                     b->stats.purged_bytes += r->size;
                     bytes += r->size;

@@ -37,8 +37,9 @@ struct xs_bfc_ops {
     /* At least `size` bytes at a multiple of `align`; NULL = none. */
     void *(*map)(void *ctx, size_t size, size_t align);
     void (*unmap)(void *ctx, void *p, size_t size);
-    /* Gives the memory behind a free range back but keeps the range; NULL: cannot. */
-    void (*purge)(void *ctx, void *p, size_t size);
+    /* Gives the memory behind a free range back but keeps the range; false: it did not, as for
+     * memory that the program has locked. NULL: it never can. */
+    bool (*purge)(void *ctx, void *p, size_t size);
     /* Zeroed host memory for records, never given back before close. */
     void *(*map_records)(void *ctx, size_t size);
     void (*unmap_records)(void *ctx, void *p, size_t size);
@@ -106,11 +107,15 @@ int xs_bfc_open(struct xs_bfc *b, const struct xs_bfc_options *options,
 /* Gives every region back, whatever is in use, and the records. */
 void xs_bfc_close(struct xs_bfc *b);
 
+/* Where in free memory a chunk is put. */
+enum xs_bfc_place {
+    XS_BFC_BEST, /* best fit, at its beginning: what remains is where the chunk would grow */
+    XS_BFC_ROOM  /* at the beginning of the largest: there is most room to grow in place */
+};
+
 /* `size` > 0; `align` a power of two or 0. The address is xs_bfc_address of the result. */
 xs_chunk xs_bfc_alloc(struct xs_bfc *b, size_t size, size_t align);
-
-/* The same from the largest free chunk, so that xs_bfc_resize can make it grow in place. */
-xs_chunk xs_bfc_alloc_to_grow(struct xs_bfc *b, size_t size);
+xs_chunk xs_bfc_alloc_at(struct xs_bfc *b, size_t size, size_t align, enum xs_bfc_place place);
 
 /* 0; EINVAL if `c` is not in use; EFAULT if its neighbours contradict it. `now` dates the memory
  * for xs_bfc_purge. */

@@ -11,6 +11,10 @@
 
 #define RECORDS_AT_ONCE 8u
 
+/* Empty slabs may be so many times what large blocks may be: one that was just emptied is still in
+ * the processor's cache, the next one that the BFC gives is not. */
+#define KEPT_PER_CACHE 4
+
 static struct {
     _Atomic uint64_t count;
     _Atomic uint64_t largest;
@@ -102,7 +106,14 @@ static void cut(struct xs_heap *h, struct xs_slab *s, unsigned class)
     s->class = (uint8_t) class;
     s->size = (uint32_t)xs_class_bytes(class);
     s->end = s->base + span_bytes / s->size * s->size;
-    (void)xs_page_map_set(s->base, span_bytes, xs_entry(h->tag, class, s->index));
+    uint64_t entry = xs_entry(h->tag, class, s->index);
+    if (s->size < XS_PAGE_MAP_GRANULE) {
+        (void)xs_page_map_set(s->base, span_bytes, entry);
+    } else {
+        /* Only where an object begins is it ever looked up. */
+        for (char *p = s->base; p != s->end; p += s->size)
+            xs_page_map_put(p, entry);
+    }
 }
 
 static struct xs_slab *new_slab(struct xs_heap *h, unsigned class)
@@ -176,9 +187,9 @@ static void keep_or_release(struct xs_heap *h, struct xs_slab *s)
 
     xs_slab_reset(s);
     s->next = NULL;
-    if (h->kept_bytes + span_bytes > h->cache_bytes) {
+    if (h->kept_bytes + span_bytes > KEPT_PER_CACHE * h->cache_bytes) {
         release_kept(h);
-        if (span_bytes > h->cache_bytes) {
+        if (span_bytes > KEPT_PER_CACHE * h->cache_bytes) {
             release_list(h, s);
             return;
         }
@@ -198,10 +209,14 @@ static void keep_or_release(struct xs_heap *h, struct xs_slab *s)
 /* After objects came back into the slab. */
 static void settle(struct xs_heap *h, struct xs_slab *s)
 {
-    if (s->state == XS_SLAB_FULL)
+    if (s->state == XS_SLAB_FULL) {
+        s->used -= XS_SLAB_FULL_BIAS;
         link_partial(h, s);
+    }
     if (s->used > 0)
         return;
+    if (s->used < 0)
+        xs_die("invalid or double free", s->base);
     if (s->state == XS_SLAB_CURRENT) {
         xs_slab_reset(s);
     } else if (s->state == XS_SLAB_PARTIAL) {
@@ -236,7 +251,7 @@ static bool take_remote(struct xs_slab *s)
 
     if (r == 0)
         return false;
-    if (n > s->used)
+    if (n > xs_slab_used(s))
         xs_die("double free", first);
     if (s->chains != NULL) {
         void **last = first;
@@ -246,7 +261,7 @@ static bool take_remote(struct xs_slab *s)
         last[1] = s->chains;
     }
     s->chains = first;
-    s->used -= n;
+    s->used -= (int32_t)n;
     return true;
 }
 
@@ -293,6 +308,7 @@ static struct xs_slab *next_slab(struct xs_heap *h, unsigned class)
         if (s->free != NULL || s->bump != s->end || use_chain(h, s))
             return s;
         s->state = XS_SLAB_FULL;
+        s->used += XS_SLAB_FULL_BIAS;
         h->hot[class].current = NULL;
     }
     s = h->partial[class];
@@ -318,30 +334,40 @@ static struct xs_slab *next_slab(struct xs_heap *h, unsigned class)
     return s;
 }
 
-XS_COLD static void *refill_slow(unsigned class, size_t size)
+XS_COLD static void *refill_slow(size_t size)
 {
+    unsigned class = xs_class_of(size);
     struct xs_heap *h = xs_heap_enter();
-    void *p = NULL;
+    void **p = NULL;
 
     if (h == NULL)
         return xs_heap_fail(size);
-    struct xs_slab *s = next_slab(h, class);
-    if (s != NULL)
-        p = xs_slab_pop(s);
+    /* A heap on loan, or adopted, may have something. */
+    struct xs_magazine *m = &h->hot[class];
+    if (m->n > 0) {
+        p = m->block[--m->n];
+        p[1] = NULL;
+    } else {
+        struct xs_slab *s = next_slab(h, class);
+        if (s != NULL)
+            p = xs_slab_take(s, m->block, m->cap - 1, &m->n);
+    }
     xs_heap_leave(h);
     return p != NULL ? p : xs_heap_fail(size);
 }
 
-void *xs_heap_refill(struct xs_magazine *m, unsigned class, size_t size)
+/* Many small ones at once; of large ones each would cost a cache line before it is needed. */
+void *xs_heap_refill(struct xs_magazine *m, size_t size)
 {
     struct xs_slab *s = m->current;
 
     if (XS_LIKELY(s != NULL)) {
-        void *p = xs_slab_pop(s);
+        uint32_t most = size <= XS_CLASS_TABLE_MAX ? XS_MAGAZINE - 1 : 0;
+        void *p = xs_slab_take(s, m->block, most, &m->n);
         if (XS_LIKELY(p != NULL))
             return p;
     }
-    return refill_slow(class, size);
+    return refill_slow(size);
 }
 
 XS_COLD static void *large_malloc(size_t size, size_t align, bool *is_zero)
@@ -377,7 +403,7 @@ void *xs_heap_malloc_above(size_t size)
         struct xs_magazine *m = &h->hot[class];
         uint32_t n = m->n;
         if (n == 0)
-            return xs_heap_refill(m, class, size);
+            return xs_heap_refill(m, size);
         m->n = --n;
         void **p = m->block[n];
         p[1] = NULL;
@@ -463,12 +489,10 @@ void xs_heap_put_object(struct xs_heap *h, void *p, uint64_t entry)
     struct xs_slab *s = xs_slab_at(XS_ENTRY_INDEX(entry));
     void **block = p;
 
-    if (XS_UNLIKELY(s->used == 0 || !xs_slab_contains(s, p)))
-        xs_die("invalid or double free", p);
     block[0] = s->free;
     ((uintptr_t *)p)[1] = h->key;
     s->free = block;
-    if (XS_UNLIKELY(--s->used == 0 || s->state == XS_SLAB_FULL))
+    if (XS_UNLIKELY(--s->used <= 0))
         settle(h, s);
 }
 
@@ -559,7 +583,7 @@ bool xs_heap_free(void *p)
     return true;
 }
 
-void xs_heap_give_all(struct xs_heap *h)
+void xs_heap_flush(struct xs_heap *h)
 {
     for (unsigned c = 0; c < XS_CLASS_SLABS; c++) {
         struct xs_magazine *m = &h->hot[c];
@@ -574,6 +598,12 @@ void xs_heap_give_all(struct xs_heap *h)
         }
     }
     xs_heap_send_all(h);
+    xs_large_empty_hot(h);
+    xs_large_give_room(h);
+}
+
+void xs_heap_release(struct xs_heap *h)
+{
     xs_heap_drain(h);
     for (unsigned c = 0; c < XS_CLASS_SLABS; c++) {
         struct xs_slab *s = h->hot[c].current;
@@ -583,8 +613,6 @@ void xs_heap_give_all(struct xs_heap *h)
         }
     }
     release_kept(h);
-    xs_large_empty_hot(h);
-    xs_large_give_room(h);
 }
 
 /* ---- realloc ---------------------------------------------------------------------------- */

@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <linux/futex.h>
+#include <string.h>
 #include <sys/auxv.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -33,11 +34,17 @@ static struct {
 
 int xs_heap_open(const struct xs_heap_options *o)
 {
-    const uintptr_t *random = (const uintptr_t *)getauxval(AT_RANDOM); // NOLINT
+    /* Not as they are: libc guards the stack and its own pointers with these bytes. */
+    const void *at = (const void *)getauxval(AT_RANDOM); // NOLINT(performance-no-int-to-ptr)
+    uint64_t random[2] = {(uintptr_t)&heaps, (uintptr_t)&at};
+    if (at != NULL)
+        memcpy(random, at, sizeof(random));
+    uint64_t key = random[0] + random[1];
     int rc = xs_span_open(&o->span);
 
     /* Odd, so that no aligned pointer of the program's looks like it. */
-    heaps.key = (random != NULL ? random[1] : (uintptr_t)&heaps * 0x9e3779b97f4a7c15u) | 1;
+    key = (key ^ key >> 32) * 0x9e3779b97f4a7c15u;
+    heaps.key = (key ^ key >> 29) | 1;
     heaps.cache_bytes = o->cache_bytes;
     heaps.retry_ns = o->retry_ns;
     return rc;
@@ -152,20 +159,24 @@ void xs_heap_help(struct xs_heap *h)
 
 /* ---- giving back ------------------------------------------------------------------------ */
 
-/* Never called with xs_heaps_lock held. */
+/* The caller's heap and all idle ones; never called with xs_heaps_lock held. */
 static void give_all(struct xs_heap *h)
 {
-    if (h != NULL)
-        xs_heap_give_all(h);
     xs_lock_take(&xs_heaps_lock);
     struct xs_heap *idle = heaps.idle;
     heaps.idle = NULL;
     for (struct xs_heap *i = idle; i != NULL; i = i->next_idle)
         atomic_store_explicit(&i->is_idle, false, memory_order_relaxed);
     xs_lock_give(&xs_heaps_lock);
+    if (h != NULL)
+        xs_heap_flush(h);
+    for (struct xs_heap *i = idle; i != NULL; i = i->next_idle)
+        xs_heap_flush(i);
+    if (h != NULL)
+        xs_heap_release(h);
     while (idle != NULL) {
         struct xs_heap *next = idle->next_idle;
-        xs_heap_give_all(idle);
+        xs_heap_release(idle);
         put_idle(idle);
         idle = next;
     }
@@ -193,16 +204,16 @@ static void pause_a_little(void)
 bool xs_heap_span(struct xs_heap *h, size_t size, size_t align, struct xs_span *out)
 {
     int saved = errno;
-    bool done = xs_span_take(size, align, out);
+    bool done = xs_span_take(size, align, XS_BFC_BEST, out);
 
     if (done)
         return true;
     give_all(h);
     (void)xs_span_trim();
-    done = xs_span_take(size, align, out);
+    done = xs_span_take(size, align, XS_BFC_BEST, out);
     for (uint64_t waited = 0; !done && waited < heaps.retry_ns; waited += POLL_NS) {
         pause_a_little();
-        done = xs_span_take(size, align, out);
+        done = xs_span_take(size, align, XS_BFC_BEST, out);
     }
     errno = saved;
     return done;
@@ -222,7 +233,7 @@ __attribute__((no_sanitize("thread"))) static uint64_t free_in_slabs(uint32_t *s
         if (s->state == XS_SLAB_NONE)
             continue;
         uint64_t remote = XS_REMOTE_COUNT(atomic_load_explicit(&s->remote, memory_order_relaxed));
-        uint64_t used = s->used > remote ? s->used - remote : 0;
+        uint64_t used = xs_slab_used(s) > remote ? xs_slab_used(s) - remote : 0;
         (*slabs)++;
         bytes += xs_slab_span_bytes(s->class) - used * s->size;
     }
@@ -274,7 +285,7 @@ static bool count_list(const struct xs_slab *s, void **list, uint64_t most, uint
 
 static bool check_slab(const struct xs_heap *h, const struct xs_slab *s, struct xs_buf *why)
 {
-    uint64_t used = s->used;
+    uint64_t used = xs_slab_used(s);
     uint64_t carved = (uint64_t)(s->bump - s->base) / s->size;
     uint64_t listed = 0;
 

@@ -120,7 +120,7 @@ void *xs_large_roomy(struct xs_heap *h, size_t size)
 {
     struct xs_span span;
 
-    if (!xs_span_take_to_grow(with_room(size), &span))
+    if (size > XS_SIZE_MAX_REQUEST / 2 || !xs_span_take(with_room(size), 0, XS_BFC_ROOM, &span))
         return NULL;
     if (span.chunk >= XS_ENTRY_MAX) {
         xs_span_give(&span.chunk, 1);

@@ -33,12 +33,11 @@ extern XS_HIDDEN _Atomic(struct xs_page_map_leaf *) xs_page_map_root[XS_PAGE_MAP
 XS_INLINE uint64_t xs_page_map_get(const void *p)
 {
     uintptr_t at = (uintptr_t)p;
-    struct xs_page_map_leaf *leaf;
+    /* Without its top bits, which are 0 in any address that a program can have. */
+    uintptr_t root = at << 16 >> (16 + XS_PAGE_MAP_LEAF_LOG2);
+    struct xs_page_map_leaf *leaf =
+        atomic_load_explicit(&xs_page_map_root[root], memory_order_acquire);
 
-    if (XS_UNLIKELY(at >> 48 != 0))
-        return 0;
-    leaf =
-        atomic_load_explicit(&xs_page_map_root[at >> XS_PAGE_MAP_LEAF_LOG2], memory_order_acquire);
     if (leaf == NULL)
         return 0;
     at = (at >> XS_PAGE_MAP_GRANULE_LOG2) & (XS_PAGE_MAP_LEAF_ENTRIES - 1);

@@ -15,10 +15,11 @@
 #define XS_SLAB_MAX_BYTES  ((size_t)64 << 10)
 #define XS_CLASS_MAX_BYTES ((size_t)4 << 20)
 
-/* Sizes up to this one find their class in a table. */
-#define XS_CLASS_TABLE_MAX ((size_t)1024)
+/* Sizes up to this one find their class in a table, shifted to be the place of its magazine. */
+#define XS_CLASS_TABLE_MAX   ((size_t)1024)
+#define XS_CLASS_TABLE_SHIFT 6
 
-extern XS_HIDDEN const uint8_t xs_class_table[XS_CLASS_TABLE_MAX / 16 + 1];
+extern XS_HIDDEN const uint16_t xs_class_table[XS_CLASS_TABLE_MAX / 16 + 1];
 
 /* `size` <= XS_CLASS_MAX_BYTES; 0 counts as 1. */
 XS_INLINE unsigned xs_class_of(size_t size)

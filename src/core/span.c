@@ -51,10 +51,10 @@ static void unmap(void *ctx, void *p, size_t size)
     (void)xs_mem_unmap(p, size);
 }
 
-static void purge(void *ctx, void *p, size_t size)
+static bool purge(void *ctx, void *p, size_t size)
 {
     (void)ctx;
-    (void)xs_mem_purge(p, size);
+    return xs_mem_purge(p, size) == 0;
 }
 
 static void *map_records(void *ctx, size_t size)
@@ -87,13 +87,12 @@ int xs_span_open(const struct xs_span_options *o)
     return xs_bfc_open(&span.bfc, &bfc, &ops);
 }
 
-static bool take(size_t size, size_t align, bool to_grow, struct xs_span *out)
+bool xs_span_take(size_t size, size_t align, enum xs_bfc_place place, struct xs_span *out)
 {
     int saved = errno;
 
     xs_lock_take(&span.lock);
-    xs_chunk c =
-        to_grow ? xs_bfc_alloc_to_grow(&span.bfc, size) : xs_bfc_alloc(&span.bfc, size, align);
+    xs_chunk c = xs_bfc_alloc_at(&span.bfc, size, align, place);
     if (c != 0) {
         out->chunk = c;
         out->p = xs_bfc_address(&span.bfc, c);
@@ -102,16 +101,6 @@ static bool take(size_t size, size_t align, bool to_grow, struct xs_span *out)
     xs_lock_give(&span.lock);
     errno = saved;
     return c != 0;
-}
-
-bool xs_span_take(size_t size, size_t align, struct xs_span *out)
-{
-    return take(size, align, false, out);
-}
-
-bool xs_span_take_to_grow(size_t size, struct xs_span *out)
-{
-    return take(size, 0, true, out);
 }
 
 /* After the decay time free memory goes, after twice that whole free regions. */

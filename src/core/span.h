@@ -32,10 +32,7 @@ struct xs_span {
 
 int xs_span_open(const struct xs_span_options *options);
 
-bool xs_span_take(size_t size, size_t align, struct xs_span *out);
-
-/* The same where there is most room to grow in place. */
-bool xs_span_take_to_grow(size_t size, struct xs_span *out);
+bool xs_span_take(size_t size, size_t align, enum xs_bfc_place place, struct xs_span *out);
 
 /* Many at once, under one lock. */
 void xs_span_give(const xs_chunk chunks[], unsigned n);

@@ -48,7 +48,7 @@ struct xs_heap {
     uintptr_t key;        /* marks the second word of free blocks; one for the process */
     uint64_t chunk_bytes; /* chunks in the magazines of the upper classes */
     uint64_t kept_bytes;  /* spans of empty and spare slabs */
-    uint64_t cache_bytes; /* the most of either */
+    uint64_t cache_bytes; /* the most of the former, a quarter of the most of the latter */
 
     /* The block that realloc returned last, being larger than before: when it grows again it is on
      * its way, and gets room that no other block may have, until another block is on its way. Only
@@ -73,7 +73,11 @@ struct xs_heap {
     struct xs_heap *next; /* of all there are; never changed */
 };
 
-_Static_assert(sizeof(struct xs_magazine) == 64, "a line");
+_Static_assert(sizeof(struct xs_magazine) == 1 << XS_CLASS_TABLE_SHIFT, "a line");
+
+/* The place of the magazine for an entry's class. */
+#define XS_ENTRY_PLACE(e)                                                                          \
+    ((size_t)((e) >> (32 - XS_CLASS_TABLE_SHIFT)) & 0xFF << XS_CLASS_TABLE_SHIFT)
 
 /* Guards the list of idle heaps, idle heaps themselves, and blocks with room. Taken before the
  * lock of core/span.c. */
@@ -107,7 +111,7 @@ XS_INLINE void xs_heap_leave(struct xs_heap *h)
 
 /* What the fast paths cannot do: for an empty magazine, perhaps of xs_heap_none. `size` is what was
  * asked. */
-void *xs_heap_refill(struct xs_magazine *m, unsigned class, size_t size);
+void *xs_heap_refill(struct xs_magazine *m, size_t size);
 void *xs_heap_malloc_above(size_t size);
 void xs_heap_free_slow(void *p, uint64_t entry);
 
@@ -125,8 +129,10 @@ void xs_heap_drain(struct xs_heap *h);
 /* Hands over what was freed of others. */
 void xs_heap_send_all(struct xs_heap *h);
 
-/* Empties magazines, gives back empty slabs and room. */
-void xs_heap_give_all(struct xs_heap *h);
+/* Empties magazines and chains, gives room back; then every empty slab. In between other heaps may
+ * hand over what they held of it. */
+void xs_heap_flush(struct xs_heap *h);
+void xs_heap_release(struct xs_heap *h);
 
 /* Notes a failure and sets errno; NULL. */
 XS_COLD void *xs_heap_fail(size_t size);
@@ -160,18 +166,21 @@ void xs_large_give_room(struct xs_heap *h);
 
 /* ---- the fast paths ---- */
 
+XS_INLINE struct xs_magazine *xs_heap_magazine(struct xs_heap *h, size_t place)
+{
+    return (struct xs_magazine *)(void *)((char *)h->hot + place);
+}
+
 XS_INLINE void *xs_heap_malloc_inline(size_t size)
 {
     if (XS_UNLIKELY(size > XS_CLASS_TABLE_MAX))
         return xs_heap_malloc_above(size);
-    unsigned class = xs_class_table[(size + 15) / 16];
-    struct xs_heap *h = xs_heap_mine;
-    struct xs_magazine *m = &h->hot[class];
-    uint32_t n = m->n;
+    struct xs_magazine *m = xs_heap_magazine(xs_heap_mine, xs_class_table[(size + 15) / 16]);
+    size_t n = m->n;
     if (XS_UNLIKELY(n == 0))
-        return xs_heap_refill(m, class, size);
-    m->n = --n;
-    void **p = m->block[n];
+        return xs_heap_refill(m, size);
+    m->n = (uint32_t)(n - 1);
+    void **p = m->block[n - 1];
     p[1] = NULL;
     return p;
 }
@@ -202,8 +211,8 @@ XS_INLINE bool xs_heap_send_inline(struct xs_heap *h, void *p, uint64_t entry)
 /* Of an object in one of the calling thread's own slabs, which the caller has found out. */
 XS_INLINE void xs_heap_free_inline(struct xs_heap *h, void *p, uint64_t entry)
 {
-    struct xs_magazine *m = &h->hot[XS_ENTRY_CLASS(entry)];
-    uint32_t n = m->n;
+    struct xs_magazine *m = xs_heap_magazine(h, XS_ENTRY_PLACE(entry));
+    size_t n = m->n;
     uintptr_t *word = p;
 
     if (XS_UNLIKELY(word[1] == h->key)) {
@@ -216,7 +225,7 @@ XS_INLINE void xs_heap_free_inline(struct xs_heap *h, void *p, uint64_t entry)
     }
     word[1] = h->key;
     m->block[n] = p;
-    m->n = n + 1;
+    m->n = (uint32_t)(n + 1);
 }
 
 #endif

@@ -38,11 +38,12 @@ static void unmap(void *ctx, void *p, size_t size)
     mem.mapped -= size;
 }
 
-static void purge(void *ctx, void *p, size_t size)
+static bool purge(void *ctx, void *p, size_t size)
 {
     (void)ctx;
     (void)p;
     mem.purged += size;
+    return true;
 }
 
 static void *map_records(void *ctx, size_t size)
