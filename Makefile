@@ -118,10 +118,92 @@ build/tests/unit/%: tests/unit/%.c $(CORE_SRC:%.c=$(B)/lib/%.o)
 	$(call say,CC)
 	$(Q)$(CC) $(ALL_CPPFLAGS) -std=gnu17 -O1 -g -Wall -Wextra -pthread -o $@ $^ -lcriterion -ldl
 
+# ---- fuzz: begin ----
+# Fuzz targets and injected failures: the own core by itself, malloc being libc's. `make test` replays
+# them over the kept corpus and random inputs, plain and with sanitizers; `make fuzz` is libFuzzer.
+FUZZ_NAMES := $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))
+FUZZ_TESTS := $(foreach n,$(FUZZ_NAMES),$(addprefix build/tests/fuzz/,$(n) $(n)-asan long-$(n))) \
+  $(patsubst tests/fault/%.c,build/tests/fault/%,$(wildcard tests/fault/*.c))
+FUZZ_CORE  := $(filter src/base/% src/sys/% src/stats/% src/core/%,$(CORE_SRC))
+FUZZ_FLAGS := -std=gnu17 -O1 -g -Wall -Wextra -Wconversion -pthread -fno-omit-frame-pointer
+FUZZ_clang := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+FUZZ_WRAP  := -Wl,--wrap=mmap,--wrap=munmap,--wrap=madvise,--wrap=mprotect,--wrap=mremap
+FUZZ_CLANG ?= clang
+SECONDS    ?= 60
+
+build/fuzz/obj/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(call say,CLANG)
+	$(Q)$(FUZZ_CLANG) $(ALL_CPPFLAGS) $(FUZZ_FLAGS) $(FUZZ_clang) -MMD -MP -c -o $@ $<
+-include $(FUZZ_CORE:%.c=build/fuzz/obj/%.d) $(wildcard build/fuzz/obj/tests/*/*.d)
+
+build/tests/fuzz/%-asan: tests/fuzz/%_fuzz.c tests/fuzz/model.c tests/fuzz/replay.c \
+    $(wildcard tests/fuzz/*.h) $(FUZZ_CORE:%.c=build/asan/lib/%.o)
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(ALL_CPPFLAGS) $(FUZZ_FLAGS) $(OPT_asan) -o $@ $(filter %.c %.o,$^) -ldl
+build/tests/fuzz/%: tests/fuzz/%_fuzz.c tests/fuzz/model.c tests/fuzz/replay.c \
+    $(wildcard tests/fuzz/*.h) $(FUZZ_CORE:%.c=$(B)/lib/%.o)
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(ALL_CPPFLAGS) $(FUZZ_FLAGS) -o $@ $(filter %.c %.o,$^) -ldl
+build/tests/fuzz/long-%: build/tests/fuzz/%
+	@cp $< $@
+build/tests/fault/%: tests/fault/%.c tests/fuzz/model.c $(wildcard tests/fuzz/*.h) \
+    $(FUZZ_CORE:%.c=$(B)/lib/%.o)
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(ALL_CPPFLAGS) $(FUZZ_FLAGS) $(FUZZ_WRAP) -o $@ $(filter %.c %.o,$^) -ldl
+build/fuzz/%: build/fuzz/obj/tests/fuzz/%_fuzz.o build/fuzz/obj/tests/fuzz/model.o \
+    $(FUZZ_CORE:%.c=build/fuzz/obj/%.o)
+	$(call say,LD)
+	$(Q)$(FUZZ_CLANG) -fsanitize=fuzzer,address,undefined -pthread -o $@ $^ -ldl
+.SECONDARY: $(FUZZ_CORE:%.c=build/fuzz/obj/%.o) build/fuzz/obj/tests/fuzz/model.o \
+  $(FUZZ_NAMES:%=build/fuzz/obj/tests/fuzz/%_fuzz.o)
+
+tests: $(FUZZ_TESTS)
+
+.PHONY: fuzz
+fuzz: ## libFuzzer with sanitizers over the own core (SECONDS=60 a target; needs clang)
+	@command -v $(FUZZ_CLANG) >/dev/null || { echo "make fuzz needs clang" >&2; exit 1; }
+	@$(MAKE) --no-print-directory $(FUZZ_NAMES:%=build/fuzz/%)
+	@tests/fuzz/run $(SECONDS)
+# ---- fuzz: end ----
+
 build/tests/bench/%: tests/bench/%.c tests/bench/bench.h
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CC) $(ALL_CPPFLAGS) $(TEST_CFLAGS) -O2 -o $@ $< -ldl -lm
+
+# ---- stress: begin ----
+# One source twice: a plain program, and against the core's own objects under each sanitizer.
+STRESS := build/tests/stress/plain build/tests/stress/heap-tsan build/tests/stress/heap-asan
+STRESS_SRC := $(wildcard tests/stress/*.c)
+STRESS_CORE := $(filter src/base/% src/sys/% src/stats/% src/core/%,$(CORE_SRC))
+
+build/asan/lib/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(ALL_CPPFLAGS) -std=gnu17 $(OPT_asan) $(WARN) $(CFLAGS) $(LIB_CFLAGS) -MMD -MP -c -o $@ $<
+build/tsan/lib/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(ALL_CPPFLAGS) -std=gnu17 $(OPT_tsan) $(WARN) $(CFLAGS) $(LIB_CFLAGS) -MMD -MP -c -o $@ $<
+-include $(STRESS_CORE:%.c=build/asan/lib/%.d) $(STRESS_CORE:%.c=build/tsan/lib/%.d)
+
+build/tests/stress/plain: $(STRESS_SRC) tests/stress/stress.h
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(ALL_CPPFLAGS) $(TEST_CFLAGS) -o $@ $(filter %.c,$^) -ldl
+build/tests/stress/heap-%: $(STRESS_SRC) tests/stress/stress.h
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(ALL_CPPFLAGS) $(TEST_CFLAGS) $(OPT_$*) -DXS_HEAP -o $@ $(filter %.c %.o,$^) -ldl
+build/tests/stress/heap-asan: $(STRESS_CORE:%.c=build/asan/lib/%.o)
+build/tests/stress/heap-tsan: $(patsubst %.c,build/tsan/lib/%.o,$(filter-out src/sys/thread_end.c,$(STRESS_CORE)))
+
+tests: $(STRESS)
+# ---- stress: end ----
 
 tests: all $(PROGRAMS) $(UNITS) $(CONTRACT) $(BENCHES)
 

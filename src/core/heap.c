@@ -116,6 +116,13 @@ static void cut(struct xs_heap *h, struct xs_slab *s, unsigned class)
     }
 }
 
+static void use_kept(struct xs_heap *h, size_t bytes)
+{
+    h->kept_bytes -= bytes;
+    if (h->kept_bytes < h->kept_least)
+        h->kept_least = h->kept_bytes;
+}
+
 static struct xs_slab *new_slab(struct xs_heap *h, unsigned class)
 {
     size_t span_bytes = xs_slab_span_bytes(class);
@@ -125,7 +132,7 @@ static struct xs_slab *new_slab(struct xs_heap *h, unsigned class)
 
     if (s != NULL) {
         h->spare[kind] = s->next;
-        h->kept_bytes -= span_bytes;
+        use_kept(h, span_bytes);
         if (s->class != class)
             cut(h, s, class);
     } else {
@@ -133,7 +140,7 @@ static struct xs_slab *new_slab(struct xs_heap *h, unsigned class)
             return NULL;
         s = take_record(h);
         if (s == NULL) {
-            xs_span_give(&span.chunk, 1);
+            xs_span_give(&span.chunk, 1, NULL);
             return NULL;
         }
         s->base = span.p;
@@ -157,7 +164,7 @@ static void release_list(struct xs_heap *h, struct xs_slab *list)
         chunks[n++] = s->chunk;
         give_record(h, s);
         if (n == XS_COUNT_OF(chunks) || list == NULL) {
-            xs_span_give(chunks, n);
+            xs_span_give(chunks, n, NULL);
             n = 0;
         }
     }
@@ -234,7 +241,7 @@ static bool use_chain(struct xs_heap *h, struct xs_slab *s)
         return false;
     if (!xs_slab_contains(s, chain))
         xs_slab_die(chain);
-    s->chains = chain[1];
+    s->chains = xs_chain_next(chain, h->key);
     ((uintptr_t *)chain)[1] = h->key;
     s->free = chain;
     return true;
@@ -242,7 +249,7 @@ static bool use_chain(struct xs_heap *h, struct xs_slab *s)
 
 /* Takes over the chains that others handed in: false if there are none. Only the heads are touched:
  * the rest lies in the cache of who freed it. */
-static bool take_remote(struct xs_slab *s)
+static bool take_remote(struct xs_slab *s, uintptr_t key)
 {
     /* Acquire pairs with xs_slab_push_remote. */
     uint64_t r = atomic_exchange_explicit(&s->remote, 0, memory_order_acquire);
@@ -255,10 +262,10 @@ static bool take_remote(struct xs_slab *s)
         xs_die("double free", first);
     if (s->chains != NULL) {
         void **last = first;
-        for (void **next; (next = last[1]) != NULL; last = next)
+        for (void **next; (next = xs_chain_next(last, key)) != NULL; last = next)
             if (!xs_slab_contains(s, next))
                 xs_slab_die(last);
-        last[1] = s->chains;
+        xs_chain_link(last, s->chains, key);
     }
     s->chains = first;
     s->used -= (int32_t)n;
@@ -267,13 +274,13 @@ static bool take_remote(struct xs_slab *s)
 
 void xs_heap_drain(struct xs_heap *h)
 {
-    struct xs_slab *s = atomic_exchange_explicit(&h->pending, NULL, memory_order_acquire);
+    struct xs_slab *s = atomic_exchange_explicit(&h->pending, NULL, memory_order_seq_cst);
 
     while (s != NULL) {
         struct xs_slab *next = s->pending_next;
         /* From here on a push tells again; what came before is seen below. Pairs with notify. */
         (void)atomic_exchange_explicit(&s->is_pending, false, memory_order_acq_rel);
-        if (take_remote(s))
+        if (take_remote(s, h->key))
             settle(h, s);
         s = next;
     }
@@ -289,9 +296,11 @@ static void notify(struct xs_slab *s)
     top = atomic_load_explicit(&h->pending, memory_order_relaxed);
     do
         s->pending_next = top;
-    while (!atomic_compare_exchange_weak_explicit(&h->pending, &top, s, memory_order_acq_rel,
+    while (!atomic_compare_exchange_weak_explicit(&h->pending, &top, s, memory_order_seq_cst,
                                                   memory_order_relaxed));
-    if (atomic_load_explicit(&h->is_idle, memory_order_acquire))
+    /* Either this sees that the heap is idle, or who made it so sees the slab: one order for the
+     * four. */
+    if (atomic_load_explicit(&h->is_idle, memory_order_seq_cst))
         xs_heap_help(h);
 }
 
@@ -304,7 +313,7 @@ static struct xs_slab *next_slab(struct xs_heap *h, unsigned class)
     if (atomic_load_explicit(&h->pending, memory_order_relaxed) != NULL)
         xs_heap_drain(h);
     if (s != NULL) {
-        (void)take_remote(s);
+        (void)take_remote(s, h->key);
         if (s->free != NULL || s->bump != s->end || use_chain(h, s))
             return s;
         s->state = XS_SLAB_FULL;
@@ -323,7 +332,7 @@ static struct xs_slab *next_slab(struct xs_heap *h, unsigned class)
         if (s == NULL)
             return NULL;
         h->empty[class] = NULL;
-        h->kept_bytes -= xs_slab_span_bytes(class);
+        use_kept(h, xs_slab_span_bytes(class));
     } else if (s->state == XS_SLAB_PARTIAL) {
         unlink_partial(h, s);
         if (s->free == NULL && s->bump == s->end)
@@ -334,6 +343,27 @@ static struct xs_slab *next_slab(struct xs_heap *h, unsigned class)
     return s;
 }
 
+/* How much is allocated between two looks at the clock. */
+#define TICK_BYTES ((int64_t)1 << 20)
+
+void *xs_heap_tick(struct xs_heap *h, void *p)
+{
+    int saved = errno;
+
+    h->until_tick = TICK_BYTES;
+    if (!xs_span_tick())
+        return p;
+    /* What was never needed since the last look will not be missed. */
+    if (h->kept_least > 0)
+        release_kept(h);
+    if (h->chunk_least > 0)
+        xs_large_empty_hot(h);
+    h->kept_least = h->kept_bytes;
+    h->chunk_least = h->chunk_bytes;
+    errno = saved;
+    return p;
+}
+
 XS_COLD static void *refill_slow(size_t size)
 {
     unsigned class = xs_class_of(size);
@@ -342,6 +372,7 @@ XS_COLD static void *refill_slow(size_t size)
 
     if (h == NULL)
         return xs_heap_fail(size);
+    xs_heap_want_end();
     /* A heap on loan, or adopted, may have something. */
     struct xs_magazine *m = &h->hot[class];
     if (m->n > 0) {
@@ -388,6 +419,8 @@ static void *pop_chunk(struct xs_heap *h, unsigned class)
     if (m->n == 0)
         return NULL;
     h->chunk_bytes -= xs_class_bytes(class);
+    if (h->chunk_bytes < h->chunk_least)
+        h->chunk_least = h->chunk_bytes;
     void **p = m->block[--m->n];
     p[1] = NULL;
     return p;
@@ -399,6 +432,9 @@ void *xs_heap_malloc_above(size_t size)
     bool is_zero;
 
     if (size <= XS_SLAB_MAX_BYTES) {
+        /* xs_heap_none is nobody's and not to be written to. */
+        if (h != &xs_heap_none && (h->until_tick -= (int64_t)size) < 0)
+            (void)xs_heap_tick(h, NULL);
         unsigned class = xs_class_of(size);
         struct xs_magazine *m = &h->hot[class];
         uint32_t n = m->n;
@@ -457,14 +493,6 @@ void *xs_heap_memalign(size_t align, size_t size)
 
 /* ---- free ------------------------------------------------------------------------------- */
 
-static bool in_magazine(const struct xs_magazine *m, const void *p)
-{
-    for (uint32_t i = 0; i < m->n; i++)
-        if (m->block[i] == p)
-            return true;
-    return false;
-}
-
 static bool in_list(void *const *list, const void *p, uint32_t most)
 {
     for (; list != NULL && most > 0; list = *list, most--)
@@ -478,7 +506,13 @@ XS_COLD void xs_heap_free_marked(struct xs_heap *h, void *p, uint64_t entry)
     struct xs_slab *s = xs_slab_at(XS_ENTRY_INDEX(entry));
     uint32_t objects = (uint32_t)(xs_slab_span_bytes(s->class) / s->size);
 
-    if (in_magazine(&h->hot[XS_ENTRY_CLASS(entry)], p) || in_list(s->free, p, objects))
+    bool found = xs_heap_any_holds(p, XS_ENTRY_CLASS(entry)) || in_list(s->free, p, objects);
+    /* What others freed and have handed over. */
+    if (take_remote(s, h->key))
+        settle(h, s);
+    for (void **chain = s->chains; chain != NULL && !found; chain = xs_chain_next(chain, h->key))
+        found = in_list((void *const *)chain, p, objects);
+    if (found)
         xs_die("double free", p);
     /* The program wrote the mark itself, by copying from a free block. */
     xs_heap_put_object(h, p, entry);
@@ -496,11 +530,11 @@ void xs_heap_put_object(struct xs_heap *h, void *p, uint64_t entry)
         settle(h, s);
 }
 
-static void send_chain(struct xs_send *c)
+static void send_chain(struct xs_heap *h, struct xs_send *c)
 {
     struct xs_slab *s = xs_slab_at(c->index);
 
-    if (c->room != 0 && xs_slab_push_remote(s, c->head, c->most - c->room))
+    if (c->room != 0 && xs_slab_push_remote(s, c->head, c->most - c->room, h->key))
         notify(s);
     c->room = 0;
 }
@@ -509,7 +543,7 @@ void xs_heap_send_all(struct xs_heap *h)
 {
     for (unsigned i = 0; i < XS_SENDS; i++)
         if (h->send[i].room != 0)
-            send_chain(&h->send[i]);
+            send_chain(h, &h->send[i]);
 }
 
 /* An object of another heap's slab that xs_heap_send_inline did not take. */
@@ -520,7 +554,7 @@ static void send_object(struct xs_heap *h, void *p, uint64_t entry)
     uintptr_t *word = p;
 
     if (c->room != 0 && c->index != index)
-        send_chain(c);
+        send_chain(h, c);
     if (c->room == 0) {
         size_t most = SEND_BYTES / xs_class_bytes(XS_ENTRY_CLASS(entry));
         if (most > SEND_OBJECTS)
@@ -532,13 +566,13 @@ static void send_object(struct xs_heap *h, void *p, uint64_t entry)
         c->head = NULL;
     }
     if (word[1] == h->key && (in_list((void *const *)c->head, p, c->most - c->room) ||
-                              in_magazine(&h->hot[XS_ENTRY_CLASS(entry)], p)))
+                              xs_heap_any_holds(p, XS_ENTRY_CLASS(entry))))
         xs_die("double free", p);
     *(void **)p = c->head;
     word[1] = h->key;
     c->head = p;
     if (--c->room == 1)
-        send_chain(c);
+        send_chain(h, c);
 }
 
 /* A block that is not an object of the calling thread's heap. */
@@ -557,7 +591,7 @@ void xs_heap_free_slow(void *p, uint64_t entry)
     } else if (h == NULL) {
         struct xs_slab *s = xs_slab_at(XS_ENTRY_INDEX(entry));
         *(void **)p = NULL;
-        if (xs_slab_push_remote(s, p, 1))
+        if (xs_slab_push_remote(s, p, 1, xs_heap_key()))
             notify(s);
     } else if ((uint32_t)entry == h->tag) {
         xs_heap_free_inline(h, p, entry);

@@ -50,6 +50,11 @@ int xs_heap_open(const struct xs_heap_options *o)
     return rc;
 }
 
+uintptr_t xs_heap_key(void)
+{
+    return heaps.key;
+}
+
 /* ---- one heap a thread ------------------------------------------------------------------ */
 
 static void set_up(struct xs_heap *h, uint32_t id)
@@ -130,15 +135,21 @@ static void thread_ends(void)
     put_idle(h);
 }
 
+static XS_TLS bool has_end;
+
+void xs_heap_want_end(void)
+{
+    if (!has_end && !is_past_end)
+        has_end = xs_thread_end(thread_ends);
+}
+
 struct xs_heap *xs_heap_enter_slow(void)
 {
-    static XS_TLS bool has_hook;
     int saved = errno;
     struct xs_heap *h = adopt_or_make();
     if (h != NULL && !is_past_end) {
         xs_heap_mine = h;
-        if (!has_hook)
-            has_hook = xs_thread_end(thread_ends);
+        xs_heap_want_end();
     }
     errno = saved;
     return h;
@@ -219,6 +230,16 @@ bool xs_heap_span(struct xs_heap *h, size_t size, size_t align, struct xs_span *
     return done;
 }
 
+__attribute__((no_sanitize("thread"))) bool xs_heap_any_holds(const void *p, unsigned class)
+{
+    for (const struct xs_heap *h = atomic_load_explicit(&heaps.all, memory_order_acquire);
+         h != NULL; h = h->next)
+        for (uint32_t i = 0; i < h->hot[class].n && i < XS_MAGAZINE; i++)
+            if (h->hot[class].block[i] == p)
+                return true;
+    return false;
+}
+
 /* ---- statistics and the walker ---------------------------------------------------------- */
 
 /* Reads what other threads may be changing; exact when they rest. */
@@ -295,7 +316,7 @@ static bool check_slab(const struct xs_heap *h, const struct xs_slab *s, struct 
     }
     if (!count_list(s, s->free, carved, &listed, why))
         return false;
-    for (void **chain = s->chains; chain != NULL; chain = chain[1])
+    for (void **chain = s->chains; chain != NULL; chain = xs_chain_next(chain, h->key))
         if (!count_list(s, chain, carved, &listed, why))
             return false;
     if (used + listed != carved) {

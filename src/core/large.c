@@ -29,7 +29,7 @@ static bool take(struct xs_heap *h, size_t size, size_t align, struct xs_span *o
         return false;
     if (out->chunk < XS_ENTRY_MAX)
         return true;
-    xs_span_give(&out->chunk, 1);
+    xs_span_give(&out->chunk, 1, NULL);
     return false;
 }
 
@@ -38,7 +38,7 @@ static void give(const void *p, uint64_t entry)
     xs_chunk chunk = XS_ENTRY_INDEX(entry);
 
     xs_page_map_put(p, chunk_entry(XS_CLASS_DEAD, chunk));
-    xs_span_give(&chunk, 1);
+    xs_span_give(&chunk, 1, p);
 }
 
 void *xs_large_malloc(struct xs_heap *h, size_t size, size_t align, bool *is_zero)
@@ -123,7 +123,7 @@ void *xs_large_roomy(struct xs_heap *h, size_t size)
     if (size > XS_SIZE_MAX_REQUEST / 2 || !xs_span_take(with_room(size), 0, XS_BFC_ROOM, &span))
         return NULL;
     if (span.chunk >= XS_ENTRY_MAX) {
-        xs_span_give(&span.chunk, 1);
+        xs_span_give(&span.chunk, 1, NULL);
         return NULL;
     }
     have_room(h, span.p, span.chunk, size);
@@ -155,7 +155,7 @@ void xs_large_empty_hot(struct xs_heap *h)
             xs_page_map_put(m->block[i], chunk_entry(XS_CLASS_DEAD, chunks[i]));
         }
         if (m->n > 0)
-            xs_span_give(chunks, m->n);
+            xs_span_give(chunks, m->n, NULL);
         m->n = 0;
     }
     h->chunk_bytes = 0;
@@ -174,7 +174,7 @@ static void halve(struct xs_heap *h, struct xs_magazine *m, unsigned class)
     m->n -= n;
     memmove(m->block, m->block + n, m->n * sizeof(m->block[0]));
     h->chunk_bytes -= n * xs_class_bytes(class);
-    xs_span_give(chunks, n);
+    xs_span_give(chunks, n, NULL);
 }
 
 /* Keeps the block for the next request of its class: false if it may not. */
@@ -186,11 +186,8 @@ static bool keep(struct xs_heap *h, void *p, unsigned class)
 
     if (m->cap == 0)
         return false;
-    if (word[1] == h->key) {
-        for (uint32_t i = 0; i < m->n; i++)
-            if (m->block[i] == p)
-                xs_die("double free", p);
-    }
+    if (word[1] == h->key && xs_heap_any_holds(p, class))
+        xs_die("double free", p);
     if (m->n == m->cap)
         halve(h, m, class);
     if (h->chunk_bytes + bytes > h->cache_bytes)

@@ -51,13 +51,13 @@ size_t xs_slab_span_bytes(unsigned class)
                                      : XS_SLAB_SPAN;
 }
 
-bool xs_slab_push_remote(struct xs_slab *s, void **head, uint32_t n)
+bool xs_slab_push_remote(struct xs_slab *s, void **head, uint32_t n, uintptr_t key)
 {
     uint64_t old = atomic_load_explicit(&s->remote, memory_order_relaxed);
     uint64_t new;
 
     do {
-        head[1] = XS_REMOTE_LIST(old);
+        xs_chain_link(head, XS_REMOTE_LIST(old), key);
         new = (uint64_t)(uintptr_t)head | (uint64_t)(XS_REMOTE_COUNT(old) + n) << 48;
         /* Release pairs with the heap's acquire: it sees the links. */
     } while (!atomic_compare_exchange_weak_explicit(&s->remote, &old, new, memory_order_release,

@@ -102,8 +102,20 @@ uint32_t xs_slab_count(void);
 /* Bytes of the span of a slab of this class. */
 size_t xs_slab_span_bytes(unsigned class);
 
+/* Chains are linked through their heads' second words, where the mark of a free block is: together
+ * with it, so that at least the last one is still marked. */
+XS_INLINE void **xs_chain_next(void **chain, uintptr_t key)
+{
+    return (void **)((uintptr_t)chain[1] ^ key); // NOLINT(performance-no-int-to-ptr)
+}
+
+XS_INLINE void xs_chain_link(void **chain, void **next, uintptr_t key)
+{
+    chain[1] = (void *)((uintptr_t)next ^ key); // NOLINT(performance-no-int-to-ptr)
+}
+
 /* Hands a chain of `n` freed objects to the slab's heap; [any]. True if the heap must be told. */
-bool xs_slab_push_remote(struct xs_slab *s, void **head, uint32_t n);
+bool xs_slab_push_remote(struct xs_slab *s, void **head, uint32_t n, uintptr_t key);
 
 XS_COLD XS_NORETURN void xs_slab_die(const void *p);
 

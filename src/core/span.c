@@ -19,7 +19,7 @@ static struct {
     struct xs_lock lock;
     struct xs_bfc bfc;
     uint64_t decay_ns;
-    uint64_t next_look_ns;
+    _Atomic uint64_t next_look_ns;
     bool fork_took_lock;
 } span;
 
@@ -106,14 +106,35 @@ bool xs_span_take(size_t size, size_t align, enum xs_bfc_place place, struct xs_
 /* After the decay time free memory goes, after twice that whole free regions. */
 static void look_for_old(uint64_t now)
 {
-    span.next_look_ns = now + span.decay_ns / LOOKS_PER_DECAY;
+    atomic_store_explicit(&span.next_look_ns, now + span.decay_ns / LOOKS_PER_DECAY,
+                          memory_order_relaxed);
     if (now < 2 * span.decay_ns)
         return;
     (void)xs_bfc_collect(&span.bfc, now - 2 * span.decay_ns);
     (void)xs_bfc_purge(&span.bfc, now - span.decay_ns);
 }
 
-void xs_span_give(const xs_chunk chunks[], unsigned n)
+static bool is_look_due(uint64_t now)
+{
+    return now >= atomic_load_explicit(&span.next_look_ns, memory_order_relaxed);
+}
+
+bool xs_span_tick(void)
+{
+    uint64_t now = now_ns();
+    int saved = errno;
+
+    if (!is_look_due(now))
+        return false;
+    xs_lock_take(&span.lock);
+    if (is_look_due(now))
+        look_for_old(now);
+    xs_lock_give(&span.lock);
+    errno = saved;
+    return true;
+}
+
+void xs_span_give(const xs_chunk chunks[], unsigned n, const void *p)
 {
     int saved = errno;
     uint64_t now = now_ns();
@@ -123,12 +144,11 @@ void xs_span_give(const xs_chunk chunks[], unsigned n)
     xs_lock_take(&span.lock);
     for (; i < n && rc == 0; i++)
         rc = xs_bfc_free(&span.bfc, chunks[i], now);
-    if (rc == 0 && now >= span.next_look_ns)
+    if (rc == 0 && is_look_due(now))
         look_for_old(now);
     xs_lock_give(&span.lock);
     if (rc != 0)
-        xs_die(rc == EINVAL ? "double free" : "corrupted heap",
-               (void *)(uintptr_t)chunks[i - 1]); // NOLINT(performance-no-int-to-ptr)
+        xs_die(rc == EINVAL ? "double free" : "corrupted heap", p);
     errno = saved;
 }
 

@@ -34,14 +34,19 @@ int xs_span_open(const struct xs_span_options *options);
 
 bool xs_span_take(size_t size, size_t align, enum xs_bfc_place place, struct xs_span *out);
 
-/* Many at once, under one lock. */
-void xs_span_give(const xs_chunk chunks[], unsigned n);
+/* Many at once, under one lock. `p` is what the program freed, for the message if that is no chunk
+ * in use; NULL where it freed none of them just now. */
+void xs_span_give(const xs_chunk chunks[], unsigned n, const void *p);
 
 size_t xs_span_bytes(xs_chunk chunk);     /* of one in use */
 size_t xs_span_requested(xs_chunk chunk); /* what was asked for it last */
 
 /* In place, to hold `size`; false leaves it as it was. */
 bool xs_span_resize(xs_chunk chunk, size_t size);
+
+/* Looks after memory that has been free for the decay time, if it is time to look again; true if a
+ * look was due. Cheap enough to be called often. */
+bool xs_span_tick(void);
 
 /* All free memory goes back now; the bytes. */
 size_t xs_span_trim(void);

@@ -48,6 +48,9 @@ struct xs_heap {
     uintptr_t key;        /* marks the second word of free blocks; one for the process */
     uint64_t chunk_bytes; /* chunks in the magazines of the upper classes */
     uint64_t kept_bytes;  /* spans of empty and spare slabs */
+    uint64_t chunk_least; /* the least of either since the last look at the clock */
+    uint64_t kept_least;
+    int64_t until_tick; /* bytes to allocate before the next look */
     uint64_t cache_bytes; /* the most of the former, a quarter of the most of the latter */
 
     /* The block that realloc returned last, being larger than before: when it grows again it is on
@@ -120,6 +123,10 @@ void xs_heap_free_marked(struct xs_heap *h, void *p, uint64_t entry);
 
 void *xs_heap_realloc_at(void *p, uint64_t entry, size_t size);
 
+/* Looks at the clock, and gives back what was not needed for long. Returns `p`, so that malloc can
+ * end in a jump. Not XS_COLD: the compiler would take what leads to it for cold too. */
+__attribute__((noinline)) void *xs_heap_tick(struct xs_heap *h, void *p);
+
 /* Back into its slab. */
 void xs_heap_put_object(struct xs_heap *h, void *p, uint64_t entry);
 
@@ -142,6 +149,16 @@ void xs_heap_failures_get(struct xs_heap_stats *out);
 
 /* A span, if need be after giving back what can be given: false = none. `h` may be NULL. */
 bool xs_heap_span(struct xs_heap *h, size_t size, size_t align, struct xs_span *out);
+
+/* The key of every heap. */
+uintptr_t xs_heap_key(void);
+
+/* Sees to it that the heap will be handed on when the thread ends, if that could not be arranged. */
+void xs_heap_want_end(void);
+
+/* A free block is in some heap's magazine. Other threads may be using theirs, so this is for a block
+ * that bears the mark of a free one. */
+bool xs_heap_any_holds(const void *p, unsigned class);
 
 /* An idle heap has something pending: the caller sees to it. */
 void xs_heap_help(struct xs_heap *h);
@@ -175,13 +192,16 @@ XS_INLINE void *xs_heap_malloc_inline(size_t size)
 {
     if (XS_UNLIKELY(size > XS_CLASS_TABLE_MAX))
         return xs_heap_malloc_above(size);
-    struct xs_magazine *m = xs_heap_magazine(xs_heap_mine, xs_class_table[(size + 15) / 16]);
+    struct xs_heap *h = xs_heap_mine;
+    struct xs_magazine *m = xs_heap_magazine(h, xs_class_table[(size + 15) / 16]);
     size_t n = m->n;
     if (XS_UNLIKELY(n == 0))
         return xs_heap_refill(m, size);
     m->n = (uint32_t)(n - 1);
     void **p = m->block[n - 1];
     p[1] = NULL;
+    if (XS_UNLIKELY((h->until_tick -= (int64_t)size) < 0))
+        return xs_heap_tick(h, p);
     return p;
 }
 

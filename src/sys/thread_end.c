@@ -7,7 +7,8 @@
 
 static _Atomic(void (*)(void)) calls[XS_THREAD_END_MAX];
 static pthread_key_t key;
-static XS_TLS bool is_set;
+/* volatile: pthread_setspecific is declared as never calling back, and it does, through calloc. */
+static XS_TLS volatile bool is_set;
 
 static void thread_ends(void *round)
 {

@@ -33,7 +33,7 @@ only=${1-}
 run "plain glibc" glibc
 small='<=1K:tbb,<=256K:mimalloc,*:system'
 for stats in auto 0; do
-    for policy in system mimalloc tbb "$route" "$small"; do
+    for policy in system bfc mimalloc tbb "$route" "$small" "$own_route"; do
         run "$policy STATS=$stats" "$policy" XSIGMA_STATS=$stats
     done
     run "mimalloc RESERVE=off STATS=$stats" mimalloc XSIGMA_RESERVE=off XSIGMA_STATS=$stats
@@ -43,5 +43,9 @@ for policy in system mimalloc tbb "$small"; do
 done
 run "system ALIGN=4096" system XSIGMA_CPU_ALIGN=4096
 run "mimalloc ALIGN=1024 STATS=0" mimalloc XSIGMA_CPU_ALIGN=1024 XSIGMA_STATS=0
+for setting in "${bfc_settings[@]}"; do
+    # shellcheck disable=SC2086 # words on purpose
+    run "bfc $setting" bfc $setting
+done
 run "DISABLE=1" system XSIGMA_DISABLE=1
 finish

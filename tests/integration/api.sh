@@ -5,9 +5,9 @@
 need c++
 c++ -std=c++17 -O1 -Wall -Wextra -I"$root/include" "$root/tests/programs/linked/api.cc" -o "$work/api" \
     -L"$(dirname "$lib")" -lxsigma -Wl,-rpath,"$(dirname "$lib")" || fail "it does not build"
-for policy in XSIGMA_CPU_BACKEND=system XSIGMA_CPU_BACKEND=mimalloc XSIGMA_CPU_BACKEND=tbb \
+for policy in XSIGMA_CPU_BACKEND=system XSIGMA_CPU_BACKEND=bfc XSIGMA_CPU_BACKEND=mimalloc XSIGMA_CPU_BACKEND=tbb \
     "XSIGMA_CPU_ROUTE=$route" "XSIGMA_CPU_ROUTE=<=1K:tbb,<=256K:mimalloc,*:system" \
-    "XSIGMA_CPU_ALIGN=128"; do
+    "XSIGMA_CPU_ROUTE=$own_route" "XSIGMA_CPU_ALIGN=128"; do
     env "$policy" XSIGMA_STATS_FILE="$work/report.json" "$work/api" >"$work/out" ||
         { fail "$policy"; cat "$work/out"; }
 done

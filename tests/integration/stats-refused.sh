@@ -36,5 +36,7 @@ check() { # LABEL POLICY [NAME=VALUE...]
 for policy in "${policies[@]}"; do
     check "$policy" "$policy"
 done
-check "64-byte alignment" system XSIGMA_CPU_ALIGN=64
+for policy in system bfc; do
+    check "$policy, 64-byte alignment" $policy XSIGMA_CPU_ALIGN=64
+done
 finish

@@ -15,7 +15,7 @@ echo 'int main(void) { return 0; }' >"$work/starts.c"
     finish
 }
 "$work/starts" || fail "starts without the library: status $?"
-for policy in mimalloc tbb route; do
+for policy in bfc mimalloc tbb route; do
     [[ " ${policies[*]} " == *" $policy "* ]] || continue
     bad=0
     for ((i = 0; i < 50; i++)); do

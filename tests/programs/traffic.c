@@ -20,9 +20,9 @@
 
 #include "xsigma.h"
 
-enum { THREADS = 4, ROUNDS = 2000, OWNERS = 3, BINS = 64 };
+enum { THREADS = 4, ROUNDS = 2000, OWNERS = 4, BINS = 64 };
 
-static const char *const owner_name[OWNERS] = {"system", "mimalloc", "tbb"};
+static const char *const owner_name[OWNERS] = {"system", "mimalloc", "tbb", "bfc"};
 
 struct counts {
     uint64_t allocations;

@@ -86,7 +86,7 @@ case $XS_LIB in
     *) xs_stand_in=1 ;;
 esac
 
-# The five policies under which every program must do the same, less those without their library.
+# The policies under which every program must do the same, less those without their library.
 xs_policies=()
 xs_find_policies() {
     local libraries policy needs
@@ -104,10 +104,12 @@ xs_find_policies() {
         xs_policies+=("$policy")
     done <<'TABLE'
 system
+bfc
 mimalloc libmimalloc.so.2
 tbb libtbbmalloc.so.2
 route-a libmimalloc.so.2 libtbbmalloc.so.2
 route-b libmimalloc.so.2 libtbbmalloc.so.2
+route-c libmimalloc.so.2
 TABLE
 }
 xs_find_policies
@@ -116,9 +118,10 @@ xs_find_policies
 xs_policy_env() {
     # shellcheck disable=SC2206 # words on purpose
     case $1 in
-        system | mimalloc | tbb) xs_env=("XSIGMA_CPU_BACKEND=$1") ;;
+        system | bfc | mimalloc | tbb) xs_env=("XSIGMA_CPU_BACKEND=$1") ;;
         route-a) xs_env=('XSIGMA_CPU_ROUTE=<=64K:mimalloc,<=1M:tbb,*:system') ;;
         route-b) xs_env=('XSIGMA_CPU_ROUTE=<=1K:tbb,<=256K:mimalloc,*:system') ;;
+        route-c) xs_env=('XSIGMA_CPU_ROUTE=<=1K:bfc,<=64K:mimalloc,*:bfc') ;;
         *=*) xs_env=($1) ;;
         *)
             echo "FAIL: no policy $1"
@@ -177,6 +180,7 @@ xs_proven() {
     case $backend in
         route-a) backend=mimalloc ;;
         route-b) backend=tbb ;;
+        route-c) backend=bfc ;;
         *=*) backend=totals ;;
     esac
     [ $# -gt 0 ] || set -- ''

@@ -14,6 +14,13 @@ failures=0
 
 # shellcheck disable=SC2034 # for the scripts
 route='<=64K:mimalloc,<=1M:tbb,*:system'
+# shellcheck disable=SC2034 # for the scripts
+own_route='<=1K:bfc,<=64K:mimalloc,*:bfc'
+# What changes the own core's ways but not what a program sees.
+# shellcheck disable=SC2034 # for the scripts
+bfc_settings=(XSIGMA_CPU_ALIGN=64 XSIGMA_BFC_LIMIT=64G XSIGMA_BFC_COALESCE=0 XSIGMA_CPU_CACHE=0
+    'XSIGMA_CPU_CACHE=0 XSIGMA_BFC_COALESCE=0 XSIGMA_CPU_DECAY=0')
+
 fail() {
     printf 'FAIL: %s\n' "$*"
     failures=$((failures + 1))
@@ -111,11 +118,11 @@ have_backend() { # NAME
 }
 
 # Without a library its policy would be a second "system" with one line more on standard error.
-policies=(system)
+policies=(system bfc)
 for xs_name in mimalloc tbb; do
     have_backend $xs_name && policies+=("$xs_name")
 done
-[ ${#policies[@]} -eq 3 ] && policies+=(route)
+[ ${#policies[@]} -eq 4 ] && policies+=(route)
 
 # The value of one field of a JSON file by its path: json_get FILE cpu.frees
 json_get() { # FILE PATH

@@ -1,0 +1,129 @@
+/* double_free.c CASE - frees a block twice; "none": no error at all, of the same kinds. Prints
+ * "survived" if it gets to its end. */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SMALL = 64, MEDIUM = 20000, CHUNK = 100000, LARGE = 8 << 20, OTHERS = 100 };
+
+static void *freer(void *p)
+{
+    free(p);
+    return NULL;
+}
+
+static void free_elsewhere(void *p)
+{
+    pthread_t t;
+
+    if (pthread_create(&t, NULL, freer, p) != 0 || pthread_join(t, NULL) != 0)
+        exit(2);
+}
+
+/* Frees `n` blocks between the two frees of one of `size` bytes. */
+static void twice(size_t size, int n)
+{
+    void *other[OTHERS];
+    char *p = malloc(size);
+
+    for (int i = 0; i < n; i++)
+        other[i] = malloc(size);
+    memset(p, 1, size);
+    free(p);
+    for (int i = 0; i < n; i++)
+        free(other[i]);
+    free(p);
+}
+
+static void elsewhere(size_t size, int here_first)
+{
+    char *p = malloc(size);
+
+    memset(p, 1, size);
+    if (here_first)
+        free(p);
+    free_elsewhere(p);
+    if (!here_first)
+        free(p);
+}
+
+static void none(void)
+{
+    static const size_t sizes[] = {1, SMALL, MEDIUM, CHUNK, LARGE};
+
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        for (int round = 0; round < 300; round++) {
+            char *p = malloc(sizes[i]);
+            char *q = malloc(sizes[i]);
+
+            p[0] = q[0] = 1;
+            free(p);
+            if (round % 50 == 0)
+                free_elsewhere(q);
+            else
+                free(q);
+        }
+    }
+}
+
+int main(int argc, char **argv)
+{
+    const char *what = argc > 1 ? argv[1] : "";
+
+    /* The heap is in use when it happens. */
+    for (size_t i = 1; i < 200000; i *= 3)
+        free(malloc(i));
+    if (strcmp(what, "none") == 0) {
+        none();
+    } else if (strcmp(what, "small") == 0) {
+        twice(SMALL, 0);
+    } else if (strcmp(what, "smallest") == 0) {
+        twice(1, 0);
+    } else if (strcmp(what, "small-later") == 0) {
+        twice(SMALL, OTHERS);
+    } else if (strcmp(what, "medium") == 0) {
+        twice(MEDIUM, 0);
+    } else if (strcmp(what, "medium-later") == 0) {
+        twice(MEDIUM, OTHERS);
+    } else if (strcmp(what, "chunk") == 0) {
+        twice(CHUNK, 0);
+    } else if (strcmp(what, "chunk-later") == 0) {
+        twice(CHUNK, OTHERS);
+    } else if (strcmp(what, "large") == 0) {
+        twice(LARGE, 0);
+    } else if (strcmp(what, "other-then-this") == 0) {
+        elsewhere(SMALL, 0);
+    } else if (strcmp(what, "this-then-other") == 0) {
+        elsewhere(SMALL, 1);
+    } else if (strcmp(what, "other-then-this-chunk") == 0) {
+        elsewhere(CHUNK, 0);
+    } else if (strcmp(what, "this-then-other-chunk") == 0) {
+        elsewhere(CHUNK, 1);
+    } else if (strcmp(what, "realloc") == 0) {
+        char *p = malloc(SMALL);
+        free(p);
+        (void)!realloc(p, 2 * SMALL);
+    } else if (strcmp(what, "calloc") == 0) {
+        char *p = calloc(1, SMALL);
+        free(p);
+        free(p);
+    } else if (strcmp(what, "written") == 0) {
+        /* What marks it as free is overwritten before the second free. */
+        char *p = malloc(SMALL);
+        free(p);
+        memset(p, 1, SMALL);
+        free(p);
+    } else if (strcmp(what, "again") == 0) {
+        /* The second free is of whoever got the block meanwhile. */
+        char *p = malloc(SMALL);
+        free(p);
+        char *q = malloc(SMALL);
+        free(p);
+        printf("%s\n", p == q ? "same block" : "another block");
+    } else {
+        return 2;
+    }
+    puts("survived");
+    return 0;
+}
