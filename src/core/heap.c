@@ -6,8 +6,8 @@
 #include "sys/die.h"
 
 /* A chain of freed objects is handed over when it has so many, or so many bytes. */
-#define SEND_OBJECTS    64u
-#define SEND_BYTES      ((size_t)32 << 10)
+#define SEND_OBJECTS    32u
+#define SEND_BYTES      ((size_t)8 << 10)
 
 #define RECORDS_AT_ONCE 8u
 
@@ -358,6 +358,9 @@ void *xs_heap_tick(struct xs_heap *h, void *p)
         release_kept(h);
     if (h->chunk_least > 0)
         xs_large_empty_hot(h);
+    if (h->kept_room_is_old)
+        xs_large_drop_room(h);
+    h->kept_room_is_old = h->kept_room != 0;
     h->kept_least = h->kept_bytes;
     h->chunk_least = h->chunk_bytes;
     errno = saved;
@@ -387,12 +390,24 @@ XS_COLD static void *refill_slow(size_t size)
     return p != NULL ? p : xs_heap_fail(size);
 }
 
+/* What others freed is used again before memory that was never used. */
+static __attribute__((noinline)) void reuse(struct xs_slab *s)
+{
+    struct xs_heap *h = xs_heap_mine;
+
+    (void)take_remote(s, h->key);
+    (void)use_chain(h, s);
+}
+
 /* Many small ones at once; of large ones each would cost a cache line before it is needed. */
 void *xs_heap_refill(struct xs_magazine *m, size_t size)
 {
     struct xs_slab *s = m->current;
 
     if (XS_LIKELY(s != NULL)) {
+        if (s->free == NULL &&
+            (s->chains != NULL || atomic_load_explicit(&s->remote, memory_order_relaxed) != 0))
+            reuse(s);
         uint32_t most = size <= XS_CLASS_TABLE_MAX ? XS_MAGAZINE - 1 : 0;
         void *p = xs_slab_take(s, m->block, most, &m->n);
         if (XS_LIKELY(p != NULL))
@@ -634,6 +649,7 @@ void xs_heap_flush(struct xs_heap *h)
     xs_heap_send_all(h);
     xs_large_empty_hot(h);
     xs_large_give_room(h);
+    xs_large_drop_room(h);
 }
 
 void xs_heap_release(struct xs_heap *h)

@@ -131,6 +131,7 @@ static void thread_ends(void)
     xs_heap_mine = &xs_heap_none;
     xs_large_empty_hot(h);
     xs_large_give_room(h);
+    xs_large_drop_room(h);
     h->grown = NULL;
     put_idle(h);
 }
@@ -269,6 +270,8 @@ __attribute__((no_sanitize("thread"))) static uint64_t free_in_heaps(void)
          h != NULL; h = h->next) {
         for (unsigned c = 0; c < XS_CLASS_COUNT; c++)
             bytes += h->hot[c].n * xs_class_bytes(c);
+        if (h->kept_room != 0)
+            bytes += xs_span_requested(h->kept_room);
         for (unsigned i = 0; i < XS_SENDS; i++)
             if (h->send[i].room != 0)
                 bytes += (h->send[i].most - h->send[i].room) *

@@ -11,6 +11,9 @@
 #define ROOM_LEAST  ((size_t)256 << 10)
 #define ROOM_MOST   ((size_t)64 << 20)
 
+/* A chunk with room is kept up to so many times what other large blocks may be, as empty slabs. */
+#define ROOM_KEPT_PER_CACHE 4
+
 static uint64_t chunk_entry(unsigned class, xs_chunk chunk)
 {
     return xs_entry(XS_OWNER_BFC, class, chunk);
@@ -106,6 +109,38 @@ void xs_large_give_room(struct xs_heap *h)
     h->roomy_entry = 0;
 }
 
+void xs_large_drop_room(struct xs_heap *h)
+{
+    if (h->kept_room != 0)
+        xs_span_give(&h->kept_room, 1, NULL);
+    h->kept_room = 0;
+}
+
+/* Keeps the chunk of a block with room that was just freed: false if it is too large, or not the
+ * heap's own. */
+static bool keep_room(struct xs_heap *h, void *p, uint64_t entry)
+{
+    xs_chunk chunk = XS_ENTRY_INDEX(entry);
+    bool is_mine;
+
+    if (h == NULL || p != h->roomy || entry != h->roomy_entry ||
+        h->room_bytes > ROOM_KEPT_PER_CACHE * h->cache_bytes)
+        return false;
+    xs_lock_take(&xs_heaps_lock);
+    is_mine = xs_page_map_get(p) == entry;
+    if (is_mine)
+        xs_page_map_put(p, chunk_entry(XS_CLASS_DEAD, chunk));
+    xs_lock_give(&xs_heaps_lock);
+    if (!is_mine)
+        return false;
+    h->roomy = NULL;
+    h->roomy_entry = 0;
+    xs_large_drop_room(h);
+    h->kept_room = chunk;
+    h->kept_room_is_old = false;
+    return true;
+}
+
 static void have_room(struct xs_heap *h, void *p, xs_chunk chunk, size_t size)
 {
     xs_large_give_room(h);
@@ -120,6 +155,13 @@ void *xs_large_roomy(struct xs_heap *h, size_t size)
 {
     struct xs_span span;
 
+    if (h->kept_room != 0 && xs_span_requested(h->kept_room) >= size) {
+        span.chunk = h->kept_room;
+        span.p = xs_span_address(span.chunk);
+        h->kept_room = 0;
+        have_room(h, span.p, span.chunk, size);
+        return span.p;
+    }
     if (size > XS_SIZE_MAX_REQUEST / 2 || !xs_span_take(with_room(size), 0, XS_BFC_ROOM, &span))
         return NULL;
     if (span.chunk >= XS_ENTRY_MAX) {
@@ -208,6 +250,8 @@ void xs_large_free(struct xs_heap *h, void *p, uint64_t entry)
         return;
     }
     if (class == XS_CLASS_ROOMY) {
+        if (keep_room(h, p, entry))
+            return;
         if (h != NULL && h->roomy == p)
             h->roomy = NULL;
         if (!settle_room(p, entry))

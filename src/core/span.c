@@ -153,9 +153,9 @@ void xs_span_give(const xs_chunk chunks[], unsigned n, const void *p)
 }
 
 /* Records of chunks in use are only changed by their owner, so reading them needs no lock. */
-size_t xs_span_bytes(xs_chunk chunk)
+void *xs_span_address(xs_chunk chunk)
 {
-    return xs_bfc_size(&span.bfc, chunk);
+    return xs_bfc_address(&span.bfc, chunk);
 }
 
 size_t xs_span_requested(xs_chunk chunk)

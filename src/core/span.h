@@ -38,7 +38,7 @@ bool xs_span_take(size_t size, size_t align, enum xs_bfc_place place, struct xs_
  * in use; NULL where it freed none of them just now. */
 void xs_span_give(const xs_chunk chunks[], unsigned n, const void *p);
 
-size_t xs_span_bytes(xs_chunk chunk);     /* of one in use */
+void *xs_span_address(xs_chunk chunk);    /* of one in use */
 size_t xs_span_requested(xs_chunk chunk); /* what was asked for it last */
 
 /* In place, to hold `size`; false leaves it as it was. */

@@ -50,7 +50,7 @@ struct xs_heap {
     uint64_t kept_bytes;  /* spans of empty and spare slabs */
     uint64_t chunk_least; /* the least of either since the last look at the clock */
     uint64_t kept_least;
-    int64_t until_tick; /* bytes to allocate before the next look */
+    int64_t until_tick;   /* bytes to allocate before the next look */
     uint64_t cache_bytes; /* the most of the former, a quarter of the most of the latter */
 
     /* The block that realloc returned last, being larger than before: when it grows again it is on
@@ -61,6 +61,9 @@ struct xs_heap {
     uint64_t roomy_entry;
     size_t roomy_size;
     size_t room_bytes;
+    /* The chunk of the last such block after it was freed, for the next one. */
+    xs_chunk kept_room;
+    bool kept_room_is_old;
 
     _Alignas(64) struct xs_magazine hot[XS_CLASS_COUNT];
 
@@ -153,11 +156,12 @@ bool xs_heap_span(struct xs_heap *h, size_t size, size_t align, struct xs_span *
 /* The key of every heap. */
 uintptr_t xs_heap_key(void);
 
-/* Sees to it that the heap will be handed on when the thread ends, if that could not be arranged. */
+/* Sees to it that the heap will be handed on when the thread ends, if that could not be arranged.
+ */
 void xs_heap_want_end(void);
 
-/* A free block is in some heap's magazine. Other threads may be using theirs, so this is for a block
- * that bears the mark of a free one. */
+/* A free block is in some heap's magazine. Other threads may be using theirs, so this is for a
+ * block that bears the mark of a free one. */
 bool xs_heap_any_holds(const void *p, unsigned class);
 
 /* An idle heap has something pending: the caller sees to it. */
@@ -179,6 +183,7 @@ size_t xs_large_usable(const void *p, uint64_t entry);
 void *xs_large_roomy(struct xs_heap *h, size_t size);
 
 void xs_large_empty_hot(struct xs_heap *h);
+void xs_large_drop_room(struct xs_heap *h); /* the kept one */
 void xs_large_give_room(struct xs_heap *h);
 
 /* ---- the fast paths ---- */
