@@ -37,7 +37,7 @@
     "write the report to this file pattern instead of stderr (same % letters as XSIGMA_LOG)") \
   X(CHOICE, STATS_FORMAT, "STATS_FORMAT", "auto", 0, 0, "auto|text|json", 0, \
     "form of the report; auto: json for a file that ends in .json, else text") \
-  X(CHOICE, CPU_BACKEND, "CPU_BACKEND", "system", 0, 0, "system|mimalloc|tbb|bfc", 0, \
+  X(CHOICE, CPU_BACKEND, "CPU_BACKEND", "bfc", 0, 0, "system|mimalloc|tbb|bfc", 0, \
     "the allocator behind malloc: the C library's, libmimalloc, oneTBB's scalable allocator, or XSigma's own") \
   X(ROUTE, CPU_ROUTE, "CPU_ROUTE", "", 0, 0, NULL, 0, \
     "several allocators by size, first match wins, e.g. <=64K:mimalloc,<=1M:tbb,*:system") \
