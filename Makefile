@@ -205,6 +205,70 @@ build/tests/stress/heap-tsan: $(patsubst %.c,build/tsan/lib/%.o,$(filter-out src
 tests: $(STRESS)
 # ---- stress: end ----
 
+# ---- cuda fakes: begin ----
+# The fake driver, a small runtime in both ways of linking, and the check of our declarations, which
+# wants the toolkit's headers and is left out without them.
+CUDA_HOME   ?= /usr/local/cuda
+CUDA_T      := build/tests/cuda
+CUDA_SRC    := $(filter-out %/cudart.c %/abi_check.c %/client.c,$(wildcard tests/support/cuda/*.c))
+CUDA_FLAGS  := -std=gnu17 -O1 -g $(WARN) -fPIC -fvisibility=hidden -pthread
+CUDA_FAKES  := $(CUDA_T)/libcuda.so.1 $(CUDA_T)/libcudart.so.12 $(CUDA_T)/libcudart_static.a
+CUDA_HEADER := $(wildcard $(CUDA_HOME)/include/cuda.h)
+CUDA_REAL   := $(wildcard $(CUDA_HOME)/lib64/libcudart_static.a)
+CUDA_CLIENT := $(addprefix $(CUDA_T)/client-,shared static per-thread driver dlsym \
+  $(if $(CUDA_REAL),real-shared real-static))
+
+$(CUDA_T)/%.o: tests/support/cuda/%.c Makefile
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(ALL_CPPFLAGS) $(CUDA_FLAGS) -MMD -MP -c -o $@ $<
+-include $(patsubst tests/support/cuda/%.c,$(CUDA_T)/%.d,$(CUDA_SRC)) $(CUDA_T)/cudart.d
+
+# The driver answers with its own functions, whoever has interposed their names.
+$(CUDA_T)/libcuda.so.1: $(patsubst tests/support/cuda/%.c,$(CUDA_T)/%.o,$(CUDA_SRC))
+	$(call say,LD)
+	$(Q)$(CC) -shared -Wl,-soname,libcuda.so.1 -Wl,-Bsymbolic -Wl,-z,defs -pthread -o $@ $^
+$(CUDA_T)/libcudart.so.12: $(CUDA_T)/cudart.o tests/support/cuda/cudart.map
+	$(call say,LD)
+	$(Q)$(CC) -shared -Wl,-soname,libcudart.so.12 -Wl,--version-script=tests/support/cuda/cudart.map \
+	  -Wl,-z,defs -pthread -o $@ $< -ldl
+$(CUDA_T)/libcudart_static.a: $(CUDA_T)/cudart.o
+	$(call say,AR)
+	$(Q)rm -f $@ && $(AR) rcs $@ $<
+
+$(CUDA_T)/abi_%.h: src/sys/cuda_abi.h tests/support/cuda/abi_names
+	@mkdir -p $(@D)
+	$(Q)tests/support/cuda/abi_names $* $< > $@
+$(CUDA_T)/abi_check: tests/support/cuda/abi_check.c src/sys/cuda_abi.h src/sys/cuda_calls.h \
+    src/sys/cudart_calls.h $(CUDA_T)/abi_wrap.h $(CUDA_T)/abi_unwrap.h $(CUDA_T)/abi_values.h
+	$(call say,CHECK)
+	$(Q)for only in "" -DXS_CUDA_ABI_CALLS_ONLY; do $(CC) $(ALL_CPPFLAGS) -std=gnu17 -Wall -Wextra \
+	  -Werror -I$(CUDA_T) -isystem $(CUDA_HOME)/include $$only -fsyntax-only $< || exit 1; done
+	@touch $@
+
+build/tests/unit/test_cuda_fake: tests/unit/test_cuda_fake.c tests/support/cuda/fake.h $(CUDA_FAKES)
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(ALL_CPPFLAGS) -Itests/support/cuda -std=gnu17 -O1 -g -Wall -Wextra -pthread \
+	  -Wl,-rpath,'$$ORIGIN/../cuda' -o $@ $< $(CUDA_T)/libcudart_static.a $(CUDA_T)/libcuda.so.1 \
+	  -lcriterion -ldl
+
+# One program in each way of linking, with NVIDIA's own runtime too where it is installed.
+CLIENT_shared      := $(CUDA_T)/libcudart.so.12
+CLIENT_static      := $(CUDA_T)/libcudart_static.a
+CLIENT_per-thread  := -DCLIENT_PER_THREAD $(CUDA_T)/libcudart.so.12
+CLIENT_driver      := -DCLIENT_DRIVER $(CUDA_T)/libcuda.so.1
+CLIENT_dlsym       := -DCLIENT_DLSYM
+CLIENT_real-shared := $(CUDA_HOME)/lib64/libcudart.so
+CLIENT_real-static := $(CUDA_REAL) -lrt
+$(CUDA_T)/client-%: tests/support/cuda/client.c src/sys/cuda_abi.h $(CUDA_FAKES)
+	$(call say,CC)
+	$(Q)echo $(CUDA_HOME)/lib64 > $(CUDA_T)/toolkit
+	$(Q)$(CC) $(ALL_CPPFLAGS) $(TEST_CFLAGS) -o $@ $< $(CLIENT_$*) -ldl
+
+tests: $(CUDA_FAKES) $(CUDA_CLIENT) $(if $(CUDA_HEADER),$(CUDA_T)/abi_check)
+# ---- cuda fakes: end ----
+
 tests: all $(PROGRAMS) $(UNITS) $(CONTRACT) $(BENCHES)
 
 run: ## set up, build, and show a real program's report

@@ -5,13 +5,13 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/single_threaded.h>
 #include <unistd.h>
 
 #include "backend/hot.h"
 #include "policy/config.h"
 #include "policy/select.h"
 #include "preload/finish.h"
+#include "preload/fork.h"
 #include "report/log.h"
 #include "sys/elf.h"
 #include "sys/env.h"
@@ -24,8 +24,6 @@
 static struct {
     bool bypassed;
     const char *malloc_owner; /* the object that brings its own malloc, "" for the program */
-    bool fork_was_threaded;
-    bool fork_locked_streams;
 } life;
 
 bool xs_is_bypassed(void)
@@ -56,51 +54,6 @@ static void at_exit(int status, void *arg)
 static void at_quick(void)
 {
     xs_finish("quick_exit", -1, false);
-}
-
-/* ---- fork ------------------------------------------------------------------------------- */
-
-/* fork takes the lock of the list of streams after its handlers ran, and a thread in fflush(NULL)
- * holds it while it frees: so it has to come before the locks of a back end. It is recursive, and
- * fork itself makes it free in the child. */
-static void lock_streams(const char *function)
-{
-    void (*f)(void) = (void (*)(void))(uintptr_t)xs_elf_libc(function);
-
-    life.fork_locked_streams = f != NULL;
-    if (f != NULL)
-        f();
-}
-
-static void fork_prepare(void)
-{
-    life.fork_was_threaded = !__libc_single_threaded;
-    if (!life.fork_was_threaded)
-        return;
-    if (xs_backend_is_open(XS_OWNER_BFC))
-        lock_streams("_IO_list_lock");
-    xs_policy_fork_prepare();
-}
-
-static void fork_parent(void)
-{
-    if (!life.fork_was_threaded)
-        return;
-    xs_policy_fork_parent();
-    if (life.fork_locked_streams)
-        lock_streams("_IO_list_unlock");
-}
-
-static void fork_child(void)
-{
-    int saved = errno;
-
-    xs_hot_fork_child();
-    xs_policy_fork_child(life.fork_was_threaded);
-    xs_stats_fork_child();
-    xs_proc_fork_child();
-    xs_finish_fork_child();
-    errno = saved;
 }
 
 /* ---- start ------------------------------------------------------------------------------ */
@@ -185,7 +138,7 @@ __attribute__((constructor)) static void start(void)
     }
     if (xs_config(XS_KNOB_STRICT)->num != 0 && xs_config_warning(0) != NULL)
         _exit(EXIT_STRICT);
-    (void)pthread_atfork(fork_prepare, fork_parent, fork_child);
+    xs_fork_watch();
     if (xs_finish_plan(is_root, life.malloc_owner)) {
         /* Registered before main's first handler and before the loader's own, so run after the
          * destructors of all libraries; on_exit also tells the status. */

@@ -138,13 +138,13 @@ static void bin_update(struct xs_bfc *b, xs_chunk c, size_t old_size, bool was_p
 }
 
 /* The smallest chunk of at least `size` among the first few of a bin. */
-static xs_chunk best_in(struct xs_bfc *b, xs_chunk head, size_t size)
+static xs_chunk best_in(struct xs_bfc *b, xs_chunk head, size_t size, unsigned most)
 {
     xs_chunk best = 0;
     size_t best_size = SIZE_MAX;
     unsigned probes = 0;
 
-    for (xs_chunk c = head; c != 0 && probes < XS_BFC_PROBES; probes++) {
+    for (xs_chunk c = head; c != 0 && probes < most; probes++) {
         const struct xs_bfc_record *r = bfc_record(b, c);
         if (r->size >= size && r->size < best_size) {
             best = c;
@@ -162,7 +162,7 @@ static xs_chunk find(struct xs_bfc *b, size_t size)
 
     if (at.fl > XS_BFC_FLS)
         return 0;
-    xs_chunk c = best_in(b, b->bin[at.fl][at.sl], size);
+    xs_chunk c = best_in(b, b->bin[at.fl][at.sl], size, XS_BFC_PROBES);
     if (c != 0)
         return c;
     /* Everything in a bin above is large enough. */
@@ -174,7 +174,7 @@ static xs_chunk find(struct xs_bfc *b, size_t size)
         at.fl = (unsigned)__builtin_ctzll(fls);
         sls = b->sl_map[at.fl];
     }
-    return best_in(b, b->bin[at.fl][__builtin_ctz(sls)], size);
+    return best_in(b, b->bin[at.fl][__builtin_ctz(sls)], size, XS_BFC_PROBES);
 }
 
 /* ---- splitting and merging -------------------------------------------------------------- */
@@ -225,19 +225,29 @@ static xs_chunk cut_head(struct xs_bfc *b, xs_chunk c, size_t size)
     return head;
 }
 
+/* When a chunk of two parts was freed. A small part that was in use until now does not make a large
+ * one young again: else memory next to what a program keeps using would never be given back. */
+static uint64_t date_of(const struct xs_bfc_record *a, const struct xs_bfc_record *c)
+{
+    if (a->is_purged != c->is_purged)
+        return a->is_purged ? c->freed_at : a->freed_at;
+    const struct xs_bfc_record *young = a->freed_at > c->freed_at ? a : c;
+    const struct xs_bfc_record *old = a->freed_at > c->freed_at ? c : a;
+
+    return young->size >= old->size / 4 ? young->freed_at : old->freed_at;
+}
+
 /* `right` disappears into its left neighbour; neither is in a bin. */
 static void join(struct xs_bfc *b, xs_chunk left, xs_chunk right)
 {
     struct xs_bfc_record *l = bfc_record(b, left);
     struct xs_bfc_record *r = bfc_record(b, right);
 
+    l->freed_at = date_of(l, r);
     l->size += r->size;
     l->right = r->right;
     if (r->right != 0)
         bfc_record(b, r->right)->left = left;
-    /* Younger and less purged wins: its memory was in use until then. */
-    if (r->freed_at > l->freed_at)
-        l->freed_at = r->freed_at;
     l->is_purged = l->is_purged && r->is_purged;
     give_record(b, right);
     b->steps++;
@@ -274,12 +284,11 @@ static void release(struct xs_bfc *b, xs_chunk c)
         struct xs_bfc_record *g = bfc_record(b, right);
         size_t old_size = g->size;
         bool was_purged = g->is_purged;
+        g->freed_at = date_of(g, r);
         g->base = r->base;
         g->size += r->size;
         g->left = left;
         bfc_record(b, left)->right = right;
-        if (r->freed_at > g->freed_at)
-            g->freed_at = r->freed_at;
         g->is_purged = g->is_purged && r->is_purged;
         give_record(b, c);
         bin_update(b, right, old_size, was_purged);
@@ -341,6 +350,8 @@ static xs_chunk extend(struct xs_bfc *b, size_t need, size_t align)
 
     if (!b->options.allow_growth && b->first_region != 0)
         return 0;
+    if (!b->options.allow_growth && b->options.limit_bytes == 0)
+        available = size;
     if (need > available || !have_records(b, 2))
         return 0;
     if (!b->options.allow_growth && b->options.limit_bytes != 0)
@@ -359,7 +370,7 @@ static xs_chunk extend(struct xs_bfc *b, size_t need, size_t align)
         if (p != NULL || size == need)
             break;
         /* The system is short: a tenth less, down to what is needed. */
-        size = xs_align_down(size - size / 10, unit);
+        size = xs_align_down(size - (size / 10 < unit ? unit : size / 10), unit);
         if (size < need)
             size = need;
     }
@@ -475,30 +486,30 @@ static bool worth_splitting(const struct xs_bfc *b, size_t size, size_t remainde
     return remainder >= size || remainder >= limit / 1000 * b->options.fragmentation_permille;
 }
 
-/* One of the largest bin, if it is large enough. */
-static xs_chunk find_largest(struct xs_bfc *b, size_t size)
+/* The best of the whole bin of `size`, which find only probes. */
+static xs_chunk find_in_bin(struct xs_bfc *b, size_t size)
 {
-    if (b->fl_map == 0)
-        return 0;
-    unsigned fl = 63u - (unsigned)__builtin_clzll(b->fl_map);
-    unsigned sl = 31u - (unsigned)__builtin_clz(b->sl_map[fl]);
-    return best_in(b, b->bin[fl][sl], size);
+    struct bin at = bin_of(b, size);
+
+    return at.fl > XS_BFC_FLS ? 0 : best_in(b, b->bin[at.fl][at.sl], size, UINT32_MAX);
 }
 
-static xs_chunk find_or_grow(struct xs_bfc *b, size_t need, size_t align)
+/* A free chunk of at least `need` bytes; a new region is aligned already, so `size` will do there.
+ */
+static xs_chunk find_or_grow(struct xs_bfc *b, size_t need, size_t size, size_t align)
 {
     xs_chunk c = find(b, need);
 
     if (c == 0 && merge_all(b))
         c = find(b, need);
     if (c == 0)
-        c = extend(b, need, align);
-    if (c == 0 && collect_for(b, need))
-        c = extend(b, need, align);
-    return c;
+        c = extend(b, size, align);
+    if (c == 0 && collect_for(b, size))
+        c = extend(b, size, align);
+    return c != 0 ? c : find_in_bin(b, need);
 }
 
-xs_chunk xs_bfc_alloc_at(struct xs_bfc *b, size_t request, size_t align, enum xs_bfc_place place)
+xs_chunk xs_bfc_alloc(struct xs_bfc *b, size_t request, size_t align)
 {
     size_t unit = b->options.unit;
 
@@ -511,9 +522,7 @@ xs_chunk xs_bfc_alloc_at(struct xs_bfc *b, size_t request, size_t align, enum xs
     size_t size = xs_align_up(request, unit);
     /* Room to move up to the alignment; a chunk that happens to be aligned gives it back. */
     size_t need = size + (align - unit);
-    xs_chunk c = place == XS_BFC_ROOM ? find_largest(b, need) : 0;
-    if (c == 0)
-        c = find_or_grow(b, need, align);
+    xs_chunk c = find_or_grow(b, need, size, align);
     if (c == 0 || !have_records(b, 2)) {
         b->stats.failures++;
         return 0;
@@ -547,11 +556,6 @@ xs_chunk xs_bfc_alloc_at(struct xs_bfc *b, size_t request, size_t align, enum xs
     if (request > b->stats.largest_allocation_bytes)
         b->stats.largest_allocation_bytes = request;
     return c;
-}
-
-xs_chunk xs_bfc_alloc(struct xs_bfc *b, size_t request, size_t align)
-{
-    return xs_bfc_alloc_at(b, request, align, XS_BFC_BEST);
 }
 
 bool xs_bfc_is_zero(const struct xs_bfc *b, xs_chunk c)
@@ -602,10 +606,15 @@ bool xs_bfc_resize(struct xs_bfc *b, xs_chunk c, size_t request, uint64_t now)
     size_t size = xs_align_up(request, b->options.unit);
     size_t old = r->size;
 
+    bool tail_is_purged = false;
+    uint64_t tail_date = now;
+
     if (size > r->size) {
         xs_chunk right = r->right;
         if (!is_free(b, right) || r->size + bfc_record(b, right)->size < size)
             return false;
+        tail_is_purged = bfc_record(b, right)->is_purged;
+        tail_date = bfc_record(b, right)->freed_at;
         bin_remove(b, right);
         join(b, c, right);
     }
@@ -613,10 +622,8 @@ bool xs_bfc_resize(struct xs_bfc *b, xs_chunk c, size_t request, uint64_t now)
         xs_chunk rest = cut(b, c, size);
         struct xs_bfc_record *s = bfc_record(b, rest);
         /* A tail that was in use is dated now; one that was free keeps what it was. */
-        if (size < old) {
-            s->freed_at = now;
-            s->is_purged = false;
-        }
+        s->freed_at = tail_date;
+        s->is_purged = tail_is_purged;
         if (is_free(b, s->right)) {
             xs_chunk right = s->right;
             bin_remove(b, right);

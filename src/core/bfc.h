@@ -10,12 +10,12 @@
  * Errors:  0 = exhausted, nothing changed. A handle that is no chunk in use, or a broken neighbour,
  *          is reported by the return value (EINVAL, EFAULT) and never followed.
  * Cost:    xs_bfc_alloc without growth: at most 2 * XS_BFC_PROBES probes and 2 splits; xs_bfc_free:
- *          2 merges. Growth and collection walk the regions, never the chunks in use.
- *          With coalesce off, an allocation that finds nothing merges everything once: linear.
- * Bound:   no allocator that cannot move blocks does better than Robson's bound in the worst case:
- *          for blocks up to n units and M live, M(log2(n)/2 + 1) - n + 1 units.
- * Source:  Knuth's boundary tags without the tags; the two-level bitmap of TLSF (Masmano et al.,
- *          2004) with a bounded best-fit scan; options as the BFC allocator of TensorFlow has them.
+ *          2 merges. Before it fails, it looks through the whole of one bin. Growth and collection
+ * walk the regions, never the chunks in use. With coalesce off, an allocation that finds nothing
+ * merges everything once: linear. Bound:   no allocator that cannot move blocks does better than
+ * Robson's bound in the worst case: for blocks up to n units and M live, M(log2(n)/2 + 1) - n + 1
+ * units. Source:  Knuth's boundary tags without the tags; the two-level bitmap of TLSF (Masmano et
+ * al., 2004) with a bounded best-fit scan; options as the BFC allocator of TensorFlow has them.
  *          Different from the latter: exact split by default, bounded search, alignment to any
  *          power of two.
  */
@@ -51,7 +51,7 @@ struct xs_bfc_options {
     size_t initial_bytes;    /* size of the first region */
     size_t region_max_bytes; /* doubling stops here; a larger request still gets its region */
     uint64_t limit_bytes;    /* of all regions; 0: none */
-    bool allow_growth;       /* off: one region of limit_bytes (or of initial_bytes) is all */
+    bool allow_growth;       /* off: one region of limit_bytes, or of initial_bytes, is all */
     bool garbage_collection; /* give whole free regions back when that lets a request succeed */
     bool coalesce_on_free;   /* off: merge only when a request finds nothing */
     /* A remainder is kept inside a chunk unless it is at least the request or this part of the
@@ -107,15 +107,8 @@ int xs_bfc_open(struct xs_bfc *b, const struct xs_bfc_options *options,
 /* Gives every region back, whatever is in use, and the records. */
 void xs_bfc_close(struct xs_bfc *b);
 
-/* Where in free memory a chunk is put. */
-enum xs_bfc_place {
-    XS_BFC_BEST, /* best fit, at its beginning: what remains is where the chunk would grow */
-    XS_BFC_ROOM  /* at the beginning of the largest: there is most room to grow in place */
-};
-
 /* `size` > 0; `align` a power of two or 0. The address is xs_bfc_address of the result. */
 xs_chunk xs_bfc_alloc(struct xs_bfc *b, size_t size, size_t align);
-xs_chunk xs_bfc_alloc_at(struct xs_bfc *b, size_t size, size_t align, enum xs_bfc_place place);
 
 /* 0; EINVAL if `c` is not in use; EFAULT if its neighbours contradict it. `now` dates the memory
  * for xs_bfc_purge. */

@@ -13,7 +13,7 @@
 
 /* Empty slabs may be so many times what large blocks may be: one that was just emptied is still in
  * the processor's cache, the next one that the BFC gives is not. */
-#define KEPT_PER_CACHE 4
+#define KEPT_PER_CACHE 2
 
 static struct {
     _Atomic uint64_t count;
@@ -225,7 +225,12 @@ static void settle(struct xs_heap *h, struct xs_slab *s)
     if (s->used < 0)
         xs_die("invalid or double free", s->base);
     if (s->state == XS_SLAB_CURRENT) {
+        /* A small one stays until the next look at the clock. */
         xs_slab_reset(s);
+        if (span_kind(s->class) > 0) {
+            h->hot[s->class].current = NULL;
+            keep_or_release(h, s);
+        }
     } else if (s->state == XS_SLAB_PARTIAL) {
         unlink_partial(h, s);
         keep_or_release(h, s);
@@ -308,10 +313,12 @@ static void notify(struct xs_slab *s)
 
 static struct xs_slab *next_slab(struct xs_heap *h, unsigned class)
 {
-    struct xs_slab *s = h->hot[class].current;
+    struct xs_slab *s;
 
+    /* First: it may take the current slab away. */
     if (atomic_load_explicit(&h->pending, memory_order_relaxed) != NULL)
         xs_heap_drain(h);
+    s = h->hot[class].current;
     if (s != NULL) {
         (void)take_remote(s, h->key);
         if (s->free != NULL || s->bump != s->end || use_chain(h, s))
@@ -343,6 +350,18 @@ static struct xs_slab *next_slab(struct xs_heap *h, unsigned class)
     return s;
 }
 
+/* Empty slabs that are current become ones that are kept, which have a bound. */
+static void keep_current(struct xs_heap *h)
+{
+    for (unsigned c = 0; c < XS_CLASS_SLABS; c++) {
+        struct xs_slab *s = h->hot[c].current;
+        if (s != NULL && s->used == 0) {
+            h->hot[c].current = NULL;
+            keep_or_release(h, s);
+        }
+    }
+}
+
 /* How much is allocated between two looks at the clock. */
 #define TICK_BYTES ((int64_t)1 << 20)
 
@@ -353,6 +372,8 @@ void *xs_heap_tick(struct xs_heap *h, void *p)
     h->until_tick = TICK_BYTES;
     if (!xs_span_tick())
         return p;
+    xs_heap_age_idle();
+    keep_current(h);
     /* What was never needed since the last look will not be missed. */
     if (h->kept_least > 0)
         release_kept(h);
@@ -590,16 +611,10 @@ static void send_object(struct xs_heap *h, void *p, uint64_t entry)
         send_chain(h, c);
 }
 
-/* A block that is not an object of the calling thread's heap. */
-void xs_heap_free_slow(void *p, uint64_t entry)
+static __attribute__((noinline)) void free_slower(void *p, uint64_t entry)
 {
-    struct xs_heap *h = xs_heap_mine;
-
-    if (XS_LIKELY(XS_ENTRY_CLASS(entry) < XS_CLASS_SLABS && h != &xs_heap_none &&
-                  xs_heap_send_inline(h, p, entry)))
-        return;
     int saved = errno;
-    h = xs_heap_enter();
+    struct xs_heap *h = xs_heap_enter();
 
     if (XS_ENTRY_CLASS(entry) >= XS_CLASS_SLABS) {
         xs_large_free(h, p, entry);
@@ -616,6 +631,14 @@ void xs_heap_free_slow(void *p, uint64_t entry)
     if (h != NULL)
         xs_heap_leave(h);
     errno = saved;
+}
+
+/* A block that is not an object of the calling thread's heap. xs_heap_none takes nothing. */
+void xs_heap_free_slow(void *p, uint64_t entry)
+{
+    if (XS_UNLIKELY(XS_ENTRY_CLASS(entry) >= XS_CLASS_SLABS ||
+                    !xs_heap_send_inline(xs_heap_mine, p, entry)))
+        free_slower(p, entry);
 }
 
 bool xs_heap_free(void *p)
@@ -655,13 +678,7 @@ void xs_heap_flush(struct xs_heap *h)
 void xs_heap_release(struct xs_heap *h)
 {
     xs_heap_drain(h);
-    for (unsigned c = 0; c < XS_CLASS_SLABS; c++) {
-        struct xs_slab *s = h->hot[c].current;
-        if (s != NULL && s->used == 0) {
-            h->hot[c].current = NULL;
-            keep_or_release(h, s);
-        }
-    }
+    keep_current(h);
     release_kept(h);
 }
 

@@ -14,6 +14,7 @@
 #define MAGAZINE_BYTES ((size_t)64 << 10)
 
 #define POLL_NS        1000000L
+#define POLLS_A_FLUSH  8
 
 /* A tag that no entry has, not even that of an address that nobody owns. */
 struct xs_heap xs_heap_none = {.tag = UINT32_MAX};
@@ -74,19 +75,19 @@ static void set_up(struct xs_heap *h, uint32_t id)
 
 static struct xs_heap *make_heap(void)
 {
-    uint32_t id = atomic_load_explicit(&heaps.count, memory_order_relaxed);
-    struct xs_heap *h;
+    struct xs_heap *h = xs_mem_map(sizeof(*h), 1);
 
-    do {
-        /* The highest bit of the number marks blocks with room. */
-        if (id + 1 >= XS_ENTRY_MAX / 2)
-            return NULL;
-    } while (!atomic_compare_exchange_weak_explicit(&heaps.count, &id, id + 1, memory_order_relaxed,
-                                                    memory_order_relaxed));
-    h = xs_mem_map(sizeof(*h), 1);
     if (h == NULL)
         return NULL;
-    set_up(h, id + 1);
+    uint32_t id = atomic_fetch_add_explicit(&heaps.count, 1, memory_order_relaxed) + 1;
+    /* The highest bit of the number marks blocks with room. There are never more heaps than threads
+     * at one time, so this is as good as never. */
+    if (id >= XS_ENTRY_MAX / 2) {
+        atomic_fetch_sub_explicit(&heaps.count, 1, memory_order_relaxed);
+        (void)xs_mem_unmap(h, sizeof(*h));
+        return NULL;
+    }
+    set_up(h, id);
     h->next = atomic_load_explicit(&heaps.all, memory_order_relaxed);
     while (!atomic_compare_exchange_weak_explicit(&heaps.all, &h->next, h, memory_order_release,
                                                   memory_order_relaxed))
@@ -102,6 +103,7 @@ static struct xs_heap *adopt_or_make(void)
     h = heaps.idle;
     if (h != NULL) {
         heaps.idle = h->next_idle;
+        h->idle_looks = 0;
         atomic_store_explicit(&h->is_idle, false, memory_order_relaxed);
     }
     xs_lock_give(&xs_heaps_lock);
@@ -194,6 +196,35 @@ static void give_all(struct xs_heap *h)
     }
 }
 
+void xs_heap_age_idle(void)
+{
+    struct xs_heap *old = NULL;
+
+    xs_lock_take(&xs_heaps_lock);
+    for (struct xs_heap **link = &heaps.idle; *link != NULL;) {
+        struct xs_heap *i = *link;
+        if (i->idle_looks == 1) {
+            *link = i->next_idle;
+            i->next_idle = old;
+            old = i;
+            atomic_store_explicit(&i->is_idle, false, memory_order_relaxed);
+        } else {
+            link = &i->next_idle;
+        }
+        if (i->idle_looks < 2)
+            i->idle_looks++;
+    }
+    xs_lock_give(&xs_heaps_lock);
+    for (struct xs_heap *i = old; i != NULL; i = i->next_idle)
+        xs_heap_flush(i);
+    while (old != NULL) {
+        struct xs_heap *next = old->next_idle;
+        xs_heap_release(old);
+        put_idle(old);
+        old = next;
+    }
+}
+
 size_t xs_heap_trim(void)
 {
     struct xs_heap *h = xs_heap_enter();
@@ -216,16 +247,18 @@ static void pause_a_little(void)
 bool xs_heap_span(struct xs_heap *h, size_t size, size_t align, struct xs_span *out)
 {
     int saved = errno;
-    bool done = xs_span_take(size, align, XS_BFC_BEST, out);
+    bool done = xs_span_take(size, align, out);
 
     if (done)
         return true;
     give_all(h);
     (void)xs_span_trim();
-    done = xs_span_take(size, align, XS_BFC_BEST, out);
+    done = xs_span_take(size, align, out);
     for (uint64_t waited = 0; !done && waited < heaps.retry_ns; waited += POLL_NS) {
         pause_a_little();
-        done = xs_span_take(size, align, XS_BFC_BEST, out);
+        if (waited % (POLL_NS * POLLS_A_FLUSH) == 0)
+            give_all(h);
+        done = xs_span_take(size, align, out);
     }
     errno = saved;
     return done;
@@ -379,9 +412,11 @@ bool xs_heap_check(struct xs_buf *why)
 
 void xs_heap_fork_prepare(void)
 {
-    heaps.fork_took_lock = !xs_lock_is_mine(&xs_heaps_lock);
-    if (heaps.fork_took_lock)
+    bool take = !xs_lock_is_mine(&xs_heaps_lock);
+
+    if (take)
         xs_lock_take(&xs_heaps_lock);
+    heaps.fork_took_lock = take;
     xs_span_fork_prepare();
 }
 

@@ -73,6 +73,8 @@ static size_t with_room(size_t size)
 {
     size_t want = size * ROOM_FACTOR;
 
+    if (xs_span_is_limited())
+        return xs_align_up(size, XS_SPAN_PAGE);
     if (size > ROOM_MOST / ROOM_FACTOR)
         want = size + ROOM_MOST;
     return xs_align_up(want < ROOM_LEAST ? ROOM_LEAST : want, XS_SPAN_PAGE);
@@ -162,7 +164,7 @@ void *xs_large_roomy(struct xs_heap *h, size_t size)
         have_room(h, span.p, span.chunk, size);
         return span.p;
     }
-    if (size > XS_SIZE_MAX_REQUEST / 2 || !xs_span_take(with_room(size), 0, XS_BFC_ROOM, &span))
+    if (size > XS_SIZE_MAX_REQUEST / 2 || !xs_span_take(with_room(size), 0, &span))
         return NULL;
     if (span.chunk >= XS_ENTRY_MAX) {
         xs_span_give(&span.chunk, 1, NULL);
@@ -179,8 +181,15 @@ size_t xs_large_usable(const void *p, uint64_t entry)
 
     if (class < XS_CLASS_COUNT)
         return xs_class_bytes(class);
-    if (class == XS_CLASS_ROOMY)
-        (void)settle_room(p, entry);
+    if (class == XS_CLASS_ROOMY) {
+        struct xs_heap *h = xs_heap_mine;
+        /* What was promised must stay. One's own gives its room away first; what another thread's
+         * needs is not known here, so all of it is promised. */
+        if (p == h->roomy && entry == h->roomy_entry)
+            xs_large_give_room(h);
+        else
+            (void)settle_room(p, entry);
+    }
     return class == XS_CLASS_DEAD ? 0 : xs_align_up(xs_span_requested(chunk), XS_SPAN_PAGE);
 }
 

@@ -73,7 +73,8 @@ int xs_span_open(const struct xs_span_options *o)
 {
     static const struct xs_bfc_ops ops = {map, unmap, purge, map_records, unmap_records, NULL};
     struct xs_bfc_options bfc = {
-        .unit = XS_SPAN_PAGE,
+        /* What is given back must be whole pages of the kernel's. */
+        .unit = xs_mem_page() > XS_SPAN_PAGE ? xs_mem_page() : XS_SPAN_PAGE,
         .initial_bytes = o->initial_bytes,
         .region_max_bytes = REGION_MAX_BYTES,
         .limit_bytes = o->limit_bytes,
@@ -87,12 +88,12 @@ int xs_span_open(const struct xs_span_options *o)
     return xs_bfc_open(&span.bfc, &bfc, &ops);
 }
 
-bool xs_span_take(size_t size, size_t align, enum xs_bfc_place place, struct xs_span *out)
+bool xs_span_take(size_t size, size_t align, struct xs_span *out)
 {
     int saved = errno;
 
     xs_lock_take(&span.lock);
-    xs_chunk c = xs_bfc_alloc_at(&span.bfc, size, align, place);
+    xs_chunk c = xs_bfc_alloc(&span.bfc, size, align);
     if (c != 0) {
         out->chunk = c;
         out->p = xs_bfc_address(&span.bfc, c);
@@ -206,12 +207,19 @@ bool xs_span_check(struct xs_buf *why)
     return fine;
 }
 
+bool xs_span_is_limited(void)
+{
+    return span.bfc.options.limit_bytes != 0;
+}
+
 void xs_span_fork_prepare(void)
 {
     /* A signal handler may fork while its own thread is in the middle of a call. */
-    span.fork_took_lock = !xs_lock_is_mine(&span.lock);
-    if (span.fork_took_lock)
+    bool take = !xs_lock_is_mine(&span.lock);
+
+    if (take)
         xs_lock_take(&span.lock);
+    span.fork_took_lock = take;
 }
 
 void xs_span_fork_parent(void)

@@ -32,7 +32,7 @@ struct xs_span {
 
 int xs_span_open(const struct xs_span_options *options);
 
-bool xs_span_take(size_t size, size_t align, enum xs_bfc_place place, struct xs_span *out);
+bool xs_span_take(size_t size, size_t align, struct xs_span *out);
 
 /* Many at once, under one lock. `p` is what the program freed, for the message if that is no chunk
  * in use; NULL where it freed none of them just now. */
@@ -59,7 +59,11 @@ bool xs_span_stats_try(struct xs_bfc_stats *out);
 /* Everything in order? For tests. */
 bool xs_span_check(struct xs_buf *why);
 
-/* Around fork: the child finds the lock free and the chunks whole. */
+/* There is a limit on all memory: nothing should be set aside that may not be needed. */
+bool xs_span_is_limited(void);
+
+/* Around fork: the child finds the lock free, and the chunks whole unless it was forked by a signal
+ * handler that interrupted a change. */
 void xs_span_fork_prepare(void);
 void xs_span_fork_parent(void);
 void xs_span_fork_child(void);

@@ -12,10 +12,10 @@
 #include "stats/stats.h"
 #include "sys/lock.h"
 
-/* Blocks in a magazine: what is missed by reusing the last freed first is little beyond 8, and
- * every block in it keeps a slab from getting empty. So many that all that malloc looks at for a
- * class fills a cache line. */
-#define XS_MAGAZINE 6
+/* Blocks in a magazine: for the thread's own little is gained beyond 8, but the fewer there are the
+ * more of others' blocks must go back to them; and every block in it keeps a slab from getting
+ * empty. So many that all that malloc looks at for a class fills two cache lines. */
+#define XS_MAGAZINE 14
 
 struct xs_magazine {
     uint32_t n;
@@ -29,7 +29,7 @@ struct xs_magazine {
 #define XS_SENDS 64
 
 /* Objects of other heaps' slabs go into a magazine too, to be used again here, from this class on:
- * smaller ones would share a cache line with objects that another thread uses. */
+ * of smaller ones several share a cache line, of these at most two at its ends. */
 #define XS_CLASS_MIXED 3u
 
 struct xs_send {
@@ -51,7 +51,7 @@ struct xs_heap {
     uint64_t chunk_least; /* the least of either since the last look at the clock */
     uint64_t kept_least;
     int64_t until_tick;   /* bytes to allocate before the next look */
-    uint64_t cache_bytes; /* the most of the former, a quarter of the most of the latter */
+    uint64_t cache_bytes; /* the most of chunk_bytes; of kept_bytes, twice that */
 
     /* The block that realloc returned last, being larger than before: when it grows again it is on
      * its way, and gets room that no other block may have, until another block is on its way. Only
@@ -76,10 +76,11 @@ struct xs_heap {
     _Alignas(XS_NO_SHARE) _Atomic(struct xs_slab *) pending; /* stack */
     atomic_bool is_idle;                                     /* changed under xs_heaps_lock */
     struct xs_heap *next_idle;
+    uint32_t idle_looks;  /* looks at the clock since it is idle; at the second it is emptied */
     struct xs_heap *next; /* of all there are; never changed */
 };
 
-_Static_assert(sizeof(struct xs_magazine) == 1 << XS_CLASS_TABLE_SHIFT, "a line");
+_Static_assert(sizeof(struct xs_magazine) == 1 << XS_CLASS_TABLE_SHIFT, "two lines");
 
 /* The place of the magazine for an entry's class. */
 #define XS_ENTRY_PLACE(e)                                                                          \
@@ -163,6 +164,9 @@ void xs_heap_want_end(void);
 /* A free block is in some heap's magazine. Other threads may be using theirs, so this is for a
  * block that bears the mark of a free one. */
 bool xs_heap_any_holds(const void *p, unsigned class);
+
+/* Empties the heaps that have been idle since the last look at the clock. */
+void xs_heap_age_idle(void);
 
 /* An idle heap has something pending: the caller sees to it. */
 void xs_heap_help(struct xs_heap *h);

@@ -1,4 +1,4 @@
-/* sys/cudart_calls.h - the runtime's calls that are interposed by name or made by the tests' runtime.
+/* sys/cudart_calls.h - the runtime's calls that are interposed by name or made by the tests.
  *
  * XS_CUDART_CALL(symbol, parameters), defined before each inclusion. All return cudaError_t. The
  * _ptsz and _ptds forms are what a program compiled for per-thread default streams calls. */

@@ -332,6 +332,29 @@ Test(bfc, regions_go_back_by_age)
     stop();
 }
 
+/* A neighbour that was freed just now makes memory young again only if it is a fair part of it. */
+Test(bfc, the_date_of_joined_chunks_is_that_of_most_of_it)
+{
+    for (size_t unit = 1; unit <= 32; unit *= 32) {
+        start(defaults());
+        xs_chunk old = xs_bfc_alloc(&b, 128 << 10, 0);
+        xs_chunk young = xs_bfc_alloc(&b, unit << 10, 0);
+        xs_chunk wall = xs_bfc_alloc(&b, 1 << 10, 0);
+        cr_assert(wall != 0);
+        cr_assert_eq(xs_bfc_free(&b, old, 10), 0);
+        cr_assert_eq(xs_bfc_free(&b, young, 20), 0);
+        cr_assert_eq(xs_bfc_purge(&b, 19), unit == 1 ? 129u << 10 : 0u);
+        cr_assert_eq(xs_bfc_purge(&b, 20), unit == 1 ? 0u : 160u << 10);
+        check();
+        /* What is purged has no date: what is beside it keeps its own. */
+        xs_chunk next = xs_bfc_alloc(&b, 4 << 10, 0);
+        cr_assert_eq(xs_bfc_free(&b, next, 40), 0);
+        cr_assert_eq(xs_bfc_purge(&b, 39), 0u);
+        check();
+        stop();
+    }
+}
+
 Test(bfc, purging_counts_each_byte_once)
 {
     start(defaults());

@@ -5,11 +5,23 @@
  * names with the toolkit's types, so that the compiler refuses any that differ. */
 #define __CUDA_API_VERSION_INTERNAL 1
 #include <cuda.h>
+#include <cudaTypedefs.h>
 #include <cuda_runtime_api.h>
 
 #ifdef XS_CUDA_ABI_CALLS_ONLY
 #include "sys/cuda_abi.h"
 #else
+
+/* Each call exists, and has the version and the type that the toolkit's list gives it. The versions
+ * of the per-thread forms are not compared. */
+typedef PFN_cuGraphInstantiateWithFlags_v11040 PFN_cuGraphInstantiate_v12000; /* of its macro */
+#define VERSION_0(name, version, symbol)                                                           \
+    _Static_assert(__builtin_types_compatible_p(PFN_##name##_v##version, __typeof__(&symbol)),     \
+                   #symbol);
+#define VERSION_1(name, version, symbol) _Static_assert(sizeof(&symbol) != 0, #symbol);
+#define XS_CUDA_CALL(name, version, per_thread, symbol, parameters)                                \
+    VERSION_##per_thread(name, version, symbol)
+#include "sys/cuda_calls.h"
 
 #define SAME_VALUE(name, value) _Static_assert((unsigned long)(name) == (value), #name);
 #include "abi_values.h"
@@ -17,11 +29,8 @@ _Static_assert((unsigned long)CU_STREAM_LEGACY == 1, "the legacy stream's handle
 _Static_assert((unsigned long)CU_STREAM_PER_THREAD == 2, "the per-thread stream's handle");
 
 /* The sizes of the toolkit's types, before their names are taken. */
-#define SIZE_OF(type) enum { size_of_##type = sizeof(type) };
-#define OFFSET_OF(type, field)                                                                     \
-    enum {                                                                                         \
-        offset_of_##type##_##field = offsetof(type, field)                                         \
-    };
+#define SIZE_OF(type)          enum { size_of_##type = sizeof(type) };
+#define OFFSET_OF(type, field) enum { offset_of_##type##_##field = offsetof(type, field) };
 #define TYPES(X)                                                                                   \
     X(CUresult)                                                                                    \
     X(CUdevice)                                                                                    \

@@ -75,12 +75,6 @@ static bool device_ok(CUdevice d)
     return d >= 0 && d < fake.devices;
 }
 
-#define CHECK(condition, error)                                                                    \
-    do {                                                                                           \
-        if (!(condition))                                                                          \
-            LEAVE(error);                                                                          \
-    } while (0)
-
 CUresult cuInit(unsigned int flags)
 {
     ENTER(ANY_TIME);

@@ -88,12 +88,28 @@ CUresult fk_leave(CUresult r)
     return r;
 }
 
+/* A thread's default stream goes with it, as the driver has it; its work goes on. */
+static pthread_key_t thread_key;
+
+static void thread_ends(void *thread)
+{
+    pthread_mutex_lock(&fake.lock);
+    for (unsigned i = 0; i < fake.nslots; i++) {
+        CUstream s = fake.slot[i].stream;
+        if (s != NULL && s->thread == (unsigned long)(uintptr_t)thread && s->capture == NULL)
+            fk_stream_end(s);
+    }
+    pthread_mutex_unlock(&fake.lock);
+}
+
 unsigned long fk_thread(void)
 {
     static _Atomic unsigned long last;
     static __thread unsigned long mine;
-    if (mine == 0)
+    if (mine == 0) {
         mine = ++last;
+        pthread_setspecific(thread_key, (void *)(uintptr_t)mine);
+    }
     return mine;
 }
 
@@ -305,6 +321,7 @@ static void fail_by_text(const char *text)
 __attribute__((constructor)) static void read_environment(void)
 {
     const char *v;
+    pthread_key_create(&thread_key, thread_ends);
     if ((v = getenv("FAKE_CUDA_DEVICES")) != NULL)
         fake_set_devices(atoi(v), fake.bytes_each);
     if ((v = getenv("FAKE_CUDA_MEMORY")) != NULL)
@@ -321,6 +338,7 @@ __attribute__((constructor)) static void read_environment(void)
 
 __attribute__((destructor)) static void write_counts(void)
 {
+    pthread_key_delete(thread_key);
     const char *path = getenv("FAKE_CUDA_COUNTS");
     FILE *f = path != NULL ? fopen(path, "we") : NULL;
     if (f == NULL)

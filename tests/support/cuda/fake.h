@@ -31,7 +31,8 @@
 /* ---- the machine; before cuInit or after fake_reset ---- */
 
 /* Forgets contexts, memory, lives, counters and injected errors. Handles from before are void; the
- * settings stay. Only while no other thread is in a call. */
+ * settings stay. Only while no other thread is in a call. A CUDA runtime does not survive it:
+ * between programs on one, cudaDeviceReset. */
 void fake_reset(void);
 void fake_set_devices(int count, size_t bytes_each); /* 1 of 4 GiB */
 void fake_set_version(int version);                  /* of the driver: 13000; hides younger calls */

@@ -118,9 +118,21 @@ struct CUctx_st {
     uint64_t id;
     CUresult sticky;
     CUstream legacy;
+    /* What destroyed streams were given: the blocking ones, and all. */
+    struct fake_clock ended_blocking, ended;
+    struct fake_clock waited; /* by cuCtxWaitEvent: streams to come wait too */
 };
 
-enum area_kind { AREA_DEVICE, AREA_ARRAY, AREA_MANAGED, AREA_HOST, AREA_REGISTERED, AREA_ASYNC, AREA_VMM, AREA_IPC };
+enum area_kind {
+    AREA_DEVICE,
+    AREA_ARRAY,
+    AREA_MANAGED,
+    AREA_HOST,
+    AREA_REGISTERED,
+    AREA_ASYNC,
+    AREA_VMM,
+    AREA_IPC
+};
 struct area {
     uint64_t lo, hi;
     enum area_kind kind;
@@ -143,6 +155,8 @@ struct CUmemPoolHandle_st {
 
 struct device {
     uint64_t base, end, shadow; /* addresses, and where their hidden memory starts */
+    void *seen;
+    size_t seen_bytes;
     size_t used;
     struct CUctx_st primary;
     struct CUmemPoolHandle_st pool;
@@ -185,11 +199,16 @@ CUresult fk_leave(CUresult r);
 #define ENTER(flags)                                                                               \
     do {                                                                                           \
         static int number = -1;                                                                    \
-        CUresult entered = fk_enter(__func__, &number, flags);                                            \
+        CUresult entered = fk_enter(__func__, &number, flags);                                     \
         if (entered != CUDA_SUCCESS)                                                               \
             return entered;                                                                        \
     } while (0)
 #define LEAVE(r) return fk_leave(r)
+#define CHECK(condition, error)                                                                    \
+    do {                                                                                           \
+        if (!(condition))                                                                          \
+            LEAVE(error);                                                                          \
+    } while (0)
 void fk_violation(const char *format, ...) __attribute__((format(printf, 1, 2)));
 unsigned long fk_thread(void); /* never 0, never given twice */
 
@@ -199,7 +218,8 @@ bool fk_context_ok(CUcontext ctx);
 void fk_contexts_reset(void);
 
 /* ---- time.c: streams' work and its order ---- */
-CUresult fk_stream_new(CUcontext ctx, unsigned flags, int priority, unsigned long thread, CUstream *out);
+CUresult fk_stream_new(CUcontext ctx, unsigned flags, int priority, unsigned long thread,
+                       CUstream *out);
 void fk_stream_end(CUstream s);
 /* The stream behind a handle; NULL: none. */
 CUstream fk_stream(CUstream handle, bool per_thread);
@@ -245,6 +265,5 @@ void fk_captures_of_context_spoil(CUcontext ctx);
 bool fk_context_captures(CUcontext ctx);
 void fk_captures_reset(void);
 struct capture *fk_capture_of_event(CUevent e);
-CUresult fk_graph_launch(CUgraphExec exec, CUstream s);
 
 #endif

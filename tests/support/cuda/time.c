@@ -35,6 +35,7 @@ CUresult fk_stream_new(CUcontext ctx, unsigned flags, int priority, unsigned lon
     s->thread = thread;
     s->priority = priority;
     s->id = ++fake.next_id;
+    s->clock = ctx->waited;
     *out = s;
     return CUDA_SUCCESS;
 }
@@ -42,6 +43,9 @@ CUresult fk_stream_new(CUcontext ctx, unsigned flags, int priority, unsigned lon
 /* Its work goes on. */
 void fk_stream_end(CUstream s)
 {
+    fk_clock_merge(&s->ctx->ended, &s->clock);
+    if (!(s->flags & CU_STREAM_NON_BLOCKING))
+        fk_clock_merge(&s->ctx->ended_blocking, &s->clock);
     fake.slot[s->slot].stream = NULL;
     free(s);
 }
@@ -121,6 +125,7 @@ const struct fake_clock *fk_stream_clock(CUstream s)
 {
     CUstream legacy = s->ctx->legacy;
     if (s == legacy) {
+        fk_clock_merge(&s->clock, &s->ctx->ended_blocking);
         for (unsigned i = 0; i < fake.nslots; i++) {
             CUstream t = fake.slot[i].stream;
             if (t != NULL && t != s && t->ctx == s->ctx && !(t->flags & CU_STREAM_NON_BLOCKING))
@@ -138,9 +143,8 @@ void fk_context_clock(CUcontext ctx, struct fake_clock *out)
         CUstream s = fake.slot[i].stream;
         if (s != NULL && s->ctx == ctx)
             fk_clock_merge(out, &s->clock);
-        else if (s == NULL && fake.slot[i].head != NULL)
-            clock_set(out, i, fake.slot[i].submitted); /* of a stream that was destroyed */
     }
+    fk_clock_merge(out, &ctx->ended);
 }
 
 bool fk_clock_done(const struct fake_clock *c)

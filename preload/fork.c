@@ -1,0 +1,92 @@
+#include "preload/fork.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <sys/single_threaded.h>
+
+#include "backend/hot.h"
+#include "policy/select.h"
+#include "preload/exports.h"
+#include "preload/finish.h"
+#include "sys/elf.h"
+#include "sys/proc.h"
+
+static struct {
+    atomic_bool is_watched;
+    bool was_threaded;
+    bool locked_streams;
+} forking;
+
+/* fork takes the lock of the list of streams after its handlers ran, and a thread in fflush(NULL)
+ * holds it while it frees: so it has to come before the locks of a back end. It is recursive, and
+ * fork itself makes it free in the child. */
+static void call_libc(const char *function)
+{
+    void (*f)(void) = (void (*)(void))(uintptr_t)xs_elf_libc(function);
+
+    forking.locked_streams = f != NULL;
+    if (f != NULL)
+        f();
+}
+
+static void fork_prepare(void)
+{
+    forking.was_threaded = !__libc_single_threaded;
+    if (!forking.was_threaded)
+        return;
+    if (xs_backend_is_open(XS_OWNER_BFC))
+        call_libc("_IO_list_lock");
+    xs_policy_fork_prepare();
+}
+
+static void fork_parent(void)
+{
+    if (!forking.was_threaded)
+        return;
+    xs_policy_fork_parent();
+    if (forking.locked_streams)
+        call_libc("_IO_list_unlock");
+}
+
+static void fork_child(void)
+{
+    int saved = errno;
+
+    xs_hot_fork_child();
+    xs_policy_fork_child(forking.was_threaded);
+    xs_stats_fork_child();
+    xs_proc_fork_child();
+    xs_finish_fork_child();
+    errno = saved;
+}
+
+typedef int register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void),
+                            void *dso);
+
+extern void *__dso_handle XS_HIDDEN;
+register_atfork __register_atfork;
+
+static register_atfork *libc_register(void)
+{
+    return (register_atfork *)(uintptr_t)xs_elf_libc("__register_atfork");
+}
+
+void xs_fork_watch(void)
+{
+    register_atfork *libc = libc_register();
+
+    if (libc != NULL && !atomic_exchange_explicit(&forking.is_watched, true, memory_order_acq_rel))
+        (void)libc(fork_prepare, fork_parent, fork_child, &__dso_handle);
+}
+
+/* What pthread_atfork of every library calls. Prepare handlers run in the reverse order of their
+ * registration, and those of others may wait for threads (a pool that is shut down), which may want
+ * the locks that ours takes: so ours is registered before the first of them. */
+XS_EXPORT int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void),
+                                void *dso)
+{
+    register_atfork *libc = libc_register();
+
+    xs_fork_watch();
+    return libc != NULL ? libc(prepare, parent, child, dso) : ENOMEM;
+}
