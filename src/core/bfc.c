@@ -515,7 +515,8 @@ xs_chunk xs_bfc_alloc(struct xs_bfc *b, size_t request, size_t align)
 
     if (align < unit)
         align = unit;
-    if (request == 0 || request > XS_SIZE_MAX_REQUEST - 2 * align || !have_records(b, 2)) {
+    if (request == 0 || align > XS_SIZE_MAX_REQUEST / 4 ||
+        request > XS_SIZE_MAX_REQUEST - 2 * align || !have_records(b, 2)) {
         b->stats.failures++;
         return 0;
     }

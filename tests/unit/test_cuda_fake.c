@@ -118,6 +118,7 @@ Test(cuda_fake, the_legacy_stream_and_blocking_streams_take_turns)
 static void *touch_own_stream(void *p)
 {
     OK(cuCtxSetCurrent(ctx));
+    OK(cuStreamQuery_ptsz(NULL)); /* nobody else's */
     size_t bytes = 8;
     CUdeviceptr at = (CUdeviceptr)(uintptr_t)p;
     void *params[] = {&at, &bytes};
@@ -133,9 +134,10 @@ Test(cuda_fake, each_thread_has_its_own_default_stream)
 {
     CUdeviceptr p = block(4096);
     pthread_t t;
+    OK(fake_touch(CU_STREAM_PER_THREAD, P(p), 8));
     cr_assert_eq(pthread_create(&t, NULL, touch_own_stream, P(p)), 0);
     pthread_join(t, NULL);
-    OK(cuStreamQuery_ptsz(NULL)); /* not this thread's */
+    cr_assert_eq(fake_pending(CU_STREAM_PER_THREAD), 1);
     OK(fake_touch(NULL, P(p), 8));
     cr_assert_eq(fake_advance(NULL, 1), 0, "per-thread streams are blocking streams");
 }
