@@ -118,15 +118,15 @@ void xs_large_drop_room(struct xs_heap *h)
     h->kept_room = 0;
 }
 
-/* Keeps the chunk of a block with room that was just freed: false if it is too large, or not the
- * heap's own. */
+/* Keeps the chunk of a block with room that was just freed, or as much of it as may be kept: false
+ * if it is not the heap's own. */
 static bool keep_room(struct xs_heap *h, void *p, uint64_t entry)
 {
+    size_t most = ROOM_KEPT_PER_CACHE * h->cache_bytes;
     xs_chunk chunk = XS_ENTRY_INDEX(entry);
     bool is_mine;
 
-    if (h == NULL || p != h->roomy || entry != h->roomy_entry ||
-        h->room_bytes > ROOM_KEPT_PER_CACHE * h->cache_bytes)
+    if (p != h->roomy || entry != h->roomy_entry || most == 0)
         return false;
     xs_lock_take(&xs_heaps_lock);
     is_mine = xs_page_map_get(p) == entry;
@@ -138,6 +138,8 @@ static bool keep_room(struct xs_heap *h, void *p, uint64_t entry)
     h->roomy = NULL;
     h->roomy_entry = 0;
     xs_large_drop_room(h);
+    if (h->room_bytes > most)
+        (void)xs_span_resize(chunk, most);
     h->kept_room = chunk;
     h->kept_room_is_old = false;
     return true;
@@ -259,7 +261,7 @@ void xs_large_free(struct xs_heap *h, void *p, uint64_t entry)
         return;
     }
     if (class == XS_CLASS_ROOMY) {
-        if (keep_room(h, p, entry))
+        if (h != NULL && keep_room(h, p, entry))
             return;
         if (h != NULL && h->roomy == p)
             h->roomy = NULL;
