@@ -72,7 +72,8 @@ static struct xs_slab *take_record(struct xs_heap *h)
         uint32_t first;
         if (!xs_slab_records(RECORDS_AT_ONCE, &first))
             return NULL;
-        for (uint32_t i = first + RECORDS_AT_ONCE; i-- > first;) {
+        for (uint32_t n = RECORDS_AT_ONCE; n > 0; n--) {
+            uint32_t i = first + n - 1;
             struct xs_slab *s = xs_slab_at(i);
             s->heap = h;
             s->index = i;
