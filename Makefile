@@ -98,6 +98,7 @@ build/tests/programs/%: tests/programs/%.c include/xsigma.h
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CC) $(ALL_CPPFLAGS) $(TEST_CFLAGS) -o $@ $< $(LIBS_$*) -ldl
+build/tests/programs/decay build/tests/programs/trim_back: tests/programs/resident.h
 build/tests/programs/%: tests/programs/%.cc include/xsigma.h include/xsigma.hpp
 	@mkdir -p $(@D)
 	$(call say,CXX)

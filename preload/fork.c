@@ -20,13 +20,13 @@ static struct {
 /* fork takes the lock of the list of streams after its handlers ran, and a thread in fflush(NULL)
  * holds it while it frees: so it has to come before the locks of a back end. It is recursive, and
  * fork itself makes it free in the child. */
-static void call_libc(const char *function)
+static bool call_libc(const char *function)
 {
     void (*f)(void) = (void (*)(void))(uintptr_t)xs_elf_libc(function);
 
-    forking.locked_streams = f != NULL;
     if (f != NULL)
         f();
+    return f != NULL;
 }
 
 static void fork_prepare(void)
@@ -34,8 +34,7 @@ static void fork_prepare(void)
     forking.was_threaded = !__libc_single_threaded;
     if (!forking.was_threaded)
         return;
-    if (xs_backend_is_open(XS_OWNER_BFC))
-        call_libc("_IO_list_lock");
+    forking.locked_streams = xs_backend_is_open(XS_OWNER_BFC) && call_libc("_IO_list_lock");
     xs_policy_fork_prepare();
 }
 
@@ -45,7 +44,7 @@ static void fork_parent(void)
         return;
     xs_policy_fork_parent();
     if (forking.locked_streams)
-        call_libc("_IO_list_unlock");
+        (void)call_libc("_IO_list_unlock");
 }
 
 static void fork_child(void)

@@ -1,6 +1,4 @@
 /* The own core, core/heap.h. */
-#include <errno.h>
-
 #include "backend/counted.h"
 #include "core/thread_heap.h"
 
@@ -59,14 +57,7 @@ static void bfc_free_own(void *p)
 /* One look at the page map tells whose the block is, and where it goes. */
 static void bfc_free(void *p)
 {
-    uint64_t entry = xs_page_map_get(p);
-    struct xs_heap *h = xs_heap_mine;
-
-    if (XS_LIKELY((uint32_t)entry == h->tag))
-        xs_heap_free_inline(h, p, entry);
-    else if ((entry & 0xFF) == XS_OWNER_BFC)
-        xs_heap_free_slow(p, entry);
-    else
+    if (!xs_heap_free_at(p, xs_page_map_get(p)))
         xs_any_free(p);
 }
 

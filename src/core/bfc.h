@@ -28,7 +28,8 @@
 #define XS_BFC_PROBES 8
 #define XS_BFC_FLS    44 /* doublings above 32 units */
 #define XS_BFC_SLS    32
-#define XS_BFC_BLOCKS 4096
+#define XS_BFC_BLOCKS 4096u
+#define XS_BFC_CHUNKS ((uint32_t)1 << 24) /* handles are below this */
 
 /* A chunk; 0 is none. */
 typedef uint32_t xs_chunk;

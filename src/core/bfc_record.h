@@ -6,7 +6,7 @@
 
 #include "core/bfc.h"
 
-#define RECORDS_PER_BLOCK 4096u
+#define RECORDS_PER_BLOCK (XS_BFC_CHUNKS / XS_BFC_BLOCKS)
 
 enum chunk_state {
     CHUNK_NONE, /* the record is unused */

@@ -1,3 +1,4 @@
+/* Heaps: malloc and free of objects in slabs, and the calls of core/heap.h. */
 #include <errno.h>
 #include <string.h>
 
@@ -93,13 +94,6 @@ static void give_record(struct xs_heap *h, struct xs_slab *s)
     h->records = s;
 }
 
-static unsigned span_kind(unsigned class)
-{
-    return xs_class_bytes(class) <= XS_SLAB_SMALL    ? 0
-           : xs_class_bytes(class) <= XS_SLAB_MEDIUM ? 1
-                                                     : 2;
-}
-
 static void cut(struct xs_heap *h, struct xs_slab *s, unsigned class)
 {
     size_t span_bytes = xs_slab_span_bytes(class);
@@ -127,7 +121,7 @@ static void use_kept(struct xs_heap *h, size_t bytes)
 static struct xs_slab *new_slab(struct xs_heap *h, unsigned class)
 {
     size_t span_bytes = xs_slab_span_bytes(class);
-    unsigned kind = span_kind(class);
+    unsigned kind = xs_slab_span_kind(class);
     struct xs_slab *s = h->spare[kind];
     struct xs_span span;
 
@@ -173,7 +167,7 @@ static void release_list(struct xs_heap *h, struct xs_slab *list)
 
 static void release_kept(struct xs_heap *h)
 {
-    for (unsigned kind = 0; kind < XS_SPARE_KINDS; kind++) {
+    for (unsigned kind = 0; kind < XS_SLAB_SPAN_KINDS; kind++) {
         release_list(h, h->spare[kind]);
         h->spare[kind] = NULL;
     }
@@ -207,7 +201,7 @@ static void keep_or_release(struct xs_heap *h, struct xs_slab *s)
         s->state = XS_SLAB_EMPTY;
         h->empty[s->class] = s;
     } else {
-        unsigned kind = span_kind(s->class);
+        unsigned kind = xs_slab_span_kind(s->class);
         s->state = XS_SLAB_SPARE;
         s->next = h->spare[kind];
         h->spare[kind] = s;
@@ -228,7 +222,7 @@ static void settle(struct xs_heap *h, struct xs_slab *s)
     if (s->state == XS_SLAB_CURRENT) {
         /* A small one stays until the next look at the clock. */
         xs_slab_reset(s);
-        if (span_kind(s->class) > 0) {
+        if (xs_slab_span_kind(s->class) > 0) {
             h->hot[s->class].current = NULL;
             keep_or_release(h, s);
         }
@@ -393,7 +387,7 @@ XS_COLD static void *refill_slow(size_t size)
 {
     unsigned class = xs_class_of(size);
     struct xs_heap *h = xs_heap_enter();
-    void **p = NULL;
+    void *p = NULL;
 
     if (h == NULL)
         return xs_heap_fail(size);
@@ -401,8 +395,7 @@ XS_COLD static void *refill_slow(size_t size)
     /* A heap on loan, or adopted, may have something. */
     struct xs_magazine *m = &h->hot[class];
     if (m->n > 0) {
-        p = m->block[--m->n];
-        p[1] = NULL;
+        p = xs_magazine_pop(m);
     } else {
         struct xs_slab *s = next_slab(h, class);
         if (s != NULL)
@@ -458,9 +451,7 @@ static void *pop_chunk(struct xs_heap *h, unsigned class)
     h->chunk_bytes -= xs_class_bytes(class);
     if (h->chunk_bytes < h->chunk_least)
         h->chunk_least = h->chunk_bytes;
-    void **p = m->block[--m->n];
-    p[1] = NULL;
-    return p;
+    return xs_magazine_pop(m);
 }
 
 void *xs_heap_malloc_above(size_t size)
@@ -474,13 +465,7 @@ void *xs_heap_malloc_above(size_t size)
             (void)xs_heap_tick(h, NULL);
         unsigned class = xs_class_of(size);
         struct xs_magazine *m = &h->hot[class];
-        uint32_t n = m->n;
-        if (n == 0)
-            return xs_heap_refill(m, size);
-        m->n = --n;
-        void **p = m->block[n];
-        p[1] = NULL;
-        return p;
+        return m->n == 0 ? xs_heap_refill(m, size) : xs_magazine_pop(m);
     }
     if (size <= XS_CLASS_MAX_BYTES) {
         void *p = pop_chunk(h, xs_class_of(size));
@@ -571,7 +556,7 @@ static void send_chain(struct xs_heap *h, struct xs_send *c)
 {
     struct xs_slab *s = xs_slab_at(c->index);
 
-    if (c->room != 0 && xs_slab_push_remote(s, c->head, c->most - c->room, h->key))
+    if (xs_slab_push_remote(s, c->head, c->most - c->room, h->key))
         notify(s);
     c->room = 0;
 }
@@ -644,16 +629,7 @@ void xs_heap_free_slow(void *p, uint64_t entry)
 
 bool xs_heap_free(void *p)
 {
-    uint64_t entry = xs_page_map_get(p);
-    struct xs_heap *h = xs_heap_mine;
-
-    if (XS_LIKELY((uint32_t)entry == h->tag))
-        xs_heap_free_inline(h, p, entry);
-    else if ((entry & 0xFF) == XS_OWNER_BFC)
-        xs_heap_free_slow(p, entry);
-    else
-        return false;
-    return true;
+    return xs_heap_free_at(p, xs_page_map_get(p));
 }
 
 void xs_heap_flush(struct xs_heap *h)
@@ -689,16 +665,6 @@ void xs_heap_release(struct xs_heap *h)
  * itself would be mostly waste. */
 #define ROOMY_FROM ((size_t)4096)
 
-XS_INLINE void free_at(void *p, uint64_t entry)
-{
-    struct xs_heap *h = xs_heap_mine;
-
-    if (XS_LIKELY((uint32_t)entry == h->tag))
-        xs_heap_free_inline(h, p, entry);
-    else
-        xs_heap_free_slow(p, entry);
-}
-
 static void *realloc_object(void *p, uint64_t entry, size_t size)
 {
     size_t old_size = xs_class_bytes(XS_ENTRY_CLASS(entry));
@@ -725,7 +691,7 @@ static void *realloc_object(void *p, uint64_t entry, size_t size)
         if (h != &xs_heap_none)
             h->grown = q;
     }
-    free_at(p, entry);
+    (void)xs_heap_free_at(p, entry);
     return q;
 }
 

@@ -1,3 +1,4 @@
+/* Heaps come and go: threads, forks, memory given back, statistics over all of them. */
 #include <errno.h>
 #include <linux/futex.h>
 #include <string.h>
@@ -60,7 +61,6 @@ uintptr_t xs_heap_key(void)
 
 static void set_up(struct xs_heap *h, uint32_t id)
 {
-    h->id = id;
     h->tag = XS_OWNER_BFC | id << 8;
     h->key = heaps.key;
     h->cache_bytes = heaps.cache_bytes;
@@ -173,15 +173,10 @@ void xs_heap_help(struct xs_heap *h)
 
 /* ---- giving back ------------------------------------------------------------------------ */
 
-/* The caller's heap and all idle ones; never called with xs_heaps_lock held. */
-static void give_all(struct xs_heap *h)
+/* Heaps taken off the idle ones, and the caller's, or NULL. All are flushed first: what they held
+ * of each other's can be released then. Never called with xs_heaps_lock held. */
+static void give_these(struct xs_heap *h, struct xs_heap *idle)
 {
-    xs_lock_take(&xs_heaps_lock);
-    struct xs_heap *idle = heaps.idle;
-    heaps.idle = NULL;
-    for (struct xs_heap *i = idle; i != NULL; i = i->next_idle)
-        atomic_store_explicit(&i->is_idle, false, memory_order_relaxed);
-    xs_lock_give(&xs_heaps_lock);
     if (h != NULL)
         xs_heap_flush(h);
     for (struct xs_heap *i = idle; i != NULL; i = i->next_idle)
@@ -194,6 +189,18 @@ static void give_all(struct xs_heap *h)
         put_idle(idle);
         idle = next;
     }
+}
+
+/* The caller's heap and all idle ones. */
+static void give_all(struct xs_heap *h)
+{
+    xs_lock_take(&xs_heaps_lock);
+    struct xs_heap *idle = heaps.idle;
+    heaps.idle = NULL;
+    for (struct xs_heap *i = idle; i != NULL; i = i->next_idle)
+        atomic_store_explicit(&i->is_idle, false, memory_order_relaxed);
+    xs_lock_give(&xs_heaps_lock);
+    give_these(h, idle);
 }
 
 void xs_heap_age_idle(void)
@@ -215,14 +222,7 @@ void xs_heap_age_idle(void)
             i->idle_looks++;
     }
     xs_lock_give(&xs_heaps_lock);
-    for (struct xs_heap *i = old; i != NULL; i = i->next_idle)
-        xs_heap_flush(i);
-    while (old != NULL) {
-        struct xs_heap *next = old->next_idle;
-        xs_heap_release(old);
-        put_idle(old);
-        old = next;
-    }
+    give_these(NULL, old);
 }
 
 size_t xs_heap_trim(void)
@@ -397,7 +397,7 @@ bool xs_heap_check(struct xs_buf *why)
             if (h->empty[c] != NULL)
                 kept += xs_slab_span_bytes(c);
         }
-        for (unsigned kind = 0; kind < XS_SPARE_KINDS; kind++)
+        for (unsigned kind = 0; kind < XS_SLAB_SPAN_KINDS; kind++)
             for (const struct xs_slab *s = h->spare[kind]; s != NULL; s = s->next)
                 kept += xs_slab_span_bytes(s->class);
         if (kept != h->kept_bytes) {

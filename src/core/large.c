@@ -1,4 +1,4 @@
-#include <errno.h>
+/* Large blocks: chunks of the BFC, and the room that growing ones get. */
 #include <string.h>
 
 #include "base/align.h"
@@ -25,16 +25,8 @@ static uint64_t roomy_entry(const struct xs_heap *h, xs_chunk chunk)
     return xs_entry(h->tag | 0x80000000u, XS_CLASS_ROOMY, chunk);
 }
 
-/* A span that an entry of the page map can name. */
-static bool take(struct xs_heap *h, size_t size, size_t align, struct xs_span *out)
-{
-    if (!xs_heap_span(h, size, align, out))
-        return false;
-    if (out->chunk < XS_ENTRY_MAX)
-        return true;
-    xs_span_give(&out->chunk, 1, NULL);
-    return false;
-}
+/* An entry of the page map can name every chunk. NOLINTNEXTLINE(misc-redundant-expression) */
+_Static_assert(XS_BFC_CHUNKS <= XS_ENTRY_MAX, "an entry of the page map can name every chunk");
 
 static void give(const void *p, uint64_t entry)
 {
@@ -58,7 +50,7 @@ void *xs_large_malloc(struct xs_heap *h, size_t size, size_t align, bool *is_zer
     } else {
         bytes = xs_align_up(size + (size == 0), XS_SPAN_PAGE);
     }
-    if (!take(h, bytes, align, &span))
+    if (!xs_heap_span(h, bytes, align, &span))
         return NULL;
     *is_zero = span.is_zero;
     if (!span.is_zero)
@@ -68,6 +60,11 @@ void *xs_large_malloc(struct xs_heap *h, size_t size, size_t align, bool *is_zer
 }
 
 /* ---- blocks with room ------------------------------------------------------------------- */
+
+static bool is_my_roomy(const struct xs_heap *h, const void *p, uint64_t entry)
+{
+    return p == h->roomy && entry == h->roomy_entry;
+}
 
 static size_t with_room(size_t size)
 {
@@ -126,7 +123,7 @@ static bool keep_room(struct xs_heap *h, void *p, uint64_t entry)
     xs_chunk chunk = XS_ENTRY_INDEX(entry);
     bool is_mine;
 
-    if (p != h->roomy || entry != h->roomy_entry || most == 0)
+    if (!is_my_roomy(h, p, entry) || most == 0)
         return false;
     xs_lock_take(&xs_heaps_lock);
     is_mine = xs_page_map_get(p) == entry;
@@ -168,10 +165,6 @@ void *xs_large_roomy(struct xs_heap *h, size_t size)
     }
     if (size > XS_SIZE_MAX_REQUEST / 2 || !xs_span_take(with_room(size), 0, &span))
         return NULL;
-    if (span.chunk >= XS_ENTRY_MAX) {
-        xs_span_give(&span.chunk, 1, NULL);
-        return NULL;
-    }
     have_room(h, span.p, span.chunk, size);
     return span.p;
 }
@@ -184,11 +177,10 @@ size_t xs_large_usable(const void *p, uint64_t entry)
     if (class < XS_CLASS_COUNT)
         return xs_class_bytes(class);
     if (class == XS_CLASS_ROOMY) {
-        struct xs_heap *h = xs_heap_mine;
         /* What was promised must stay. One's own gives its room away first; what another thread's
          * needs is not known here, so all of it is promised. */
-        if (p == h->roomy && entry == h->roomy_entry)
-            xs_large_give_room(h);
+        if (is_my_roomy(xs_heap_mine, p, entry))
+            xs_large_give_room(xs_heap_mine);
         else
             (void)settle_room(p, entry);
     }
@@ -197,37 +189,27 @@ size_t xs_large_usable(const void *p, uint64_t entry)
 
 /* ---- free ------------------------------------------------------------------------------- */
 
-void xs_large_empty_hot(struct xs_heap *h)
+/* The `n` oldest blocks of a magazine go back under one lock. */
+static void give_oldest(struct xs_magazine *m, uint32_t n)
 {
     xs_chunk chunks[XS_MAGAZINE];
 
-    for (unsigned c = XS_CLASS_SLABS; c < XS_CLASS_COUNT; c++) {
-        struct xs_magazine *m = &h->hot[c];
-        for (uint32_t i = 0; i < m->n; i++) {
-            chunks[i] = XS_ENTRY_INDEX(xs_page_map_get(m->block[i]));
-            xs_page_map_put(m->block[i], chunk_entry(XS_CLASS_DEAD, chunks[i]));
-        }
-        if (m->n > 0)
-            xs_span_give(chunks, m->n, NULL);
-        m->n = 0;
-    }
-    h->chunk_bytes = 0;
-}
-
-/* The older half of a magazine goes back under one lock. */
-static void halve(struct xs_heap *h, struct xs_magazine *m, unsigned class)
-{
-    uint32_t n = (m->n + 1) / 2;
-    xs_chunk chunks[XS_MAGAZINE];
-
+    if (n == 0)
+        return;
     for (uint32_t i = 0; i < n; i++) {
         chunks[i] = XS_ENTRY_INDEX(xs_page_map_get(m->block[i]));
         xs_page_map_put(m->block[i], chunk_entry(XS_CLASS_DEAD, chunks[i]));
     }
     m->n -= n;
     memmove(m->block, m->block + n, m->n * sizeof(m->block[0]));
-    h->chunk_bytes -= n * xs_class_bytes(class);
     xs_span_give(chunks, n, NULL);
+}
+
+void xs_large_empty_hot(struct xs_heap *h)
+{
+    for (unsigned c = XS_CLASS_SLABS; c < XS_CLASS_COUNT; c++)
+        give_oldest(&h->hot[c], h->hot[c].n);
+    h->chunk_bytes = 0;
 }
 
 /* Keeps the block for the next request of its class: false if it may not. */
@@ -241,8 +223,11 @@ static bool keep(struct xs_heap *h, void *p, unsigned class)
         return false;
     if (word[1] == h->key && xs_heap_any_holds(p, class))
         xs_die("double free", p);
-    if (m->n == m->cap)
-        halve(h, m, class);
+    if (m->n == m->cap) {
+        uint32_t half = (m->n + 1) / 2;
+        give_oldest(m, half);
+        h->chunk_bytes -= half * bytes;
+    }
     if (h->chunk_bytes + bytes > h->cache_bytes)
         xs_large_empty_hot(h);
     word[1] = h->key;
@@ -275,17 +260,11 @@ void xs_large_free(struct xs_heap *h, void *p, uint64_t entry)
 
 /* ---- realloc ---------------------------------------------------------------------------- */
 
-/* `h` may be another heap than the one that gave the block room. */
-static size_t bytes_to_copy(const struct xs_heap *h, const void *p, uint64_t entry, size_t usable)
-{
-    return h != NULL && p == h->roomy && entry == h->roomy_entry ? h->roomy_size : usable;
-}
-
-static void *grow(struct xs_heap *h, void *p, uint64_t entry, size_t usable, size_t size)
+/* `old_size` bytes of it are to be kept; `h` may be another heap than the one that gave it room. */
+static void *grow(struct xs_heap *h, void *p, uint64_t entry, size_t old_size, size_t size)
 {
     xs_chunk chunk = XS_ENTRY_INDEX(entry);
     bool on_its_way = h != NULL && (p == h->grown || p == h->roomy);
-    size_t old_size = bytes_to_copy(h, p, entry, usable);
     bool is_zero;
     void *q;
 
@@ -318,7 +297,7 @@ static void *grow(struct xs_heap *h, void *p, uint64_t entry, size_t usable, siz
 
 void *xs_large_realloc(struct xs_heap *h, void *p, uint64_t entry, size_t size)
 {
-    bool is_mine = h != NULL && p == h->roomy && entry == h->roomy_entry;
+    bool is_mine = h != NULL && is_my_roomy(h, p, entry);
     xs_chunk chunk = XS_ENTRY_INDEX(entry);
     size_t usable;
 
@@ -328,7 +307,8 @@ void *xs_large_realloc(struct xs_heap *h, void *p, uint64_t entry, size_t size)
         return NULL;
     usable = is_mine ? h->room_bytes : xs_large_usable(p, entry);
     if (size > usable)
-        return grow(h, p, is_mine ? entry : xs_page_map_get(p), usable, size);
+        return is_mine ? grow(h, p, entry, h->roomy_size, size)
+                       : grow(h, p, xs_page_map_get(p), usable, size);
     if (is_mine && size > h->roomy_size / 2) {
         h->roomy_size = size > h->roomy_size ? size : h->roomy_size;
         return p;

@@ -42,13 +42,19 @@ uint32_t xs_slab_count(void)
     return atomic_load_explicit(&count, memory_order_acquire);
 }
 
-size_t xs_slab_span_bytes(unsigned class)
+unsigned xs_slab_span_kind(unsigned class)
 {
     size_t bytes = xs_class_bytes(class);
 
-    return bytes <= XS_SLAB_SMALL    ? (size_t)64 << 10
-           : bytes <= XS_SLAB_MEDIUM ? (size_t)256 << 10
-                                     : XS_SLAB_SPAN;
+    return bytes <= (size_t)4 << 10 ? 0 : bytes <= (size_t)32 << 10 ? 1 : 2;
+}
+
+size_t xs_slab_span_bytes(unsigned class)
+{
+    static const size_t bytes[XS_SLAB_SPAN_KINDS] = {(size_t)64 << 10, (size_t)256 << 10,
+                                                     XS_SLAB_SPAN};
+
+    return bytes[xs_slab_span_kind(class)];
 }
 
 bool xs_slab_push_remote(struct xs_slab *s, void **head, uint32_t n, uintptr_t key)

@@ -94,12 +94,12 @@ bool xs_slab_records(unsigned n, uint32_t *first);
 /* Records ever made, in use or not. [any] */
 uint32_t xs_slab_count(void);
 
-/* Up to these sizes of objects a slab's span is 64 KiB, or 256 KiB; beyond, 512 KiB. */
-#define XS_SLAB_SMALL  ((size_t)4 << 10)
-#define XS_SLAB_MEDIUM ((size_t)32 << 10)
-#define XS_SLAB_SPAN   ((size_t)512 << 10)
+/* The largest span; the kinds of spans, smallest first. */
+#define XS_SLAB_SPAN       ((size_t)512 << 10)
+#define XS_SLAB_SPAN_KINDS 3
 
-/* Bytes of the span of a slab of this class. */
+/* Of a slab of this class. */
+unsigned xs_slab_span_kind(unsigned class);
 size_t xs_slab_span_bytes(unsigned class);
 
 /* Chains are linked through their heads' second words, where the mark of a free block is: together

@@ -1,7 +1,8 @@
 /* core/thread_heap.h - the heap of a thread, for the files that make up core/heap.h.
  *
  * Threads: a heap is used by one thread at a time: the one it belongs to, or who has taken it from
- *          the idle ones, or for a moment who hands something to an idle one (under heaps.lock).
+ *          the idle ones, or for a moment who hands something to an idle one (under
+ *          xs_heaps_lock).
  * Everything else as core/heap.h.
  */
 #ifndef XS_CORE_THREAD_HEAP_H
@@ -39,16 +40,12 @@ struct xs_send {
     void **head;
 };
 
-/* Empty slabs that keep their span, by the sizes of spans. */
-#define XS_SPARE_KINDS 3
-
 struct xs_heap {
     _Alignas(64) uint32_t tag; /* the low half of the page map's entries of its slabs */
-    uint32_t id;
-    uintptr_t key;        /* marks the second word of free blocks; one for the process */
-    uint64_t chunk_bytes; /* chunks in the magazines of the upper classes */
-    uint64_t kept_bytes;  /* spans of empty and spare slabs */
-    uint64_t chunk_least; /* the least of either since the last look at the clock */
+    uintptr_t key;             /* marks the second word of free blocks; one for the process */
+    uint64_t chunk_bytes;      /* chunks in the magazines of the upper classes */
+    uint64_t kept_bytes;       /* spans of empty and spare slabs */
+    uint64_t chunk_least;      /* the least of either since the last look at the clock */
     uint64_t kept_least;
     int64_t until_tick;   /* bytes to allocate before the next look */
     uint64_t cache_bytes; /* the most of chunk_bytes; of kept_bytes, twice that */
@@ -69,7 +66,7 @@ struct xs_heap {
 
     struct xs_slab *partial[XS_CLASS_SLABS];
     struct xs_slab *empty[XS_CLASS_SLABS];
-    struct xs_slab *spare[XS_SPARE_KINDS];
+    struct xs_slab *spare[XS_SLAB_SPAN_KINDS];
     struct xs_slab *records; /* free ones */
     struct xs_send send[XS_SENDS];
 
@@ -197,18 +194,26 @@ XS_INLINE struct xs_magazine *xs_heap_magazine(struct xs_heap *h, size_t place)
     return (struct xs_magazine *)(void *)((char *)h->hot + place);
 }
 
+/* Of one that is not empty. */
+XS_INLINE void *xs_magazine_pop(struct xs_magazine *m)
+{
+    size_t n = m->n;
+    void **p = m->block[n - 1];
+
+    m->n = (uint32_t)(n - 1);
+    p[1] = NULL; /* no longer marked as free */
+    return p;
+}
+
 XS_INLINE void *xs_heap_malloc_inline(size_t size)
 {
     if (XS_UNLIKELY(size > XS_CLASS_TABLE_MAX))
         return xs_heap_malloc_above(size);
     struct xs_heap *h = xs_heap_mine;
     struct xs_magazine *m = xs_heap_magazine(h, xs_class_table[(size + 15) / 16]);
-    size_t n = m->n;
-    if (XS_UNLIKELY(n == 0))
+    if (XS_UNLIKELY(m->n == 0))
         return xs_heap_refill(m, size);
-    m->n = (uint32_t)(n - 1);
-    void **p = m->block[n - 1];
-    p[1] = NULL;
+    void *p = xs_magazine_pop(m);
     if (XS_UNLIKELY((h->until_tick -= (int64_t)size) < 0))
         return xs_heap_tick(h, p);
     return p;
@@ -255,6 +260,20 @@ XS_INLINE void xs_heap_free_inline(struct xs_heap *h, void *p, uint64_t entry)
     word[1] = h->key;
     m->block[n] = p;
     m->n = (uint32_t)(n + 1);
+}
+
+/* A block with this entry; false, and nothing done, if it is not the core's. */
+XS_INLINE bool xs_heap_free_at(void *p, uint64_t entry)
+{
+    struct xs_heap *h = xs_heap_mine;
+
+    if (XS_LIKELY((uint32_t)entry == h->tag))
+        xs_heap_free_inline(h, p, entry);
+    else if ((entry & 0xFF) == XS_OWNER_BFC)
+        xs_heap_free_slow(p, entry);
+    else
+        return false;
+    return true;
 }
 
 #endif

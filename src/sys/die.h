@@ -1,5 +1,6 @@
 /* sys/die.h - the end of a process whose heap is broken.
- * Threads: any. Context: inside malloc, with no lock of ours held. Allocates: never.
+ * Threads: any. Context: inside malloc; the report that abort leads to waits for no lock.
+ * Allocates: never.
  */
 #ifndef XS_SYS_DIE_H
 #define XS_SYS_DIE_H

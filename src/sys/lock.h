@@ -24,7 +24,7 @@ XS_INLINE void xs_lock_take(struct xs_lock *l)
 {
     uint32_t free = 0;
 
-    /* No thread can be made while this one holds the lock, so both ends see the same answer. */
+    /* Who holds it makes no thread, so both ends see the same answer. */
     if (__libc_single_threaded)
         atomic_store_explicit(&l->state, 1, memory_order_relaxed);
     else if (XS_UNLIKELY(!atomic_compare_exchange_strong_explicit(

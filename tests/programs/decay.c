@@ -1,28 +1,13 @@
 /* decay.c BLOCK_BYTES MS BELOW_KIB - allocates 256 MiB in blocks of that size, frees them, and goes
  * on with small blocks for at least MS milliseconds of work, and up to 20 s until fewer than
  * BELOW_KIB are resident. Prints the resident KiB when all was allocated and at the end. */
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
-#include <unistd.h>
+
+#include "resident.h"
 
 enum { PAGE = 4096, TOTAL = 256 << 20, AT_MOST_MS = 20000 };
-
-static long resident_kib(void)
-{
-    char text[4096];
-    int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
-    ssize_t got = read(fd, text, sizeof(text) - 1);
-
-    close(fd);
-    if (got <= 0)
-        exit(2);
-    text[got] = '\0';
-    const char *at = strstr(text, "VmRSS:");
-    return at == NULL ? -1 : atol(at + 6);
-}
 
 static long now_ms(void)
 {

@@ -2,13 +2,12 @@
  * every page of it, frees it all, and calls malloc_trim(0). Prints the resident KiB when all is
  * allocated and at the end. "other": the blocks are another thread's, which has ended before they
  * are freed. "each": 64 threads allocate and free a part each, and end. */
-#include <fcntl.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
+
+#include "resident.h"
 
 enum { PAGE = 4096, THREADS = 64 };
 
@@ -16,20 +15,6 @@ static size_t size;
 static size_t total; /* of a thread */
 static long full;
 static pthread_barrier_t all_have;
-
-static long resident_kib(void)
-{
-    char text[4096];
-    int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
-    ssize_t got = read(fd, text, sizeof(text) - 1);
-
-    close(fd);
-    if (got <= 0)
-        exit(2);
-    text[got] = '\0';
-    const char *at = strstr(text, "VmRSS:");
-    return at == NULL ? -1 : atol(at + 6);
-}
 
 /* The list goes through the blocks. */
 static void *allocate(void *arg)

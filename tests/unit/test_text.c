@@ -83,3 +83,23 @@ Test(text, distance)
     cr_assert_eq(xs_text_distance("abc", "xyz"), 3);
     cr_assert_eq(xs_text_distance("", "ab"), 2);
 }
+
+Test(text, times)
+{
+    static const struct {
+        const char *text;
+        uint64_t ns;
+    } good[] = {{"0", 0},           {"7ns", 7},           {"30us", 30000}, {"500ms", 500000000},
+                {"2s", 2000000000}, {"1MIN", 60000000000}};
+    static const char *const bad[] = {"", "5", "ms", "1.5s", "2 s", "2sec", "-1s", "1h"};
+    uint64_t ns = 1;
+
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+        cr_assert(xs_text_time(good[i].text, strlen(good[i].text), &ns) == 0 && ns == good[i].ns,
+                  "%s", good[i].text);
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        ns = 1;
+        cr_assert(xs_text_time(bad[i], strlen(bad[i]), &ns) == EINVAL && ns == 1, "%s", bad[i]);
+    }
+    cr_assert_eq(xs_text_time("999999999999s", 13, &ns), ERANGE);
+}
