@@ -92,7 +92,8 @@ struct xsigma_backend_stats {
     uint64_t in_use_bytes;        /* by the back end's own count, or XSIGMA_UNKNOWN */
     uint64_t reserved_bytes;      /* held from the system, or XSIGMA_UNKNOWN */
     uint64_t reserved_peak_bytes; /* or XSIGMA_UNKNOWN */
-    uint64_t size_bins[64];       /* bin k: requests of (2^(k-1), 2^k] bytes; 63: of 0 bytes */
+    uint64_t size_bins[64];       /* bin k: requests of (2^(k-1), 2^k] bytes; 63: of 0 bytes. bfc:
+                                     bin 4 is the first, with all up to 16 bytes */
 };
 
 #define XSIGMA_BACKENDS_MAX 8

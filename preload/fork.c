@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 #include <sys/single_threaded.h>
 
+#include "backend/counted.h"
 #include "backend/hot.h"
 #include "policy/select.h"
 #include "preload/exports.h"
@@ -54,6 +55,7 @@ static void fork_child(void)
     xs_hot_fork_child();
     xs_policy_fork_child(forking.was_threaded);
     xs_stats_fork_child();
+    xs_counted_fork_child();
     xs_proc_fork_child();
     xs_finish_fork_child();
     errno = saved;

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "backend/owner.h"
+#include "backend/entry.h"
 #include "base/align.h"
 #include "preload/exports.h"
 #include "report/report.h"
@@ -13,14 +13,14 @@
 #include "sys/io.h"
 #include "sys/mem.h"
 
-XS_EXPORT void *malloc(size_t size)
+XS_EXPORT XS_HOT void *malloc(size_t size)
 {
-    return xs_hot.entry.malloc(size);
+    return xs_entry_malloc(size);
 }
 
-XS_EXPORT void free(void *p)
+XS_EXPORT XS_HOT void free(void *p)
 {
-    xs_hot.entry.free(p);
+    xs_entry_free(p);
 }
 
 XS_EXPORT void cfree(void *p)
@@ -31,14 +31,14 @@ XS_EXPORT void cfree(void *p)
 XS_EXPORT void free_sized(void *p, size_t size)
 {
     (void)size;
-    xs_hot.entry.free(p);
+    xs_entry_free(p);
 }
 
 XS_EXPORT void free_aligned_sized(void *p, size_t align, size_t size)
 {
     (void)align;
     (void)size;
-    xs_hot.entry.free(p);
+    xs_entry_free(p);
 }
 
 XS_COLD static void *out_of_memory(void)

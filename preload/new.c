@@ -7,7 +7,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#include "backend/hot.h"
+#include "backend/entry.h"
 #include "preload/exports.h"
 #include "sys/elf.h"
 #include "sys/io.h"
@@ -87,9 +87,9 @@ XS_COLD static void *next_operator(enum operator_id id, uintptr_t a, uintptr_t b
     return ((any_operator *)(uintptr_t)next)(a, b, c);
 }
 
-static void *new_plain(enum operator_id id, size_t size, const void *nothrow)
+XS_INLINE void *new_plain(enum operator_id id, size_t size, const void *nothrow)
 {
-    void *p = XS_LIKELY(is_direct()) ? xs_hot.entry.malloc(size) : NULL;
+    void *p = XS_LIKELY(is_direct()) ? xs_entry_malloc(size) : NULL;
 
     return XS_LIKELY(p != NULL) ? p : next_operator(id, size, (uintptr_t)nothrow, 0);
 }
@@ -103,7 +103,7 @@ static void *new_aligned(enum operator_id id, size_t size, size_t align, const v
 
 /* The C names are free to choose: the assembler's are what C++ calls. */
 #define OPERATOR(type, name, symbol, ...)                                                          \
-    XS_EXPORT type name(__VA_ARGS__) __asm__(symbol);                                              \
+    XS_EXPORT type name(__VA_ARGS__) __asm__(symbol) XS_HOT;                                       \
     type name(__VA_ARGS__)
 
 #define NEW(name, symbol, id)                                                                      \
@@ -130,7 +130,7 @@ static void *new_aligned(enum operator_id id, size_t size, size_t align, const v
     OPERATOR(void, name, symbol, void *p)                                                          \
     {                                                                                              \
         if (XS_LIKELY(is_direct()))                                                                \
-            xs_hot.entry.free(p);                                                                  \
+            xs_entry_free(p);                                                                      \
         else                                                                                       \
             (void)next_operator(id, (uintptr_t)p, 0, 0);                                           \
     }
@@ -138,7 +138,7 @@ static void *new_aligned(enum operator_id id, size_t size, size_t align, const v
     OPERATOR(void, name, symbol, void *p, uintptr_t a)                                             \
     {                                                                                              \
         if (XS_LIKELY(is_direct()))                                                                \
-            xs_hot.entry.free(p);                                                                  \
+            xs_entry_free(p);                                                                      \
         else                                                                                       \
             (void)next_operator(id, (uintptr_t)p, a, 0);                                           \
     }
@@ -146,7 +146,7 @@ static void *new_aligned(enum operator_id id, size_t size, size_t align, const v
     OPERATOR(void, name, symbol, void *p, uintptr_t a, uintptr_t b)                                \
     {                                                                                              \
         if (XS_LIKELY(is_direct()))                                                                \
-            xs_hot.entry.free(p);                                                                  \
+            xs_entry_free(p);                                                                      \
         else                                                                                       \
             (void)next_operator(id, (uintptr_t)p, a, b);                                           \
     }

@@ -35,6 +35,8 @@ static void *aligned_realloc(void *p, size_t size)
         return q; /* memory is out; the block is too precious to lose for its alignment */
     memcpy(straight, q, size);
     b->free_own(q);
+    if (b->uncount_move != NULL)
+        b->uncount_move(size);
     return straight;
 }
 

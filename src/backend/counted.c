@@ -2,6 +2,8 @@
 
 #include <errno.h>
 
+#include "core/heap.h"
+
 /* Counts into the thread's own slot if it can have one, else atomically into the shared one. */
 void xs_count_request_slow(enum xs_owner owner, size_t size)
 {
@@ -52,4 +54,69 @@ void xs_count_failure(enum xs_owner owner, bool of_realloc, size_t size)
         XS_COUNT_LATE(c->size_bin[xs_size_bin(size)], UINT64_MAX);
         XS_COUNT_LATE(c->size_bin[XS_SIZE_BIN_ZERO - 1], 1);
     }
+}
+
+void xs_count_no_failure(enum xs_owner owner, size_t size)
+{
+    struct xs_counters *c = xs_stats_late(owner);
+    size_t bin = size > XS_SIZE_MAX_REQUEST ? XS_SIZE_BIN_ZERO - 1 : xs_size_bin(size);
+
+    XS_COUNT_LATE(c->failures, UINT64_MAX);
+    XS_COUNT_LATE(c->size_bin[bin], UINT64_MAX);
+}
+
+/* ---- on and off ------------------------------------------------------------------------- */
+
+static struct {
+    bool off;
+    struct xs_counters then;    /* when it was switched off last */
+    struct xs_counters skipped; /* between off and on, so far */
+} own;
+
+static void own_counts(struct xs_counters *c)
+{
+    *c = (struct xs_counters){0};
+    if (xs_backend_is_open(XS_OWNER_BFC))
+        xs_heap_counters_add(c);
+}
+
+/* *to += times * (what `c` has) */
+static void add(struct xs_counters *to, const struct xs_counters *c, uint64_t times)
+{
+#define X(name, unit, help) to->name += times * c->name;
+    XS_COUNTER_FIELDS(X)
+#undef X
+    for (size_t b = 0; b < XS_SIZE_BINS; b++)
+        to->size_bin[b] += times * c->size_bin[b];
+}
+
+void xs_counted_switch(bool on)
+{
+    struct xs_counters now;
+
+    if (on == !own.off)
+        return;
+    own_counts(&now);
+    if (on) {
+        add(&own.skipped, &now, 1);
+        add(&own.skipped, &own.then, UINT64_MAX);
+    }
+    own.then = now;
+    own.off = !on;
+}
+
+void xs_counted_fork_child(void)
+{
+    own.then = own.skipped = (struct xs_counters){0};
+}
+
+void xs_counted_sum(struct xs_counters sum[XS_OWNER_COUNT])
+{
+    struct xs_counters now = own.then;
+
+    xs_stats_sum(sum);
+    if (!own.off)
+        own_counts(&now);
+    add(&sum[XS_OWNER_BFC], &now, 1);
+    add(&sum[XS_OWNER_BFC], &own.skipped, UINT64_MAX);
 }

@@ -25,6 +25,15 @@ void xs_count_realloc_slow(enum xs_owner owner, size_t size);
  * stays a call, but its bytes were not had. Size 0 where it is not known. */
 void xs_count_failure(enum xs_owner owner, bool of_realloc, size_t size);
 
+/* The last failed allocation of this size was not the program's. */
+void xs_count_no_failure(enum xs_owner owner, size_t size);
+
+/* What the process counted while counting was on. Back ends that count by themselves do so always:
+ * what they count meanwhile is taken off again. */
+void xs_counted_sum(struct xs_counters sum[XS_OWNER_COUNT]);
+void xs_counted_switch(bool on);
+void xs_counted_fork_child(void);
+
 XS_INLINE void xs_count_into(struct xs_counters *c, size_t size)
 {
     XS_COUNT(c->requested_bytes, size);

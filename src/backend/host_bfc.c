@@ -1,25 +1,13 @@
-/* The own core, core/heap.h. */
+/* The own core, core/heap.h. It counts by itself, always: what is on or off is whether that shows
+ * (backend/counted.h), so the plain calls and the counting ones are the same but where one fails.
+ */
 #include "backend/counted.h"
 #include "core/thread_heap.h"
 
-enum { bfc_counts_failures = false };
-
-XS_INLINE void *bfc_do_malloc(size_t size)
+static void *bfc_malloc(size_t size)
 {
     return xs_heap_malloc_inline(size);
 }
-
-XS_INLINE void *bfc_do_zalloc(size_t size)
-{
-    return xs_heap_zalloc(size);
-}
-
-XS_INLINE void *bfc_do_memalign(size_t align, size_t size)
-{
-    return xs_heap_memalign(align, size);
-}
-
-XS_COUNTED_ALLOCATIONS(bfc, XS_OWNER_BFC)
 
 static void *bfc_realloc_own(void *p, size_t size)
 {
@@ -35,18 +23,27 @@ static void *bfc_realloc(void *p, size_t size)
     return xs_any_realloc(p, size);
 }
 
+static void *checked(void *q, size_t size)
+{
+    if (XS_UNLIKELY(q == NULL)) {
+        xs_count_realloc(XS_OWNER_BFC, size);
+        xs_count_failure(XS_OWNER_BFC, true, size);
+    }
+    return q;
+}
+
 static void *bfc_counted_realloc_own(void *p, size_t size)
 {
-    xs_count_realloc(XS_OWNER_BFC, size);
-    void *q = xs_heap_realloc(p, size);
-    if (XS_UNLIKELY(q == NULL))
-        xs_count_failure(XS_OWNER_BFC, true, size);
-    return q;
+    return checked(xs_heap_realloc(p, size), size);
 }
 
 static void *bfc_counted_realloc(void *p, size_t size)
 {
-    return xs_heap_owns(p) ? bfc_counted_realloc_own(p, size) : xs_any_realloc(p, size);
+    uint64_t entry = xs_page_map_get(p);
+
+    if (XS_LIKELY((entry & 0xFF) == XS_OWNER_BFC))
+        return checked(xs_heap_realloc_at(p, entry, size), size);
+    return xs_any_realloc(p, size);
 }
 
 static void bfc_free_own(void *p)
@@ -61,45 +58,34 @@ static void bfc_free(void *p)
         xs_any_free(p);
 }
 
-XS_COLD static void bfc_first_free(void *p)
+static const struct xs_calls *bfc_calls(bool counted)
 {
-    xs_count_free_slow(XS_OWNER_BFC);
-    (void)xs_heap_free(p);
+    static const struct xs_calls plain = {bfc_malloc, xs_heap_zalloc, bfc_realloc, xs_heap_memalign,
+                                          bfc_free};
+    static const struct xs_calls counting = {bfc_malloc, xs_heap_zalloc, bfc_counted_realloc,
+                                             xs_heap_memalign, bfc_free};
+
+    return counted ? &counting : &plain;
 }
 
-static void bfc_counted_free_own(void *p)
+/* An allocation failed, or one that did was the core's own attempt (-1). */
+static void count_failure(size_t size, int n)
 {
-    struct xs_slot *slot = xs_slot_mine;
-
-    if (XS_UNLIKELY(slot == NULL)) {
-        bfc_first_free(p);
+    if (!xs_hot.counting)
         return;
-    }
-    XS_COUNT(slot->by_owner[XS_OWNER_BFC].frees, 1);
-    (void)xs_heap_free(p);
-}
-
-static void bfc_counted_free(void *p)
-{
-    uint64_t entry = xs_page_map_get(p);
-    struct xs_heap *h = xs_heap_mine;
-    struct xs_slot *slot = xs_slot_mine;
-
-    if (XS_LIKELY((uint32_t)entry == h->tag && slot != NULL)) {
-        XS_COUNT(slot->by_owner[XS_OWNER_BFC].frees, 1);
-        xs_heap_free_inline(h, p, entry);
-    } else if ((entry & 0xFF) == XS_OWNER_BFC) {
-        bfc_counted_free_own(p);
+    if (n > 0) {
+        xs_count_request_slow(XS_OWNER_BFC, size);
+        xs_count_failure(XS_OWNER_BFC, false, size);
     } else {
-        xs_any_free(p);
+        xs_count_no_failure(XS_OWNER_BFC, size);
     }
 }
-
-XS_COUNTED_TABLE(bfc)
 
 static int bfc_open(const struct xs_backend_options *o, struct xs_buf *why)
 {
-    int rc = xs_heap_open(&o->bfc);
+    struct xs_heap_options options = o->bfc;
+    options.count_failure = count_failure;
+    int rc = xs_heap_open(&options);
 
     if (rc != 0)
         xs_put_str(why, "no memory for its records");
@@ -139,10 +125,11 @@ static bool bfc_survives_fork(bool was_threaded)
 const struct xs_backend xs_backend_bfc = {
     .name = "bfc",
     .owner = XS_OWNER_BFC,
+    .uncount_move = xs_heap_uncount_move,
     .open = bfc_open,
     .calls = bfc_calls,
     .free_own = bfc_free_own,
-    .free_own_counted = bfc_counted_free_own,
+    .free_own_counted = bfc_free_own,
     .realloc_own = bfc_realloc_own,
     .realloc_own_counted = bfc_counted_realloc_own,
     .usable_size = bfc_usable_size,

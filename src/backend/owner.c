@@ -1,4 +1,4 @@
-#include "backend/owner.h"
+#include "backend/counted.h"
 
 #include <errno.h>
 #include <string.h>
@@ -22,19 +22,27 @@ size_t xs_any_usable_size(void *p)
     return p != NULL ? xs_backends[xs_owner_of(p)]->usable_size(p) : 0;
 }
 
-static void count_move(enum xs_owner from, enum xs_owner to, size_t size, bool done)
+static void count_move(const struct xs_backend *from, const struct xs_backend *to, size_t size,
+                       bool done)
 {
     struct xs_slot *slot = xs_stats_attach();
-    struct xs_counters *c = slot != NULL ? &slot->by_owner[to] : xs_stats_late(to);
-    struct xs_counters *old = slot != NULL ? &slot->by_owner[from] : xs_stats_late(from);
+    struct xs_counters *c = slot != NULL ? &slot->by_owner[to->owner] : xs_stats_late(to->owner);
+    struct xs_counters *old =
+        slot != NULL ? &slot->by_owner[from->owner] : xs_stats_late(from->owner);
 
     /* Rare enough to be atomic in either case. */
     XS_COUNT_LATE(c->reallocs, 1);
-    XS_COUNT_LATE(c->requested_bytes, size);
-    XS_COUNT_LATE(c->size_bin[xs_size_bin(size)], 1);
+    if (!done && to->uncount_move != NULL)
+        xs_count_no_failure(to->owner, size);
+    if (!done || to->uncount_move == NULL) {
+        XS_COUNT_LATE(c->requested_bytes, size);
+        XS_COUNT_LATE(c->size_bin[xs_size_bin(size)], 1);
+    }
     if (done) {
         XS_COUNT_LATE(c->moved_in, 1);
         XS_COUNT_LATE(old->moved_out, 1);
+        if (from->uncount_move != NULL)
+            XS_COUNT_LATE(old->frees, UINT64_MAX);
     } else {
         XS_COUNT_LATE(c->realloc_failures, 1);
         XS_COUNT_LATE(c->requested_bytes, 0 - (uint64_t)size);
@@ -51,7 +59,7 @@ static void *move(void *p, size_t size, const struct xs_backend *from, const str
         from->free_own(p);
     }
     if (xs_hot.counting)
-        count_move(from->owner, to->owner, size, q != NULL);
+        count_move(from, to, size, q != NULL);
     return q;
 }
 

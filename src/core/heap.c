@@ -14,34 +14,12 @@
 
 /* Empty slabs may be so many times what large blocks may be: one that was just emptied is still in
  * the processor's cache, the next one that the BFC gives is not. */
-#define KEPT_PER_CACHE 2
+#define KEPT_PER_CACHE 2u
 
-static struct {
-    _Atomic uint64_t count;
-    _Atomic uint64_t largest;
-    _Atomic uint64_t last;
-} failures;
-
-void *xs_heap_fail(size_t size)
-{
-    uint64_t largest = atomic_load_explicit(&failures.largest, memory_order_relaxed);
-
-    atomic_fetch_add_explicit(&failures.count, 1, memory_order_relaxed);
-    atomic_store_explicit(&failures.last, size, memory_order_relaxed);
-    while (size > largest &&
-           !atomic_compare_exchange_weak_explicit(&failures.largest, &largest, size,
-                                                  memory_order_relaxed, memory_order_relaxed))
-        ;
-    errno = ENOMEM;
-    return NULL;
-}
-
-void xs_heap_failures_get(struct xs_heap_stats *out)
-{
-    out->failures = atomic_load_explicit(&failures.count, memory_order_relaxed);
-    out->largest_failure_bytes = atomic_load_explicit(&failures.largest, memory_order_relaxed);
-    out->last_failure_bytes = atomic_load_explicit(&failures.last, memory_order_relaxed);
-}
+/* One heap may keep so many times more, as long as all that heaps keep beyond their bound is not
+ * more than so many caches: few busy threads go without the BFC, many idle ones cost no more. */
+#define KEPT_ALONE  4u
+#define KEPT_BEYOND 16u
 
 /* ---- slabs of a heap -------------------------------------------------------------------- */
 
@@ -111,11 +89,45 @@ static void cut(struct xs_heap *h, struct xs_slab *s, unsigned class)
     }
 }
 
+/* What heaps keep beyond their own bound, all together. */
+static _Atomic uint64_t kept_beyond;
+
+static uint64_t beyond(const struct xs_heap *h, uint64_t kept_bytes)
+{
+    uint64_t bound = KEPT_PER_CACHE * h->cache_bytes;
+
+    return kept_bytes > bound ? kept_bytes - bound : 0;
+}
+
+/* False, and nothing changed: the heap may not keep so much. */
+static bool keep_bytes(struct xs_heap *h, size_t bytes)
+{
+    uint64_t sum = h->kept_bytes + bytes;
+    uint64_t more = beyond(h, sum) - beyond(h, h->kept_bytes);
+
+    if (more != 0) {
+        if (sum > KEPT_ALONE * KEPT_PER_CACHE * h->cache_bytes)
+            return false;
+        uint64_t all = atomic_fetch_add_explicit(&kept_beyond, more, memory_order_relaxed) + more;
+        if (all > KEPT_BEYOND * h->cache_bytes) {
+            atomic_fetch_sub_explicit(&kept_beyond, more, memory_order_relaxed);
+            return false;
+        }
+    }
+    h->kept_bytes = sum;
+    return true;
+}
+
 static void use_kept(struct xs_heap *h, size_t bytes)
 {
-    h->kept_bytes -= bytes;
-    if (h->kept_bytes < h->kept_least)
-        h->kept_least = h->kept_bytes;
+    uint64_t rest = h->kept_bytes - bytes;
+    uint64_t less = beyond(h, h->kept_bytes) - beyond(h, rest);
+
+    if (less != 0)
+        atomic_fetch_sub_explicit(&kept_beyond, less, memory_order_relaxed);
+    h->kept_bytes = rest;
+    if (rest < h->kept_least)
+        h->kept_least = rest;
 }
 
 static struct xs_slab *new_slab(struct xs_heap *h, unsigned class)
@@ -140,7 +152,7 @@ static struct xs_slab *new_slab(struct xs_heap *h, unsigned class)
         }
         s->base = span.p;
         s->chunk = span.chunk;
-        s->used = 0;
+        s->held = XS_SLAB_HOLDS_NONE;
         cut(h, s, class);
     }
     xs_slab_reset(s);
@@ -177,7 +189,7 @@ static void release_kept(struct xs_heap *h)
         release_list(h, h->empty[c]);
         h->empty[c] = NULL;
     }
-    h->kept_bytes = 0;
+    use_kept(h, h->kept_bytes);
 }
 
 /* The slab, in no list, has no object handed out. One is kept for its class, so that a program that
@@ -189,14 +201,13 @@ static void keep_or_release(struct xs_heap *h, struct xs_slab *s)
 
     xs_slab_reset(s);
     s->next = NULL;
-    if (h->kept_bytes + span_bytes > KEPT_PER_CACHE * h->cache_bytes) {
+    if (!keep_bytes(h, span_bytes)) {
         release_kept(h);
-        if (span_bytes > KEPT_PER_CACHE * h->cache_bytes) {
+        if (!keep_bytes(h, span_bytes)) {
             release_list(h, s);
             return;
         }
     }
-    h->kept_bytes += span_bytes;
     if (h->empty[s->class] == NULL) {
         s->state = XS_SLAB_EMPTY;
         h->empty[s->class] = s;
@@ -208,16 +219,15 @@ static void keep_or_release(struct xs_heap *h, struct xs_slab *s)
     }
 }
 
-/* After objects came back into the slab. */
-static void settle(struct xs_heap *h, struct xs_slab *s)
+void xs_heap_settle(struct xs_heap *h, struct xs_slab *s)
 {
     if (s->state == XS_SLAB_FULL) {
-        s->used -= XS_SLAB_FULL_BIAS;
+        s->held += XS_SLAB_IS_FULL;
         link_partial(h, s);
     }
-    if (s->used > 0)
+    if ((int32_t)s->held >= 0)
         return;
-    if (s->used < 0)
+    if (s->held != XS_SLAB_HOLDS_NONE)
         xs_die("invalid or double free", s->base);
     if (s->state == XS_SLAB_CURRENT) {
         /* A small one stays until the next look at the clock. */
@@ -268,7 +278,7 @@ static bool take_remote(struct xs_slab *s, uintptr_t key)
         xs_chain_link(last, s->chains, key);
     }
     s->chains = first;
-    s->used -= (int32_t)n;
+    s->held -= n;
     return true;
 }
 
@@ -281,7 +291,7 @@ void xs_heap_drain(struct xs_heap *h)
         /* From here on a push tells again; what came before is seen below. Pairs with notify. */
         (void)atomic_exchange_explicit(&s->is_pending, false, memory_order_acq_rel);
         if (take_remote(s, h->key))
-            settle(h, s);
+            xs_heap_settle(h, s);
         s = next;
     }
 }
@@ -319,7 +329,7 @@ static struct xs_slab *next_slab(struct xs_heap *h, unsigned class)
         if (s->free != NULL || s->bump != s->end || use_chain(h, s))
             return s;
         s->state = XS_SLAB_FULL;
-        s->used += XS_SLAB_FULL_BIAS;
+        s->held += XS_SLAB_IS_FULL;
         h->hot[class].current = NULL;
     }
     s = h->partial[class];
@@ -350,7 +360,7 @@ static void keep_current(struct xs_heap *h)
 {
     for (unsigned c = 0; c < XS_CLASS_SLABS; c++) {
         struct xs_slab *s = h->hot[c].current;
-        if (s != NULL && s->used == 0) {
+        if (s != NULL && xs_slab_used(s) == 0) {
             h->hot[c].current = NULL;
             keep_or_release(h, s);
         }
@@ -364,6 +374,7 @@ void *xs_heap_tick(struct xs_heap *h, void *p)
 {
     int saved = errno;
 
+    h->requested += TICK_BYTES - h->until_tick;
     h->until_tick = TICK_BYTES;
     if (!xs_span_tick())
         return p;
@@ -399,36 +410,47 @@ XS_COLD static void *refill_slow(size_t size)
     } else {
         struct xs_slab *s = next_slab(h, class);
         if (s != NULL)
-            p = xs_slab_take(s, m->block, m->cap - 1, &m->n);
+            p = xs_slab_take(s);
+        if (p != NULL)
+            XS_COUNT(m->taken, 1);
     }
+    if (p != NULL)
+        h->until_tick -= (int64_t)size;
     xs_heap_leave(h);
     return p != NULL ? p : xs_heap_fail(size);
 }
 
-/* What others freed is used again before memory that was never used. */
-static __attribute__((noinline)) void reuse(struct xs_slab *s)
+static __attribute__((noinline)) void *reuse(size_t size, struct xs_magazine *m, struct xs_heap *h)
 {
-    struct xs_heap *h = xs_heap_mine;
-
-    (void)take_remote(s, h->key);
-    (void)use_chain(h, s);
+    (void)take_remote(m->current, h->key);
+    (void)use_chain(h, m->current);
+    void *p = xs_slab_take(m->current);
+    if (p == NULL)
+        return refill_slow(size);
+    XS_COUNT(m->taken, 1);
+    h->until_tick -= (int64_t)size;
+    return p;
 }
 
-/* Many small ones at once; of large ones each would cost a cache line before it is needed. */
-void *xs_heap_refill(struct xs_magazine *m, size_t size)
+/* Straight from the slab: to fill the magazine first would cost more than it saves, and what is in
+ * it keeps slabs from getting empty. All calls are jumps, so no register need be saved. */
+void *xs_heap_refill(size_t size, struct xs_magazine *m, struct xs_heap *h)
 {
     struct xs_slab *s = m->current;
 
-    if (XS_LIKELY(s != NULL)) {
-        if (s->free == NULL &&
-            (s->chains != NULL || atomic_load_explicit(&s->remote, memory_order_relaxed) != 0))
-            reuse(s);
-        uint32_t most = size <= XS_CLASS_TABLE_MAX ? XS_MAGAZINE - 1 : 0;
-        void *p = xs_slab_take(s, m->block, most, &m->n);
-        if (XS_LIKELY(p != NULL))
-            return p;
-    }
-    return refill_slow(size);
+    if (XS_UNLIKELY(s == NULL))
+        return refill_slow(size);
+    /* What others freed is used again before memory that was never used. */
+    if (s->free == NULL &&
+        XS_UNLIKELY(s->chains != NULL || atomic_load_explicit(&s->remote, memory_order_relaxed)))
+        return reuse(size, m, h);
+    void *p = xs_slab_take(s);
+    if (XS_UNLIKELY(p == NULL))
+        return refill_slow(size);
+    XS_COUNT(m->taken, 1);
+    if (XS_UNLIKELY((h->until_tick -= (int64_t)size) < 0))
+        return xs_heap_tick(h, p);
+    return p;
 }
 
 XS_COLD static void *large_malloc(size_t size, size_t align, bool *is_zero)
@@ -436,18 +458,22 @@ XS_COLD static void *large_malloc(size_t size, size_t align, bool *is_zero)
     struct xs_heap *h = xs_heap_enter();
     void *p = xs_large_malloc(h, size, align, is_zero);
 
+    if (p != NULL)
+        xs_heap_count_request(h, size);
     if (h != NULL)
         xs_heap_leave(h);
     return p != NULL ? p : xs_heap_fail(size);
 }
 
 /* A chunk from a magazine, or NULL. */
-static void *pop_chunk(struct xs_heap *h, unsigned class)
+static void *pop_chunk(struct xs_heap *h, size_t size)
 {
+    unsigned class = xs_class_of(size);
     struct xs_magazine *m = &h->hot[class];
 
     if (m->n == 0)
         return NULL;
+    h->until_tick -= (int64_t)size;
     h->chunk_bytes -= xs_class_bytes(class);
     if (h->chunk_bytes < h->chunk_least)
         h->chunk_least = h->chunk_bytes;
@@ -458,17 +484,17 @@ void *xs_heap_malloc_above(size_t size)
 {
     struct xs_heap *h = xs_heap_mine;
     bool is_zero;
+    void *p;
 
     if (size <= XS_SLAB_MAX_BYTES) {
-        /* xs_heap_none is nobody's and not to be written to. */
-        if (h != &xs_heap_none && (h->until_tick -= (int64_t)size) < 0)
-            (void)xs_heap_tick(h, NULL);
-        unsigned class = xs_class_of(size);
-        struct xs_magazine *m = &h->hot[class];
-        return m->n == 0 ? xs_heap_refill(m, size) : xs_magazine_pop(m);
+        struct xs_magazine *m = &h->hot[xs_class_of(size)];
+        if (m->n == 0)
+            return xs_heap_refill(size, m, h);
+        p = xs_magazine_pop(m);
+        return (h->until_tick -= (int64_t)size) >= 0 ? p : xs_heap_tick(h, p);
     }
     if (size <= XS_CLASS_MAX_BYTES) {
-        void *p = pop_chunk(h, xs_class_of(size));
+        p = pop_chunk(h, size);
         if (p != NULL)
             return p;
     }
@@ -488,10 +514,25 @@ void *xs_heap_zalloc(size_t size)
     if (size <= XS_SLAB_MAX_BYTES)
         p = xs_heap_malloc_inline(size);
     else if (size <= XS_CLASS_MAX_BYTES)
-        p = pop_chunk(xs_heap_mine, xs_class_of(size));
+        p = pop_chunk(xs_heap_mine, size);
     if (p == NULL && size > XS_SLAB_MAX_BYTES)
         p = large_malloc(size, 0, &is_zero);
     return p == NULL || is_zero ? p : memset(p, 0, size);
+}
+
+/* An object of `bytes`, for a request of `size`: that is what is counted. */
+static void *aligned_object(size_t bytes, size_t size)
+{
+    void *p = xs_heap_malloc_inline(bytes);
+    struct xs_heap *h = xs_heap_mine;
+
+    /* A heap on loan counts the whole. */
+    if (p != NULL && h != &xs_heap_none) {
+        h->hot[xs_class_of(bytes)].taken--;
+        h->until_tick += (int64_t)bytes;
+        xs_heap_count_request(h, size);
+    }
+    return p;
 }
 
 void *xs_heap_memalign(size_t align, size_t size)
@@ -506,7 +547,7 @@ void *xs_heap_memalign(size_t align, size_t size)
         while (class < XS_CLASS_SLABS && xs_class_bytes(class) % align != 0)
             class ++;
         if (class < XS_CLASS_SLABS)
-            return xs_heap_malloc_inline(xs_class_bytes(class));
+            return aligned_object(xs_class_bytes(class), size);
     }
     if (size > XS_SIZE_MAX_REQUEST || align > XS_SIZE_MAX_REQUEST - size)
         return xs_heap_fail(size);
@@ -529,27 +570,16 @@ XS_COLD void xs_heap_free_marked(struct xs_heap *h, void *p, uint64_t entry)
     uint32_t objects = (uint32_t)(xs_slab_span_bytes(s->class) / s->size);
 
     bool found = xs_heap_any_holds(p, XS_ENTRY_CLASS(entry)) || in_list(s->free, p, objects);
-    /* What others freed and have handed over. */
-    if (take_remote(s, h->key))
-        settle(h, s);
+    /* What others freed and have handed over. An empty slab would forget it. */
+    bool came_back = take_remote(s, h->key);
     for (void **chain = s->chains; chain != NULL && !found; chain = xs_chain_next(chain, h->key))
         found = in_list((void *const *)chain, p, objects);
     if (found)
         xs_die("double free", p);
+    if (came_back)
+        xs_heap_settle(h, s);
     /* The program wrote the mark itself, by copying from a free block. */
     xs_heap_put_object(h, p, entry);
-}
-
-void xs_heap_put_object(struct xs_heap *h, void *p, uint64_t entry)
-{
-    struct xs_slab *s = xs_slab_at(XS_ENTRY_INDEX(entry));
-    void **block = p;
-
-    block[0] = s->free;
-    ((uintptr_t *)p)[1] = h->key;
-    s->free = block;
-    if (XS_UNLIKELY(--s->used <= 0))
-        settle(h, s);
 }
 
 static void send_chain(struct xs_heap *h, struct xs_send *c)
@@ -602,6 +632,7 @@ static __attribute__((noinline)) void free_slower(void *p, uint64_t entry)
     int saved = errno;
     struct xs_heap *h = xs_heap_enter();
 
+    xs_heap_count_frees(h, 1);
     if (XS_ENTRY_CLASS(entry) >= XS_CLASS_SLABS) {
         xs_large_free(h, p, entry);
     } else if (h == NULL) {
@@ -622,8 +653,11 @@ static __attribute__((noinline)) void free_slower(void *p, uint64_t entry)
 /* A block that is not an object of the calling thread's heap. xs_heap_none takes nothing. */
 void xs_heap_free_slow(void *p, uint64_t entry)
 {
-    if (XS_UNLIKELY(XS_ENTRY_CLASS(entry) >= XS_CLASS_SLABS ||
-                    !xs_heap_send_inline(xs_heap_mine, p, entry)))
+    struct xs_heap *h = xs_heap_mine;
+
+    if (XS_LIKELY(XS_ENTRY_CLASS(entry) < XS_CLASS_SLABS && xs_heap_send_inline(h, p, entry)))
+        XS_COUNT(h->frees, 1);
+    else
         free_slower(p, entry);
 }
 
@@ -657,65 +691,6 @@ void xs_heap_release(struct xs_heap *h)
     xs_heap_drain(h);
     keep_current(h);
     release_kept(h);
-}
-
-/* ---- realloc ---------------------------------------------------------------------------- */
-
-/* From this size on a block that keeps growing gets room. Below it, the page that it would have for
- * itself would be mostly waste. */
-#define ROOMY_FROM ((size_t)4096)
-
-static void *realloc_object(void *p, uint64_t entry, size_t size)
-{
-    size_t old_size = xs_class_bytes(XS_ENTRY_CLASS(entry));
-    struct xs_heap *h = xs_heap_mine;
-    void *q = NULL;
-
-    /* A block stays where it is until that would waste more than half. */
-    if (size <= old_size) {
-        if (size > old_size / 2)
-            return p;
-        q = xs_heap_malloc_inline(size);
-        if (q == NULL)
-            return p;
-        memcpy(q, p, size);
-    } else {
-        if (size > ROOMY_FROM && h->grown == p)
-            q = xs_large_roomy(h, size);
-        if (q == NULL)
-            q = xs_heap_malloc_inline(size);
-        if (q == NULL)
-            return NULL;
-        memcpy(q, p, old_size);
-        h = xs_heap_mine;
-        if (h != &xs_heap_none)
-            h->grown = q;
-    }
-    (void)xs_heap_free_at(p, entry);
-    return q;
-}
-
-void *xs_heap_realloc_at(void *p, uint64_t entry, size_t size)
-{
-    struct xs_heap *h = xs_heap_mine;
-
-    if (XS_ENTRY_CLASS(entry) < XS_CLASS_SLABS)
-        return realloc_object(p, entry, size);
-    if (entry == h->roomy_entry && p == h->roomy && size <= h->room_bytes &&
-        size >= h->roomy_size) {
-        h->roomy_size = size;
-        return p;
-    }
-    h = xs_heap_enter();
-    void *q = xs_large_realloc(h, p, entry, size);
-    if (h != NULL)
-        xs_heap_leave(h);
-    return q != NULL ? q : xs_heap_fail(size);
-}
-
-void *xs_heap_realloc(void *p, size_t size)
-{
-    return xs_heap_realloc_at(p, xs_page_map_get(p), size);
 }
 
 size_t xs_heap_usable_size(const void *p)

@@ -26,11 +26,14 @@
 #include "core/page_map.h"
 #include "core/size_class.h"
 #include "core/span.h"
+#include "stats/stats.h"
 
 struct xs_heap_options {
     struct xs_span_options span;
     uint64_t cache_bytes; /* kept by a thread for reuse, besides a few blocks of each small class */
     uint64_t retry_ns;    /* waits so long for memory before an allocation fails */
+    /* May be NULL. An allocation failed; -1: the last one of this size was not the program's. */
+    void (*count_failure)(size_t size, int n);
 };
 
 /* Once, before the first block. */
@@ -62,6 +65,13 @@ struct xs_heap_stats {
 
 /* False: the lock is held, by the caller's own thread perhaps, and `may_wait` is false. */
 bool xs_heap_stats_get(struct xs_heap_stats *out, bool may_wait);
+
+/* Adds what was done since the start, or the fork: bins by the size of the class, so that the least
+ * is that of 16 bytes; no failures. Exact when the other threads rest. */
+void xs_heap_counters_add(struct xs_counters *sum);
+
+/* An allocation of `size` bytes and a free were not the program's. */
+void xs_heap_uncount_move(size_t size);
 
 /* Walks the calling thread's heap and the BFC; true if all is in order, else what is not in *why.
  * For tests. */

@@ -31,6 +31,7 @@ static struct {
     uintptr_t key;
     uint64_t cache_bytes;
     uint64_t retry_ns;
+    void (*count_failure)(size_t size, int n);
     bool fork_took_lock;
 } heaps;
 
@@ -49,12 +50,33 @@ int xs_heap_open(const struct xs_heap_options *o)
     heaps.key = (key ^ key >> 29) | 1;
     heaps.cache_bytes = o->cache_bytes;
     heaps.retry_ns = o->retry_ns;
+    heaps.count_failure = o->count_failure;
     return rc;
 }
 
 uintptr_t xs_heap_key(void)
 {
     return heaps.key;
+}
+
+struct xs_heap *xs_heap_all(void)
+{
+    return atomic_load_explicit(&heaps.all, memory_order_acquire);
+}
+
+void *xs_heap_fail(size_t size)
+{
+    xs_heap_note_failure(size);
+    if (heaps.count_failure != NULL)
+        heaps.count_failure(size, 1);
+    return NULL;
+}
+
+void xs_heap_forgive(size_t size)
+{
+    xs_heap_forgive_failure();
+    if (heaps.count_failure != NULL)
+        heaps.count_failure(size, -1);
 }
 
 /* ---- one heap a thread ------------------------------------------------------------------ */
@@ -153,6 +175,7 @@ struct xs_heap *xs_heap_enter_slow(void)
     if (h != NULL && !is_past_end) {
         xs_heap_mine = h;
         xs_heap_want_end();
+        (void)xs_stats_attach(); /* the thread counts among those that allocate */
     }
     errno = saved;
     return h;
@@ -266,8 +289,7 @@ bool xs_heap_span(struct xs_heap *h, size_t size, size_t align, struct xs_span *
 
 __attribute__((no_sanitize("thread"))) bool xs_heap_any_holds(const void *p, unsigned class)
 {
-    for (const struct xs_heap *h = atomic_load_explicit(&heaps.all, memory_order_acquire);
-         h != NULL; h = h->next)
+    for (const struct xs_heap *h = xs_heap_all(); h != NULL; h = h->next)
         for (uint32_t i = 0; i < h->hot[class].n && i < XS_MAGAZINE; i++)
             if (h->hot[class].block[i] == p)
                 return true;
@@ -299,8 +321,7 @@ __attribute__((no_sanitize("thread"))) static uint64_t free_in_heaps(void)
 {
     uint64_t bytes = 0;
 
-    for (const struct xs_heap *h = atomic_load_explicit(&heaps.all, memory_order_acquire);
-         h != NULL; h = h->next) {
+    for (const struct xs_heap *h = xs_heap_all(); h != NULL; h = h->next) {
         for (unsigned c = 0; c < XS_CLASS_COUNT; c++)
             bytes += h->hot[c].n * xs_class_bytes(c);
         if (h->kept_room != 0)
@@ -431,6 +452,7 @@ void xs_heap_fork_child(void)
 {
     if (xs_lock_is_mine(&xs_heaps_lock) && !heaps.fork_took_lock)
         heaps.idle = NULL; /* found half way through a change */
+    xs_heap_counters_clear();
     xs_span_fork_child();
     xs_lock_reset(&xs_heaps_lock);
 }

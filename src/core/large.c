@@ -289,13 +289,14 @@ static void *grow(struct xs_heap *h, void *p, uint64_t entry, size_t old_size, s
     if (q == NULL)
         return NULL;
     memcpy(q, p, old_size);
-    (void)xs_heap_free(p);
+    xs_heap_free_moved(p, xs_page_map_get(p));
     if (h != NULL)
         h->grown = q;
     return q;
 }
 
-void *xs_large_realloc(struct xs_heap *h, void *p, uint64_t entry, size_t size)
+/* *counted: the request was, by malloc. */
+static void *resize(struct xs_heap *h, void *p, uint64_t entry, size_t size, bool *counted)
 {
     bool is_mine = h != NULL && is_my_roomy(h, p, entry);
     xs_chunk chunk = XS_ENTRY_INDEX(entry);
@@ -319,9 +320,11 @@ void *xs_large_realloc(struct xs_heap *h, void *p, uint64_t entry, size_t size)
         void *q = xs_heap_malloc(size);
         if (q != NULL) {
             memcpy(q, p, size);
-            (void)xs_heap_free(p);
+            xs_heap_free_moved(p, xs_page_map_get(p));
+            *counted = true;
             return q;
         }
+        xs_heap_forgive(size);
     }
     /* What is cut off goes back at once. */
     if (is_mine) {
@@ -331,4 +334,14 @@ void *xs_large_realloc(struct xs_heap *h, void *p, uint64_t entry, size_t size)
     if (xs_span_resize(chunk, size))
         xs_page_map_put(p, chunk_entry(XS_CLASS_ODD, chunk));
     return p;
+}
+
+void *xs_large_realloc(struct xs_heap *h, void *p, uint64_t entry, size_t size)
+{
+    bool counted = false;
+    void *q = resize(h, p, entry, size, &counted);
+
+    if (q != NULL && !counted)
+        xs_heap_count_request(h, size);
+    return q;
 }

@@ -38,7 +38,7 @@ XS_INLINE uint64_t xs_page_map_get(const void *p)
     struct xs_page_map_leaf *leaf =
         atomic_load_explicit(&xs_page_map_root[root], memory_order_acquire);
 
-    if (leaf == NULL)
+    if (XS_UNLIKELY(leaf == NULL))
         return 0;
     at = (at >> XS_PAGE_MAP_GRANULE_LOG2) & (XS_PAGE_MAP_LEAF_ENTRIES - 1);
     return atomic_load_explicit(&leaf->entry[at], memory_order_relaxed);

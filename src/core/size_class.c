@@ -1,10 +1,18 @@
 #include "core/size_class.h"
 
-/* Entry i is for the sizes 16 i - 15 to 16 i. */
-#define C(class) (class) << XS_CLASS_TABLE_SHIFT
+/* Entry i is for the sizes 16 i - 15 to 16 i; from 128 bytes on there are 8 classes to a doubling,
+ * so those of the next one have twice as many entries. */
+#define C1(c)  (c) << XS_CLASS_TABLE_SHIFT
+#define C2(c)  C1(c), C1(c)
+#define C4(c)  C2(c), C2(c)
+#define C8(c)  C4(c), C4(c)
+#define C16(c) C8(c), C8(c)
+#define C32(c) C16(c), C16(c)
+/* Eight classes from `c` on. */
+#define ALL(C, c)                                                                                  \
+    C(c), C((c) + 1), C((c) + 2), C((c) + 3), C((c) + 4), C((c) + 5), C((c) + 6), C((c) + 7)
+
 const uint16_t xs_class_table[XS_CLASS_TABLE_MAX / 16 + 1] = {
-    C(0),  C(0),  C(1),  C(2),  C(3),  C(4),  C(5),  C(6),  C(7),  C(8),  C(9),  C(10), C(11),
-    C(12), C(13), C(14), C(15), C(16), C(16), C(17), C(17), C(18), C(18), C(19), C(19), C(20),
-    C(20), C(21), C(21), C(22), C(22), C(23), C(23), C(24), C(24), C(24), C(24), C(25), C(25),
-    C(25), C(25), C(26), C(26), C(26), C(26), C(27), C(27), C(27), C(27), C(28), C(28), C(28),
-    C(28), C(29), C(29), C(29), C(29), C(30), C(30), C(30), C(30), C(31), C(31), C(31), C(31)};
+    C1(0), /* of no bytes */
+    ALL(C1, 0), ALL(C1, 8), ALL(C2, 16), ALL(C4, 24), ALL(C8, 32), ALL(C16, 40), ALL(C32, 48),
+};

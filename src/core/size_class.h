@@ -16,7 +16,7 @@
 #define XS_CLASS_MAX_BYTES ((size_t)4 << 20)
 
 /* Sizes up to this one find their class in a table, shifted to be the place of its magazine. */
-#define XS_CLASS_TABLE_MAX   ((size_t)1024)
+#define XS_CLASS_TABLE_MAX   ((size_t)8192)
 #define XS_CLASS_TABLE_SHIFT 7
 
 extern XS_HIDDEN const uint16_t xs_class_table[XS_CLASS_TABLE_MAX / 16 + 1];

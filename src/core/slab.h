@@ -49,7 +49,7 @@ struct xs_slab {
     void **chains;        /* further such lists, linked through their heads' second words */
     struct xs_slab *next; /* in the list that the state names */
     struct xs_slab *prev;
-    int32_t used; /* objects handed out, those that others freed meanwhile included; see below */
+    uint32_t held; /* objects handed out, less 1; see below */
     uint32_t size;
     uint8_t class;
     uint8_t state;
@@ -64,9 +64,11 @@ struct xs_slab {
     atomic_bool is_pending; /* in the heap's stack of slabs with something in `remote` */
 };
 
-/* Added to `used` while a slab is full, so that one test after a free tells of all that is rare:
- * the last object came back, the first one of a full slab did, or one too many. */
-#define XS_SLAB_FULL_BIAS  INT32_MIN
+/* `held` counts what others freed meanwhile too. It is one less than the number, and has this bit
+ * while the slab is full, so that its sign after a free tells of all that is rare: the last object
+ * came back, the first one of a full slab did, or one too many. */
+#define XS_SLAB_IS_FULL    0x80000000u
+#define XS_SLAB_HOLDS_NONE UINT32_MAX
 
 #define XS_REMOTE_COUNT(r) ((uint32_t)((r) >> 48))
 #define XS_REMOTE_LIST(r)  ((void **)(uintptr_t)((r) & (((uint64_t)1 << 48) - 1)))
@@ -121,7 +123,7 @@ XS_COLD XS_NORETURN void xs_slab_die(const void *p);
 
 XS_INLINE uint32_t xs_slab_used(const struct xs_slab *s)
 {
-    return (uint32_t)s->used & ~(uint32_t)XS_SLAB_FULL_BIAS;
+    return (s->held + 1) & ~XS_SLAB_IS_FULL;
 }
 
 /* Nothing further away than a span is can lie in the same slab; NULL is further away. */
@@ -135,39 +137,23 @@ XS_INLINE bool xs_slab_contains(const struct xs_slab *s, const void *p)
     return (uintptr_t)p - (uintptr_t)s->base < (uintptr_t)(s->end - s->base);
 }
 
-/* An object, and up to `most` further ones into block[], *n of them; NULL when the list and the
- * fresh part are used up (there may be chains then). */
-XS_INLINE void *xs_slab_take(struct xs_slab *s, void *block[], uint32_t most, uint32_t *n)
+/* An object; NULL when the list and the fresh part are used up (there may be chains then). */
+XS_INLINE void *xs_slab_take(struct xs_slab *s)
 {
     void **p = s->free;
-    uint32_t taken = 0;
 
     if (p != NULL) {
-        void **last = p;
         void **next = p[0];
-        while (taken < most && next != NULL && !xs_slab_is_far(next, last)) {
-            block[taken++] = next;
-            last = next;
-            next = last[0];
-        }
-        if (XS_UNLIKELY(xs_slab_is_far(next, last)) && next != NULL)
-            xs_slab_die(last);
+        if (XS_UNLIKELY(xs_slab_is_far(next, p)) && next != NULL)
+            xs_slab_die(p);
         s->free = next;
     } else {
-        size_t size = s->size;
         p = (void **)(void *)s->bump;
         if (s->bump == s->end)
             return NULL;
-        /* The last one is used first: so in the order of their addresses. */
-        char *end = s->bump + size + most * size;
-        if (XS_UNLIKELY(end > s->end))
-            end = s->end;
-        for (char *at = end - size; at != s->bump; at -= size)
-            block[taken++] = at;
-        s->bump = end;
+        s->bump += s->size;
     }
-    s->used += (int32_t)taken + 1;
-    *n = taken;
+    s->held++;
     p[1] = NULL; /* no longer marked as free */
     return p;
 }

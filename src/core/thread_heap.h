@@ -16,12 +16,13 @@
 /* Blocks in a magazine: for the thread's own little is gained beyond 8, but the fewer there are the
  * more of others' blocks must go back to them; and every block in it keeps a slab from getting
  * empty. So many that all that malloc looks at for a class fills two cache lines. */
-#define XS_MAGAZINE 14
+#define XS_MAGAZINE 13
 
 struct xs_magazine {
     uint32_t n;
     uint32_t cap;            /* 0 to XS_MAGAZINE */
     struct xs_slab *current; /* takes over when the magazine is empty; NULL for upper classes */
+    uint64_t taken;          /* requests of the class so far, reallocations included */
     void *block[XS_MAGAZINE];
 };
 
@@ -47,7 +48,10 @@ struct xs_heap {
     uint64_t kept_bytes;       /* spans of empty and spare slabs */
     uint64_t chunk_least;      /* the least of either since the last look at the clock */
     uint64_t kept_least;
-    int64_t until_tick;   /* bytes to allocate before the next look */
+    int64_t until_tick; /* bytes to allocate before the next look */
+    int64_t requested;  /* sum of all sizes asked for, but for until_tick */
+    uint64_t frees;
+    uint64_t reallocs;
     uint64_t cache_bytes; /* the most of chunk_bytes; of kept_bytes, twice that */
 
     /* The block that realloc returned last, being larger than before: when it grows again it is on
@@ -64,6 +68,7 @@ struct xs_heap {
 
     _Alignas(64) struct xs_magazine hot[XS_CLASS_COUNT];
 
+    uint64_t odd_taken[XS_SIZE_BINS]; /* as xs_magazine.taken, of no class */
     struct xs_slab *partial[XS_CLASS_SLABS];
     struct xs_slab *empty[XS_CLASS_SLABS];
     struct xs_slab *spare[XS_SLAB_SPAN_KINDS];
@@ -115,7 +120,7 @@ XS_INLINE void xs_heap_leave(struct xs_heap *h)
 
 /* What the fast paths cannot do: for an empty magazine, perhaps of xs_heap_none. `size` is what was
  * asked. */
-void *xs_heap_refill(struct xs_magazine *m, size_t size);
+void *xs_heap_refill(size_t size, struct xs_magazine *m, struct xs_heap *h);
 void *xs_heap_malloc_above(size_t size);
 void xs_heap_free_slow(void *p, uint64_t entry);
 
@@ -124,12 +129,15 @@ void xs_heap_free_marked(struct xs_heap *h, void *p, uint64_t entry);
 
 void *xs_heap_realloc_at(void *p, uint64_t entry, size_t size);
 
+/* xs_heap_free of a block that realloc has moved. */
+void xs_heap_free_moved(void *p, uint64_t entry);
+
 /* Looks at the clock, and gives back what was not needed for long. Returns `p`, so that malloc can
  * end in a jump. Not XS_COLD: the compiler would take what leads to it for cold too. */
 __attribute__((noinline)) void *xs_heap_tick(struct xs_heap *h, void *p);
 
-/* Back into its slab. */
-void xs_heap_put_object(struct xs_heap *h, void *p, uint64_t entry);
+/* After objects came back into the slab. */
+void xs_heap_settle(struct xs_heap *h, struct xs_slab *s);
 
 /* Takes back what others freed. */
 void xs_heap_drain(struct xs_heap *h);
@@ -142,11 +150,67 @@ void xs_heap_send_all(struct xs_heap *h);
 void xs_heap_flush(struct xs_heap *h);
 void xs_heap_release(struct xs_heap *h);
 
-/* Notes a failure and sets errno; NULL. */
+/* Notes that an allocation failed and sets errno; NULL. */
 XS_COLD void *xs_heap_fail(size_t size);
+/* The same where it is no allocation's. */
+XS_COLD void xs_heap_note_failure(size_t size);
+/* The allocation that failed was our own attempt. */
+XS_COLD void xs_heap_forgive(size_t size);
 void xs_heap_failures_get(struct xs_heap_stats *out);
 
+/* ---- heap_count.c: what is counted where the fast paths do not ---- */
+
+/* In a thread without a heap, or past its end. */
+void xs_heap_count_request_late(size_t size);
+void xs_heap_count_realloc_late(void);
+void xs_heap_count_frees_late(int n);
+
+XS_INLINE bool xs_heap_is_none(const struct xs_heap *h)
+{
+    return XS_UNLIKELY(h == NULL || h == &xs_heap_none);
+}
+
+/* A request that went past malloc. `h` may be NULL. */
+XS_INLINE void xs_heap_count_request(struct xs_heap *h, size_t size)
+{
+    if (xs_heap_is_none(h)) {
+        xs_heap_count_request_late(size);
+        return;
+    }
+    h->until_tick -= (int64_t)size;
+    if (size <= XS_CLASS_MAX_BYTES)
+        XS_COUNT(h->hot[xs_class_of(size)].taken, 1);
+    else
+        XS_COUNT(h->odd_taken[xs_size_bin(size)], 1);
+}
+
+XS_INLINE void xs_heap_count_realloc(struct xs_heap *h)
+{
+    if (xs_heap_is_none(h))
+        xs_heap_count_realloc_late();
+    else
+        XS_COUNT(h->reallocs, 1);
+}
+
+/* `n` is -1 where a block was freed that only moved. */
+XS_INLINE void xs_heap_count_frees(struct xs_heap *h, int n)
+{
+    if (xs_heap_is_none(h))
+        xs_heap_count_frees_late(n);
+    else
+        XS_COUNT(h->frees, (uint64_t)n);
+}
+
+/* A failure that was noted was none. */
+void xs_heap_forgive_failure(void);
+
+/* Of every heap, from zero. */
+void xs_heap_counters_clear(void);
+
 /* ---- heap_life.c: heaps and threads ---- */
+
+/* All heaps that ever were, by their `next`. */
+struct xs_heap *xs_heap_all(void);
 
 /* A span, if need be after giving back what can be given: false = none. `h` may be NULL. */
 bool xs_heap_span(struct xs_heap *h, size_t size, size_t align, struct xs_span *out);
@@ -201,6 +265,7 @@ XS_INLINE void *xs_magazine_pop(struct xs_magazine *m)
     void **p = m->block[n - 1];
 
     m->n = (uint32_t)(n - 1);
+    XS_COUNT(m->taken, 1);
     p[1] = NULL; /* no longer marked as free */
     return p;
 }
@@ -211,12 +276,31 @@ XS_INLINE void *xs_heap_malloc_inline(size_t size)
         return xs_heap_malloc_above(size);
     struct xs_heap *h = xs_heap_mine;
     struct xs_magazine *m = xs_heap_magazine(h, xs_class_table[(size + 15) / 16]);
-    if (XS_UNLIKELY(m->n == 0))
-        return xs_heap_refill(m, size);
-    void *p = xs_magazine_pop(m);
-    if (XS_UNLIKELY((h->until_tick -= (int64_t)size) < 0))
-        return xs_heap_tick(h, p);
-    return p;
+    if (XS_LIKELY(m->n != 0)) {
+        void *p = xs_magazine_pop(m);
+        return XS_LIKELY((h->until_tick -= (int64_t)size) >= 0) ? p : xs_heap_tick(h, p);
+    }
+    struct xs_slab *s = m->current;
+    if (XS_UNLIKELY(s == NULL || s->free == NULL))
+        return xs_heap_refill(size, m, h);
+    void *p = xs_slab_take(s);
+    XS_COUNT(m->taken, 1);
+    return XS_LIKELY((h->until_tick -= (int64_t)size) >= 0) ? p : xs_heap_tick(h, p);
+}
+
+/* Back into its slab. */
+XS_INLINE void xs_heap_put_object(struct xs_heap *h, void *p, uint64_t entry)
+{
+    struct xs_slab *s = xs_slab_at(XS_ENTRY_INDEX(entry));
+    void **block = p;
+
+    uintptr_t key = h->key;
+
+    block[0] = s->free;
+    ((uintptr_t *)p)[1] = key;
+    s->free = block;
+    if (XS_UNLIKELY((int32_t)--s->held < 0))
+        xs_heap_settle(h, s);
 }
 
 /* Of an object in another heap's slab: true if the magazine or a chain took it. */
@@ -267,12 +351,14 @@ XS_INLINE bool xs_heap_free_at(void *p, uint64_t entry)
 {
     struct xs_heap *h = xs_heap_mine;
 
-    if (XS_LIKELY((uint32_t)entry == h->tag))
+    if (XS_LIKELY((uint32_t)entry == h->tag)) {
+        XS_COUNT(h->frees, 1);
         xs_heap_free_inline(h, p, entry);
-    else if ((entry & 0xFF) == XS_OWNER_BFC)
+    } else if ((entry & 0xFF) == XS_OWNER_BFC) {
         xs_heap_free_slow(p, entry);
-    else
+    } else {
         return false;
+    }
     return true;
 }
 

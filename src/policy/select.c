@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "backend/aligned.h"
-#include "backend/owner.h"
+#include "backend/counted.h"
 #include "policy/config.h"
 #include "policy/route.h"
 #include "sys/mem.h"
@@ -75,6 +75,7 @@ static void fill(size_t align)
 {
     bool single = is_single();
 
+    SET(xs_hot.is_core, false);
     set_frees(xs_any_free, xs_any_realloc);
     set_steps(policy.counting);
     struct xs_calls inner = single ? *xs_hot.step[0].calls : xs_routed_calls;
@@ -93,6 +94,7 @@ static void fill(size_t align)
     SET(xs_hot.inner.realloc, inner.realloc);
     SET(xs_hot.entry.free, entry.free);
     SET(xs_hot.entry.realloc, entry.realloc);
+    SET(xs_hot.is_core, entry.free == xs_backend_bfc.calls(false)->free);
 }
 
 static void apply(size_t align)
@@ -197,6 +199,7 @@ void xs_policy_start(void)
     }
     policy.counting = strcmp(xs_config(XS_KNOB_STATS)->text, "0") != 0;
     policy.off_since_ns = policy.counting ? 0 : xs_proc_now_ns();
+    xs_counted_switch(policy.counting);
     apply(xs_config(XS_KNOB_CPU_ALIGN)->num);
 }
 
@@ -213,6 +216,7 @@ void xs_policy_count(bool on)
         return;
     if (on != policy.counting) {
         policy.counting = on;
+        xs_counted_switch(on);
         if (on)
             policy.off_ns += xs_proc_now_ns() - policy.off_since_ns;
         else

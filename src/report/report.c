@@ -3,7 +3,7 @@
 #include <pthread.h>
 #include <unistd.h>
 
-#include "backend/owner.h"
+#include "backend/counted.h"
 #include "policy/select.h"
 #include "sys/proc.h"
 
@@ -30,7 +30,7 @@ void xs_report_collect(struct xs_report *r, bool may_lock)
     xs_stats_threads(&r->threads_total, &r->threads_now, &r->threads_peak);
     r->counting = xs_hot.counting;
     r->not_counting_ns = xs_policy_not_counting_ns();
-    xs_stats_sum(r->counters);
+    xs_counted_sum(r->counters);
     for (unsigned i = 0; i < XS_OWNER_COUNT; i++) {
         r->open[i] = xs_backend_is_open((enum xs_owner)i);
         r->memory[i] = (struct xs_backend_memory){XS_UNKNOWN, XS_UNKNOWN, XS_UNKNOWN, "nobody"};

@@ -100,9 +100,12 @@ static size_t owner_of_size(size_t n)
 static _Thread_local struct counts *did;
 
 /* From the definition: bin k holds (2^(k-1), 2^k] bytes, 63 holds 0. */
-static size_t bin_of(size_t n)
+/* The own core keeps nothing apart below 16 bytes. */
+static size_t bin_of(size_t n, size_t owner)
 {
     size_t k = 0;
+    if (n <= 16 && strcmp(owner_name[owner], "bfc") == 0)
+        return 4;
     if (n == 0)
         return 63;
     while (((size_t)1 << k) < n)
@@ -114,7 +117,7 @@ static size_t requested(size_t n)
 {
     size_t o = owner_of_size(n);
     did[o].requested_bytes += n;
-    did[o].bin[bin_of(n)]++;
+    did[o].bin[bin_of(n, o)]++;
     return o;
 }
 

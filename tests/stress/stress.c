@@ -269,21 +269,30 @@ void team(unsigned n, void *(*work)(void *))
 /* In place of sys/thread_end.c, which calls in the last round of destructors: the sanitizer ends
  * its own part of the thread there. So a round earlier; the loads have destructors after it. */
 static pthread_key_t end_key;
-static void (*_Atomic end_call)(void);
+static void (*_Atomic end_calls[XS_THREAD_END_MAX])(void);
 
 static void end_round(void *round)
 {
-    void (*call)(void) = atomic_load(&end_call);
-
-    if ((uintptr_t)round < DESTRUCTOR_ROUNDS)
+    if ((uintptr_t)round < DESTRUCTOR_ROUNDS) {
         pthread_setspecific(end_key, (char *)round + 1);
-    else
-        call();
+        return;
+    }
+    for (unsigned i = 0; i < XS_THREAD_END_MAX; i++) {
+        void (*call)(void) = atomic_load(&end_calls[i]);
+        if (call != NULL)
+            call();
+    }
 }
 
 bool xs_thread_end(void (*call)(void))
 {
-    atomic_store(&end_call, call);
+    unsigned i = 0;
+    void (*none)(void) = NULL;
+
+    while (!atomic_compare_exchange_strong(&end_calls[i], &none, call) && none != call) {
+        none = NULL;
+        i++;
+    }
     return pthread_setspecific(end_key, (void *)1) == 0;
 }
 

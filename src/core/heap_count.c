@@ -1,0 +1,129 @@
+/* Counts of the own core. They stand where malloc and free work anyway: a word in the magazine, one
+ * in the heap, and the bytes to the next look at the clock, so that to count costs three
+ * instructions a pair and nothing is to be gained by not counting. */
+#include <errno.h>
+
+#include "core/thread_heap.h"
+
+static struct {
+    _Atomic uint64_t count;
+    _Atomic uint64_t largest;
+    _Atomic uint64_t last;
+} failures;
+
+/* What was done without a heap: for want of memory, or past the end of a thread. */
+static struct {
+    _Atomic uint64_t requested;
+    _Atomic uint64_t frees;
+    _Atomic uint64_t reallocs;
+    _Atomic uint64_t taken[XS_SIZE_BINS];
+} late;
+
+static void add(_Atomic uint64_t *to, uint64_t n)
+{
+    atomic_fetch_add_explicit(to, n, memory_order_relaxed);
+}
+
+void xs_heap_count_request_late(size_t size)
+{
+    add(&late.requested, size);
+    add(&late.taken[xs_size_bin(size)], 1);
+}
+
+void xs_heap_count_realloc_late(void)
+{
+    add(&late.reallocs, 1);
+}
+
+void xs_heap_count_frees_late(int n)
+{
+    add(&late.frees, (uint64_t)n);
+}
+
+void xs_heap_uncount_move(size_t size)
+{
+    struct xs_heap *h = xs_heap_mine;
+
+    xs_heap_count_frees(h, -1);
+    if (xs_heap_is_none(h)) {
+        add(&late.requested, 0 - (uint64_t)size);
+        add(&late.taken[xs_size_bin(size)], UINT64_MAX);
+        return;
+    }
+    h->until_tick += (int64_t)size;
+    if (size <= XS_CLASS_MAX_BYTES)
+        XS_COUNT(h->hot[xs_class_of(size)].taken, UINT64_MAX);
+    else
+        XS_COUNT(h->odd_taken[xs_size_bin(size)], UINT64_MAX);
+}
+
+/* ---- failures --------------------------------------------------------------------------- */
+
+void xs_heap_note_failure(size_t size)
+{
+    uint64_t largest = atomic_load_explicit(&failures.largest, memory_order_relaxed);
+
+    add(&failures.count, 1);
+    atomic_store_explicit(&failures.last, size, memory_order_relaxed);
+    while (size > largest &&
+           !atomic_compare_exchange_weak_explicit(&failures.largest, &largest, size,
+                                                  memory_order_relaxed, memory_order_relaxed))
+        ;
+    errno = ENOMEM;
+}
+
+void xs_heap_forgive_failure(void)
+{
+    add(&failures.count, UINT64_MAX);
+}
+
+void xs_heap_failures_get(struct xs_heap_stats *out)
+{
+    out->failures = atomic_load_explicit(&failures.count, memory_order_relaxed);
+    out->largest_failure_bytes = atomic_load_explicit(&failures.largest, memory_order_relaxed);
+    out->last_failure_bytes = atomic_load_explicit(&failures.last, memory_order_relaxed);
+}
+
+/* ---- sums ------------------------------------------------------------------------------- */
+
+/* Reads what other threads may be changing; exact when they rest. */
+__attribute__((no_sanitize("thread"))) static void add_heap(struct xs_counters *sum,
+                                                            const struct xs_heap *h)
+{
+    sum->requested_bytes += (uint64_t)(h->requested - h->until_tick);
+    sum->frees += h->frees;
+    sum->reallocs += h->reallocs;
+    for (unsigned c = 0; c < XS_CLASS_COUNT; c++)
+        sum->size_bin[xs_size_bin(xs_class_bytes(c))] += h->hot[c].taken;
+    for (unsigned b = 0; b < XS_SIZE_BINS; b++)
+        sum->size_bin[b] += h->odd_taken[b];
+}
+
+void xs_heap_counters_add(struct xs_counters *sum)
+{
+    for (const struct xs_heap *h = xs_heap_all(); h != NULL; h = h->next)
+        add_heap(sum, h);
+    sum->requested_bytes += atomic_load_explicit(&late.requested, memory_order_relaxed);
+    sum->frees += atomic_load_explicit(&late.frees, memory_order_relaxed);
+    sum->reallocs += atomic_load_explicit(&late.reallocs, memory_order_relaxed);
+    for (unsigned b = 0; b < XS_SIZE_BINS; b++)
+        sum->size_bin[b] += atomic_load_explicit(&late.taken[b], memory_order_relaxed);
+}
+
+void xs_heap_counters_clear(void)
+{
+    for (struct xs_heap *h = xs_heap_all(); h != NULL; h = h->next) {
+        h->requested = h->until_tick;
+        h->frees = 0;
+        h->reallocs = 0;
+        for (unsigned c = 0; c < XS_CLASS_COUNT; c++)
+            h->hot[c].taken = 0;
+        for (unsigned b = 0; b < XS_SIZE_BINS; b++)
+            h->odd_taken[b] = 0;
+    }
+    atomic_store_explicit(&late.requested, 0, memory_order_relaxed);
+    atomic_store_explicit(&late.frees, 0, memory_order_relaxed);
+    atomic_store_explicit(&late.reallocs, 0, memory_order_relaxed);
+    for (unsigned b = 0; b < XS_SIZE_BINS; b++)
+        atomic_store_explicit(&late.taken[b], 0, memory_order_relaxed);
+}

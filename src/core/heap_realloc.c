@@ -1,0 +1,93 @@
+/* realloc: where a block may stay, and when one that keeps growing gets room. */
+#include <string.h>
+
+#include "core/thread_heap.h"
+
+/* Above this size a block that keeps growing gets room. Below it, the page that it would have for
+ * itself would be mostly waste. */
+#define ROOMY_FROM ((size_t)4096)
+
+/* If the one before it has left its room behind, it most likely gets as far: above this size. */
+#define ROOMY_AGAIN_FROM ((size_t)256)
+
+/* The block moved: no free of the program's. */
+void xs_heap_free_moved(void *p, uint64_t entry)
+{
+    (void)xs_heap_free_at(p, entry);
+    xs_heap_count_frees(xs_heap_mine, -1);
+}
+
+/* To another place: NULL if there is none, which the program need not come to know. */
+static void *move(void *p, uint64_t entry, size_t size, size_t kept)
+{
+    void *q = xs_heap_malloc_inline(size);
+
+    if (q == NULL) {
+        xs_heap_forgive(size);
+        return NULL;
+    }
+    memcpy(q, p, kept);
+    xs_heap_free_moved(p, entry);
+    return q;
+}
+
+static void *grow_object(void *p, uint64_t entry, size_t old_size, size_t size)
+{
+    struct xs_heap *h = xs_heap_mine;
+    void *q = NULL;
+
+    if (h->grown == p && (size > ROOMY_FROM || (size > ROOMY_AGAIN_FROM && h->kept_room != 0)))
+        q = xs_large_roomy(h, size);
+    if (q == NULL) {
+        q = move(p, entry, size, old_size);
+    } else {
+        memcpy(q, p, old_size);
+        xs_heap_free_moved(p, entry);
+        xs_heap_count_request(h, size);
+    }
+    h = xs_heap_mine;
+    if (q != NULL && h != &xs_heap_none)
+        h->grown = q;
+    return q;
+}
+
+void *xs_heap_realloc_at(void *p, uint64_t entry, size_t size)
+{
+    struct xs_heap *h = xs_heap_mine;
+    void *q = NULL;
+
+    if (entry == h->roomy_entry && p == h->roomy && size <= h->room_bytes &&
+        size >= h->roomy_size) {
+        h->roomy_size = size;
+        xs_heap_count_request(h, size);
+        q = p;
+    } else if (XS_ENTRY_CLASS(entry) < XS_CLASS_SLABS) {
+        size_t old_size = xs_class_bytes(XS_ENTRY_CLASS(entry));
+        if (size > old_size) {
+            q = grow_object(p, entry, old_size, size);
+        } else {
+            /* It stays where it is until that would waste more than half. */
+            if (size <= old_size / 2)
+                q = move(p, entry, size, size);
+            if (q == NULL) {
+                xs_heap_count_request(h, size);
+                q = p;
+            }
+        }
+    } else {
+        h = xs_heap_enter();
+        q = xs_large_realloc(h, p, entry, size);
+        if (h != NULL)
+            xs_heap_leave(h);
+    }
+    if (q != NULL)
+        xs_heap_count_realloc(xs_heap_mine);
+    else
+        xs_heap_note_failure(size);
+    return q;
+}
+
+void *xs_heap_realloc(void *p, size_t size)
+{
+    return xs_heap_realloc_at(p, xs_page_map_get(p), size);
+}
