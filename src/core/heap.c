@@ -106,7 +106,7 @@ static bool keep_bytes(struct xs_heap *h, size_t bytes)
     uint64_t more = beyond(h, sum) - beyond(h, h->kept_bytes);
 
     if (more != 0) {
-        if (sum > KEPT_ALONE * KEPT_PER_CACHE * h->cache_bytes)
+        if (sum > KEPT_ALONE * (KEPT_PER_CACHE * h->cache_bytes))
             return false;
         uint64_t all = atomic_fetch_add_explicit(&kept_beyond, more, memory_order_relaxed) + more;
         if (all > KEPT_BEYOND * h->cache_bytes) {
