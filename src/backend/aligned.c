@@ -31,8 +31,11 @@ static void *aligned_realloc(void *p, size_t size)
         return q;
     const struct xs_backend *b = xs_backends[xs_owner_of(q)];
     void *straight = b->calls(false)->memalign(xs_hot.align, size);
-    if (straight == NULL)
+    if (straight == NULL) {
+        if (b->uncount_failure != NULL)
+            b->uncount_failure(size);
         return q; /* memory is out; the block is too precious to lose for its alignment */
+    }
     memcpy(straight, q, size);
     b->free_own(q);
     if (b->uncount_move != NULL)

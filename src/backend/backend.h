@@ -57,6 +57,7 @@ struct xs_backend {
     /* Where calls are counted when they are served, by whatever table: takes an allocation of
      * `size` bytes and a free off again. NULL: only the counting table counts. */
     void (*uncount_move)(size_t size);
+    void (*uncount_failure)(size_t size); /* an allocation that failed was not the program's */
     /* 0, or errno with a reason in *why; called once. A warning may be left in *why with 0. */
     int (*open)(const struct xs_backend_options *options, struct xs_buf *why);
     /* The table to use after open: plain, or counting into the caller's slot. */

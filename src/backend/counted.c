@@ -1,6 +1,7 @@
 #include "backend/counted.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 
 #include "core/heap.h"
 
@@ -68,9 +69,10 @@ void xs_count_no_failure(enum xs_owner owner, size_t size)
 /* ---- on and off ------------------------------------------------------------------------- */
 
 static struct {
+    _Atomic uint32_t changes; /* odd in the midst of one */
     bool off;
     struct xs_counters then;    /* when it was switched off last */
-    struct xs_counters skipped; /* between off and on, so far */
+    struct xs_counters skipped; /* between off and on, so far, and before a fork */
 } own;
 
 static void own_counts(struct xs_counters *c)
@@ -97,26 +99,47 @@ void xs_counted_switch(bool on)
     if (on == !own.off)
         return;
     own_counts(&now);
+    atomic_fetch_add_explicit(&own.changes, 1, memory_order_acq_rel);
     if (on) {
         add(&own.skipped, &now, 1);
         add(&own.skipped, &own.then, UINT64_MAX);
     }
     own.then = now;
     own.off = !on;
+    atomic_fetch_add_explicit(&own.changes, 1, memory_order_release);
 }
 
+/* Nothing is written to in the heaps: their pages would be copied. */
 void xs_counted_fork_child(void)
 {
-    own.then = own.skipped = (struct xs_counters){0};
+    own_counts(&own.then);
+    own.skipped = own.then;
+    atomic_store_explicit(&own.changes, 0, memory_order_release);
+}
+
+__attribute__((no_sanitize("thread"))) static void own_sum(struct xs_counters *sum)
+{
+    uint32_t before, tries = 0;
+
+    /* Not for ever: it may have been interrupted by the caller. */
+    do {
+        before = atomic_load_explicit(&own.changes, memory_order_acquire);
+        if (own.off)
+            *sum = own.then;
+        else
+            own_counts(sum);
+        add(sum, &own.skipped, UINT64_MAX);
+        atomic_thread_fence(memory_order_acquire);
+    } while (
+        (before % 2 != 0 || before != atomic_load_explicit(&own.changes, memory_order_relaxed)) &&
+        ++tries < 1000);
 }
 
 void xs_counted_sum(struct xs_counters sum[XS_OWNER_COUNT])
 {
-    struct xs_counters now = own.then;
+    struct xs_counters of_core;
 
     xs_stats_sum(sum);
-    if (!own.off)
-        own_counts(&now);
-    add(&sum[XS_OWNER_BFC], &now, 1);
-    add(&sum[XS_OWNER_BFC], &own.skipped, UINT64_MAX);
+    own_sum(&of_core);
+    add(&sum[XS_OWNER_BFC], &of_core, 1);
 }

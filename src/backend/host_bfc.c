@@ -71,6 +71,9 @@ static const struct xs_calls *bfc_calls(bool counted)
 /* An allocation failed, or one that did was the core's own attempt (-1). */
 static void count_failure(size_t size, int n)
 {
+    /* The least class's bin is the least. */
+    if (size < 16)
+        size = 16;
     if (!xs_hot.counting)
         return;
     if (n > 0) {
@@ -126,6 +129,7 @@ const struct xs_backend xs_backend_bfc = {
     .name = "bfc",
     .owner = XS_OWNER_BFC,
     .uncount_move = xs_heap_uncount_move,
+    .uncount_failure = xs_heap_forgive,
     .open = bfc_open,
     .calls = bfc_calls,
     .free_own = bfc_free_own,

@@ -374,8 +374,12 @@ void *xs_heap_tick(struct xs_heap *h, void *p)
 {
     int saved = errno;
 
+    uint32_t ticks = atomic_load_explicit(&h->ticks, memory_order_relaxed);
+    atomic_store_explicit(&h->ticks, ticks + 1, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release);
     h->requested += TICK_BYTES - h->until_tick;
     h->until_tick = TICK_BYTES;
+    atomic_store_explicit(&h->ticks, ticks + 2, memory_order_release);
     if (!xs_span_tick())
         return p;
     xs_heap_age_idle();
@@ -414,10 +418,11 @@ XS_COLD static void *refill_slow(size_t size)
         if (p != NULL)
             XS_COUNT(m->taken, 1);
     }
-    if (p != NULL)
-        h->until_tick -= (int64_t)size;
+    bool is_due = p != NULL && (h->until_tick -= (int64_t)size) < 0 && h == xs_heap_mine;
     xs_heap_leave(h);
-    return p != NULL ? p : xs_heap_fail(size);
+    if (p == NULL)
+        return xs_heap_fail(size);
+    return is_due ? xs_heap_tick(h, p) : p;
 }
 
 static __attribute__((noinline)) void *reuse(size_t size, struct xs_magazine *m, struct xs_heap *h)
@@ -428,8 +433,7 @@ static __attribute__((noinline)) void *reuse(size_t size, struct xs_magazine *m,
     if (p == NULL)
         return refill_slow(size);
     XS_COUNT(m->taken, 1);
-    h->until_tick -= (int64_t)size;
-    return p;
+    return (h->until_tick -= (int64_t)size) >= 0 ? p : xs_heap_tick(h, p);
 }
 
 /* Straight from the slab: to fill the magazine first would cost more than it saves, and what is in
@@ -473,7 +477,7 @@ static void *pop_chunk(struct xs_heap *h, size_t size)
 
     if (m->n == 0)
         return NULL;
-    h->until_tick -= (int64_t)size;
+    XS_COUNT(h->requested, (int64_t)size);
     h->chunk_bytes -= xs_class_bytes(class);
     if (h->chunk_bytes < h->chunk_least)
         h->chunk_least = h->chunk_bytes;
@@ -524,14 +528,13 @@ void *xs_heap_zalloc(size_t size)
 static void *aligned_object(size_t bytes, size_t size)
 {
     void *p = xs_heap_malloc_inline(bytes);
-    struct xs_heap *h = xs_heap_mine;
 
-    /* A heap on loan counts the whole. */
-    if (p != NULL && h != &xs_heap_none) {
-        h->hot[xs_class_of(bytes)].taken--;
-        h->until_tick += (int64_t)bytes;
-        xs_heap_count_request(h, size);
+    if (p == NULL) {
+        xs_heap_forgive(bytes);
+        return xs_heap_fail(size);
     }
+    xs_heap_uncount_request(bytes);
+    xs_heap_count_request(xs_heap_mine, size);
     return p;
 }
 
@@ -574,7 +577,8 @@ XS_COLD void xs_heap_free_marked(struct xs_heap *h, void *p, uint64_t entry)
     bool came_back = take_remote(s, h->key);
     for (void **chain = s->chains; chain != NULL && !found; chain = xs_chain_next(chain, h->key))
         found = in_list((void *const *)chain, p, objects);
-    if (found)
+    /* Where nothing was handed out since the slab was last empty, everything is free. */
+    if (found || (char *)p >= s->bump)
         xs_die("double free", p);
     if (came_back)
         xs_heap_settle(h, s);

@@ -66,7 +66,7 @@ struct xs_heap_stats {
 /* False: the lock is held, by the caller's own thread perhaps, and `may_wait` is false. */
 bool xs_heap_stats_get(struct xs_heap_stats *out, bool may_wait);
 
-/* Adds what was done since the start, or the fork: bins by the size of the class, so that the least
+/* Adds what was done since the start: bins by the size of the class, so that the least
  * is that of 16 bytes; no failures. Exact when the other threads rest. */
 void xs_heap_counters_add(struct xs_counters *sum);
 

@@ -24,10 +24,16 @@ static void add(_Atomic uint64_t *to, uint64_t n)
     atomic_fetch_add_explicit(to, n, memory_order_relaxed);
 }
 
+/* The least class's bin is the least. */
+static unsigned bin_of(size_t size)
+{
+    return (unsigned)xs_size_bin(size < 16 ? 16 : size);
+}
+
 void xs_heap_count_request_late(size_t size)
 {
     add(&late.requested, size);
-    add(&late.taken[xs_size_bin(size)], 1);
+    add(&late.taken[bin_of(size)], 1);
 }
 
 void xs_heap_count_realloc_late(void)
@@ -40,21 +46,27 @@ void xs_heap_count_frees_late(int n)
     add(&late.frees, (uint64_t)n);
 }
 
-void xs_heap_uncount_move(size_t size)
+/* A heap on loan may have counted it: the sum is right. */
+void xs_heap_uncount_request(size_t size)
 {
     struct xs_heap *h = xs_heap_mine;
 
-    xs_heap_count_frees(h, -1);
     if (xs_heap_is_none(h)) {
         add(&late.requested, 0 - (uint64_t)size);
-        add(&late.taken[xs_size_bin(size)], UINT64_MAX);
+        add(&late.taken[bin_of(size)], UINT64_MAX);
         return;
     }
-    h->until_tick += (int64_t)size;
+    XS_COUNT(h->requested, 0 - (int64_t)size);
     if (size <= XS_CLASS_MAX_BYTES)
         XS_COUNT(h->hot[xs_class_of(size)].taken, UINT64_MAX);
     else
         XS_COUNT(h->odd_taken[xs_size_bin(size)], UINT64_MAX);
+}
+
+void xs_heap_uncount_move(size_t size)
+{
+    xs_heap_count_frees(xs_heap_mine, -1);
+    xs_heap_uncount_request(size);
 }
 
 /* ---- failures --------------------------------------------------------------------------- */
@@ -90,7 +102,17 @@ void xs_heap_failures_get(struct xs_heap_stats *out)
 __attribute__((no_sanitize("thread"))) static void add_heap(struct xs_counters *sum,
                                                             const struct xs_heap *h)
 {
-    sum->requested_bytes += (uint64_t)(h->requested - h->until_tick);
+    int64_t requested;
+    uint32_t ticks, tries = 0;
+
+    /* Not for ever: the caller may have interrupted the change. */
+    do {
+        ticks = atomic_load_explicit(&h->ticks, memory_order_acquire);
+        requested = h->requested - h->until_tick;
+        atomic_thread_fence(memory_order_acquire);
+    } while ((ticks % 2 != 0 || ticks != atomic_load_explicit(&h->ticks, memory_order_relaxed)) &&
+             ++tries < 1000);
+    sum->requested_bytes += (uint64_t)requested;
     sum->frees += h->frees;
     sum->reallocs += h->reallocs;
     for (unsigned c = 0; c < XS_CLASS_COUNT; c++)
@@ -108,22 +130,4 @@ void xs_heap_counters_add(struct xs_counters *sum)
     sum->reallocs += atomic_load_explicit(&late.reallocs, memory_order_relaxed);
     for (unsigned b = 0; b < XS_SIZE_BINS; b++)
         sum->size_bin[b] += atomic_load_explicit(&late.taken[b], memory_order_relaxed);
-}
-
-void xs_heap_counters_clear(void)
-{
-    for (struct xs_heap *h = xs_heap_all(); h != NULL; h = h->next) {
-        h->requested = h->until_tick;
-        h->frees = 0;
-        h->reallocs = 0;
-        for (unsigned c = 0; c < XS_CLASS_COUNT; c++)
-            h->hot[c].taken = 0;
-        for (unsigned b = 0; b < XS_SIZE_BINS; b++)
-            h->odd_taken[b] = 0;
-    }
-    atomic_store_explicit(&late.requested, 0, memory_order_relaxed);
-    atomic_store_explicit(&late.frees, 0, memory_order_relaxed);
-    atomic_store_explicit(&late.reallocs, 0, memory_order_relaxed);
-    for (unsigned b = 0; b < XS_SIZE_BINS; b++)
-        atomic_store_explicit(&late.taken[b], 0, memory_order_relaxed);
 }

@@ -452,7 +452,6 @@ void xs_heap_fork_child(void)
 {
     if (xs_lock_is_mine(&xs_heaps_lock) && !heaps.fork_took_lock)
         heaps.idle = NULL; /* found half way through a change */
-    xs_heap_counters_clear();
     xs_span_fork_child();
     xs_lock_reset(&xs_heaps_lock);
 }

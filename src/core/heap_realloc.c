@@ -7,8 +7,10 @@
  * itself would be mostly waste. */
 #define ROOMY_FROM ((size_t)4096)
 
-/* If the one before it has left its room behind, it most likely gets as far: above this size. */
+/* If the last eight that grew past this size have all got so far, the next one most likely will:
+ * it takes the room that the one before it has left behind. If it does not, a page is lost. */
 #define ROOMY_AGAIN_FROM ((size_t)256)
+#define ROOMY_AGAIN      0xFFu
 
 /* The block moved: no free of the program's. */
 void xs_heap_free_moved(void *p, uint64_t entry)
@@ -36,8 +38,15 @@ static void *grow_object(void *p, uint64_t entry, size_t old_size, size_t size)
     struct xs_heap *h = xs_heap_mine;
     void *q = NULL;
 
-    if (h->grown == p && (size > ROOMY_FROM || (size > ROOMY_AGAIN_FROM && h->kept_room != 0)))
-        q = xs_large_roomy(h, size);
+    if (h->grown == p) {
+        if (old_size <= ROOMY_AGAIN_FROM && size > ROOMY_AGAIN_FROM)
+            h->reached <<= 1;
+        if (size > ROOMY_FROM)
+            h->reached |= 1;
+        if (size > ROOMY_FROM || (size > ROOMY_AGAIN_FROM && h->kept_room != 0 &&
+                                  (h->reached >> 1 & ROOMY_AGAIN) == ROOMY_AGAIN))
+            q = xs_large_roomy(h, size);
+    }
     if (q == NULL) {
         q = move(p, entry, size, old_size);
     } else {
@@ -59,6 +68,7 @@ void *xs_heap_realloc_at(void *p, uint64_t entry, size_t size)
     if (entry == h->roomy_entry && p == h->roomy && size <= h->room_bytes &&
         size >= h->roomy_size) {
         h->roomy_size = size;
+        h->reached |= size > ROOMY_FROM;
         xs_heap_count_request(h, size);
         q = p;
     } else if (XS_ENTRY_CLASS(entry) < XS_CLASS_SLABS) {

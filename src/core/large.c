@@ -11,6 +11,9 @@
 #define ROOM_LEAST  ((size_t)256 << 10)
 #define ROOM_MOST   ((size_t)64 << 20)
 
+/* What a block leaves of its room is kept for the next one from so much on. */
+#define REST_LEAST ((size_t)64 << 10)
+
 /* A chunk with room is kept up to so many times what other large blocks may be, as empty slabs. */
 #define ROOM_KEPT_PER_CACHE 4
 
@@ -91,6 +94,19 @@ static bool settle_room(const void *p, uint64_t entry)
     return had;
 }
 
+/* What was just cut off is the room of the next one, so that blocks that stay lie side by side. */
+static void keep_rest(struct xs_heap *h)
+{
+    size_t rest = h->room_bytes - xs_align_up(h->roomy_size, XS_SPAN_PAGE);
+    struct xs_span span;
+
+    if (h->kept_room != 0 || rest < REST_LEAST || rest > ROOM_KEPT_PER_CACHE * h->cache_bytes ||
+        !xs_span_take(rest, 0, &span))
+        return;
+    h->kept_room = span.chunk;
+    h->kept_room_is_old = false;
+}
+
 /* Under the lock from the look at the entry on: another thread may just free the block, or ask how
  * much of it may be used. */
 void xs_large_give_room(struct xs_heap *h)
@@ -100,8 +116,10 @@ void xs_large_give_room(struct xs_heap *h)
     xs_lock_take(&xs_heaps_lock);
     if (xs_page_map_get(h->roomy) == h->roomy_entry) {
         xs_chunk chunk = XS_ENTRY_INDEX(h->roomy_entry);
-        (void)xs_span_resize(chunk, h->roomy_size);
+        bool is_cut = xs_span_resize(chunk, h->roomy_size);
         xs_page_map_put(h->roomy, chunk_entry(XS_CLASS_ODD, chunk));
+        if (is_cut)
+            keep_rest(h);
     }
     xs_lock_give(&xs_heaps_lock);
     h->roomy = NULL;
@@ -156,6 +174,7 @@ void *xs_large_roomy(struct xs_heap *h, size_t size)
 {
     struct xs_span span;
 
+    xs_large_give_room(h); /* what it leaves may do */
     if (h->kept_room != 0 && xs_span_requested(h->kept_room) >= size) {
         span.chunk = h->kept_room;
         span.p = xs_span_address(span.chunk);

@@ -48,11 +48,14 @@ struct xs_heap {
     uint64_t kept_bytes;       /* spans of empty and spare slabs */
     uint64_t chunk_least;      /* the least of either since the last look at the clock */
     uint64_t kept_least;
-    int64_t until_tick; /* bytes to allocate before the next look */
-    int64_t requested;  /* sum of all sizes asked for, but for until_tick */
+    int64_t until_tick;     /* bytes to allocate before the next look */
+    int64_t requested;      /* with what until_tick has come down by: the sum of all sizes */
+    _Atomic uint32_t ticks; /* odd while until_tick becomes part of `requested` */
+    uint32_t
+        reached; /* a bit for each block that grew past ROOMY_AGAIN_FROM: and past ROOMY_FROM */
     uint64_t frees;
     uint64_t reallocs;
-    uint64_t cache_bytes; /* the most of chunk_bytes; of kept_bytes, twice that */
+    uint64_t cache_bytes; /* the most of chunk_bytes; of kept_bytes, KEPT_PER_CACHE times that */
 
     /* The block that realloc returned last, being larger than before: when it grows again it is on
      * its way, and gets room that no other block may have, until another block is on its way. Only
@@ -177,7 +180,7 @@ XS_INLINE void xs_heap_count_request(struct xs_heap *h, size_t size)
         xs_heap_count_request_late(size);
         return;
     }
-    h->until_tick -= (int64_t)size;
+    XS_COUNT(h->requested, (int64_t)size); /* no look at the clock is due for it */
     if (size <= XS_CLASS_MAX_BYTES)
         XS_COUNT(h->hot[xs_class_of(size)].taken, 1);
     else
@@ -204,8 +207,8 @@ XS_INLINE void xs_heap_count_frees(struct xs_heap *h, int n)
 /* A failure that was noted was none. */
 void xs_heap_forgive_failure(void);
 
-/* Of every heap, from zero. */
-void xs_heap_counters_clear(void);
+/* A request of the calling thread's was not the program's. */
+void xs_heap_uncount_request(size_t size);
 
 /* ---- heap_life.c: heaps and threads ---- */
 

@@ -44,7 +44,7 @@
   X(SIZE, CPU_ALIGN, "CPU_ALIGN", "16", 16, 4096, NULL, XS_KNOB_POW2, \
     "least alignment of every block; 64 gives each block its own cache line") \
   X(SIZE, CPU_CACHE, "CPU_CACHE", "2M", 0, XS_GIB(64), NULL, 0, \
-    "bfc: most memory that a thread keeps in large blocks for its next ones; in empty slabs it keeps up to twice as much") \
+    "bfc: most memory that a thread keeps in large blocks for its next ones; in empty slabs it keeps twice as much, and up to eight times while few do") \
   X(TIME, CPU_DECAY, "CPU_DECAY", "500ms", 0, XS_SECONDS(86400), NULL, 0, \
     "bfc: memory that has been free for so long goes back to the system") \
   X(SIZE, BFC_INITIAL, "BFC_INITIAL", "2M", XS_KIB(64), XS_TIB(16), NULL, 0, \
