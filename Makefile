@@ -33,12 +33,12 @@ ifneq ($(shell uname -m),x86_64)
 LIB_CFLAGS := $(filter-out -fcf-protection=none,$(LIB_CFLAGS))
 endif
 
-CORE_SRC := $(wildcard src/base/*.c src/sys/*.c src/stats/*.c src/core/*.c src/backend/*.c \
+CORE_SRC := $(wildcard src/base/*.c src/sys/*.c src/stats/*.c src/core/*.c src/gpu/*.c src/backend/*.c \
   src/policy/*.c src/report/*.c)
 LIB_SRC  := $(CORE_SRC) $(wildcard preload/*.c cuda_shim/*.c)
 LIB_OBJ  := $(LIB_SRC:%.c=$(B)/lib/%.o)
 # The tool shares the table of variables, not the allocator.
-TOOL_SRC := $(wildcard src/tool/*.c src/base/*.c) src/sys/env.c src/sys/io.c src/sys/proc.c \
+TOOL_SRC := $(wildcard src/tool/*.c src/base/*.c) src/sys/env.c src/sys/io.c src/sys/proc.c src/sys/record.c \
   src/policy/config.c src/policy/preset.c src/policy/route.c
 TOOL_OBJ := $(TOOL_SRC:%.c=$(B)/tool/%.o)
 
@@ -70,9 +70,9 @@ $(B)/xsigma: $(TOOL_OBJ)
 	$(call say,LD)
 	$(Q)$(CC) $(OPT) $(LDFLAGS) -o $@ $(TOOL_OBJ)
 
-build/exports.map: preload/exports.list scripts/make-exports
+build/exports.map: preload/exports.list cuda_shim/exports.list scripts/make-exports
 	@mkdir -p $(@D)
-	scripts/make-exports $< > $@
+	scripts/make-exports preload/exports.list cuda_shim/exports.list > $@
 
 $(B)/lib/%.o: %.c Makefile
 	@mkdir -p $(@D)
@@ -247,7 +247,7 @@ $(CUDA_T)/abi_check: tests/support/cuda/abi_check.c src/sys/cuda_abi.h src/sys/c
 	  -Werror -I$(CUDA_T) -isystem $(CUDA_HOME)/include $$only -fsyntax-only $< || exit 1; done
 	@touch $@
 
-build/tests/unit/test_cuda_fake: tests/unit/test_cuda_fake.c tests/support/cuda/fake.h $(CUDA_FAKES)
+build/tests/unit/test_cuda_fake build/tests/unit/test_cuda_fake_runtime: build/tests/unit/%: tests/unit/%.c tests/support/cuda/fake.h $(CUDA_FAKES)
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CC) $(ALL_CPPFLAGS) -Itests/support/cuda -std=gnu17 -O1 -g -Wall -Wextra -pthread \
@@ -269,6 +269,88 @@ $(CUDA_T)/client-%: tests/support/cuda/client.c src/sys/cuda_abi.h $(CUDA_FAKES)
 
 tests: $(CUDA_FAKES) $(CUDA_CLIENT) $(if $(CUDA_HEADER),$(CUDA_T)/abi_check)
 # ---- cuda fakes: end ----
+
+# ---- gpu benches: begin ----
+# Ordinary clients of the runtime, linked with the small one; scripts/gpu-check builds the same
+# sources with the toolkit's.
+GPU_BENCH := build/tests/bench/gpu_traces build/tests/bench/gpu_pair
+$(GPU_BENCH): build/tests/bench/%: tests/bench/%.c src/sys/cuda_abi.h $(CUDA_FAKES)
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(ALL_CPPFLAGS) $(TEST_CFLAGS) -O2 -o $@ $< $(CUDA_T)/libcudart_static.a -ldl -lm
+# ---- gpu benches: end ----
+
+# ---- property tests: begin ----
+# Random CUDA programs against the GPU core and the fake driver's oracle, plain and under the
+# sanitizers; and the same programs as a client of the fake driver, for the preloaded shim.
+PROPERTY_SRC   := $(filter-out %/api_driver.c,$(wildcard tests/property/*.c))
+PROPERTY_CORE  := $(filter src/base/% src/sys/% src/stats/% src/core/% src/gpu/%,$(CORE_SRC))
+PROPERTY_FAKE  := $(filter-out %/cudart.c %/abi_check.c %/client.c,$(wildcard tests/support/cuda/*.c))
+PROPERTY_DEPS  := $(wildcard tests/property/*.h tests/support/cuda/*.h src/gpu/*.h)
+PROPERTY_FLAGS := -Itests/support/cuda -std=gnu17 -O1 -g -Wall -Wextra -pthread -fno-builtin-malloc
+# gcc's thread sanitizer does not follow fences, and says so.
+OPT_tsan       += -Wno-tsan
+PROPERTY       := $(addprefix build/tests/property/,gpu gpu-asan gpu-tsan gpu-shim)
+
+-include $(PROPERTY_CORE:%.c=build/asan/lib/%.d) $(PROPERTY_CORE:%.c=build/tsan/lib/%.d)
+build/tests/property/gpu: $(PROPERTY_SRC) $(PROPERTY_FAKE) $(PROPERTY_DEPS) \
+    $(PROPERTY_CORE:%.c=$(B)/lib/%.o)
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(ALL_CPPFLAGS) $(PROPERTY_FLAGS) -o $@ $(filter %.c %.o,$^) -ldl
+build/tests/property/gpu-%: $(PROPERTY_SRC) $(PROPERTY_FAKE) $(PROPERTY_DEPS)
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(ALL_CPPFLAGS) $(PROPERTY_FLAGS) $(OPT_$*) -o $@ $(filter %.c %.o,$^) -ldl
+build/tests/property/gpu-asan: $(PROPERTY_CORE:%.c=build/asan/lib/%.o)
+build/tests/property/gpu-tsan: $(patsubst %.c,build/tsan/lib/%.o,$(filter-out src/sys/thread_end.c,$(PROPERTY_CORE)))
+build/tests/property/gpu-shim: $(filter-out %/api_core.c,$(PROPERTY_SRC)) tests/property/api_driver.c \
+    $(PROPERTY_DEPS) $(CUDA_FAKES)
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(ALL_CPPFLAGS) $(PROPERTY_FLAGS) -Wl,-rpath,'$$ORIGIN/../cuda' -o $@ $(filter %.c,$^) \
+	  $(CUDA_T)/libcudart_static.a $(CUDA_T)/libcuda.so.1 -ldl
+
+tests: $(PROPERTY)
+# ---- property tests: end ----
+
+# ---- gpu core: begin ----
+# The core's objects and the fake driver, without the shim between them.
+GPU_UNITS := $(addprefix build/tests/unit/test_,gpu gpu_more gpu_piece)
+$(GPU_UNITS): build/tests/unit/%: tests/unit/%.c tests/support/gpu_test.h \
+    tests/support/cuda/fake.h $(CUDA_T)/libcuda.so.1 $(CORE_SRC:%.c=$(B)/lib/%.o)
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(ALL_CPPFLAGS) -Itests/support/cuda -std=gnu17 -O1 -g -Wall -Wextra -pthread \
+	  -Wl,-rpath,'$$ORIGIN/../cuda' -o $@ $< $(CORE_SRC:%.c=$(B)/lib/%.o) $(CUDA_T)/libcuda.so.1 \
+	  -lcriterion -ldl
+# ---- gpu core: end ----
+
+# ---- cuda shim: begin ----
+# The shim's own objects; the version script for the versions that its assembler names.
+build/tests/unit/test_cuda_hooks: SHIM_WRAPS := xs_shim_stream_seen
+build/tests/unit/test_cuda_streams: SHIM_WRAPS := $(addprefix xs_gpu_,before_stream after_stream \
+  stream_gone before_context after_context context_gone device_reset capture_begun capture_ended \
+  before_sync after_sync flush_for passed_through never_reuse)
+build/tests/unit/test_cuda_hooks build/tests/unit/test_cuda_streams: build/tests/unit/%: \
+    tests/unit/%.c build/exports.map $(LIB_OBJ)
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(ALL_CPPFLAGS) -std=gnu17 -O1 -g -Wall -Wextra -pthread \
+	  $(SHIM_WRAPS:%=-Wl,--wrap=%) -Wl,--version-script=build/exports.map -o $@ $< \
+	  $(filter $(B)/lib/src/% $(B)/lib/cuda_shim/%,$^) -lcriterion -ldl
+
+# A library that needs the driver, for programs that do not.
+$(CUDA_T)/libcuda_plugin.so: tests/programs/libcuda_plugin.c $(CUDA_T)/libcuda.so.1
+	$(call say,CC)
+	$(Q)$(CC) $(ALL_CPPFLAGS) $(TEST_CFLAGS) -fPIC -shared -Wl,--no-as-needed -o $@ $^ -ldl
+
+$(CUDA_T)/sign-linked: tests/programs/cuda_sign.c $(CUDA_T)/libcuda.so.1
+	$(call say,CC)
+	$(Q)$(CC) $(ALL_CPPFLAGS) $(TEST_CFLAGS) -DLINKED -Wl,--no-as-needed -o $@ $^ -ldl
+
+tests: $(CUDA_T)/libcuda_plugin.so $(CUDA_T)/sign-linked
+# ---- cuda shim: end ----
 
 tests: all $(PROGRAMS) $(UNITS) $(CONTRACT) $(BENCHES)
 

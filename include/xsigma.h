@@ -9,7 +9,8 @@
  * Threads: every function may be called from any thread; none from a signal handler.
  * Errors:  functions that return int give 0 or an errno value and leave errno itself alone.
  *          ENOMEM  no memory; EINVAL a bad argument; ENOENT a back end that is not open or not
- * known; ENOTSUP what this version cannot do (device memory, streams, NUMA nodes).
+ *          known, a device that was not used; ENOTSUP what cannot be done (NUMA nodes; device
+ * memory without a CUDA driver or with XSIGMA_GPU=0); EIO the CUDA driver failed.
  */
 #ifndef XSIGMA_H
 #define XSIGMA_H
@@ -38,7 +39,7 @@ struct xsigma_attr {
     int device;          /* XSIGMA_HOST, or a CUDA device */
     int numa_node;       /* XSIGMA_ANY_NODE, or a node */
     size_t alignment;    /* a power of two, or 0 for the usual one */
-    void *stream;        /* CUDA stream of a device block, or NULL */
+    void *stream;        /* of a device block: the CUDA stream that will use it first, or NULL */
     const char *backend; /* "system", "mimalloc", "tbb", or NULL for the policy's choice */
 };
 
@@ -54,7 +55,7 @@ int xsigma_alloc(void **out, size_t size, const struct xsigma_attr *attr);
  * Without a back end in attr the block stays where it is if the policy agrees. */
 int xsigma_realloc(void **block, size_t size, const struct xsigma_attr *attr);
 
-/* NULL is allowed. The same as free. */
+/* NULL is allowed. The same as free, and for device blocks the same as cudaFree. */
 void xsigma_free(void *block);
 
 /* `count` blocks of `size` bytes each, or none at all (then out[] is all NULL). */
@@ -75,6 +76,31 @@ struct xsigma_backend_info {
 
 /* Fills in at most `capacity` elements and returns how many back ends there are. */
 size_t xsigma_backends(struct xsigma_backend_info *out, size_t capacity);
+
+/* ---- device memory ---------------------------------------------------------------------- */
+
+/* With attr.device >= 0 xsigma_alloc gives device memory, as cudaMalloc does under XSigma: by the
+ * policy, and free of earlier work, so that any stream may use it. It needs no CUDA context:
+ * without one of that device on the calling thread, the device's primary context is used and kept.
+ * Alignment: up to XSIGMA_GPU_ALIGN. Device blocks cannot be reallocated. */
+
+#define XSIGMA_ALL_DEVICES (-1)
+
+/* Frees a device block once the work that `stream` has now is done; nothing waits. */
+int xsigma_gpu_free(void *block, void *stream);
+
+/* Gives back to the driver what is kept for reuse. */
+int xsigma_gpu_clear(int device);
+
+/* Changes XSIGMA_GPU_CACHE_MAX; what is kept beyond it goes back at once. */
+int xsigma_gpu_set_cache_max(int device, uint64_t bytes);
+
+/* Gives back whole free slabs and regions of pool and bfc; *bytes, unless NULL, becomes how much.
+ * What is in use does not move. */
+int xsigma_gpu_defragment(int device, uint64_t *bytes);
+
+/* Moves managed memory to a device, or with XSIGMA_HOST to the host, in the order of a stream. */
+int xsigma_gpu_prefetch(const void *block, size_t size, int device, void *stream);
 
 /* ---- statistics ------------------------------------------------------------------------- */
 
@@ -120,6 +146,59 @@ int xsigma_stats_snapshot(struct xsigma_stats *out);
 /* Switches counting on (1) or off (0) for the whole process. ENOTSUP when the library stands aside
  * (XSIGMA_DISABLE, a privileged program, or one with its own malloc). */
 int xsigma_stats_enable(int on);
+
+/* Of one device. A level has what it is now and, as NAME_peak, the most it was. */
+struct xsigma_gpu_stats {
+    size_t stats_size; /* in: sizeof(struct xsigma_gpu_stats) of the caller */
+    char backend[48];  /* "caching", or several with commas between */
+    uint64_t allocations;
+    uint64_t frees;
+    uint64_t requested_bytes;
+    uint64_t hits;           /* served from what was kept */
+    uint64_t misses_cold;    /* nothing of that size had been freed yet */
+    uint64_t misses_evicted; /* it had, but was given back */
+    uint64_t misses_size;    /* blocks were kept, none that fitted */
+    uint64_t misses_stream;  /* fitting blocks were kept, with work still pending on them */
+    uint64_t evictions;
+    uint64_t flushes; /* times everything went back because memory was out */
+    uint64_t failures;
+    uint64_t ooms; /* of these, for want of memory */
+    uint64_t bad_frees;
+    uint64_t driver_mallocs;
+    uint64_t driver_frees;
+    uint64_t driver_ns; /* time in these */
+    uint64_t syncs;     /* waits for the device in frees */
+    uint64_t events;
+    uint64_t reuse_ordered; /* hits where only the default stream was in use */
+    uint64_t reuse_waited;  /* hits of blocks whose earlier work was proven done */
+    uint64_t pinned_allocations;
+    uint64_t pinned_hits;
+    uint64_t pinned_requested_bytes;
+    uint64_t managed_allocations;
+    uint64_t managed_requested_bytes;
+    uint64_t async_allocations; /* cudaMallocAsync: counted, not served */
+    uint64_t async_bytes;
+    uint64_t vmm_allocations; /* cuMemCreate: the same */
+    uint64_t vmm_bytes;
+    uint64_t array_allocations;
+    uint64_t in_use_bytes, in_use_bytes_peak;
+    uint64_t cached_bytes, cached_bytes_peak;
+    uint64_t reserved_bytes, reserved_bytes_peak; /* got from the driver and not given back */
+    uint64_t pinned_in_use_bytes, pinned_in_use_bytes_peak;
+    uint64_t pinned_cached_bytes, pinned_cached_bytes_peak;
+    uint64_t managed_in_use_bytes, managed_in_use_bytes_peak;
+    uint64_t largest_request_bytes;
+    uint64_t last_oom_bytes;
+    uint64_t cache_max_bytes;
+    uint64_t largest_free_bytes; /* pool and bfc */
+    uint64_t slabs;
+    uint64_t slabs_given_back;
+    double fragmentation; /* 1 - largest free / free */
+    double hit_rate;      /* 0 to 1 */
+};
+
+/* ENOENT if the process has not used the device. */
+int xsigma_gpu_stats_snapshot(int device, struct xsigma_gpu_stats *out);
 
 #ifdef __cplusplus
 }

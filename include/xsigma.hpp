@@ -1,4 +1,5 @@
-// xsigma.hpp - an allocator for C++ containers with XSigma's attributes. Header only, C++17.
+// xsigma.hpp - an allocator for C++ containers with XSigma's attributes, and an owner of device
+// memory. Header only, C++17.
 //
 // Units:   elements. Owns: nothing but a copy of the attributes.
 // Threads: as xsigma.h. Errors: std::bad_alloc; std::bad_array_new_length on overflow.
@@ -10,6 +11,7 @@
 #include <limits>
 #include <new>
 #include <type_traits>
+#include <utility>
 
 #include "xsigma.h"
 
@@ -69,6 +71,52 @@ template <class T> class allocator_typed
 
   private:
     xsigma_attr attr_ = XSIGMA_ATTR_INIT;
+};
+
+// Device memory that goes with its owner; `stream` is the one that used it last.
+//
+// xsigma::device_block b(bytes, 0, stream);  kernel<<<..., stream>>>(b.get());
+class device_block
+{
+  public:
+    device_block() noexcept = default;
+    explicit device_block(std::size_t size, int device = 0, void *stream = nullptr)
+        : stream_(stream)
+    {
+        xsigma_attr attr = XSIGMA_ATTR_INIT;
+        attr.device = device;
+        attr.stream = stream;
+        if (xsigma_alloc(&block_, size, &attr) != 0)
+            throw std::bad_alloc();
+    }
+    device_block(device_block &&other) noexcept
+        : block_(std::exchange(other.block_, nullptr)), stream_(other.stream_)
+    {
+    }
+    device_block &operator=(device_block &&other) noexcept
+    {
+        std::swap(block_, other.block_);
+        std::swap(stream_, other.stream_);
+        return *this;
+    }
+    ~device_block()
+    {
+        if (block_ != nullptr)
+            (void)xsigma_gpu_free(block_, stream_);
+    }
+
+    [[nodiscard]] void *get() const noexcept
+    {
+        return block_;
+    }
+    void used_on(void *stream) noexcept
+    {
+        stream_ = stream;
+    }
+
+  private:
+    void *block_ = nullptr;
+    void *stream_ = nullptr;
 };
 
 } // namespace xsigma

@@ -8,6 +8,7 @@
 #include "backend/owner.h"
 #include "base/align.h"
 #include "policy/select.h"
+#include "preload/api_gpu.h"
 #include "preload/exports.h"
 #include "preload/lifecycle.h"
 #include "report/report.h"
@@ -56,9 +57,11 @@ XS_EXPORT int xsigma_alloc(void **out, size_t size, const struct xsigma_attr *at
     const struct xs_calls *calls;
     size_t align;
     int saved = errno;
-    int rc = resolve(attr, &calls, &align);
 
     *out = NULL;
+    if (xs_api_wants_device(attr))
+        return xs_api_device_alloc(out, size, attr);
+    int rc = resolve(attr, &calls, &align);
     if (rc != 0)
         return rc;
     *out = allocate(calls, align, size);
@@ -79,6 +82,8 @@ XS_EXPORT int xsigma_realloc(void **block, size_t size, const struct xsigma_attr
     int rc = resolve(attr, &calls, &align);
     void *p = *block;
 
+    if (rc == 0 && xs_api_is_device_block(p))
+        rc = ENOTSUP;
     if (rc != 0)
         return rc;
     if (p == NULL || (attr == NULL || (attr->backend == NULL && align == 0))) {
@@ -108,38 +113,32 @@ XS_EXPORT int xsigma_realloc(void **block, size_t size, const struct xsigma_attr
 
 XS_EXPORT void xsigma_free(void *block)
 {
-    xs_hot.entry.free(block);
+    if (!xs_api_device_free(block))
+        xs_hot.entry.free(block);
 }
 
 XS_EXPORT int xsigma_alloc_batch(void **out, size_t count, size_t size,
                                  const struct xsigma_attr *attr)
 {
-    const struct xs_calls *calls;
-    size_t align;
-    int saved = errno;
-    int rc = resolve(attr, &calls, &align);
+    int rc = 0;
     size_t done = 0;
 
     while (rc == 0 && done < count) {
-        out[done] = allocate(calls, align, size);
-        if (out[done] == NULL)
-            rc = ENOMEM;
-        else
-            done++;
+        rc = xsigma_alloc(&out[done], size, attr);
+        done += rc == 0;
     }
     if (rc != 0) {
         xsigma_free_batch(out, done);
         for (size_t i = 0; i < count; i++)
             out[i] = NULL;
     }
-    errno = saved;
     return rc;
 }
 
 XS_EXPORT void xsigma_free_batch(void *const *blocks, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        xs_hot.entry.free(blocks[i]);
+        xsigma_free(blocks[i]);
 }
 
 XS_EXPORT int xsigma_trim(size_t pad)

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "policy/config.h"
+#include "report/control.h"
 #include "report/log.h"
 #include "report/report.h"
 #include "sys/env.h"
@@ -187,6 +188,7 @@ void xs_finish(const char *how, int status, bool may_lock)
     int saved = errno;
     int cancel;
 
+    xs_control_stop();
     if (plan.pid == 0 || plan.pid != getpid() ||
         atomic_exchange_explicit(&plan.finished, true, memory_order_acq_rel))
         return;
@@ -235,4 +237,5 @@ void xs_finish_fork_child(void)
 void xs_keep_silent(void)
 {
     plan.pid = 0;
+    xs_control_keep_off();
 }

@@ -6,9 +6,11 @@
 
 #include "backend/counted.h"
 #include "backend/hot.h"
+#include "gpu/gpu.h"
 #include "policy/select.h"
 #include "preload/exports.h"
 #include "preload/finish.h"
+#include "report/control.h"
 #include "sys/elf.h"
 #include "sys/proc.h"
 
@@ -58,6 +60,8 @@ static void fork_child(void)
     xs_counted_fork_child();
     xs_proc_fork_child();
     xs_finish_fork_child();
+    xs_control_fork_child();
+    xs_gpu_fork_child();
     errno = saved;
 }
 

@@ -9,9 +9,11 @@
 
 #include "backend/hot.h"
 #include "policy/config.h"
+#include "policy/gpu_options.h"
 #include "policy/select.h"
 #include "preload/finish.h"
 #include "preload/fork.h"
+#include "report/control.h"
 #include "report/log.h"
 #include "sys/elf.h"
 #include "sys/env.h"
@@ -113,7 +115,8 @@ __attribute__((constructor)) static void start(void)
 
     xs_proc_start();
     xs_io_note_stderr();
-    xs_config_load(xs_env_secure());
+    if (!xs_config_is_loaded()) /* a library's constructor may have looked for CUDA before us */
+        xs_config_load(xs_env_secure());
     if (xs_env_secure() || xs_config(XS_KNOB_DISABLE)->num != 0) {
         bypass();
         errno = saved;
@@ -123,6 +126,9 @@ __attribute__((constructor)) static void start(void)
         xs_config_print_help(xs_log_line, NULL);
         _exit(0);
     }
+    xs_gpu_options_start();
+    if (xs_gpu_wanted())
+        xs_control_start();
     bool is_root = !xs_proc_parent_maps("/libxsigma.so");
     if (has_own_malloc())
         bypass();
@@ -139,7 +145,7 @@ __attribute__((constructor)) static void start(void)
     if (xs_config(XS_KNOB_STRICT)->num != 0 && xs_config_warning(0) != NULL)
         _exit(EXIT_STRICT);
     xs_fork_watch();
-    if (xs_finish_plan(is_root, life.malloc_owner)) {
+    if (xs_finish_plan(is_root, life.malloc_owner) || xs_gpu_wanted()) {
         /* Registered before main's first handler and before the loader's own, so run after the
          * destructors of all libraries; on_exit also tells the status. */
         (void)on_exit(at_exit, NULL);

@@ -118,6 +118,27 @@ int xs_text_time(const char *text, size_t len, uint64_t *out)
     return EINVAL;
 }
 
+int xs_text_factor(const char *text, size_t len, uint64_t *out)
+{
+    const char *point = memchr(text, '.', len);
+    size_t whole_len = point != NULL ? (size_t)(point - text) : len;
+    size_t places = point != NULL ? len - whole_len - 1 : 0;
+    uint64_t whole;
+    uint64_t rest = 0;
+
+    int rc = xs_text_count(text, whole_len, &whole);
+    if (rc == 0 && point != NULL)
+        rc = places <= 3 ? xs_text_count(point + 1, places, &rest) : EINVAL;
+    if (rc != 0)
+        return rc;
+    for (; places < 3; places++)
+        rest *= 10;
+    if (whole > (UINT64_MAX - rest) / 1000)
+        return ERANGE;
+    *out = whole * 1000 + rest;
+    return 0;
+}
+
 int xs_text_bool(const char *text, bool *out)
 {
     int i = xs_text_choice("0|1|off|on|false|true|no|yes", text, strlen(text));

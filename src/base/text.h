@@ -16,6 +16,9 @@ int xs_text_count(const char *text, size_t len, uint64_t *out);
 /* "500ms", "2s", "1min", "30us", "0": nanoseconds. EINVAL, ERANGE. */
 int xs_text_time(const char *text, size_t len, uint64_t *out);
 
+/* "2", "1.5", "1.125": thousandths, at most three places. EINVAL, ERANGE. */
+int xs_text_factor(const char *text, size_t len, uint64_t *out);
+
 /* 1 0 on off true false yes no, in any case. */
 int xs_text_bool(const char *text, bool *out);
 

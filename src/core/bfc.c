@@ -341,6 +341,34 @@ static uint64_t room(const struct xs_bfc *b)
                : 0;
 }
 
+/* Two records can be had. The region's one free chunk. */
+static xs_chunk add_region(struct xs_bfc *b, uintptr_t base, size_t size)
+{
+    xs_chunk region = take_record(b);
+    xs_chunk c = take_record(b);
+    struct xs_bfc_record *r = bfc_record(b, c);
+
+    *bfc_record(b, region) = (struct xs_bfc_record){
+        .base = base,
+        .requested = size,
+        .right = c,
+        .next = b->first_region,
+        .state = CHUNK_REGION,
+    };
+    b->first_region = region;
+    r->base = base;
+    r->size = size;
+    r->left = region;
+    r->is_purged = true; /* fresh from the system: nothing to purge */
+    b->stats.reserved_bytes += size;
+    if (b->stats.reserved_bytes > b->stats.reserved_peak_bytes)
+        b->stats.reserved_peak_bytes = b->stats.reserved_bytes;
+    b->stats.regions++;
+    b->stats.growth_steps++;
+    bin_insert(b, c);
+    return c;
+}
+
 /* A region of at least `need` bytes as one free chunk, or 0. */
 static xs_chunk extend(struct xs_bfc *b, size_t need, size_t align)
 {
@@ -378,28 +406,17 @@ static xs_chunk extend(struct xs_bfc *b, size_t need, size_t align)
         return 0;
     if (b->next_region_bytes <= SIZE_MAX / 2 && b->next_region_bytes < b->options.region_max_bytes)
         b->next_region_bytes *= 2;
-    xs_chunk region = take_record(b);
-    xs_chunk c = take_record(b);
-    *bfc_record(b, region) = (struct xs_bfc_record){
-        .base = (uintptr_t)p,
-        .requested = size,
-        .right = c,
-        .next = b->first_region,
-        .state = CHUNK_REGION,
-    };
-    b->first_region = region;
-    struct xs_bfc_record *r = bfc_record(b, c);
-    r->base = (uintptr_t)p;
-    r->size = size;
-    r->left = region;
-    r->is_purged = true; /* fresh from the system: nothing to purge */
-    b->stats.reserved_bytes += size;
-    if (b->stats.reserved_bytes > b->stats.reserved_peak_bytes)
-        b->stats.reserved_peak_bytes = b->stats.reserved_bytes;
-    b->stats.regions++;
-    b->stats.growth_steps++;
-    bin_insert(b, c);
-    return c;
+    return add_region(b, (uintptr_t)p, size);
+}
+
+bool xs_bfc_add(struct xs_bfc *b, void *p, size_t size)
+{
+    uintptr_t base = (uintptr_t)p;
+
+    if (size == 0 || ((base | size) & (b->options.unit - 1)) != 0 || !have_records(b, 2))
+        return false;
+    (void)add_region(b, base, size);
+    return true;
 }
 
 size_t xs_bfc_collect(struct xs_bfc *b, uint64_t until)

@@ -108,6 +108,10 @@ int xs_bfc_open(struct xs_bfc *b, const struct xs_bfc_options *options,
 /* Gives every region back, whatever is in use, and the records. */
 void xs_bfc_close(struct xs_bfc *b);
 
+/* A region that the caller got by himself, where ops->map gives none; false: no record for it, or
+ * it is not made of whole units. Collection and close hand it to ops->unmap like any other. */
+bool xs_bfc_add(struct xs_bfc *b, void *p, size_t size);
+
 /* `size` > 0; `align` a power of two or 0. The address is xs_bfc_address of the result. */
 xs_chunk xs_bfc_alloc(struct xs_bfc *b, size_t size, size_t align);
 

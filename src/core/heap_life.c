@@ -1,9 +1,7 @@
 /* Heaps come and go: threads, forks, memory given back, statistics over all of them. */
 #include <errno.h>
-#include <linux/futex.h>
 #include <string.h>
 #include <sys/auxv.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -258,15 +256,6 @@ size_t xs_heap_trim(void)
     return xs_span_trim();
 }
 
-/* Not nanosleep, which is a point of cancellation. */
-static void pause_a_little(void)
-{
-    static uint32_t never;
-    struct timespec t = {0, POLL_NS};
-
-    syscall(SYS_futex, &never, FUTEX_WAIT_PRIVATE, 0, &t, NULL, 0);
-}
-
 bool xs_heap_span(struct xs_heap *h, size_t size, size_t align, struct xs_span *out)
 {
     int saved = errno;
@@ -278,7 +267,7 @@ bool xs_heap_span(struct xs_heap *h, size_t size, size_t align, struct xs_span *
     (void)xs_span_trim();
     done = xs_span_take(size, align, out);
     for (uint64_t waited = 0; !done && waited < heaps.retry_ns; waited += POLL_NS) {
-        pause_a_little();
+        xs_pause_ns(POLL_NS);
         if (waited % (POLL_NS * POLLS_A_FLUSH) == 0)
             give_all(h);
         done = xs_span_take(size, align, out);

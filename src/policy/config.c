@@ -10,10 +10,12 @@
 #include "sys/env.h"
 #include "sys/io.h"
 
-#define PREFIX       "XSIGMA_"
-#define PREFIX_LEN   (sizeof(PREFIX) - 1)
-#define WARNINGS_MAX 32
-#define NAME_MAX_LEN 64
+#define PREFIX            "XSIGMA_"
+#define PREFIX_LEN        (sizeof(PREFIX) - 1)
+#define WARNINGS_MAX      32
+#define NAME_MAX_LEN      64
+#define DEVICES_MAX       64
+#define DEVICE_VALUES_MAX 64
 
 const struct xs_knob_row xs_knob_rows[XS_KNOB_COUNT] = {
 #define X(type, id, name, def, min, max, choices, flags, help)                                     \
@@ -23,6 +25,9 @@ const struct xs_knob_row xs_knob_rows[XS_KNOB_COUNT] = {
 };
 
 static struct xs_value values[XS_KNOB_COUNT];
+static struct xs_device_value device_values[DEVICE_VALUES_MAX];
+static size_t device_value_count;
+static bool is_loaded;
 
 /* Copies of texts and warnings. The environment itself may be overwritten by the program. */
 static char arena[32768];
@@ -66,6 +71,38 @@ const struct xs_value *xs_config(enum xs_knob knob)
     return &values[knob];
 }
 
+bool xs_config_is_loaded(void)
+{
+    return is_loaded;
+}
+
+static struct xs_device_value *find_device_value(unsigned device, enum xs_knob knob)
+{
+    for (size_t i = 0; i < device_value_count; i++)
+        if (device_values[i].device == device && device_values[i].knob == knob)
+            return &device_values[i];
+    return NULL;
+}
+
+const struct xs_value *xs_config_device(unsigned device, enum xs_knob knob)
+{
+    const struct xs_device_value *own = find_device_value(device, knob);
+
+    return own != NULL ? &own->value : &values[knob];
+}
+
+const struct xs_device_value *xs_config_device_value(size_t i)
+{
+    return i < device_value_count ? &device_values[i] : NULL;
+}
+
+void xs_config_device_name(struct xs_buf *b, unsigned device, enum xs_knob knob)
+{
+    const char *row = xs_knob_rows[knob].name;
+
+    xs_fmt(b, PREFIX "GPU%u%s", device, row + PREFIX_LEN + strlen("GPU"));
+}
+
 const char *xs_config_source_name(enum xs_source source)
 {
     static const char *const names[] = {"default", "preset", "file", "env"};
@@ -100,21 +137,26 @@ void xs_config_grammar(struct xs_buf *b, const struct xs_knob_row *row)
         xs_fmt(b, "time such as 500ms, 2s or 1min, at most %lus",
                (unsigned long)(row->max / XS_SECONDS(1)));
         break;
+    case XS_TYPE_FACTOR:
+        xs_fmt(b, "number such as 1.5, from %lu to %lu", (unsigned long)(row->min / 1000),
+               (unsigned long)(row->max / 1000));
+        break;
     case XS_TYPE_TEXT:
         xs_put_str(b, "text");
         break;
     case XS_TYPE_ROUTE:
-        xs_put_str(b, XS_ROUTE_GRAMMAR);
+        xs_put_str(b, row == &xs_knob_rows[XS_KNOB_GPU_ROUTE] ? XS_ROUTE_GPU_GRAMMAR
+                                                              : XS_ROUTE_GRAMMAR);
         break;
     }
 }
 
-static int parse_route(const char *text)
+static int parse_route(const struct xs_knob_row *row, const char *text)
 {
     XS_BUF(why, 8);
     struct xs_route route;
 
-    return xs_route_parse(text, xs_knob_rows[XS_KNOB_CPU_BACKEND].choices, 0, &route, &why);
+    return xs_route_parse(text, row->choices, 0, &route, &why);
 }
 
 int xs_config_parse(const struct xs_knob_row *row, const char *text, uint64_t *out)
@@ -157,10 +199,15 @@ int xs_config_parse(const struct xs_knob_row *row, const char *text, uint64_t *o
         if (rc == 0 && (v < row->min || v > row->max))
             rc = ERANGE;
         break;
+    case XS_TYPE_FACTOR:
+        rc = xs_text_factor(text, len, &v);
+        if (rc == 0 && (v < row->min || v > row->max))
+            rc = ERANGE;
+        break;
     case XS_TYPE_TEXT:
         break;
     case XS_TYPE_ROUTE:
-        rc = text[0] == '\0' ? 0 : parse_route(text);
+        rc = text[0] == '\0' ? 0 : parse_route(row, text);
         break;
     }
     if (rc == 0)
@@ -190,12 +237,29 @@ static void nearest_choice(const char *choices, const char *word, char *out, siz
     }
 }
 
-static void warn_value(const struct xs_knob_row *row, const char *text, const char *where)
+/* Where a value goes: a row, or the row for one device. */
+struct place {
+    enum xs_knob knob;
+    int device; /* -1: the row itself */
+};
+
+static void put_name(struct xs_buf *b, struct place place)
 {
+    if (place.device < 0)
+        xs_put_str(b, xs_knob_rows[place.knob].name);
+    else
+        xs_config_device_name(b, (unsigned)place.device, place.knob);
+}
+
+static void warn_value(struct place place, const char *text, const char *where)
+{
+    const struct xs_knob_row *row = &xs_knob_rows[place.knob];
+    XS_BUF(name, 80);
     XS_BUF(grammar, 256);
     XS_BUF(hint, 256);
     char near[32];
 
+    put_name(&name, place);
     xs_config_grammar(&grammar, row);
     if (row->type == XS_TYPE_CHOICE) {
         nearest_choice(row->choices, text, near, sizeof(near));
@@ -204,33 +268,56 @@ static void warn_value(const struct xs_knob_row *row, const char *text, const ch
     } else if (row->type == XS_TYPE_ROUTE) {
         XS_BUF(why, 128);
         struct xs_route route;
-        (void)xs_route_parse(text, xs_knob_rows[XS_KNOB_CPU_BACKEND].choices, 0, &route, &why);
+        (void)xs_route_parse(text, row->choices, 0, &route, &why);
         xs_fmt(&hint, "; %s", why.at);
     }
-    const char *used = values[row - xs_knob_rows].text;
-    xs_config_warn("%s%s=%.64s is not understood: expected %s%s; using %s", where, row->name, text,
+    const char *used = place.device < 0
+                           ? values[place.knob].text
+                           : xs_config_device((unsigned)place.device, place.knob)->text;
+    xs_config_warn("%s%s=%.64s is not understood: expected %s%s; using %s", where, name.at, text,
                    grammar.at, hint.at, used[0] != '\0' ? used : "none");
 }
 
-static void set_value(enum xs_knob knob, const char *text, enum xs_source source, const char *where)
+/* NULL: no room for one more device's. */
+static struct xs_value *slot_of(struct place place)
 {
-    const struct xs_knob_row *row = &xs_knob_rows[knob];
+    if (place.device < 0)
+        return &values[place.knob];
+    struct xs_device_value *own = find_device_value((unsigned)place.device, place.knob);
+    if (own == NULL && device_value_count < DEVICE_VALUES_MAX) {
+        own = &device_values[device_value_count++];
+        *own = (struct xs_device_value){.knob = place.knob, .device = (unsigned)place.device};
+    }
+    return own != NULL ? &own->value : NULL;
+}
+
+static void set_value(struct place place, const char *text, enum xs_source source,
+                      const char *where)
+{
+    const struct xs_knob_row *row = &xs_knob_rows[place.knob];
     uint64_t num = 0;
 
     if (text[0] == '\0' && source != XS_SOURCE_DEFAULT)
         return; /* NAME= is how a shell line says "not set" */
     if (xs_config_parse(row, text, &num) != 0) {
-        warn_value(row, text, where);
+        warn_value(place, text, where);
         return;
     }
     const char *kept = source == XS_SOURCE_DEFAULT ? text : keep(text, strlen(text));
-    if (kept == NULL) {
-        xs_config_warn("%s%s: too long, not used", where, row->name);
+    struct xs_value *slot = kept != NULL ? slot_of(place) : NULL;
+    if (slot == NULL) {
+        xs_config_warn("%s%s: %s, not used", where, row->name,
+                       kept == NULL ? "too long" : "too many devices' own values");
         return;
     }
-    values[knob] = (struct xs_value){kept, num, source};
+    *slot = (struct xs_value){kept, num, source};
     if ((row->flags & XS_KNOB_LATER) != 0 && source >= XS_SOURCE_FILE)
         xs_config_warn("%s%s has no effect in this version", where, row->name);
+}
+
+static void set_row(enum xs_knob knob, const char *text, enum xs_source source, const char *where)
+{
+    set_value((struct place){knob, -1}, text, source, where);
 }
 
 /* The row of a name without prefix, or XS_KNOB_COUNT. */
@@ -244,17 +331,38 @@ static enum xs_knob find_knob(const char *name, size_t len)
     return XS_KNOB_COUNT;
 }
 
-/* XSIGMA_GPU0_CACHE_MAX and its like are the GPU rows for one device. */
-static bool is_device_name(const char *name, size_t len)
+/* GPU0_CACHE_MAX and its like, of a device that there can be. */
+static bool find_device_name(const char *name, size_t len, struct place *out)
 {
     char plain[NAME_MAX_LEN];
     size_t digits = len > 3 ? strspn(name + 3, "0123456789") : 0;
+    uint64_t device = 0;
 
-    if (len >= sizeof(plain) || strncmp(name, "GPU", 3) != 0 || digits == 0 || digits > 3)
+    if (len >= sizeof(plain) || strncmp(name, "GPU", 3) != 0 || digits == 0 || digits > 3 ||
+        name[3 + digits] != '_' || xs_text_count(name + 3, digits, &device) != 0 ||
+        device >= DEVICES_MAX)
         return false;
     memcpy(plain, "GPU", 3);
     memcpy(plain + 3, name + 3 + digits, len - 3 - digits);
-    return find_knob(plain, len - digits) != XS_KNOB_COUNT;
+    out->knob = find_knob(plain, len - digits);
+    out->device = (int)device;
+    return out->knob != XS_KNOB_COUNT;
+}
+
+bool xs_config_find(const char *name, size_t len, enum xs_knob *knob, int *device)
+{
+    struct place place;
+
+    if (len > PREFIX_LEN && strncmp(name, PREFIX, PREFIX_LEN) == 0) {
+        name += PREFIX_LEN;
+        len -= PREFIX_LEN;
+    }
+    place = (struct place){find_knob(name, len), -1};
+    if (place.knob == XS_KNOB_COUNT && !find_device_name(name, len, &place))
+        return false;
+    *knob = place.knob;
+    *device = place.device;
+    return true;
 }
 
 static void warn_name(const char *name, size_t len, const char *where)
@@ -268,10 +376,6 @@ static void warn_name(const char *name, size_t len, const char *where)
     memcpy(full, PREFIX, PREFIX_LEN);
     memcpy(full + PREFIX_LEN, name, len);
     full[PREFIX_LEN + len] = '\0';
-    if (is_device_name(name, len)) {
-        xs_config_warn("%s%s has no effect in this version", where, full);
-        return;
-    }
     for (unsigned k = 0; k < XS_KNOB_COUNT; k++) {
         unsigned d = xs_text_distance(full, xs_knob_rows[k].name);
         if (d < best) {
@@ -334,17 +438,18 @@ static void use_file_line(char *name, char *value, const char *where)
 {
     bool prefixed = strncmp(name, PREFIX, PREFIX_LEN) == 0;
     const char *plain = prefixed ? name + PREFIX_LEN : name;
-    enum xs_knob knob = find_knob(plain, strlen(plain));
+    struct place place = {XS_KNOB_COUNT, -1};
+    bool known = xs_config_find(plain, strlen(plain), &place.knob, &place.device);
 
     if (use_preset_only) {
-        if (knob == XS_KNOB_PRESET)
-            set_value(knob, value, XS_SOURCE_FILE, where);
+        if (place.knob == XS_KNOB_PRESET)
+            set_value(place, value, XS_SOURCE_FILE, where);
         return;
     }
-    if (knob == XS_KNOB_CONFIG)
+    if (place.knob == XS_KNOB_CONFIG)
         xs_config_warn("%sCONFIG cannot name a further file", where);
-    else if (knob != XS_KNOB_COUNT)
-        set_value(knob, value, XS_SOURCE_FILE, where);
+    else if (known)
+        set_value(place, value, XS_SOURCE_FILE, where);
     else
         warn_name(plain, strlen(plain), where);
 }
@@ -379,9 +484,9 @@ static void load_environment(void)
         size_t len = strcspn(name, "=");
         if (name[len] != '=')
             continue;
-        enum xs_knob knob = find_knob(name, len);
-        if (knob != XS_KNOB_COUNT)
-            set_value(knob, name + len + 1, XS_SOURCE_ENVIRONMENT, "");
+        struct place place;
+        if (xs_config_find(name, len, &place.knob, &place.device))
+            set_value(place, name + len + 1, XS_SOURCE_ENVIRONMENT, "");
         else
             warn_name(name, len, "");
     }
@@ -392,7 +497,7 @@ static void load_one(enum xs_knob knob)
     const char *text = xs_env_get(xs_knob_rows[knob].name);
 
     if (text != NULL)
-        set_value(knob, text, XS_SOURCE_ENVIRONMENT, "");
+        set_row(knob, text, XS_SOURCE_ENVIRONMENT, "");
 }
 
 static void load_preset(void)
@@ -407,7 +512,7 @@ static void load_preset(void)
     xs_put_mem(&name, choice, strcspn(choice, "|"));
     const struct xs_preset_setting *settings = xs_preset_settings(name.at, &count);
     for (size_t i = 0; i < count; i++)
-        set_value(settings[i].knob, settings[i].value, XS_SOURCE_PRESET, "");
+        set_row(settings[i].knob, settings[i].value, XS_SOURCE_PRESET, "");
 }
 
 /* A name that people try; mimalloc itself ignores it without a word. */
@@ -422,8 +527,10 @@ void xs_config_load(bool secure)
 {
     arena_used = 0;
     warning_count = 0;
+    device_value_count = 0;
+    is_loaded = true;
     for (unsigned k = 0; k < XS_KNOB_COUNT; k++)
-        set_value((enum xs_knob)k, xs_knob_rows[k].def, XS_SOURCE_DEFAULT, "");
+        set_row((enum xs_knob)k, xs_knob_rows[k].def, XS_SOURCE_DEFAULT, "");
     if (secure)
         return;
     /* The preset's name and the file's come first, their values below those of the environment. */
@@ -463,6 +570,16 @@ void xs_config_print_help(void (*write_line)(const char *line, void *arg), void 
         xs_buf_clear(&b);
         xs_fmt(&b, "    %s%s", row->help,
                (row->flags & XS_KNOB_LATER) != 0 ? " (no effect in this version)" : "");
+        write_line(b.at, arg);
+    }
+    for (size_t i = 0; i < device_value_count; i++) {
+        const struct xs_device_value *own = &device_values[i];
+        XS_BUF(b, 512);
+        xs_config_device_name(&b, own->device, own->knob);
+        xs_fmt(&b, "=%s", own->value.text);
+        xs_put_pad(&b, 48);
+        xs_fmt(&b, " (%s, for device %u alone)", xs_config_source_name(own->value.source),
+               own->device);
         write_line(b.at, arg);
     }
 }

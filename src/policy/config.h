@@ -1,7 +1,8 @@
 /* policy/config.h - the values of all XSIGMA_* variables, and where each came from.
  * Units:   as each row of policy/knobs.h says; sizes in bytes.
  * Owns:    copies of the texts; the environment may change afterwards.
- * Threads: read-only after xs_config_load, which runs once, in the constructor.
+ * Threads: read-only after xs_config_load, which runs once: in the constructor, or before it when a
+ *          library's constructor looks for CUDA.
  * Context: before main. Allocates: never.
  * Errors:  a bad value keeps the value of the next lower source and leaves one warning.
  */
@@ -33,6 +34,7 @@ enum xs_knob_type {
     XS_TYPE_SIZE,   /* num in bytes */
     XS_TYPE_COUNT,  /* num */
     XS_TYPE_TIME,   /* num in nanoseconds */
+    XS_TYPE_FACTOR, /* num in thousandths */
     XS_TYPE_TEXT,   /* text */
     XS_TYPE_ROUTE   /* text, parsed by policy/route.h */
 };
@@ -48,7 +50,7 @@ struct xs_knob_row {
     const char *def;
     uint64_t min;
     uint64_t max;
-    const char *choices; /* "auto|0|1"; for SIZE, words that stand for values */
+    const char *choices; /* "auto|0|1"; for SIZE, words that stand for values; for ROUTE, names */
     unsigned flags;
     const char *help;
 };
@@ -64,7 +66,23 @@ extern const struct xs_knob_row xs_knob_rows[XS_KNOB_COUNT];
 /* Reads environment, file, preset, defaults. Nothing is read when `secure` (AT_SECURE). */
 void xs_config_load(bool secure);
 
+bool xs_config_is_loaded(void);
+
 const struct xs_value *xs_config(enum xs_knob knob);
+
+/* XSIGMA_GPU1_CACHE_MAX: a GPU row for one device. It wins over the row for all of them, wherever
+ * that was set; of two for the same device the environment's wins. */
+struct xs_device_value {
+    enum xs_knob knob;
+    unsigned device;
+    struct xs_value value;
+};
+const struct xs_value *xs_config_device(unsigned device, enum xs_knob knob);
+const struct xs_device_value *xs_config_device_value(size_t i); /* NULL past the end */
+void xs_config_device_name(struct xs_buf *b, unsigned device, enum xs_knob knob);
+
+/* The row that a name stands for, with or without prefix; *device is -1 unless it names one. */
+bool xs_config_find(const char *name, size_t len, enum xs_knob *knob, int *device);
 const char *xs_config_source_name(enum xs_source source); /* "default" "preset" "file" "env" */
 
 /* Warnings of the load, one line each without newline, at most 32 kept; NULL past the end. */

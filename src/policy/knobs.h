@@ -13,6 +13,10 @@
 #define XS_TIB(n)     ((uint64_t)(n) << 40)
 #define XS_SECONDS(n) ((uint64_t)(n)*1000000000u)
 
+#define XS_CPU_NAMES  "system|mimalloc|tbb|bfc"
+/* In the order of enum xs_gpu_backend. */
+#define XS_GPU_NAMES "caching|pool|bfc|direct|managed"
+
 /* clang-format off */
 #define XS_KNOBS(X) \
   X(CHOICE, PRESET, "PRESET", "none", 0, 0, "none|monte-carlo|pde|risk", 0, \
@@ -37,9 +41,9 @@
     "write the report to this file pattern instead of stderr (same % letters as XSIGMA_LOG)") \
   X(CHOICE, STATS_FORMAT, "STATS_FORMAT", "auto", 0, 0, "auto|text|json", 0, \
     "form of the report; auto: json for a file that ends in .json, else text") \
-  X(CHOICE, CPU_BACKEND, "CPU_BACKEND", "bfc", 0, 0, "system|mimalloc|tbb|bfc", 0, \
+  X(CHOICE, CPU_BACKEND, "CPU_BACKEND", "bfc", 0, 0, XS_CPU_NAMES, 0, \
     "the allocator behind malloc: the C library's, libmimalloc, oneTBB's scalable allocator, or XSigma's own") \
-  X(ROUTE, CPU_ROUTE, "CPU_ROUTE", "", 0, 0, NULL, 0, \
+  X(ROUTE, CPU_ROUTE, "CPU_ROUTE", "", 0, 0, XS_CPU_NAMES, 0, \
     "several allocators by size, first match wins, e.g. <=64K:mimalloc,<=1M:tbb,*:system") \
   X(SIZE, CPU_ALIGN, "CPU_ALIGN", "16", 16, 4096, NULL, XS_KNOB_POW2, \
     "least alignment of every block; 64 gives each block its own cache line") \
@@ -81,18 +85,52 @@
     "name or path of oneTBB's malloc library") \
   X(BOOL, CPU_TBB_HUGE_PAGES, "CPU_TBB_HUGE_PAGES", "0", 0, 1, NULL, 0, \
     "oneTBB's memory asks the kernel for transparent 2 MiB pages") \
-  X(CHOICE, GPU_BACKEND, "GPU_BACKEND", "caching", 0, 0, "caching|pool|direct", XS_KNOB_LATER, \
-    "how device memory is served") \
-  X(TEXT, GPU_ROUTE, "GPU_ROUTE", "", 0, 0, NULL, XS_KNOB_LATER, \
-    "several ways to serve device memory by size, e.g. <64K:caching,*:direct") \
-  X(SIZE, GPU_CACHE_MAX, "GPU_CACHE_MAX", "256M", 0, XS_TIB(16), NULL, XS_KNOB_LATER, \
-    "most device memory kept for reuse") \
-  X(SIZE, GPU_ALIGN, "GPU_ALIGN", "512", 256, XS_MIB(2), NULL, XS_KNOB_LATER | XS_KNOB_POW2, \
+  X(BOOL, GPU, "GPU", "1", 0, 1, NULL, 0, \
+    "device memory goes through XSigma too; 0: CUDA is left alone") \
+  X(CHOICE, GPU_BACKEND, "GPU_BACKEND", "caching", 0, 0, XS_GPU_NAMES, 0, \
+    "how device memory is served: whole blocks kept for reuse, a pool of slabs, best fit over large regions, each call straight to the driver, or managed memory in place of device memory") \
+  X(ROUTE, GPU_ROUTE, "GPU_ROUTE", "", 0, 0, XS_GPU_NAMES, 0, \
+    "several ways to serve device memory by size, first match wins") \
+  X(CHOICE, GPU_FREE, "GPU_FREE", "strict", 0, 0, "strict|deferred", 0, \
+    "strict: a free waits for the device as the driver's does, wherever more than the default stream was used; deferred: it waits for nothing, and a block is used again when all earlier work is known to be done") \
+  X(SIZE, GPU_CACHE_MAX, "GPU_CACHE_MAX", "256M", 0, XS_TIB(16), NULL, 0, \
+    "caching: most device memory kept for reuse, never exceeded; 0: none") \
+  X(COUNT, GPU_HEADROOM, "GPU_HEADROOM", "0", 0, 100000, NULL, 0, \
+    "percent of the largest use of device memory that may be held beyond it; 0: any") \
+  X(TIME, GPU_CACHE_AGE, "GPU_CACHE_AGE", "0", 0, XS_SECONDS(86400), NULL, 0, \
+    "caching: a block that nobody wanted for so long goes back to the driver; 0: it stays") \
+  X(CHOICE, GPU_ROUND, "GPU_ROUND", "none", 0, 0, "none|pow2|half|quarter|eighth", 0, \
+    "caching: sizes are rounded up to powers of two, or to halves, quarters or eighths between them, so that more requests fit a kept block") \
+  X(COUNT, GPU_WASTE, "GPU_WASTE", "12", 0, 1000, NULL, 0, \
+    "caching: a kept block may be larger than the request by so many per cent of it") \
+  X(SIZE, GPU_ALIGN, "GPU_ALIGN", "512", 256, XS_MIB(2), NULL, XS_KNOB_POW2, \
     "alignment of device blocks") \
-  X(SIZE, GPU_POOL_MAX_BLOCK, "GPU_POOL_MAX_BLOCK", "64M", XS_KIB(1), XS_TIB(16), NULL, XS_KNOB_LATER, \
-    "largest block that the device pool serves itself") \
-  X(SIZE, GPU_POOL_LIMIT, "GPU_POOL_LIMIT", "256M", XS_MIB(1), XS_TIB(16), NULL, XS_KNOB_LATER, \
-    "most device memory that the pool holds")
+  X(SIZE, GPU_LOW_FREE, "GPU_LOW_FREE", "256M", 0, XS_TIB(16), NULL, 0, \
+    "when less than this is free on the device, what is kept is given back, so that libraries and other processes find memory; 0: never") \
+  X(SIZE, GPU_POOL_MIN_BLOCK, "GPU_POOL_MIN_BLOCK", "1K", 256, XS_GIB(1), NULL, XS_KNOB_POW2, \
+    "pool: smallest block") \
+  X(SIZE, GPU_POOL_MAX_BLOCK, "GPU_POOL_MAX_BLOCK", "64M", XS_KIB(1), XS_TIB(16), NULL, XS_KNOB_POW2, \
+    "pool: largest block; above it the driver serves") \
+  X(FACTOR, GPU_POOL_GROWTH, "GPU_POOL_GROWTH", "2.0", 1000, 16000, NULL, 0, \
+    "pool: each slab is so many times as large as the last one, until that is an eighth of all that is held") \
+  X(SIZE, GPU_POOL_LIMIT, "GPU_POOL_LIMIT", "256M", XS_MIB(1), XS_TIB(16), NULL, 0, \
+    "pool: most device memory in all slabs; beyond it the driver serves") \
+  X(COUNT, GPU_POOL_CLASS_BLOCKS, "GPU_POOL_CLASS_BLOCKS", "16", 0, 65536, NULL, 0, \
+    "pool: free blocks kept of each size before whole free slabs go back to the driver") \
+  X(TIME, GPU_POOL_DEFRAGMENT, "GPU_POOL_DEFRAGMENT", "0", 0, XS_SECONDS(86400), NULL, 0, \
+    "pool and bfc: give back whole free slabs and regions so often; what is in use cannot move. 0: only on request") \
+  X(SIZE, GPU_BFC_INITIAL, "GPU_BFC_INITIAL", "2M", XS_KIB(64), XS_TIB(16), NULL, 0, \
+    "bfc: size of the first region of device memory; the next ones are an eighth of all that is held, to 64 MiB or this, or what is needed") \
+  X(SIZE, GPU_BFC_LIMIT, "GPU_BFC_LIMIT", "0", 0, XS_TIB(16), NULL, 0, \
+    "bfc: most device memory in all regions; beyond it the driver serves. 0: no limit") \
+  X(BOOL, GPU_PREFETCH, "GPU_PREFETCH", "1", 0, 1, NULL, 0, \
+    "managed: a block is moved to the device when it is allocated, not page by page when a kernel touches it") \
+  X(SIZE, GPU_PINNED_MAX, "GPU_PINNED_MAX", "64M", 0, XS_TIB(16), NULL, 0, \
+    "most pinned host memory kept for reuse") \
+  X(TIME, GPU_OOM_WAIT, "GPU_OOM_WAIT", "2s", 0, XS_SECONDS(3600), NULL, 0, \
+    "before an allocation fails for want of device memory, wait so long for freed blocks whose work is still running") \
+  X(TEXT, RECORD, "RECORD", "/dev/shm", 0, 0, NULL, 0, \
+    "directory of the small file by which 'xsigma gpu' reaches a process that uses CUDA; off: none")
 /* clang-format on */
 
 #endif

@@ -4,23 +4,23 @@
 
 /* Many equal paths, small vectors, whole results thrown away at once. */
 static const struct xs_preset_setting monte_carlo[] = {
-    {XS_KNOB_CPU_BACKEND, "mimalloc"},
-    {XS_KNOB_GPU_BACKEND, "caching"},
-    {XS_KNOB_GPU_CACHE_MAX, "1G"},
+    {XS_KNOB_CPU_BACKEND, "mimalloc"}, {XS_KNOB_GPU_BACKEND, "caching"},
+    {XS_KNOB_GPU_FREE, "deferred"},    {XS_KNOB_GPU_CACHE_MAX, "1G"},
     {XS_KNOB_GPU_ALIGN, "512"},
 };
 
 /* Few, large grids that live long, touched by many threads. */
 static const struct xs_preset_setting pde[] = {
-    {XS_KNOB_CPU_BACKEND, "tbb"},   {XS_KNOB_CPU_NUMA, "local"},
-    {XS_KNOB_GPU_BACKEND, "pool"},  {XS_KNOB_GPU_POOL_MAX_BLOCK, "128M"},
-    {XS_KNOB_GPU_POOL_LIMIT, "2G"},
+    {XS_KNOB_CPU_BACKEND, "tbb"},         {XS_KNOB_CPU_NUMA, "local"},
+    {XS_KNOB_GPU_BACKEND, "pool"},        {XS_KNOB_GPU_FREE, "deferred"},
+    {XS_KNOB_GPU_POOL_MAX_BLOCK, "128M"}, {XS_KNOB_GPU_POOL_LIMIT, "2G"},
 };
 
 /* Many small objects beside some large matrices. */
 static const struct xs_preset_setting risk[] = {
     {XS_KNOB_CPU_BACKEND, "mimalloc"},
     {XS_KNOB_GPU_ROUTE, "<64K:caching,*:direct"},
+    {XS_KNOB_GPU_FREE, "deferred"},
     {XS_KNOB_GPU_CACHE_MAX, "256M"},
 };
 

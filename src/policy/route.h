@@ -22,6 +22,9 @@ struct xs_route {
 #define XS_ROUTE_GRAMMAR                                                                           \
     "SIZE rules in rising order and * last, e.g. <=64K:mimalloc,<1M:tbb,*:system"
 
+#define XS_ROUTE_GPU_GRAMMAR                                                                       \
+    "SIZE rules in rising order and * last, e.g. <64K:caching,<=64M:pool,*:direct"
+
 /* `choices` are the back ends' names with '|' between them. Without a final "*:" rule, one for
  * `otherwise` is added. */
 int xs_route_parse(const char *text, const char *choices, int otherwise, struct xs_route *out,

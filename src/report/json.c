@@ -1,4 +1,4 @@
-#include "report/emit.h"
+#include "report/gpu.h"
 #include "report/summary.h"
 #include "xsigma.h"
 
@@ -31,18 +31,28 @@ static void process(struct xs_emit *e, const struct xs_report *r)
     xs_emit_end(e);
 }
 
+static void setting(struct xs_emit *e, const char *name, const struct xs_value *value,
+                    const char *def)
+{
+    xs_emit_object(e, NULL);
+    xs_emit_string(e, "name", name);
+    xs_emit_string(e, "value", value->text);
+    xs_emit_string(e, "source", xs_config_source_name(value->source));
+    xs_emit_string(e, "default", def);
+    xs_emit_end(e);
+}
+
 static void config(struct xs_emit *e)
 {
-    xs_emit_array(e, "config", false);
-    for (enum xs_knob knob = 0; knob < XS_KNOB_COUNT; knob++) {
-        const struct xs_value *value = xs_config(knob);
+    const struct xs_device_value *own;
 
-        xs_emit_object(e, NULL);
-        xs_emit_string(e, "name", xs_knob_rows[knob].name);
-        xs_emit_string(e, "value", value->text);
-        xs_emit_string(e, "source", xs_config_source_name(value->source));
-        xs_emit_string(e, "default", xs_knob_rows[knob].def);
-        xs_emit_end(e);
+    xs_emit_array(e, "config", false);
+    for (enum xs_knob knob = 0; knob < XS_KNOB_COUNT; knob++)
+        setting(e, xs_knob_rows[knob].name, xs_config(knob), xs_knob_rows[knob].def);
+    for (size_t i = 0; (own = xs_config_device_value(i)) != NULL; i++) {
+        XS_BUF(name, 80);
+        xs_config_device_name(&name, own->device, own->knob);
+        setting(e, name.at, &own->value, xs_config(own->knob)->text);
     }
     xs_emit_end(e);
 }
@@ -171,6 +181,11 @@ void xs_report_json(const struct xs_report *r, xs_sink *sink, void *arg)
     warnings(&e);
     cpu(&e, r, &t);
     size_classes(&e, &t);
+    xs_emit_array(&e, "gpu", false);
+    for (size_t i = 0; i < r->gpu_count; i++)
+        xs_report_gpu_json(&e, &r->gpu[i]);
+    xs_emit_end(&e);
+    xs_report_advice_json(&e, r->gpu, r->gpu_count);
     xs_emit_end(&e);
     xs_emit_close(&e);
 }

@@ -5,6 +5,7 @@
 
 #include "backend/counted.h"
 #include "policy/select.h"
+#include "report/gpu.h"
 #include "sys/proc.h"
 
 static void copy_text(char *out, size_t cap, const char *text)
@@ -13,6 +14,21 @@ static void copy_text(char *out, size_t cap, const char *text)
 
     xs_buf_init(&b, out, cap);
     xs_put_str(&b, text);
+}
+
+static void collect_gpus(struct xs_report *r, bool may_lock)
+{
+    unsigned devices = xs_gpu_device_count();
+
+    for (unsigned d = 0; d < devices; d++) {
+        struct xs_report_gpu g;
+        if (!xs_report_gpu_get(d, &g, may_lock))
+            continue;
+        if (r->gpu_count < XS_REPORT_GPUS)
+            r->gpu[r->gpu_count++] = g;
+        else
+            r->gpus_left_out++;
+    }
 }
 
 void xs_report_collect(struct xs_report *r, bool may_lock)
@@ -41,5 +57,6 @@ void xs_report_collect(struct xs_report *r, bool may_lock)
         r->has_core = xs_heap_stats_get(&r->core, may_lock);
     for (uint32_t i = 0; i < xs_hot.step_count; i++)
         r->active[xs_hot.step[i].owner] = true;
+    collect_gpus(r, may_lock);
     pthread_setcancelstate(cancel, NULL);
 }

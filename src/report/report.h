@@ -8,7 +8,16 @@
 
 #include "backend/backend.h"
 #include "base/fmt.h"
+#include "gpu/gpu.h"
 #include "stats/stats.h"
+
+/* A snapshot stands on stacks, so not all devices that there could be find room in it. */
+#define XS_REPORT_GPUS 16
+
+struct xs_report_gpu {
+    unsigned device;
+    struct xs_gpu_stats stats;
+};
 
 struct xs_report {
     /* the process */
@@ -39,6 +48,10 @@ struct xs_report {
     /* the own core, when it is open and could be asked */
     bool has_core;
     struct xs_heap_stats core;
+    /* devices that were used, in rising order */
+    unsigned gpu_count;
+    unsigned gpus_left_out;
+    struct xs_report_gpu gpu[XS_REPORT_GPUS];
 };
 
 /* Fills in everything but how and status. `may_lock` as in backend/backend.h. */

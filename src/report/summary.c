@@ -87,10 +87,9 @@ void xs_totals_of(const struct xs_report *r, struct xs_totals *t)
     }
 }
 
-bool xs_config_differs(enum xs_knob knob)
+bool xs_value_differs(enum xs_knob knob, const struct xs_value *value)
 {
     const struct xs_knob_row *row = &xs_knob_rows[knob];
-    const struct xs_value *value = xs_config(knob);
     uint64_t def;
 
     if (value->source == XS_SOURCE_DEFAULT)
@@ -98,4 +97,9 @@ bool xs_config_differs(enum xs_knob knob)
     if (row->type == XS_TYPE_TEXT || row->type == XS_TYPE_ROUTE)
         return strcmp(value->text, row->def) != 0;
     return xs_config_parse(row, row->def, &def) != 0 || def != value->num;
+}
+
+bool xs_config_differs(enum xs_knob knob)
+{
+    return xs_value_differs(knob, xs_config(knob));
 }

@@ -1,6 +1,7 @@
 #include <string.h>
 
-#include "report/emit.h"
+#include "report/cells.h"
+#include "report/gpu.h"
 #include "report/summary.h"
 #include "xsigma.h"
 
@@ -25,22 +26,6 @@ enum {
     SIZE_SHARE = 57,
     SIZE_CALLS = 67,
 };
-
-static void put_duration(struct xs_buf *b, uint64_t ns)
-{
-    double s = (double)ns / 1e9;
-
-    if (ns < 1000000)
-        xs_fmt(b, "%lu us", (unsigned long)(ns / 1000));
-    else if (s < 1)
-        xs_fmt(b, "%.1f ms", s * 1e3);
-    else if (s < 100)
-        xs_fmt(b, "%.2f s", s);
-    else if (s < 10000)
-        xs_fmt(b, "%.1f s", s);
-    else
-        xs_fmt(b, "%lu h %02lu min", (unsigned long)(s / 3600), (unsigned long)(s / 60) % 60);
-}
 
 static void header(struct xs_emit *e, const struct xs_report *r)
 {
@@ -68,11 +53,11 @@ static void header(struct xs_emit *e, const struct xs_report *r)
     xs_emit_item(e, 2, item.at);
 
     xs_buf_clear(&item);
-    put_duration(&item, r->wall_ns);
+    xs_put_duration(&item, r->wall_ns);
     xs_emit_item(e, 2, item.at);
     xs_buf_clear(&item);
     xs_put_str(&item, "cpu ");
-    put_duration(&item, r->user_ns + r->sys_ns);
+    xs_put_duration(&item, r->user_ns + r->sys_ns);
     xs_emit_item(e, 2, item.at);
 
     if (xs_config(XS_KNOB_PRESET)->num != 0) {
@@ -83,28 +68,6 @@ static void header(struct xs_emit *e, const struct xs_report *r)
     xs_emit_line(e);
 }
 
-static void count_cell(struct xs_emit *e, size_t end, uint64_t n)
-{
-    XS_BUF(cell, 24);
-
-    if (n < 100000)
-        xs_fmt(&cell, "%lu", (unsigned long)n); /* exact as long as it is easily read */
-    else
-        xs_put_count(&cell, n);
-    xs_emit_right(e, end, cell.at);
-}
-
-static void bytes_cell(struct xs_emit *e, size_t end, uint64_t n)
-{
-    XS_BUF(cell, 24);
-
-    if (n == XS_UNKNOWN)
-        xs_put_char(&cell, '-');
-    else
-        xs_put_bytes(&cell, n);
-    xs_emit_right(e, end, cell.at);
-}
-
 static void cpu_row(struct xs_emit *e, const char *name, const struct xs_counters *c, int64_t live,
                     uint64_t wall_ns)
 {
@@ -112,14 +75,14 @@ static void cpu_row(struct xs_emit *e, const char *name, const struct xs_counter
     XS_BUF(cell, 24);
 
     xs_emit_left(e, 2, name);
-    bytes_cell(e, CPU_REQUESTED, c->requested_bytes);
-    count_cell(e, CPU_CALLS, calls);
-    count_cell(e, CPU_REALLOCS, c->reallocs);
-    count_cell(e, CPU_FREES, c->frees);
+    xs_cell_bytes(e, CPU_REQUESTED, c->requested_bytes);
+    xs_cell_number(e, CPU_CALLS, calls);
+    xs_cell_number(e, CPU_REALLOCS, c->reallocs);
+    xs_cell_number(e, CPU_FREES, c->frees);
     if (live < 0)
         xs_emit_right(e, CPU_LIVE, "unknown");
     else
-        count_cell(e, CPU_LIVE, (uint64_t)live);
+        xs_cell_number(e, CPU_LIVE, (uint64_t)live);
     if (wall_ns == 0) {
         xs_put_char(&cell, '-');
     } else {
@@ -149,7 +112,7 @@ static void cpu_table(struct xs_emit *e, const struct xs_report *r, const struct
     if (t->shown > 0 && t->live_blocks < 0) {
         XS_BUF(note, 128);
         xs_put_str(&note, "live unknown: statistics were off ");
-        put_duration(&note, r->not_counting_ns);
+        xs_put_duration(&note, r->not_counting_ns);
         xs_emit_left(e, 2, note.at);
         xs_emit_line(e);
     }
@@ -190,9 +153,9 @@ static void memory_row(struct xs_emit *e, const char *name, uint64_t reserved, u
                        uint64_t in_use, const char *source)
 {
     xs_emit_left(e, 2, name);
-    bytes_cell(e, MEM_RESERVED, reserved);
-    bytes_cell(e, MEM_PEAK, peak);
-    bytes_cell(e, MEM_IN_USE, in_use);
+    xs_cell_bytes(e, MEM_RESERVED, reserved);
+    xs_cell_bytes(e, MEM_PEAK, peak);
+    xs_cell_bytes(e, MEM_IN_USE, in_use);
     xs_emit_left(e, MEM_SOURCE, source);
     xs_emit_line(e);
 }
@@ -209,9 +172,11 @@ static void core_line(struct xs_emit *e, const struct xs_report *r)
     xs_put_bytes(&item, b->free_bytes);
     xs_put_str(&item, ", the largest piece ");
     xs_put_bytes(&item, b->largest_free_bytes);
-    xs_fmt(&item, " (%.0f%% fragmented); ", b->fragmentation * 100);
-    xs_fmt(&item, "%u regions, %u given back", b->regions, b->collected);
+    xs_fmt(&item, " (%.0f%% fragmented);", b->fragmentation * 100);
     xs_emit_left(e, 2, item.at);
+    xs_buf_clear(&item);
+    xs_fmt(&item, "%u regions, %u given back", b->regions, b->collected);
+    xs_emit_item(e, 1, item.at);
     xs_emit_line(e);
 }
 
@@ -248,6 +213,22 @@ static void memory_table(struct xs_emit *e, const struct xs_report *r, const str
     }
 }
 
+static void gpus(struct xs_emit *e, const struct xs_report *r)
+{
+    XS_BUF(more, 64);
+
+    if (r->gpu_count == 0)
+        return;
+    xs_report_gpu_head(e);
+    for (size_t i = 0; i < r->gpu_count; i++)
+        xs_report_gpu_text(e, &r->gpu[i]);
+    if (r->gpus_left_out == 0)
+        return;
+    xs_fmt(&more, "and %u devices more", r->gpus_left_out);
+    xs_emit_left(e, 2, more.at);
+    xs_emit_line(e);
+}
+
 static void put_share(struct xs_buf *b, uint64_t part, uint64_t whole)
 {
     double percent = (double)part * 100.0 / (double)whole;
@@ -279,31 +260,38 @@ static void sizes(struct xs_emit *e, const struct xs_totals *t)
         xs_buf_clear(&cell);
         put_share(&cell, t->class_calls[i], t->requests);
         xs_emit_right(e, SIZE_SHARE, cell.at);
-        count_cell(e, SIZE_CALLS, t->class_calls[i]);
+        xs_cell_number(e, SIZE_CALLS, t->class_calls[i]);
         xs_emit_line(e);
     }
 }
 
-static void config(struct xs_emit *e)
+static void setting(struct xs_emit *e, bool *any, const char *name, enum xs_knob knob,
+                    const struct xs_value *value)
 {
-    bool any = false;
+    bool later = (xs_knob_rows[knob].flags & XS_KNOB_LATER) != 0;
     XS_BUF(item, 320);
 
-    for (enum xs_knob knob = 0; knob < XS_KNOB_COUNT; knob++) {
-        const struct xs_value *value = xs_config(knob);
-        bool later = (xs_knob_rows[knob].flags & XS_KNOB_LATER) != 0;
+    if (!*any)
+        xs_emit_left(e, 0, "CONFIG");
+    *any = true;
+    xs_fmt(&item, "%s=", name);
+    xs_emit_clean(e, &item, value->text, VALUE_COLUMNS);
+    xs_fmt(&item, " (%s%s)", xs_config_source_name(value->source), later ? ", no effect yet" : "");
+    xs_emit_item(e, 2, item.at);
+}
 
-        if (!xs_config_differs(knob))
-            continue;
-        if (!any)
-            xs_emit_left(e, 0, "CONFIG");
-        any = true;
-        xs_buf_clear(&item);
-        xs_fmt(&item, "%s=", xs_knob_rows[knob].name);
-        xs_emit_clean(e, &item, value->text, VALUE_COLUMNS);
-        xs_fmt(&item, " (%s%s)", xs_config_source_name(value->source),
-               later ? ", no effect yet" : "");
-        xs_emit_item(e, 2, item.at);
+static void config(struct xs_emit *e)
+{
+    const struct xs_device_value *own;
+    bool any = false;
+
+    for (enum xs_knob knob = 0; knob < XS_KNOB_COUNT; knob++)
+        if (xs_config_differs(knob))
+            setting(e, &any, xs_knob_rows[knob].name, knob, xs_config(knob));
+    for (size_t i = 0; (own = xs_config_device_value(i)) != NULL; i++) {
+        XS_BUF(name, 80);
+        xs_config_device_name(&name, own->device, own->knob);
+        setting(e, &any, name.at, own->knob, &own->value);
     }
     if (any)
         xs_emit_line(e);
@@ -365,8 +353,10 @@ void xs_report_text(const struct xs_report *r, bool utf8, xs_sink *sink, void *a
         failures(&e, r);
     }
     memory_table(&e, r, &t);
+    gpus(&e, r);
     if (!r->passive)
         sizes(&e, &t);
+    xs_report_advice_text(&e, r->gpu, r->gpu_count);
     config(&e);
     warnings(&e);
     xs_emit_close(&e);

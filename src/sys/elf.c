@@ -122,6 +122,11 @@ static void *find_in(const struct link_map *map, const char *name)
     return o.sysv_hash != NULL ? find_sysv(&o, name) : NULL;
 }
 
+void *xs_elf_in(const void *link_map, const char *name)
+{
+    return find_in(link_map, name);
+}
+
 static const char *base_name(const char *path)
 {
     const char *slash = strrchr(path, '/');

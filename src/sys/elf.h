@@ -26,4 +26,7 @@ void *xs_elf_next(const char *name);
  * becomes its path, "" for the program. */
 void *xs_elf_before(const char *name, const char **object);
 
+/* In one object, by its link map (struct link_map, as dlinfo gives it). */
+void *xs_elf_in(const void *link_map, const char *name);
+
 #endif

@@ -20,6 +20,9 @@ struct xs_lock {
 void xs_lock_wait(struct xs_lock *l);
 void xs_lock_wake(struct xs_lock *l);
 
+/* Sleeps about so long. Not nanosleep, which is a point of cancellation; errno may change. */
+void xs_pause_ns(uint64_t ns);
+
 XS_INLINE void xs_lock_take(struct xs_lock *l)
 {
     uint32_t free = 0;

@@ -43,6 +43,20 @@ const char xs_help_vars[] =
     "Lists all XSIGMA_* variables with their defaults and the values that they have here.\n"
     "--markdown prints them as the table that the README holds.\n";
 
+const char xs_help_gpu[] =
+    "usage: xsigma gpu                               list your processes that use CUDA\n"
+    "       xsigma gpu stats [--device N] PID        what the report would say of devices now\n"
+    "       xsigma gpu clear [--device N] PID        give back what is kept for reuse\n"
+    "       xsigma gpu limit SIZE [--device N] PID   keep no more than SIZE from now on\n"
+    "       xsigma gpu defragment [--device N] PID   give back whole free slabs and regions\n"
+    "\n"
+    "Reaches processes of yours that run under libxsigma.so and have used CUDA, through the file\n"
+    "that each has in XSIGMA_RECORD (/dev/shm). A process answers in its next allocation that the\n"
+    "cache does not serve, or after some more frees; one that does not call CUDA within 2 seconds\n"
+    "is left alone, and nothing happens later.\n"
+    "\n"
+    "Exit status: 0 done, 1 not done, 64 wrong usage.\n";
+
 const char xs_help_help[] = "usage: xsigma help [verb]\n"
                             "\n"
                             "Explains a verb, or lists them.\n";

@@ -9,6 +9,7 @@ const struct xs_verb xs_verbs[] = {
     {"run", "run a program with libxsigma.so preloaded", xs_help_run, xs_tool_run},
     {"doctor", "say whether it would take effect on a program", xs_help_doctor, xs_tool_doctor},
     {"vars", "list the XSIGMA_* variables and their values", xs_help_vars, xs_tool_vars},
+    {"gpu", "ask or tell running processes about their device memory", xs_help_gpu, xs_tool_gpu},
     {"help", "explain a verb", xs_help_help, xs_tool_help},
     {NULL, NULL, NULL, NULL},
 };

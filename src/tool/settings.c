@@ -26,19 +26,6 @@ static const char *short_name(const struct xs_knob_row *row)
     return row->name + PREFIX_LEN;
 }
 
-static const struct xs_knob_row *find_row(const char *name, size_t len)
-{
-    if (len > PREFIX_LEN && strncmp(name, PREFIX, PREFIX_LEN) == 0) {
-        name += PREFIX_LEN;
-        len -= PREFIX_LEN;
-    }
-    for (size_t i = 0; i < XS_KNOB_COUNT; i++)
-        if (strlen(short_name(&xs_knob_rows[i])) == len &&
-            strncmp(short_name(&xs_knob_rows[i]), name, len) == 0)
-            return &xs_knob_rows[i];
-    return NULL;
-}
-
 static int refuse_name(const char *name, size_t len)
 {
     struct xs_nearest nearest;
@@ -97,20 +84,27 @@ static int set(const char *assignment)
 {
     const char *equals = strchr(assignment, '=');
     const struct xs_knob_row *row;
+    enum xs_knob knob;
+    int device;
     char option[96];
     uint64_t ignored;
+    XS_BUF(name, 96);
 
     if (equals == NULL || equals == assignment) {
         xs_tool_error("--set %s: NAME=VALUE is needed", assignment);
         return XS_EXIT_USAGE;
     }
-    row = find_row(assignment, (size_t)(equals - assignment));
-    if (row == NULL)
+    if (!xs_config_find(assignment, (size_t)(equals - assignment), &knob, &device))
         return refuse_name(assignment, (size_t)(equals - assignment));
-    snprintf(option, sizeof(option), "--set %s", short_name(row));
+    row = &xs_knob_rows[knob];
+    if (device < 0)
+        xs_put_str(&name, row->name);
+    else
+        xs_config_device_name(&name, (unsigned)device, knob);
+    snprintf(option, sizeof(option), "--set %s", name.at + PREFIX_LEN);
     if (xs_config_parse(row, equals + 1, &ignored) != 0)
         return refuse_value(option, row, equals + 1);
-    return set_variable(row->name, equals + 1);
+    return set_variable(name.at, equals + 1);
 }
 
 static int set_preset(const char *value)

@@ -9,7 +9,7 @@
 /* Statuses of the command itself; `run` ends with its program's. */
 enum {
     XS_EXIT_OK = 0,
-    XS_EXIT_NO = 1,               /* doctor: it would not take effect */
+    XS_EXIT_NO = 1,               /* doctor: it would not take effect; gpu: it was not done */
     XS_EXIT_REFUSED = 2,          /* run: it would not take effect */
     XS_EXIT_USAGE = 64,           /* as in sysexits.h */
     XS_EXIT_NOT_EXECUTABLE = 126, /* as shells have it */
@@ -31,6 +31,7 @@ int xs_tool_run(int argc, char **argv);
 int xs_tool_doctor(int argc, char **argv);
 int xs_tool_help(int argc, char **argv);
 int xs_tool_vars(int argc, char **argv);
+int xs_tool_gpu(int argc, char **argv);
 
 /* Asked of a child by doctor: prints whose malloc it runs on. */
 int xs_tool_probe(void);
@@ -38,6 +39,7 @@ int xs_tool_probe(void);
 extern const char xs_help_run[];
 extern const char xs_help_doctor[];
 extern const char xs_help_vars[];
+extern const char xs_help_gpu[];
 extern const char xs_help_help[];
 
 void xs_help_print_all(void);

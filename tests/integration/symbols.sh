@@ -1,18 +1,24 @@
 #!/bin/bash
-# The library exports exactly the names of its map, the whole family among them, and needs only libc.
+# The library exports exactly the names of its lists, the whole family among them, and needs only
+# libc; the names of CUDA's bear the version that hides them from dlsym, and no other does.
 # shellcheck source=../support/must.sh
 . "$(dirname "$0")/../support/must.sh"
 need nm readelf
 
-map=$build/exports.map
-[ -e "$map" ] || { fail "no $map"; finish; }
-nm -D --defined-only "$lib" | awk '$2 ~ /^[A-Z]$/ && $2 != "A" { sub(/@.*/, "", $3); print $3 }' | sort -u >"$work/exported"
-sed -n '/global:/,/local:/p' "$map" | sed 's/global://; s/local:.*//; s/[{};]/ /g' |
-    tr -s '[:space:]' '\n' | grep . | sort -u >"$work/listed"
-[ -s "$work/listed" ] || fail "$map lists nothing"
-grep -q '[*?]' "$work/listed" && fail "$map has patterns: $(grep '[*?]' "$work/listed")"
+names() { # LIST
+    sed 's/#.*//' "$1" | tr -s '[:space:]' '\n' | grep . | sort
+}
+nm -D --defined-only "$lib" | awk '$2 ~ /^[A-Z]$/ && $2 != "A" { print $3 }' | sort >"$work/exported"
+for list in "$root/preload/exports.list" "$root/cuda_shim/exports.list"; do
+    [ -n "$(names "$list")" ] || fail "$list lists nothing"
+    names "$list" | grep -q '[*?]' && fail "$list has patterns: $(names "$list" | grep '[*?]')"
+done
+{
+    names "$root/preload/exports.list"
+    names "$root/cuda_shim/exports.list" | sed 's/$/@XSIGMA_CUDA/'
+} | sort >"$work/listed"
 diff "$work/listed" "$work/exported" >"$work/diff" || {
-    fail "the map (<) and the library (>) differ:"
+    fail "the lists (<) and the library (>) differ:"
     cat "$work/diff"
 }
 

@@ -71,7 +71,7 @@ export XSIGMA_STATS=0 # reports only where they are asked for
 # --- verbs, help, version ---
 expect 0 "$xsigma" --version
 grep -Eq '^xsigma [0-9]+\.[0-9]+\.[0-9]+$' out || fail 'version line'
-for verb in run doctor vars help; do
+for verb in run doctor vars gpu help; do
     expect 0 "$xsigma" help $verb
     out_has "usage: xsigma $verb"
     expect 0 "$xsigma" $verb --help

@@ -662,3 +662,21 @@ Test(bfc, free_by_size)
     cr_assert_eq(bytes[0], 2560u);
     stop();
 }
+
+Test(bfc, a_region_that_the_caller_got)
+{
+    start(defaults());
+    cr_assert(!xs_bfc_add(&b, (void *)(uintptr_t)0x10000100, 0));
+    cr_assert(!xs_bfc_add(&b, (void *)(uintptr_t)0x10000080, 4096), "begins inside a unit");
+    cr_assert(!xs_bfc_add(&b, (void *)(uintptr_t)0x10000100, 4000), "ends inside a unit");
+    cr_assert(xs_bfc_add(&b, (void *)(uintptr_t)0x10000100, 4096));
+    xs_chunk c = xs_bfc_alloc(&b, 4096, 0);
+    cr_assert_eq(xs_bfc_address(&b, c), (void *)(uintptr_t)0x10000100);
+    cr_assert_eq(mem.maps, 0u);
+    cr_assert_eq(stats().reserved_bytes, 4096u);
+    check();
+    cr_assert_eq(xs_bfc_free(&b, c, 0), 0);
+    mem.mapped += 4096; /* as unmap will take it off */
+    cr_assert_eq(xs_bfc_collect(&b, UINT64_MAX), 4096u);
+    stop();
+}

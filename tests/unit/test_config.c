@@ -94,10 +94,10 @@ Test(config, unknown_names)
     xs_config_load(false);
     expect_warning("XSIGMA_HELP=1");
     unsetenv("XSIGMA_BANANA_SPLIT");
-    setenv("XSIGMA_GPU3_CACHE_MAX", "1G", 1);
+    setenv("XSIGMA_GPU64_CACHE_MAX", "1G", 1); /* beyond the last device that there can be */
     xs_config_load(false);
-    expect_warning("has no effect in this version");
-    unsetenv("XSIGMA_GPU3_CACHE_MAX");
+    expect_warning("XSIGMA_GPU64_CACHE_MAX is no variable");
+    unsetenv("XSIGMA_GPU64_CACHE_MAX");
 }
 
 Test(config, empty_means_not_set)
@@ -152,17 +152,22 @@ Test(config, file_between_preset_and_environment)
                      "XSIGMA_PRESET=monte-carlo\n"
                      "  CPU_ALIGN = 64   # a cache line\n"
                      "export XSIGMA_STATS=0\n"
+                     "CPU_NUMA=local\n"
+                     "GPU2_CACHE_MAX=1G\n"
                      "XSIGMA_GPU_CACHE_MAX=2G\n");
     setenv("XSIGMA_CONFIG", path, 1);
     setenv("XSIGMA_STATS", "1", 1);
     xs_config_load(false);
     unlink(path);
-    expect_warning("XSIGMA_GPU_CACHE_MAX has no effect");
+    expect_warning("XSIGMA_CPU_NUMA has no effect");
     cr_assert_str_eq(xs_config(XS_KNOB_CPU_BACKEND)->text, "mimalloc");
     cr_assert_eq(xs_config(XS_KNOB_CPU_ALIGN)->num, 64u);
     cr_assert_eq(xs_config(XS_KNOB_CPU_ALIGN)->source, XS_SOURCE_FILE);
     cr_assert_str_eq(xs_config(XS_KNOB_STATS)->text, "1");
     cr_assert_eq(xs_config(XS_KNOB_GPU_CACHE_MAX)->num, UINT64_C(2) << 30);
+    cr_assert_eq(xs_config_device(2, XS_KNOB_GPU_CACHE_MAX)->num, UINT64_C(1) << 30);
+    cr_assert_eq(xs_config_device(2, XS_KNOB_GPU_CACHE_MAX)->source, XS_SOURCE_FILE);
+    cr_assert_eq(xs_config_device(1, XS_KNOB_GPU_CACHE_MAX)->num, UINT64_C(2) << 30);
 }
 
 Test(config, file_errors_name_the_line)

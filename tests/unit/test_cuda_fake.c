@@ -642,6 +642,57 @@ Test(cuda_fake, errors_come_when_asked_for)
     OK(cuMemAlloc_v2(&p, 64));
 }
 
+Test(cuda_fake, errors_of_any_call_and_a_test_that_is_spared)
+{
+    CUdeviceptr p;
+    CUcontext now;
+    fake_fail_any(3, CUDA_ERROR_UNKNOWN);
+    fake_spare(true);
+    OK(cuMemAlloc_v2(&p, 64));
+    OK(cuMemFree_v2(p));
+    fake_spare(false);
+    OK(cuCtxGetCurrent(&now));
+    OK(cuMemAlloc_v2(&p, 64));
+    GIVES(CUDA_ERROR_UNKNOWN, cuMemFree_v2(p));
+    OK(cuMemFree_v2(p));
+    fake_fail("cuCtxGetCurrent", 1, CUDA_ERROR_UNKNOWN);
+    GIVES(CUDA_ERROR_UNKNOWN, cuCtxGetCurrent(&now));
+    OK(cuCtxGetCurrent(&now));
+}
+
+Test(cuda_fake, the_current_context_is_known_without_the_lock_and_never_wrongly)
+{
+    CUcontext other, now;
+    unsigned long before = fake_calls("cuCtxGetCurrent");
+    for (int i = 0; i < 3; i++)
+        OK(cuCtxGetCurrent(&now));
+    cr_assert_eq(now, ctx);
+    cr_assert_eq(fake_calls("cuCtxGetCurrent"), before + 3);
+    OK(cuCtxCreate_v2(&other, 0, 0));
+    OK(cuCtxGetCurrent(&now));
+    cr_assert_eq(now, other);
+    OK(cuCtxGetCurrent(&now));
+    OK(cuCtxPushCurrent_v2(ctx));
+    OK(cuCtxGetCurrent(&now));
+    cr_assert_eq(now, ctx);
+    OK(cuCtxPopCurrent_v2(NULL));
+    OK(cuCtxGetCurrent(&now));
+    cr_assert_eq(now, other);
+    OK(cuCtxDestroy_v2(other));
+    OK(cuCtxGetCurrent(&now));
+    cr_assert_eq(now, ctx);
+    OK(cuDevicePrimaryCtxReset(0));
+    OK(cuCtxGetCurrent(&now));
+    cr_assert_null(now);
+    OK(cuCtxSetCurrent(NULL));
+    pid_t child = fork();
+    if (child == 0)
+        _exit(cuCtxGetCurrent(&now) == CUDA_ERROR_NOT_INITIALIZED ? 0 : 1);
+    int status;
+    waitpid(child, &status, 0);
+    cr_assert_eq(status, 0);
+}
+
 Test(cuda_fake, contexts_end_with_what_they_hold)
 {
     CUcontext other, was;
@@ -682,84 +733,4 @@ Test(cuda_fake, reset_makes_it_new)
     cr_assert_eq(fake_used(0), 0);
     OK(cuCtxSynchronize());
     cr_assert_eq(fake_calls("cuInit"), 1);
-}
-
-/* ---- the resolver, and the runtime that uses it ---- */
-
-static void *get(const char *name, int version, uint64_t flags)
-{
-    void *p = NULL;
-    OK(cuGetProcAddress_v2(name, &p, version, flags, NULL));
-    return p;
-}
-
-Test(cuda_fake_unstarted, the_resolver_knows_versions_and_streams)
-{
-    CUdriverProcAddressQueryResult status;
-    void *p;
-    cr_assert_eq(get("cuMemAlloc", 3020, 0), (void *)cuMemAlloc_v2);
-    cr_assert_eq(get("cuMemAlloc", 13000, 2), (void *)cuMemAlloc_v2);
-    cr_assert_eq(get("cuMemAllocAsync", 12000, 1), (void *)cuMemAllocAsync);
-    cr_assert_eq(get("cuMemAllocAsync", 12000, 2), (void *)cuMemAllocAsync_ptsz);
-    cr_assert_eq(get("cuMemPrefetchAsync", 12010, 2), (void *)cuMemPrefetchAsync_ptsz);
-    cr_assert_eq(get("cuMemPrefetchAsync", 12020, 0), (void *)cuMemPrefetchAsync_v2);
-    cr_assert_eq(get("cuCtxSynchronize", 12000, 0), (void *)cuCtxSynchronize);
-    cr_assert_eq(get("cuCtxSynchronize", 13000, 0), (void *)cuCtxSynchronize_v2);
-    cr_assert_eq(get("cuGetProcAddress", 11030, 0), (void *)cuGetProcAddress);
-    cr_assert_eq(get("cuGetProcAddress", 12000, 0), (void *)cuGetProcAddress_v2);
-    cr_assert_eq(fake_resolved("cuMemAlloc_v2"), 2);
-    OK(cuGetProcAddress_v2("cuNoSuchThing", &p, 13000, 0, &status));
-    cr_assert(p == NULL && status == CU_GET_PROC_ADDRESS_SYMBOL_NOT_FOUND);
-    OK(cuGetProcAddress_v2("cuCtxRecordEvent", &p, 12000, 0, &status));
-    cr_assert(p == NULL && status == CU_GET_PROC_ADDRESS_VERSION_NOT_SUFFICIENT);
-    GIVES(CUDA_ERROR_NOT_FOUND, cuGetProcAddress("cuNoSuchThing", &p, 13000, 0));
-    fake_set_version(11080); /* an older driver has no younger calls */
-    cr_assert_eq(get("cuCtxRecordEvent", 13000, 0), NULL);
-    cr_assert_eq(get("cuMemPrefetchAsync", 13000, 0), (void *)cuMemPrefetchAsync);
-}
-
-Test(cuda_fake_unstarted, the_runtime_finds_it_as_the_real_one_does)
-{
-    void *p = &p, *q;
-    cr_assert_eq(fake_calls_all(), 0, "nothing before the first call");
-    GIVES(cudaSuccess, cudaMalloc(&p, 0));
-    cr_assert_null(p);
-    cr_assert_eq(fake_calls("cuMemAlloc_v2"), 0);
-    cr_assert_geq(fake_calls("cuGetProcAddress_v2"), 200);
-    cr_assert_eq(fake_calls("cuGetProcAddress"), 0);
-    cr_assert_eq(fake_resolved("cuGetProcAddress_v2"), 2);
-    cr_assert_eq(fake_calls("cuGetExportTable"), 1);
-    GIVES(cudaSuccess, cudaMalloc(&p, 4096));
-    cr_assert_eq(fake_calls("cuMemAlloc_v2"), 1);
-    char back[4] = "";
-    GIVES(cudaSuccess, cudaMemset(p, 'r', 4096));
-    GIVES(cudaSuccess, cudaMemcpy(back, p, 3, cudaMemcpyDeviceToHost));
-    cr_assert_str_eq(back, "rrr");
-    GIVES(cudaErrorMemoryAllocation, cudaMalloc(&q, (size_t)1 << 40));
-    cr_assert_eq(cudaGetLastError(), cudaErrorMemoryAllocation);
-    cr_assert_eq(cudaGetLastError(), cudaSuccess);
-    GIVES(cudaSuccess, cudaMallocHost(&q, 64));
-    GIVES(cudaSuccess, cudaFreeHost(q));
-    GIVES(cudaSuccess, cudaFree(p));
-    GIVES(cudaErrorInvalidValue, cudaFree(p));
-    GIVES(cudaSuccess, cudaFree(NULL));
-    cr_assert_eq(fake_calls("cuMemFree_v2"), 2);
-    GIVES(cudaSuccess, cudaMalloc(&p, 64));
-    GIVES(cudaSuccess, cudaDeviceReset());
-    cr_assert_eq(fake_used(0), 0);
-    GIVES(cudaSuccess, cudaMalloc(&p, 64));
-}
-
-Test(cuda_fake_unstarted, the_shared_runtime_is_another_instance)
-{
-    void *h = dlopen("libcudart.so.12", RTLD_NOW | RTLD_LOCAL), *p;
-    cr_assert_not_null(h, "%s", dlerror());
-    cudaError_t (*shared_malloc)(void **, size_t) =
-        (cudaError_t(*)(void **, size_t))dlsym(h, "cudaMalloc");
-    cr_assert_neq(shared_malloc, cudaMalloc);
-    GIVES(cudaSuccess, shared_malloc(&p, 64));
-    unsigned long look_ups = fake_calls("cuGetProcAddress_v2");
-    GIVES(cudaSuccess, cudaMalloc(&p, 64));
-    cr_assert_eq(fake_calls("cuGetProcAddress_v2"), 2 * look_ups);
-    cr_assert_eq(fake_calls("cuMemAlloc_v2"), 2);
 }

@@ -1,10 +1,12 @@
 /* The report's two forms for hand-made snapshots: golden text, and JSON that parses. */
 #include <criterion/criterion.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "policy/config.h"
+#include "report/advice.h"
 #include "report/emit.h"
 #include "report/report.h"
 #include "xsigma.h"
@@ -406,4 +408,328 @@ Test(report_json, long_strings_are_whole_and_no_character_is_cut)
     memset(value, '\x80', 300); /* continuation bytes only */
     value[300] = '\0';
     cr_assert(is_json(json_of(&r)));
+}
+
+/* --- devices --- */
+
+static struct xs_report_gpu device(unsigned number)
+{
+    return (struct xs_report_gpu){
+        .device = number,
+        .stats =
+            {
+                .allocations = 200000,
+                .frees = 199990,
+                .hits = 199800,
+                .misses_cold = 150,
+                .misses_evicted = 40,
+                .misses_stream = 10,
+                .evictions = 33,
+                .driver_mallocs = 200,
+                .driver_frees = 33,
+                .driver_ns = 21500000,
+                .events = 12,
+                .in_use_bytes = XS_MIB(1),
+                .in_use_bytes_peak = XS_MIB(900),
+                .cached_bytes = XS_MIB(250),
+                .cached_bytes_peak = XS_MIB(256),
+                .reserved_bytes = XS_MIB(251),
+                .reserved_bytes_peak = XS_MIB(1024),
+                .largest_request_bytes = XS_MIB(64),
+                .cache_max_bytes = XS_MIB(256),
+                .backend = "caching",
+            },
+    };
+}
+
+static struct xs_report with_device(void)
+{
+    struct xs_report r = simple();
+
+    r.gpu[0] = device(0);
+    r.gpu_count = 1;
+    return r;
+}
+
+Test(report_gpu, golden)
+{
+    struct xs_report r = with_device();
+
+    load();
+    text_of(&r, false);
+    cr_assert(
+        strstr(kept.text,
+               "  threads that allocated: 5, at most 4 at one time, 1 now\n"
+               "GPU           reserved          peak      in use    cached     calls      hits\n"
+               "  0            251 MiB      1.00 GiB    1.00 MiB   250 MiB     200 k     99.9%\n"
+               "    by caching, at most 900 MiB in use, 256 MiB cached (limit 256 MiB),\n"
+               "      largest request 64.0 MiB\n"
+               "    misses: 150 cold, 40 evicted, 10 still at work\n"
+               "    driver: 200 allocations, 33 frees, 21.5 ms, 33 evictions, 12 events\n"
+               "SIZES "),
+        "%s", kept.text);
+    cr_assert(!strstr(kept.text, "ADVICE"));
+    cr_assert(!strstr(kept.text, "failed:"));
+}
+
+Test(report_gpu, nothing_of_devices_without_any)
+{
+    struct xs_report r = simple();
+
+    load();
+    cr_assert(!strstr(text_of(&r, false), "GPU"));
+    cr_assert(!strstr(kept.text, "ADVICE"));
+    cr_assert(strstr(json_of(&r), "\"gpu\": [],\n  \"advice\": []\n"), "%s", kept.text);
+}
+
+Test(report_gpu, every_kind_of_memory)
+{
+    struct xs_report r = with_device();
+    struct xs_gpu_stats *s = &r.gpu[0].stats;
+
+    load();
+    s->pinned_allocations = 1000;
+    s->pinned_hits = 999;
+    s->pinned_in_use_bytes = XS_MIB(3);
+    s->pinned_in_use_bytes_peak = XS_MIB(4);
+    s->pinned_cached_bytes_peak = XS_MIB(5);
+    s->managed_allocations = 7;
+    s->async_allocations = 12;
+    s->async_bytes = XS_GIB(2);
+    s->vmm_allocations = 3;
+    s->vmm_bytes = XS_MIB(6);
+    s->array_allocations = 4;
+    s->failures = 2;
+    s->ooms = 1;
+    s->last_oom_bytes = XS_GIB(3);
+    s->bad_frees = 5;
+    s->slabs = 3;
+    s->slabs_given_back = 1;
+    s->largest_free_bytes = XS_MIB(9);
+    s->fragmentation = 0.12;
+    text_of(&r, false);
+    cr_assert(strstr(kept.text, "    pinned: 1000 calls, hits 99.9%, in use 3.00 MiB (at most 4.00 "
+                                "MiB),\n      cached 0 B (at most 5.00 MiB)\n"),
+              "%s", kept.text);
+    cr_assert(strstr(kept.text, "    managed: 7 calls, in use 0 B (at most 0 B)\n"), "%s",
+              kept.text);
+    cr_assert(strstr(kept.text, "    passed through: 12 stream-ordered of 2.00 GiB, 3 cuMemCreate "
+                                "of 6.00 MiB,\n      4 arrays\n"),
+              "%s", kept.text);
+    cr_assert(strstr(kept.text,
+                     "    failed: 2 allocations, 1 of these for want of memory (the last "
+                     "of 3.00 GiB),\n      5 frees of what was no block\n"),
+              "%s", kept.text);
+    cr_assert(strstr(kept.text, "    slabs: 3 held, 1 given back,\n"
+                                "      the largest free piece 9.00 MiB (12% fragmented)\n"),
+              "%s", kept.text);
+}
+
+Test(report_gpu, one_miss_in_a_million_is_not_all)
+{
+    struct xs_report r = with_device();
+
+    load();
+    r.gpu[0].stats.misses_cold = 1;
+    r.gpu[0].stats.misses_evicted = r.gpu[0].stats.misses_stream = 0;
+    r.gpu[0].stats.hits = 999999;
+    cr_assert(strstr(text_of(&r, false), " 99.9%\n"), "%s", kept.text);
+    r.gpu[0].stats.misses_cold = 0;
+    cr_assert(strstr(text_of(&r, false), " 100.0%\n"), "%s", kept.text);
+    r.gpu[0].stats.hits = 0; /* the driver was asked for all of it */
+    cr_assert(strstr(text_of(&r, false), "         -\n"), "%s", kept.text);
+    cr_assert(strstr(json_of(&r), "\"hit_permille\": null"));
+}
+
+Test(report_gpu, fits_the_screen)
+{
+    struct xs_report r = simple();
+    size_t column = 0;
+
+    load();
+    for (r.gpu_count = 0; r.gpu_count < XS_REPORT_GPUS; r.gpu_count++) {
+        uint64_t *word = (uint64_t *)&r.gpu[r.gpu_count].stats;
+        for (size_t i = 0; i < offsetof(struct xs_gpu_stats, fragmentation) / sizeof(*word); i++)
+            word[i] = UINT64_MAX / 5;
+        r.gpu[r.gpu_count].device = 48 + r.gpu_count;
+        r.gpu[r.gpu_count].stats.backend = "caching,pool,bfc,direct,managed,caching,pool,direct";
+    }
+    r.gpus_left_out = 7;
+    text_of(&r, false);
+    for (const char *s = kept.text; *s != '\0'; s++) {
+        column = *s == '\n' ? 0 : column + 1;
+        cr_assert(column <= 80, "%zu columns:\n%s", column, kept.text);
+    }
+    cr_assert(strstr(kept.text, "  and 7 devices more\n"));
+    cr_assert(is_json(json_of(&r)));
+}
+
+Test(report_gpu, json_has_every_field_of_the_lists)
+{
+    struct xs_report r = with_device();
+    char entry[128];
+    uint64_t n = 1001;
+
+    load();
+    r.gpu[1] = device(5);
+    r.gpu_count = 2;
+    struct xs_gpu_stats *s = &r.gpu[0].stats;
+#define X(name, unit, help) s->name = n++;
+    XS_GPU_COUNTER_FIELDS(X)
+#undef X
+#define X(name, unit, help)                                                                        \
+    s->name = n++;                                                                                 \
+    s->name##_peak = n++;
+    XS_GPU_LEVEL_FIELDS(X)
+#undef X
+    cr_assert(is_json(json_of(&r)), "%s", kept.text);
+    cr_assert(strstr(kept.text, "\"device\": 5,\n      \"backend\": \"caching\",\n"));
+    n = 1001;
+#define X(name, unit, help)                                                                        \
+    snprintf(entry, sizeof(entry), "\n      \"" #name "\": %lu,", (unsigned long)n++);             \
+    cr_assert(strstr(kept.text, entry), "%s", entry);
+    XS_GPU_COUNTER_FIELDS(X)
+#undef X
+#define X(name, unit, help)                                                                        \
+    snprintf(entry, sizeof(entry), "\"" #name "\": %lu,", (unsigned long)n++);                     \
+    cr_assert(strstr(kept.text, entry), "%s", entry);                                              \
+    snprintf(entry, sizeof(entry), "\"" #name "_peak\": %lu,", (unsigned long)n++);                \
+    cr_assert(strstr(kept.text, entry), "%s", entry);
+    XS_GPU_LEVEL_FIELDS(X)
+#undef X
+}
+
+/* --- the 90 % rule --- */
+
+static struct xs_advice advice_of(struct xs_report_gpu g)
+{
+    struct xs_advice a = {.text = "none"};
+
+    if (!xs_advice_of(&g, &a))
+        strcpy(a.text, "none");
+    return a;
+}
+
+static struct xs_report_gpu half_missed(void)
+{
+    struct xs_report_gpu g = device(0);
+
+    g.stats.allocations = 1000;
+    g.stats.hits = 500;
+    g.stats.misses_cold = g.stats.misses_evicted = g.stats.misses_stream = g.stats.misses_size = 1;
+    return g;
+}
+
+Test(report_advice, none_where_all_is_well)
+{
+    struct xs_report_gpu g = half_missed();
+
+    load();
+    g.stats.misses_cold = 97;
+    g.stats.hits = 900;
+    cr_assert_str_eq(advice_of(g).text, "none");
+    g.stats.misses_cold = 98;
+    g.stats.hits = 899;
+    cr_assert_str_neq(advice_of(g).text, "none");
+    g.stats.hits = 0; /* too few to say anything */
+    g.stats.misses_cold = 996;
+    cr_assert_str_eq(advice_of(g).text, "none");
+    g.stats.misses_cold = 997;
+    cr_assert_str_neq(advice_of(g).text, "none");
+}
+
+Test(report_advice, by_cause)
+{
+    struct xs_report_gpu g = half_missed();
+    struct xs_advice a;
+
+    load();
+    g.stats.misses_evicted = 497;
+    a = advice_of(g);
+    cr_assert(strstr(a.text, "50% of the requests needed no call of the driver"), "%s", a.text);
+    cr_assert_str_eq(a.variable, "XSIGMA_GPU_CACHE_MAX");
+    cr_assert_str_eq(a.value, "256M");
+    cr_assert_str_eq(a.suggested, "1G"); /* it held as much at one time */
+    g.stats.reserved_bytes_peak = XS_MIB(600);
+    cr_assert_str_eq(advice_of(g).suggested, "1G"); /* a power of two */
+    g.stats.reserved_bytes_peak = XS_MIB(3);
+    cr_assert_str_eq(advice_of(g).suggested, "512M");
+    g.stats.cache_max_bytes = XS_TIB(16);
+    cr_assert_str_eq(advice_of(g).suggested, "16T");
+    g = half_missed();
+    g.stats.misses_size = 497;
+    a = advice_of(g);
+    cr_assert_str_eq(a.variable, "XSIGMA_GPU_ROUND");
+    cr_assert_str_eq(a.value, "none");
+    cr_assert_str_eq(a.suggested, "eighth");
+    g = half_missed();
+    g.stats.misses_stream = 497;
+    a = advice_of(g);
+    cr_assert(strstr(a.text, "work still running"), "%s", a.text);
+    cr_assert_str_eq(a.variable, "XSIGMA_GPU_CACHE_MAX");
+    g = half_missed();
+    g.stats.misses_cold = 497;
+    a = advice_of(g);
+    cr_assert(strstr(a.text, "the first of their size"), "%s", a.text);
+    cr_assert_str_eq(a.variable, "");
+}
+
+Test(report_advice, rounding_gets_coarser_and_then_bfc)
+{
+    static const char *const steps[] = {"eighth", "quarter", "half", "pow2"};
+    struct xs_report_gpu g = half_missed();
+
+    g.stats.misses_size = 497;
+    for (size_t i = 0; i + 1 < XS_COUNT_OF(steps); i++) {
+        set("XSIGMA_GPU_ROUND", steps[i]);
+        load();
+        cr_assert_str_eq(advice_of(g).suggested, steps[i + 1]);
+    }
+    set("XSIGMA_GPU_ROUND", "pow2");
+    load();
+    cr_assert_str_eq(advice_of(g).variable, "XSIGMA_GPU_BACKEND");
+    cr_assert_str_eq(advice_of(g).suggested, "bfc");
+}
+
+Test(report_advice, of_the_pool)
+{
+    struct xs_report_gpu g = half_missed();
+
+    set("XSIGMA_GPU_BACKEND", "pool");
+    load();
+    g.stats.misses_cold = 497;
+    cr_assert_str_eq(advice_of(g).variable, "XSIGMA_GPU_POOL_LIMIT");
+    cr_assert_str_eq(advice_of(g).suggested, "512M");
+    g.stats.largest_request_bytes = XS_MIB(65);
+    cr_assert_str_eq(advice_of(g).variable, "XSIGMA_GPU_POOL_MAX_BLOCK");
+    cr_assert_str_eq(advice_of(g).suggested, "128M");
+    set("XSIGMA_GPU_BACKEND", "direct"); /* nothing is asked of a cache */
+    load();
+    g.stats.hits = g.stats.misses_cold = g.stats.misses_evicted = 0;
+    g.stats.misses_size = g.stats.misses_stream = 0;
+    cr_assert_str_eq(advice_of(g).text, "none");
+}
+
+Test(report_advice, names_the_variable_of_the_device)
+{
+    struct xs_report r = with_device();
+
+    set("XSIGMA_GPU5_CACHE_MAX", "8M");
+    load();
+    r.gpu[0] = half_missed();
+    r.gpu[0].device = 5;
+    r.gpu[0].stats.misses_evicted = 497;
+    text_of(&r, false);
+    cr_assert(
+        strstr(kept.text,
+               "ADVICE\n"
+               "  GPU 5: 50% of the requests needed no call of the driver; most others had been\n"
+               "    given back for want of room in the cache: XSIGMA_GPU5_CACHE_MAX=1G (now 8M)\n"),
+        "%s", kept.text);
+    cr_assert(is_json(json_of(&r)));
+    cr_assert(strstr(kept.text, "\"variable\": \"XSIGMA_GPU5_CACHE_MAX\",\n      \"value\": \"8M\","
+                                "\n      \"suggested\": \"1G\"\n"),
+              "%s", kept.text);
+    cr_assert(strstr(text_of(&r, false), "CONFIG  XSIGMA_GPU5_CACHE_MAX=8M (env)"), "%s",
+              kept.text);
 }

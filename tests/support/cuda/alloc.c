@@ -293,7 +293,7 @@ static CUresult prefetch(CUdeviceptr p, size_t bytes, CUstream stream, bool per_
         return CUDA_ERROR_INVALID_VALUE;
     if (s == NULL)
         return CUDA_ERROR_INVALID_HANDLE;
-    struct op op = {.what = "a prefetch", .nranges = 1, .range = {{p, p + bytes, 0}}};
+    struct op op = {.what = "a prefetch", .nranges = 1, .range = {{p, p + bytes, 0}}, .hint = true};
     return fk_submit(s, &op);
 }
 

@@ -2,6 +2,7 @@
 #include "state.h"
 
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -20,16 +21,20 @@ struct call {
     int version, per_thread;
     void (*function)(void);
     unsigned long calls, resolved;
-    unsigned long fail_at, fail_every;
+    unsigned long chances, fail_at, fail_every; /* chances: calls that might have been failed */
     CUresult fail_code;
 };
 static struct call calls[] = {
 #define XS_CUDA_CALL(name, version, per_thread, symbol, parameters)                                \
-    {#name, #symbol, version, per_thread, (void (*)(void))symbol, 0, 0, 0, 0, 0},
+    {#name, #symbol, version, per_thread, (void (*)(void))symbol, 0, 0, 0, 0, 0, 0},
 #include "sys/cuda_calls.h"
 };
 enum { CALLS = sizeof(calls) / sizeof(calls[0]) };
 static unsigned long all_calls;
+static unsigned long any_in; /* calls until one fails, whichever it is; 0: none */
+static CUresult any_code;
+static __thread unsigned spared;
+_Atomic unsigned long fk_generation = 1, fk_quick_calls;
 
 /* A symbol with two rows, under two names, counts in the first. */
 static int number_of(const char *symbol)
@@ -50,6 +55,28 @@ static struct call *call_of(const char *symbol)
     return &calls[i];
 }
 
+void fk_changed(void)
+{
+    atomic_fetch_add_explicit(&fk_generation, 1, memory_order_relaxed);
+}
+
+/* A call to be failed is counted there, and found. */
+static bool to_be_failed(struct call *c)
+{
+    if (spared != 0)
+        return false;
+    c->chances++;
+    if (c->fail_at == c->chances)
+        return true;
+    return strcmp(c->symbol, "cuCtxPopCurrent_v2") != 0 && any_in != 0 && --any_in == 0;
+}
+
+bool fk_quick_allowed(void)
+{
+    const struct call *c = &calls[number_of("cuCtxGetCurrent")];
+    return !fake.stub && fake.log == NULL && fake.started && c->fail_at == 0 && any_in == 0;
+}
+
 CUresult fk_enter(const char *symbol, int *number, unsigned flags)
 {
     pthread_mutex_lock(&fake.lock);
@@ -66,9 +93,10 @@ CUresult fk_enter(const char *symbol, int *number, unsigned flags)
     CUcontext ctx = NULL;
     if (fake.stub)
         r = CUDA_ERROR_STUB_LIBRARY;
-    else if (c->fail_at == c->calls) {
-        r = c->fail_code;
-        c->fail_at = c->fail_every != 0 ? c->calls + c->fail_every : 0;
+    else if (to_be_failed(c)) {
+        r = c->fail_at == c->chances ? c->fail_code : any_code;
+        if (c->fail_at == c->chances)
+            c->fail_at = c->fail_every != 0 ? c->chances + c->fail_every : 0;
     } else if (!(flags & ANY_TIME) && (!fake.started || fake.pid != getpid()))
         r = CUDA_ERROR_NOT_INITIALIZED; /* and so in the child of a fork */
     else if ((flags & NEEDS_CONTEXT) && (ctx = fk_current()) == NULL)
@@ -196,8 +224,10 @@ void fake_reset(void)
     fk_memory_reset();
     fk_contexts_reset();
     for (struct call *c = calls; c < calls + CALLS; c++)
-        c->calls = c->resolved = c->fail_at = c->fail_every = 0;
-    all_calls = 0;
+        c->calls = c->resolved = c->chances = c->fail_at = c->fail_every = 0;
+    all_calls = any_in = 0;
+    atomic_store_explicit(&fk_quick_calls, 0, memory_order_relaxed);
+    fk_changed();
     fake.violations = 0;
     fake.last_violation[0] = 0;
     fake.started = false;
@@ -255,9 +285,10 @@ static void fail(const char *symbol, unsigned n, unsigned every, CUresult code)
 {
     struct call *c = call_of(symbol);
     SETTING({
-        c->fail_at = n != 0 ? c->calls + n : 0;
+        c->fail_at = n != 0 ? c->chances + n : 0;
         c->fail_every = every;
         c->fail_code = code;
+        fk_changed();
     });
 }
 
@@ -269,6 +300,20 @@ void fake_fail(const char *symbol, unsigned n, CUresult code)
 void fake_fail_every(const char *symbol, unsigned n, CUresult code)
 {
     fail(symbol, n, n, code);
+}
+
+void fake_fail_any(unsigned n, CUresult code)
+{
+    SETTING({
+        any_in = n;
+        any_code = code;
+        fk_changed();
+    });
+}
+
+void fake_spare(bool on)
+{
+    spared = on ? spared + 1 : spared - 1;
 }
 
 void fake_poison(CUresult code)
@@ -285,14 +330,18 @@ unsigned long fake_calls(const char *symbol)
 {
     unsigned long n;
     struct call *c = call_of(symbol);
-    SETTING(n = c->calls);
+    SETTING({
+        n = c->calls;
+        if (strcmp(symbol, "cuCtxGetCurrent") == 0)
+            n += atomic_load_explicit(&fk_quick_calls, memory_order_relaxed);
+    });
     return n;
 }
 
 unsigned long fake_calls_all(void)
 {
     unsigned long n;
-    SETTING(n = all_calls);
+    SETTING(n = all_calls + atomic_load_explicit(&fk_quick_calls, memory_order_relaxed));
     return n;
 }
 
@@ -322,6 +371,7 @@ __attribute__((constructor)) static void read_environment(void)
 {
     const char *v;
     pthread_key_create(&thread_key, thread_ends);
+    pthread_atfork(NULL, NULL, fk_changed);
     if ((v = getenv("FAKE_CUDA_DEVICES")) != NULL)
         fake_set_devices(atoi(v), fake.bytes_each);
     if ((v = getenv("FAKE_CUDA_MEMORY")) != NULL)
@@ -343,6 +393,7 @@ __attribute__((destructor)) static void write_counts(void)
     FILE *f = path != NULL ? fopen(path, "we") : NULL;
     if (f == NULL)
         return;
+    calls[number_of("cuCtxGetCurrent")].calls += fk_quick_calls;
     for (struct call *c = calls; c < calls + CALLS; c++)
         if (c->calls != 0)
             fprintf(f, "%s %lu\n", c->symbol, c->calls);

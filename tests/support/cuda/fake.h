@@ -92,6 +92,12 @@ const char *fake_last_violation(void); /* "" if none */
 void fake_fail(const char *symbol, unsigned n, CUresult code);
 /* Every nth call from now on; n 0: no longer. */
 void fake_fail_every(const char *symbol, unsigned n, CUresult code);
+/* The nth call from now on, of whatever symbol but cuCtxPopCurrent, after whose failure nobody
+ * knows where he is; n 0: no longer. */
+void fake_fail_any(unsigned n, CUresult code);
+/* Calls of this thread are neither failed so nor counted for it, until it is ended as often: for
+ * what a test does on its own account. A poisoned context fails them all the same. */
+void fake_spare(bool on);
 /* From now on every call on a context returns code, as after a fault of a kernel; 0: well again. */
 void fake_poison(CUresult code);
 /* Calls of an exported symbol since the start or the last reset, failed ones included. */

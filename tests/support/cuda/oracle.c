@@ -45,14 +45,14 @@ void fk_lives_of(struct op *op)
 /* Pending work of earlier lives that touches what w touches must come before w. */
 void fk_check_order(const struct work *w, unsigned slot)
 {
-    for (unsigned k = 0; k < w->op.nranges; k++) {
+    for (unsigned k = 0; k < w->op.nranges && !w->op.hint; k++) {
         const struct range *r = &w->op.range[k];
         if (r->life == 0)
             continue;
         for (unsigned i = 0; i < fake.nslots; i++) {
             uint64_t before = i < w->nclock ? w->clock[i] : 0;
             for (const struct work *p = fake.slot[i].head; p != NULL; p = p->next) {
-                if (p->seq <= before)
+                if (p->seq <= before || p->op.hint)
                     continue;
                 for (unsigned q = 0; q < p->op.nranges; q++) {
                     const struct range *o = &p->op.range[q];

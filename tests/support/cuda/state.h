@@ -29,6 +29,7 @@ struct op {
     const char *what; /* of a message */
     unsigned nranges;
     struct range range[4];
+    bool hint; /* moves memory about, and changes nothing that anybody sees */
     union {
         struct {
             void (*body)(void *const *, const size_t *, unsigned);
@@ -190,6 +191,14 @@ extern struct fake {
     char last_violation[512];
 } fake;
 
+/* Grows with every change that a thread's memory of its current context does not outlive: a context
+ * made or closed, an error to inject, a fork. */
+extern _Atomic unsigned long fk_generation;
+void fk_changed(void);
+/* Calls of cuCtxGetCurrent that were answered from that memory, without the lock. */
+extern _Atomic unsigned long fk_quick_calls;
+bool fk_quick_allowed(void); /* under the lock: nothing is to be done to such a call */
+
 /* ---- entry.c: the way into and out of a call ---- */
 
 enum { ANY_TIME = 1, NEEDS_CONTEXT = 2, UNSAFE = 4 }; /* UNSAFE: not during a capture */
@@ -236,7 +245,7 @@ CUresult fk_wait_context(CUcontext ctx, const char *who);
 /* Puts work on a stream, or into the graph when the stream is being captured. */
 CUresult fk_submit(CUstream s, struct op *op);
 void fk_streams_reset(void);
-/* Pending work that touches the range, or NULL; its slot. */
+/* Pending work that touches the range, prefetches apart, or NULL; its slot. */
 struct work *fk_pending_on(uint64_t lo, uint64_t hi, unsigned *slot);
 void fk_progress(void); /* one piece, if autonomous */
 

@@ -188,7 +188,7 @@ struct work *fk_pending_on(uint64_t lo, uint64_t hi, unsigned *slot)
 {
     for (unsigned i = 0; i < fake.nslots; i++)
         for (struct work *w = fake.slot[i].head; w != NULL; w = w->next)
-            for (unsigned k = 0; k < w->op.nranges; k++)
+            for (unsigned k = 0; k < w->op.nranges && !w->op.hint; k++)
                 if (w->op.range[k].lo < hi && lo < w->op.range[k].hi) {
                     *slot = i;
                     return w;

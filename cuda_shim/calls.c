@@ -1,0 +1,255 @@
+/* The calls about memory that are replaced: the core's, or the driver's own once more after room
+ * was made. */
+#include "cuda_shim/shim.h"
+#include "gpu/gpu.h"
+
+/* ---- blocks ----------------------------------------------------------------------------- */
+
+CUresult xs_do_cuMemAlloc_v2(CUdeviceptr *out, size_t size)
+{
+    return xs_gpu_malloc(out, size);
+}
+
+CUresult xs_do_cuMemAllocPitch_v2(CUdeviceptr *out, size_t *pitch, size_t width, size_t height,
+                                  unsigned int element)
+{
+    return xs_gpu_malloc_pitch(out, pitch, width, height, element);
+}
+
+CUresult xs_do_cuMemAllocManaged(CUdeviceptr *out, size_t size, unsigned int flags)
+{
+    return xs_gpu_malloc_managed(out, size, flags);
+}
+
+CUresult xs_do_cuMemFree_v2(CUdeviceptr p)
+{
+    return xs_gpu_free(p);
+}
+
+CUresult xs_do_cuMemAllocHost_v2(void **out, size_t size)
+{
+    return xs_gpu_host_malloc(out, size);
+}
+
+CUresult xs_do_cuMemHostAlloc(void **out, size_t size, unsigned int flags)
+{
+    return xs_gpu_host_alloc(out, size, flags);
+}
+
+CUresult xs_do_cuMemFreeHost(void *p)
+{
+    return xs_gpu_host_free(p);
+}
+
+CUresult xs_do_cuMemGetInfo_v2(size_t *free_bytes, size_t *total)
+{
+    return xs_gpu_mem_info(free_bytes, total);
+}
+
+CUresult xs_do_cuMemGetAddressRange_v2(CUdeviceptr *base, size_t *size, CUdeviceptr p)
+{
+    return xs_gpu_address_range(base, size, p);
+}
+
+/* ---- the driver's own allocations ------------------------------------------------------- */
+
+/* Memory that we keep must not be what another call lacks. */
+#define RETRY(result, size, call)                                                                  \
+    CUresult result = (call);                                                                      \
+    while (result == CUDA_ERROR_OUT_OF_MEMORY && xs_gpu_flush_for(size))                           \
+    result = (call)
+
+static CUresult counted(CUresult r, enum xs_gpu_pass kind, size_t size)
+{
+    if (r == CUDA_SUCCESS)
+        xs_gpu_passed_through(kind, size);
+    return r;
+}
+
+static void look_at(CUstream stream)
+{
+    if (stream == CU_STREAM_PER_THREAD)
+        xs_shim_stream_seen();
+}
+
+CUresult xs_do_cuMemAllocAsync(CUdeviceptr *out, size_t size, CUstream stream)
+{
+    look_at(stream);
+    RETRY(r, size, XS_REAL(cuMemAllocAsync)(out, size, stream));
+    return counted(r, XS_GPU_PASS_ASYNC, size);
+}
+
+CUresult xs_do_cuMemAllocAsync_ptsz(CUdeviceptr *out, size_t size, CUstream stream)
+{
+    xs_shim_stream_seen();
+    RETRY(r, size, XS_REAL(cuMemAllocAsync_ptsz)(out, size, stream));
+    return counted(r, XS_GPU_PASS_ASYNC, size);
+}
+
+CUresult xs_do_cuMemAllocFromPoolAsync(CUdeviceptr *out, size_t size, CUmemoryPool pool,
+                                       CUstream stream)
+{
+    look_at(stream);
+    RETRY(r, size, XS_REAL(cuMemAllocFromPoolAsync)(out, size, pool, stream));
+    return counted(r, XS_GPU_PASS_ASYNC, size);
+}
+
+CUresult xs_do_cuMemAllocFromPoolAsync_ptsz(CUdeviceptr *out, size_t size, CUmemoryPool pool,
+                                            CUstream stream)
+{
+    xs_shim_stream_seen();
+    RETRY(r, size, XS_REAL(cuMemAllocFromPoolAsync_ptsz)(out, size, pool, stream));
+    return counted(r, XS_GPU_PASS_ASYNC, size);
+}
+
+CUresult xs_do_cuMemFreeAsync(CUdeviceptr p, CUstream stream)
+{
+    look_at(stream);
+    return xs_gpu_free_async(p, stream, XS_REAL(cuMemFreeAsync));
+}
+
+CUresult xs_do_cuMemFreeAsync_ptsz(CUdeviceptr p, CUstream stream)
+{
+    xs_shim_stream_seen();
+    return xs_gpu_free_async(p, stream, XS_REAL(cuMemFreeAsync_ptsz));
+}
+
+CUresult xs_do_cuMemCreate(CUmemGenericAllocationHandle *out, size_t size,
+                           const CUmemAllocationProp *prop, unsigned long long flags)
+{
+    RETRY(r, size, XS_REAL(cuMemCreate)(out, size, prop, flags));
+    return counted(r, XS_GPU_PASS_VMM, size);
+}
+
+CUresult xs_do_cuArrayCreate_v2(CUarray *out, const CUDA_ARRAY_DESCRIPTOR *what)
+{
+    RETRY(r, 0, XS_REAL(cuArrayCreate_v2)(out, what));
+    return counted(r, XS_GPU_PASS_ARRAY, 0);
+}
+
+CUresult xs_do_cuArray3DCreate_v2(CUarray *out, const CUDA_ARRAY3D_DESCRIPTOR *what)
+{
+    RETRY(r, 0, XS_REAL(cuArray3DCreate_v2)(out, what));
+    return counted(r, XS_GPU_PASS_ARRAY, 0);
+}
+
+CUresult xs_do_cuMipmappedArrayCreate(CUmipmappedArray *out, const CUDA_ARRAY3D_DESCRIPTOR *what,
+                                      unsigned int levels)
+{
+    RETRY(r, 0, XS_REAL(cuMipmappedArrayCreate)(out, what, levels));
+    return counted(r, XS_GPU_PASS_ARRAY, 0);
+}
+
+CUresult xs_do_cuMemHostRegister(void *p, size_t size, unsigned int flags)
+{
+    RETRY(r, size, XS_REAL(cuMemHostRegister)(p, size, flags));
+    return r;
+}
+
+CUresult xs_do_cuMemHostRegister_v2(void *p, size_t size, unsigned int flags)
+{
+    RETRY(r, size, XS_REAL(cuMemHostRegister_v2)(p, size, flags));
+    return r;
+}
+
+/* ---- blocks that are shared or changed for good ----------------------------------------- */
+
+CUresult xs_do_cuIpcGetMemHandle(CUipcMemHandle *out, CUdeviceptr p)
+{
+    CUresult r;
+
+    return xs_gpu_exporting(p, &r) ? r : XS_REAL(cuIpcGetMemHandle)(out, p);
+}
+
+CUresult xs_do_cuMemGetHandleForAddressRange(void *handle, CUdeviceptr p, size_t size,
+                                             CUmemRangeHandleType type, unsigned long long flags)
+{
+    CUresult r;
+
+    if (xs_gpu_exporting(p, &r))
+        return r;
+    return XS_REAL(cuMemGetHandleForAddressRange)(handle, p, size, type, flags);
+}
+
+CUresult xs_do_cuPointerSetAttribute(const void *value, CUpointer_attribute attribute,
+                                     CUdeviceptr p)
+{
+    if (attribute == CU_POINTER_ATTRIBUTE_SYNC_MEMOPS)
+        xs_gpu_never_reuse(p);
+    return XS_REAL(cuPointerSetAttribute)(value, attribute, p);
+}
+
+static void before_attribute(CUpointer_attribute attribute, CUdeviceptr p)
+{
+    if (attribute == CU_POINTER_ATTRIBUTE_P2P_TOKENS)
+        xs_gpu_never_reuse(p);
+}
+
+/* A block within a larger one of ours: the driver knows only the larger one. */
+static void correct(CUpointer_attribute attribute, void *value, CUdeviceptr p)
+{
+    CUdeviceptr base;
+    size_t size;
+
+    if (value == NULL ||
+        (attribute != CU_POINTER_ATTRIBUTE_RANGE_START_ADDR &&
+         attribute != CU_POINTER_ATTRIBUTE_RANGE_SIZE &&
+         attribute != CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE) ||
+        !xs_gpu_block_range(p, &base, &size))
+        return;
+    if (attribute == CU_POINTER_ATTRIBUTE_RANGE_START_ADDR)
+        *(CUdeviceptr *)value = base;
+    else if (attribute == CU_POINTER_ATTRIBUTE_RANGE_SIZE)
+        *(size_t *)value = size;
+    else
+        *(bool *)value = false;
+}
+
+CUresult xs_do_cuPointerGetAttribute(void *value, CUpointer_attribute attribute, CUdeviceptr p)
+{
+    before_attribute(attribute, p);
+    CUresult r = XS_REAL(cuPointerGetAttribute)(value, attribute, p);
+    if (r == CUDA_SUCCESS)
+        correct(attribute, value, p);
+    return r;
+}
+
+CUresult xs_do_cuPointerGetAttributes(unsigned int count, CUpointer_attribute *attributes,
+                                      void **values, CUdeviceptr p)
+{
+    for (unsigned int i = 0; attributes != NULL && i < count; i++)
+        before_attribute(attributes[i], p);
+    CUresult r = XS_REAL(cuPointerGetAttributes)(count, attributes, values, p);
+    for (unsigned int i = 0; r == CUDA_SUCCESS && attributes != NULL && i < count; i++)
+        correct(attributes[i], values[i], p);
+    return r;
+}
+
+CUresult xs_do_cuMemAdvise(CUdeviceptr p, size_t size, CUmem_advise advice, CUdevice device)
+{
+    xs_gpu_never_reuse(p);
+    return XS_REAL(cuMemAdvise)(p, size, advice, device);
+}
+
+CUresult xs_do_cuMemAdvise_v2(CUdeviceptr p, size_t size, CUmem_advise advice,
+                              CUmemLocation location)
+{
+    xs_gpu_never_reuse(p);
+    return XS_REAL(cuMemAdvise_v2)(p, size, advice, location);
+}
+
+CUresult xs_do_cuStreamAttachMemAsync(CUstream stream, CUdeviceptr p, size_t size,
+                                      unsigned int flags)
+{
+    look_at(stream);
+    xs_gpu_never_reuse(p);
+    return XS_REAL(cuStreamAttachMemAsync)(stream, p, size, flags);
+}
+
+CUresult xs_do_cuStreamAttachMemAsync_ptsz(CUstream stream, CUdeviceptr p, size_t size,
+                                           unsigned int flags)
+{
+    xs_shim_stream_seen();
+    xs_gpu_never_reuse(p);
+    return XS_REAL(cuStreamAttachMemAsync_ptsz)(stream, p, size, flags);
+}

@@ -1,0 +1,188 @@
+/* cuda_shim/hooks.h - the one list of driver calls that the shim puts itself in front of.
+ *
+ * XS_HOOK_CALLS: X(name, version, per_thread, symbol): replaced by a function of calls*.c.
+ * XS_HOOK_STREAMS: X(name, version, symbol, where): passed on after a look at the stream, which is
+ *   argument number `where`, or in the launch configuration. Its _ptsz form belongs to it.
+ * XS_HOOK_STREAMS_ALONE: the same without a _ptsz form.
+ * XS_HOOK_THREADS: X(name, version, symbol): only the _ptds form, which uses the thread's stream.
+ * Names and versions as in sys/cuda_calls.h. cuda_shim/exports.list names the same symbols.
+ * Source:  the prototypes and version lists of CUDA's public headers, 11 to 13.
+ */
+#ifndef XS_CUDA_SHIM_HOOKS_H
+#define XS_CUDA_SHIM_HOOKS_H
+
+#include "sys/cuda_abi.h"
+
+/* Calls that nobody else in the tree speaks of; the oldest forms of some have these signatures. */
+CUresult cuCtxCreate(CUcontext *, unsigned int, CUdevice);
+CUresult cuCtxDestroy(CUcontext);
+CUresult cuCtxDetach(CUcontext);
+CUresult cuStreamDestroy(CUstream);
+CUresult cuCtxFromGreenCtx(CUcontext *, CUgreenCtx);
+CUresult cuGreenCtxDestroy(CUgreenCtx);
+CUresult cuGreenCtxStreamCreate(CUstream *, CUgreenCtx, unsigned int, int);
+
+/* clang-format off */
+#define XS_HOOK_CALLS(X) \
+  X(cuGetProcAddress, 11030, 0, cuGetProcAddress) \
+  X(cuGetProcAddress, 12000, 0, cuGetProcAddress_v2) \
+  X(cuMemAlloc, 3020, 0, cuMemAlloc_v2) \
+  X(cuMemAllocPitch, 3020, 0, cuMemAllocPitch_v2) \
+  X(cuMemAllocManaged, 6000, 0, cuMemAllocManaged) \
+  X(cuMemFree, 3020, 0, cuMemFree_v2) \
+  X(cuMemAllocHost, 3020, 0, cuMemAllocHost_v2) \
+  X(cuMemHostAlloc, 2020, 0, cuMemHostAlloc) \
+  X(cuMemFreeHost, 2000, 0, cuMemFreeHost) \
+  X(cuMemHostRegister, 4000, 0, cuMemHostRegister) \
+  X(cuMemHostRegister, 6050, 0, cuMemHostRegister_v2) \
+  X(cuMemGetInfo, 3020, 0, cuMemGetInfo_v2) \
+  X(cuMemGetAddressRange, 3020, 0, cuMemGetAddressRange_v2) \
+  X(cuMemAllocAsync, 11020, 0, cuMemAllocAsync) \
+  X(cuMemAllocAsync, 11020, 1, cuMemAllocAsync_ptsz) \
+  X(cuMemAllocFromPoolAsync, 11020, 0, cuMemAllocFromPoolAsync) \
+  X(cuMemAllocFromPoolAsync, 11020, 1, cuMemAllocFromPoolAsync_ptsz) \
+  X(cuMemFreeAsync, 11020, 0, cuMemFreeAsync) \
+  X(cuMemFreeAsync, 11020, 1, cuMemFreeAsync_ptsz) \
+  X(cuMemCreate, 10020, 0, cuMemCreate) \
+  X(cuArrayCreate, 3020, 0, cuArrayCreate_v2) \
+  X(cuArray3DCreate, 3020, 0, cuArray3DCreate_v2) \
+  X(cuMipmappedArrayCreate, 5000, 0, cuMipmappedArrayCreate) \
+  X(cuIpcGetMemHandle, 4010, 0, cuIpcGetMemHandle) \
+  X(cuMemGetHandleForAddressRange, 11070, 0, cuMemGetHandleForAddressRange) \
+  X(cuPointerGetAttribute, 4000, 0, cuPointerGetAttribute) \
+  X(cuPointerGetAttributes, 7000, 0, cuPointerGetAttributes) \
+  X(cuPointerSetAttribute, 6000, 0, cuPointerSetAttribute) \
+  X(cuMemAdvise, 8000, 0, cuMemAdvise) \
+  X(cuMemAdvise, 12020, 0, cuMemAdvise_v2) \
+  X(cuStreamAttachMemAsync, 6000, 0, cuStreamAttachMemAsync) \
+  X(cuStreamAttachMemAsync, 7000, 1, cuStreamAttachMemAsync_ptsz) \
+  X(cuCtxCreate, 2000, 0, cuCtxCreate) \
+  X(cuCtxCreate, 3020, 0, cuCtxCreate_v2) \
+  X(cuCtxCreate, 11040, 0, cuCtxCreate_v3) \
+  X(cuCtxCreate, 12050, 0, cuCtxCreate_v4) \
+  X(cuCtxDestroy, 2000, 0, cuCtxDestroy) \
+  X(cuCtxDestroy, 4000, 0, cuCtxDestroy_v2) \
+  X(cuCtxDetach, 2000, 0, cuCtxDetach) \
+  X(cuCtxSynchronize, 2000, 0, cuCtxSynchronize) \
+  X(cuCtxSynchronize, 13000, 0, cuCtxSynchronize_v2) \
+  X(cuDevicePrimaryCtxRetain, 7000, 0, cuDevicePrimaryCtxRetain) \
+  X(cuDevicePrimaryCtxRelease, 7000, 0, cuDevicePrimaryCtxRelease) \
+  X(cuDevicePrimaryCtxRelease, 11000, 0, cuDevicePrimaryCtxRelease_v2) \
+  X(cuDevicePrimaryCtxReset, 7000, 0, cuDevicePrimaryCtxReset) \
+  X(cuDevicePrimaryCtxReset, 11000, 0, cuDevicePrimaryCtxReset_v2) \
+  X(cuCtxFromGreenCtx, 12040, 0, cuCtxFromGreenCtx) \
+  X(cuGreenCtxDestroy, 12040, 0, cuGreenCtxDestroy) \
+  X(cuGreenCtxStreamCreate, 12050, 0, cuGreenCtxStreamCreate) \
+  X(cuStreamCreate, 2000, 0, cuStreamCreate) \
+  X(cuStreamCreateWithPriority, 5050, 0, cuStreamCreateWithPriority) \
+  X(cuStreamDestroy, 2000, 0, cuStreamDestroy) \
+  X(cuStreamDestroy, 4000, 0, cuStreamDestroy_v2) \
+  X(cuStreamBeginCapture, 10000, 0, cuStreamBeginCapture) \
+  X(cuStreamBeginCapture, 10000, 1, cuStreamBeginCapture_ptsz) \
+  X(cuStreamBeginCapture, 10010, 0, cuStreamBeginCapture_v2) \
+  X(cuStreamBeginCapture, 10010, 1, cuStreamBeginCapture_v2_ptsz) \
+  X(cuStreamBeginCaptureToGraph, 12030, 0, cuStreamBeginCaptureToGraph) \
+  X(cuStreamBeginCaptureToGraph, 12030, 1, cuStreamBeginCaptureToGraph_ptsz) \
+  X(cuStreamEndCapture, 10000, 0, cuStreamEndCapture) \
+  X(cuStreamEndCapture, 10000, 1, cuStreamEndCapture_ptsz)
+
+#define XS_HOOK_STREAMS(X) \
+  X(cuLaunchKernel, 4000, cuLaunchKernel, 8) \
+  X(cuLaunchKernelEx, 11060, cuLaunchKernelEx, CONFIG) \
+  X(cuLaunchCooperativeKernel, 9000, cuLaunchCooperativeKernel, 8) \
+  X(cuLaunchHostFunc, 10000, cuLaunchHostFunc, 0) \
+  X(cuGraphLaunch, 10000, cuGraphLaunch, 1) \
+  X(cuGraphUpload, 11010, cuGraphUpload, 1) \
+  X(cuEventRecord, 2000, cuEventRecord, 1) \
+  X(cuEventRecordWithFlags, 11010, cuEventRecordWithFlags, 1) \
+  X(cuStreamWaitEvent, 3020, cuStreamWaitEvent, 0) \
+  X(cuStreamAddCallback, 5000, cuStreamAddCallback, 0) \
+  X(cuStreamWaitValue32, 8000, cuStreamWaitValue32, 0) \
+  X(cuStreamWaitValue32, 11070, cuStreamWaitValue32_v2, 0) \
+  X(cuStreamWaitValue64, 9000, cuStreamWaitValue64, 0) \
+  X(cuStreamWaitValue64, 11070, cuStreamWaitValue64_v2, 0) \
+  X(cuStreamWriteValue32, 8000, cuStreamWriteValue32, 0) \
+  X(cuStreamWriteValue32, 11070, cuStreamWriteValue32_v2, 0) \
+  X(cuStreamWriteValue64, 9000, cuStreamWriteValue64, 0) \
+  X(cuStreamWriteValue64, 11070, cuStreamWriteValue64_v2, 0) \
+  X(cuStreamBatchMemOp, 8000, cuStreamBatchMemOp, 0) \
+  X(cuStreamBatchMemOp, 11070, cuStreamBatchMemOp_v2, 0) \
+  X(cuMemcpyAsync, 4000, cuMemcpyAsync, 3) \
+  X(cuMemcpyPeerAsync, 4000, cuMemcpyPeerAsync, 5) \
+  X(cuMemcpyHtoDAsync, 3020, cuMemcpyHtoDAsync_v2, 3) \
+  X(cuMemcpyDtoHAsync, 3020, cuMemcpyDtoHAsync_v2, 3) \
+  X(cuMemcpyDtoDAsync, 3020, cuMemcpyDtoDAsync_v2, 3) \
+  X(cuMemcpyHtoAAsync, 3020, cuMemcpyHtoAAsync_v2, 4) \
+  X(cuMemcpyAtoHAsync, 3020, cuMemcpyAtoHAsync_v2, 4) \
+  X(cuMemcpy2DAsync, 3020, cuMemcpy2DAsync_v2, 1) \
+  X(cuMemcpy3DAsync, 3020, cuMemcpy3DAsync_v2, 1) \
+  X(cuMemcpy3DPeerAsync, 4000, cuMemcpy3DPeerAsync, 1) \
+  X(cuMemcpyBatchAsync, 12080, cuMemcpyBatchAsync, 8) \
+  X(cuMemcpyBatchAsync, 13000, cuMemcpyBatchAsync_v2, 7) \
+  X(cuMemcpy3DBatchAsync, 12080, cuMemcpy3DBatchAsync, 4) \
+  X(cuMemcpy3DBatchAsync, 13000, cuMemcpy3DBatchAsync_v2, 3) \
+  X(cuMemsetD8Async, 3020, cuMemsetD8Async, 3) \
+  X(cuMemsetD16Async, 3020, cuMemsetD16Async, 3) \
+  X(cuMemsetD32Async, 3020, cuMemsetD32Async, 3) \
+  X(cuMemsetD2D8Async, 3020, cuMemsetD2D8Async, 5) \
+  X(cuMemsetD2D16Async, 3020, cuMemsetD2D16Async, 5) \
+  X(cuMemsetD2D32Async, 3020, cuMemsetD2D32Async, 5) \
+  X(cuMemPrefetchAsync, 8000, cuMemPrefetchAsync, 3) \
+  X(cuMemPrefetchAsync, 12020, cuMemPrefetchAsync_v2, 4) \
+  X(cuMemPrefetchBatchAsync, 13000, cuMemPrefetchBatchAsync, 7) \
+  X(cuMemDiscardBatchAsync, 13000, cuMemDiscardBatchAsync, 4) \
+  X(cuMemDiscardAndPrefetchBatchAsync, 13000, cuMemDiscardAndPrefetchBatchAsync, 7) \
+  X(cuMemMapArrayAsync, 11010, cuMemMapArrayAsync, 2) \
+  X(cuMemBatchDecompressAsync, 12060, cuMemBatchDecompressAsync, 4) \
+  X(cuSignalExternalSemaphoresAsync, 10000, cuSignalExternalSemaphoresAsync, 3) \
+  X(cuWaitExternalSemaphoresAsync, 10000, cuWaitExternalSemaphoresAsync, 3) \
+  X(cuGraphicsMapResources, 3000, cuGraphicsMapResources, 2) \
+  X(cuGraphicsUnmapResources, 3000, cuGraphicsUnmapResources, 2) \
+  X(cuGLMapBufferObjectAsync, 3020, cuGLMapBufferObjectAsync_v2, 3)
+
+#define XS_HOOK_STREAMS_ALONE(X) \
+  X(cuLaunchGridAsync, 2000, cuLaunchGridAsync, 3) \
+  X(cuGLUnmapBufferObjectAsync, 2030, cuGLUnmapBufferObjectAsync, 1)
+
+#define XS_HOOK_THREADS(X) \
+  X(cuMemcpy, 7000, cuMemcpy) \
+  X(cuMemcpyPeer, 7000, cuMemcpyPeer) \
+  X(cuMemcpyHtoD, 7000, cuMemcpyHtoD_v2) \
+  X(cuMemcpyDtoH, 7000, cuMemcpyDtoH_v2) \
+  X(cuMemcpyDtoD, 7000, cuMemcpyDtoD_v2) \
+  X(cuMemcpyDtoA, 7000, cuMemcpyDtoA_v2) \
+  X(cuMemcpyAtoD, 7000, cuMemcpyAtoD_v2) \
+  X(cuMemcpyHtoA, 7000, cuMemcpyHtoA_v2) \
+  X(cuMemcpyAtoH, 7000, cuMemcpyAtoH_v2) \
+  X(cuMemcpyAtoA, 7000, cuMemcpyAtoA_v2) \
+  X(cuMemcpy2D, 7000, cuMemcpy2D_v2) \
+  X(cuMemcpy2DUnaligned, 7000, cuMemcpy2DUnaligned_v2) \
+  X(cuMemcpy3D, 7000, cuMemcpy3D_v2) \
+  X(cuMemcpy3DPeer, 7000, cuMemcpy3DPeer) \
+  X(cuMemsetD8, 7000, cuMemsetD8_v2) \
+  X(cuMemsetD16, 7000, cuMemsetD16_v2) \
+  X(cuMemsetD32, 7000, cuMemsetD32_v2) \
+  X(cuMemsetD2D8, 7000, cuMemsetD2D8_v2) \
+  X(cuMemsetD2D16, 7000, cuMemsetD2D16_v2) \
+  X(cuMemsetD2D32, 7000, cuMemsetD2D32_v2) \
+  X(cuGLMapBufferObject, 7000, cuGLMapBufferObject_v2)
+/* clang-format on */
+
+/* Their numbers, in the order of the lists. */
+enum xs_hook {
+#define X(name, version, per_thread, symbol) XS_HOOK_##symbol,
+    XS_HOOK_CALLS(X)
+#undef X
+#define X(name, version, symbol, where) XS_HOOK_##symbol, XS_HOOK_##symbol##_ptsz,
+        XS_HOOK_STREAMS(X)
+#undef X
+#define X(name, version, symbol, where) XS_HOOK_##symbol,
+            XS_HOOK_STREAMS_ALONE(X)
+#undef X
+#define X(name, version, symbol) XS_HOOK_##symbol##_ptds,
+                XS_HOOK_THREADS(X)
+#undef X
+                    XS_HOOK_COUNT
+};
+
+#endif

@@ -1,0 +1,196 @@
+/* Questions about blocks, what others do with them, and control. */
+#include "gpu/piece.h"
+
+/* The block around an address that the program may have derived from its base. */
+static struct xs_gpu_block *block_around(CUdeviceptr p)
+{
+    struct xs_gpu_block *b = xs_gpu_block_find(p);
+    struct xs_sub_block piece;
+    CUdeviceptr base = 0;
+    bool in_use;
+    size_t size;
+
+    if (b != NULL)
+        return b;
+    if (xs_gpu_piece_around(p, &piece, &in_use))
+        return in_use ? xs_gpu_block_find(piece.address) : NULL;
+    if (xs_cu.cuMemGetAddressRange_v2(&base, &size, p) == CUDA_SUCCESS)
+        b = xs_gpu_block_find(base);
+    return b;
+}
+
+bool xs_gpu_exporting(CUdeviceptr p, CUresult *result)
+{
+    struct xs_sub_block piece;
+    bool in_use;
+
+    if (xs_gpu_piece_around(p, &piece, &in_use)) {
+        *result = in_use ? CUDA_ERROR_NOT_SUPPORTED : CUDA_ERROR_INVALID_VALUE;
+        return true;
+    }
+    xs_gpu_never_reuse(p);
+    return false;
+}
+
+void xs_gpu_never_reuse(CUdeviceptr p)
+{
+    struct xs_gpu_block *b = block_around(p);
+
+    if (b != NULL)
+        xs_gpu_block_mark(b, XS_BLOCK_NEVER);
+}
+
+bool xs_gpu_block_range(CUdeviceptr p, CUdeviceptr *base, size_t *size)
+{
+    struct xs_sub_block piece;
+    bool in_use;
+
+    if (!xs_gpu_piece_around(p, &piece, &in_use) || !in_use)
+        return false;
+    if (base != NULL)
+        *base = piece.address;
+    if (size != NULL)
+        *size = piece.size;
+    return true;
+}
+
+/* True: the block around the base has been freed, as far as the program is concerned. */
+static bool is_kept(CUdeviceptr base)
+{
+    const struct xs_gpu_block *b = xs_gpu_block_find(base);
+    struct xs_sub_block piece;
+    bool in_use;
+
+    return b != NULL ? xs_gpu_block_is_kept(b) : xs_gpu_piece_around(base, &piece, &in_use);
+}
+
+CUresult xs_gpu_address_range(CUdeviceptr *base, size_t *size, CUdeviceptr p)
+{
+    CUdeviceptr at = 0;
+    CUresult r;
+
+    if (xs_gpu_block_range(p, base, size))
+        return CUDA_SUCCESS;
+    r = xs_cu.cuMemGetAddressRange_v2(base != NULL ? base : &at, size, p);
+    return r == CUDA_SUCCESS && is_kept(base != NULL ? *base : at) ? (CUresult)CUDA_ERROR_NOT_FOUND
+                                                                   : r;
+}
+
+CUresult xs_gpu_mem_info(size_t *left, size_t *total)
+{
+    struct xs_gpu_context *c = xs_gpu_here(xs_gpu_shard());
+    CUresult r = xs_cu.cuMemGetInfo_v2(left, total);
+
+    if (c != NULL && r == CUDA_SUCCESS) {
+        uint64_t kept = xs_gpu_level_now(&c->device->cached_bytes) -
+                        atomic_load_explicit(&c->device->managed_cached, memory_order_relaxed);
+        *left = *left + kept < *total ? *left + kept : *total;
+    }
+    return r;
+}
+
+bool xs_gpu_flush_for(size_t size_or_0)
+{
+    struct xs_gpu_shard *s = xs_gpu_shard();
+    struct xs_gpu_context *c = xs_gpu_here(s);
+    enum xs_gpu_effort effort = XS_GPU_AT_ONCE;
+
+    (void)size_or_0;
+    return c != NULL && xs_gpu_flush(s, c->device, &effort);
+}
+
+void xs_gpu_passed_through(enum xs_gpu_pass kind, size_t size)
+{
+    struct xs_gpu_shard *s = xs_gpu_shard();
+    struct xs_gpu_context *c = xs_gpu_here(s);
+
+    if (c == NULL)
+        return;
+    switch (kind) {
+    case XS_GPU_PASS_ASYNC:
+        XS_GPU_COUNT(s, c->device, async_allocations, 1);
+        XS_GPU_COUNT(s, c->device, async_bytes, size);
+        break;
+    case XS_GPU_PASS_VMM:
+        XS_GPU_COUNT(s, c->device, vmm_allocations, 1);
+        XS_GPU_COUNT(s, c->device, vmm_bytes, size);
+        break;
+    default:
+        XS_GPU_COUNT(s, c->device, array_allocations, 1);
+        break;
+    }
+}
+
+/* ---- control ---- */
+
+static struct xs_gpu_device *chosen(unsigned i, int device)
+{
+    struct xs_gpu_device *d = &xs_gpu_devices[i];
+    bool is_it = (device < 0 || (unsigned)device == i) &&
+                 atomic_load_explicit(&d->is_open, memory_order_acquire);
+
+    return is_it ? d : NULL;
+}
+
+void xs_gpu_clear(int device)
+{
+    struct xs_gpu_shard *s = xs_gpu_shard();
+    struct xs_gpu_device *d;
+    uint64_t events = 0;
+
+    if (s == NULL || !xs_cu_ready())
+        return;
+    xs_gpu_unqueue(s, true);
+    uint64_t open = atomic_load_explicit(&xs_gpu_epochs.open, memory_order_seq_cst);
+    (void)xs_gpu_prove(open, open, &events);
+    for (unsigned i = 0; i < XS_GPU_DEVICES_MAX; i++) {
+        if ((d = chosen(i, device)) == NULL)
+            continue;
+        XS_GPU_COUNT(s, d, events, events);
+        events = 0;
+        /* Switched off, nothing is ever proven; the driver waits by itself. */
+        struct xs_gpu_victims v = {
+            .device = d, .pinned = -1, .ready = xs_gpu_is_on(), .bytes = UINT64_MAX};
+        (void)xs_gpu_evict(s, &v, false);
+        (void)xs_gpu_pieces_spare(s, d, !xs_gpu_is_on());
+    }
+}
+
+void xs_gpu_set_cache_max(int device, uint64_t bytes)
+{
+    struct xs_gpu_shard *s = xs_gpu_shard();
+    struct xs_gpu_device *d;
+
+    for (unsigned i = 0; s != NULL && i < XS_GPU_DEVICES_MAX; i++) {
+        if ((d = chosen(i, device)) == NULL)
+            continue;
+        xs_gpu_cache_max_set(d, bytes);
+        /* What is ready, what gets ready by a wait, and all if nothing can be proven any more. */
+        for (int step = 0; step < 3; step++) {
+            uint64_t now = xs_gpu_level_now(&d->cached_bytes);
+            struct xs_gpu_victims v = {.device = d, .ready = step < 2, .bytes = now - bytes};
+            if (now <= bytes)
+                break;
+            if (step == 1)
+                xs_gpu_wait_all();
+            (void)xs_gpu_evict(s, &v, true);
+        }
+    }
+}
+
+size_t xs_gpu_defragment(int device)
+{
+    struct xs_gpu_shard *s = xs_gpu_shard();
+    struct xs_gpu_device *d;
+    uint64_t events = 0;
+    size_t bytes = 0;
+
+    if (s == NULL || !xs_cu_ready())
+        return 0;
+    uint64_t open = atomic_load_explicit(&xs_gpu_epochs.open, memory_order_seq_cst);
+    (void)xs_gpu_prove(open, open, &events);
+    for (unsigned i = 0; i < XS_GPU_DEVICES_MAX; i++)
+        if ((d = chosen(i, device)) != NULL)
+            bytes += xs_gpu_pieces_spare(s, d, !xs_gpu_is_on());
+    return bytes;
+}

@@ -1,0 +1,243 @@
+#include "report/control.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+
+#include "gpu/hooks.h"
+#include "policy/config.h"
+#include "policy/gpu_options.h"
+#include "report/gpu.h"
+#include "report/log.h"
+#include "sys/proc.h"
+#include "sys/record.h"
+
+/* Dead processes' files that one process clears away at its start. */
+#define REAPED_AT_START 64
+
+enum { NONE, OPENING, OPEN, OFF };
+
+static struct {
+    _Atomic int state; /* release after file was written, acquire before it is read */
+    struct xs_record_file file;
+} control;
+
+/* ---- answers ---------------------------------------------------------------------------- */
+
+struct answer {
+    struct xs_record *to;
+    size_t len;
+};
+
+static void to_record(const char *text, size_t len, void *arg)
+{
+    struct answer *a = arg;
+    size_t room = XS_RECORD_TEXT - a->len;
+
+    if (len > room)
+        len = room;
+    memcpy(a->to->text + a->len, text, len);
+    a->len += len;
+}
+
+static void answer_line(struct answer *a, const struct xs_buf *line)
+{
+    to_record(line->at, line->len, a);
+}
+
+static void stats(struct answer *a)
+{
+    struct xs_emit e;
+    struct xs_report_gpu g;
+    unsigned devices = xs_gpu_device_count();
+    bool any = false;
+
+    xs_emit_open(&e, false, to_record, a);
+    for (unsigned d = 0; d < devices; d++) {
+        if (!xs_report_gpu_get(d, &g, true))
+            continue;
+        if (!any)
+            xs_report_gpu_head(&e);
+        any = true;
+        xs_report_gpu_text(&e, &g);
+    }
+    for (unsigned d = 0; d < devices; d++)
+        if (xs_report_gpu_get(d, &g, true))
+            xs_report_advice_text(&e, &g, 1);
+    xs_emit_close(&e);
+}
+
+static void act(const struct xs_record *ask)
+{
+    switch (ask->command) {
+    case XS_RECORD_CLEAR:
+        xs_gpu_clear(ask->device);
+        break;
+    case XS_RECORD_LIMIT:
+        xs_gpu_options_limit(ask->device, ask->argument);
+        break;
+    default:
+        (void)xs_gpu_defragment(ask->device);
+        break;
+    }
+}
+
+#define DEVICES_TOLD 64
+
+struct levels {
+    uint64_t cached_bytes;
+    uint64_t reserved_bytes;
+};
+
+static void change(struct answer *a)
+{
+    const struct xs_record *ask = a->to;
+    struct levels before[DEVICES_TOLD] = {0};
+    struct xs_report_gpu g;
+    unsigned devices = xs_gpu_device_count();
+
+    if (devices > DEVICES_TOLD)
+        devices = DEVICES_TOLD;
+    for (unsigned d = 0; d < devices; d++)
+        if (xs_report_gpu_get(d, &g, true))
+            before[d] = (struct levels){g.stats.cached_bytes, g.stats.reserved_bytes};
+    act(ask);
+    for (unsigned d = 0; d < devices; d++) {
+        XS_BUF(line, 160);
+        if ((ask->device >= 0 && (unsigned)ask->device != d) || !xs_report_gpu_get(d, &g, true))
+            continue;
+        xs_fmt(&line, "GPU %u: cached ", d);
+        xs_put_bytes(&line, before[d].cached_bytes);
+        xs_put_str(&line, " -> ");
+        xs_put_bytes(&line, g.stats.cached_bytes);
+        xs_put_str(&line, ", reserved ");
+        xs_put_bytes(&line, before[d].reserved_bytes);
+        xs_put_str(&line, " -> ");
+        xs_put_bytes(&line, g.stats.reserved_bytes);
+        xs_put_str(&line, ", limit of the cache ");
+        xs_put_bytes(&line, g.stats.cache_max_bytes);
+        xs_put_char(&line, '\n');
+        answer_line(a, &line);
+    }
+}
+
+static int serve(struct answer *a)
+{
+    const struct xs_record *ask = a->to;
+
+    if (ask->device < -1 || (ask->device >= 0 && (unsigned)ask->device >= xs_gpu_device_count()))
+        return ENODEV;
+    switch (ask->command) {
+    case XS_RECORD_STATS:
+        stats(a);
+        return 0;
+    case XS_RECORD_CLEAR:
+    case XS_RECORD_LIMIT:
+    case XS_RECORD_DEFRAGMENT:
+        change(a);
+        return 0;
+    default:
+        return ENOTSUP;
+    }
+}
+
+static XS_COLD void answer_it(struct xs_record *r, uint64_t turn)
+{
+    int saved = errno;
+    struct answer a = {r, 0};
+
+    /* Whoever takes the turn answers: acquire, for the request; release, for the answer. */
+    if (!atomic_compare_exchange_strong_explicit(&r->turn, &turn,
+                                                 (turn & ~(uint64_t)3) | XS_RECORD_TAKEN,
+                                                 memory_order_acquire, memory_order_relaxed))
+        return;
+    r->result = serve(&a);
+    r->text_len = (uint32_t)a.len;
+    atomic_store_explicit(&r->turn, (turn & ~(uint64_t)3) | XS_RECORD_DONE, memory_order_release);
+    errno = saved;
+}
+
+/* ---- the file --------------------------------------------------------------------------- */
+
+static XS_COLD int open_file(void)
+{
+    const char *directory = xs_config(XS_KNOB_RECORD)->text;
+
+    if (strcmp(directory, "off") == 0)
+        return OFF;
+    xs_record_reap(directory, REAPED_AT_START);
+    int rc = xs_record_create(&control.file, directory, xs_proc_program());
+    if (rc == 0)
+        return OPEN;
+    xs_log("no file for 'xsigma gpu' in %s (%s); going on without", directory, strerrorname_np(rc));
+    return OFF;
+}
+
+static XS_COLD void begin(void)
+{
+    int expected = NONE;
+    int saved = errno;
+    int cancel;
+
+    if (!atomic_compare_exchange_strong_explicit(&control.state, &expected, OPENING,
+                                                 memory_order_acquire, memory_order_relaxed))
+        return;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+    int now = open_file();
+    expected = OPENING; /* or the process has begun to end, or to bind itself */
+    if (!atomic_compare_exchange_strong_explicit(&control.state, &expected, now,
+                                                 memory_order_release, memory_order_relaxed) &&
+        now == OPEN)
+        xs_record_remove(&control.file);
+    pthread_setcancelstate(cancel, NULL);
+    errno = saved;
+}
+
+static void look(void)
+{
+    int state = atomic_load_explicit(&control.state, memory_order_acquire);
+
+    if (XS_LIKELY(state == OPEN)) {
+        struct xs_record *r = control.file.at;
+        uint64_t turn = atomic_load_explicit(&r->turn, memory_order_relaxed);
+        if (XS_UNLIKELY(XS_RECORD_STATE(turn) == XS_RECORD_ASKED))
+            answer_it(r, turn);
+    } else if (state == NONE) {
+        begin();
+    }
+}
+
+void xs_control_start(void)
+{
+    atomic_store_explicit(&xs_gpu_control, look, memory_order_relaxed);
+}
+
+void xs_control_stop(void)
+{
+    int saved = errno;
+
+    /* In a vfork child this is the parent's memory. */
+    if (atomic_load_explicit(&control.state, memory_order_acquire) == OPEN &&
+        xs_record_is_mine(&control.file)) {
+        atomic_store_explicit(&control.state, OFF, memory_order_relaxed);
+        xs_record_remove(&control.file);
+    }
+    errno = saved;
+}
+
+void xs_control_fork_child(void)
+{
+    int saved = errno;
+
+    int state = atomic_load_explicit(&control.state, memory_order_acquire);
+    if (state == OPEN)
+        xs_record_forget(&control.file);
+    if (state != OFF)
+        atomic_store_explicit(&control.state, NONE, memory_order_relaxed);
+    errno = saved;
+}
+
+void xs_control_keep_off(void)
+{
+    atomic_store_explicit(&control.state, OFF, memory_order_relaxed);
+}

@@ -1,0 +1,111 @@
+/* cuda_edges.c - cuda_edges CASE: prints what the driver answers at the edges of a program's life.
+ *   fork      a block is freed, then the child of a fork asks for one, and frees it
+ *   close     libcuda is opened, used, closed, and used again
+ *   threads   threads find and use the driver at the same moment, for the first time */
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "sys/cuda_abi.h"
+
+static void *library;
+#define CU(symbol) ((__typeof__(&symbol))dlsym(library, #symbol))
+
+static CUresult use(void)
+{
+    CUcontext ctx;
+    CUdeviceptr p;
+    CUresult r = CU(cuInit)(0);
+    if (r == 0)
+        r = CU(cuDevicePrimaryCtxRetain)(&ctx, 0);
+    if (r == 0)
+        r = CU(cuCtxSetCurrent)(ctx);
+    if (r == 0)
+        r = CU(cuMemAlloc_v2)(&p, 8192);
+    if (r == 0)
+        r = CU(cuMemFree_v2)(p);
+    return r;
+}
+
+static int forked(void)
+{
+    CUdeviceptr p = 0;
+    CUresult (*get)(CUdeviceptr *, size_t) = CU(cuMemAlloc_v2);
+    CUresult (*put)(CUdeviceptr) = CU(cuMemFree_v2);
+    int status = 0;
+    printf("%u\n", use());
+    CUresult r = get(&p, 8192);
+    CUdeviceptr kept = p;
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        CUresult a = get(&p, 8192), b = put(kept);
+        printf("%u in the parent; in the child %u and %u\n", r, a, b);
+        fflush(stdout);
+        _exit(0);
+    }
+    waitpid(child, &status, 0);
+    printf("%d, %u\n", status, put(kept));
+    return 0;
+}
+
+static int closed(void)
+{
+    CUresult (*get)(CUdeviceptr *, size_t) = CU(cuMemAlloc_v2);
+    CUdeviceptr p;
+    printf("%u\n", use());
+    printf("%u\n", get(&p, 100));
+    dlclose(library);
+    dlclose(library);
+    printf("%u\n", get(&p, 100));
+    library = dlopen("libcuda.so.1", RTLD_NOW);
+    printf("%u\n", use());
+    return 0;
+}
+
+enum { THREADS = 8 };
+static pthread_barrier_t barrier;
+
+static void *thread(void *arg)
+{
+    (void)arg;
+    pthread_barrier_wait(&barrier);
+    /* Each opens it itself, and finds it opened by another at the same moment. */
+    void *mine = dlopen("libcuda.so.1", RTLD_NOW);
+    if (mine == NULL)
+        return (void *)1;
+    __atomic_store_n(&library, mine, __ATOMIC_RELAXED);
+    return (void *)(size_t)use();
+}
+
+static int threads(void)
+{
+    pthread_t t[THREADS];
+    pthread_barrier_init(&barrier, NULL, THREADS);
+    for (int i = 0; i < THREADS; i++)
+        pthread_create(&t[i], NULL, thread, NULL);
+    for (int i = 0; i < THREADS; i++) {
+        void *r;
+        pthread_join(t[i], &r);
+        printf("%zu ", (size_t)r);
+    }
+    puts("");
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    const char *what = argc > 1 ? argv[1] : "";
+    if (strcmp(what, "threads") == 0)
+        return threads();
+    library = dlopen("libcuda.so.1", RTLD_NOW);
+    if (strcmp(what, "fork") == 0)
+        return forked();
+    if (strcmp(what, "close") == 0)
+        return closed();
+    return 2;
+}

@@ -1,0 +1,124 @@
+/* Uses CUDA as told, a line of standard input at a time, and answers each with a line; knows
+ * nothing of XSigma. The driver is opened and its functions looked up, as Numba does. m SIZE
+ * allocate      f  free the last one      fork  a child comes and goes n COUNT  as many allocations
+ * and frees of 4 KiB exec  start over, as the same process      exit  _exit  abort  kill  ways to
+ * end */
+#include <dlfcn.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static int (*cuInit)(unsigned);
+static int (*cuDevicePrimaryCtxRetain)(void **, int);
+static int (*cuCtxSetCurrent)(void *);
+static int (*cuMemAlloc)(unsigned long long *, size_t);
+static int (*cuMemFree)(unsigned long long);
+
+static unsigned long long blocks[1024];
+static unsigned count;
+
+static void *look_up(const char *name)
+{
+    static void *library;
+
+    if (library == NULL)
+        library = dlopen("libcuda.so.1", RTLD_NOW);
+    void *p = library != NULL ? dlsym(library, name) : NULL;
+    if (p == NULL) {
+        printf("no %s\n", name);
+        exit(1);
+    }
+    return p;
+}
+
+static int begin(void)
+{
+    void *ctx = NULL;
+
+    *(void **)&cuInit = look_up("cuInit");
+    *(void **)&cuDevicePrimaryCtxRetain = look_up("cuDevicePrimaryCtxRetain");
+    *(void **)&cuCtxSetCurrent = look_up("cuCtxSetCurrent");
+    *(void **)&cuMemAlloc = look_up("cuMemAlloc_v2");
+    *(void **)&cuMemFree = look_up("cuMemFree_v2");
+    int rc = cuInit(0);
+    if (rc == 0)
+        rc = cuDevicePrimaryCtxRetain(&ctx, 0);
+    if (rc == 0)
+        rc = cuCtxSetCurrent(ctx);
+    return rc;
+}
+
+static int allocate(size_t size)
+{
+    int rc = cuMemAlloc == NULL ? begin() : 0;
+
+    if (rc == 0)
+        rc = cuMemAlloc(&blocks[count], size);
+    count += rc == 0;
+    return rc;
+}
+
+static int pairs(int n)
+{
+    int rc = 0;
+
+    for (int i = 0; i < n && rc == 0; i++) {
+        rc = allocate(4096);
+        if (rc == 0)
+            rc = cuMemFree(blocks[--count]);
+    }
+    return rc;
+}
+
+static int step(const char *line, char **argv)
+{
+    int status = -1;
+
+    if (line[0] == 'm')
+        return allocate(strtoul(line + 1, NULL, 10));
+    if (line[0] == 'n')
+        return pairs(atoi(line + 1));
+    if (strcmp(line, "f") == 0)
+        return cuMemFree(blocks[--count]);
+    if (strcmp(line, "fork") == 0) {
+        pid_t child = fork();
+        if (child == 0)
+            exit(0);
+        waitpid(child, &status, 0);
+        return status;
+    }
+    if (strcmp(line, "exec") == 0)
+        execv("/proc/self/exe", argv);
+    if (strcmp(line, "exit") == 0)
+        exit(0);
+    if (strcmp(line, "_exit") == 0)
+        _exit(0);
+    if (strcmp(line, "abort") == 0)
+        abort();
+    if (strcmp(line, "kill") == 0)
+        raise(SIGKILL);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    char line[64];
+    size_t len = 0;
+
+    (void)argc;
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    /* A byte at a time: exec must find the rest. */
+    while (read(STDIN_FILENO, line + len, 1) == 1) {
+        if (line[len] != '\n') {
+            len += len < sizeof(line) - 1;
+            continue;
+        }
+        line[len] = '\0';
+        len = 0;
+        printf("%s %d\n", line, step(line, argv));
+    }
+    return 0;
+}

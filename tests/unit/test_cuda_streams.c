@@ -1,0 +1,372 @@
+/* What the shim tells the core of contexts, streams, captures and memory, and in which order. The
+ * driver here is a set of functions that answer what a test wants; the core writes down its calls.
+ */
+#include <criterion/criterion.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cuda_shim/shim.h"
+#include "gpu/gpu.h"
+
+static char told[1000]; /* the calls of core and driver since the last look, by letters and words */
+static CUresult answer;
+static CUcontext current, made;
+
+static void tell(const char *format, ...)
+{
+    size_t n = strlen(told);
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(told + n, sizeof told - n, format, args);
+    va_end(args);
+}
+
+#define EXPECT(text)                                                                               \
+    do {                                                                                           \
+        cr_assert(strcmp(told, text) == 0, "'%s' instead of '%s'", told, text);                    \
+        told[0] = 0;                                                                               \
+    } while (0)
+
+/* ---- the core --------------------------------------------------------------------------- */
+
+#define WRAP(type, name, parameters, ...)                                                          \
+    type __wrap_##name parameters;                                                                 \
+    type __wrap_##name parameters                                                                  \
+    {                                                                                              \
+        tell(__VA_ARGS__);
+
+static int flush_helps; /* so many times */
+WRAP(void, xs_gpu_before_stream, (void), "before_stream ")
+}
+WRAP(void, xs_gpu_after_stream, (CUstream s, unsigned f), "after_stream:%lx:%u ", (long)s, f)
+}
+WRAP(void, xs_gpu_stream_gone, (CUstream s), "gone:%lx ", (long)s)
+}
+WRAP(void, xs_gpu_before_context, (void), "before_context ")
+}
+WRAP(void, xs_gpu_after_context, (CUcontext c), "after_context:%lx ", (long)c)
+}
+WRAP(void, xs_gpu_context_gone, (CUcontext c), "context_gone:%lx ", (long)c)
+}
+WRAP(void, xs_gpu_device_reset, (CUdevice d), "reset:%d ", d)
+}
+WRAP(void, xs_gpu_capture_begun, (void), "begun ")
+}
+WRAP(void, xs_gpu_capture_ended, (void), "ended ")
+}
+WRAP(uint64_t, xs_gpu_before_sync, (void), "before_sync ") return 7;
+}
+WRAP(void, xs_gpu_after_sync, (CUcontext c, uint64_t e), "after_sync:%lx:%lu ", (long)c, e)
+}
+WRAP(bool, xs_gpu_flush_for, (size_t n), "flush:%zu ", n) return flush_helps-- > 0;
+}
+WRAP(void, xs_gpu_passed_through, (enum xs_gpu_pass k, size_t n), "passed:%u:%zu ", k, n)
+}
+WRAP(void, xs_gpu_never_reuse, (CUdeviceptr p), "never:%llx ", p)
+}
+
+/* ---- the driver ------------------------------------------------------------------------- */
+
+static CUresult give(CUcontext *out)
+{
+    tell("driver ");
+    *out = made;
+    return answer;
+}
+static CUresult give_stream(CUstream *out)
+{
+    tell("driver ");
+    *out = (CUstream)0x55;
+    return answer;
+}
+static CUresult plain(void)
+{
+    tell("driver ");
+    return answer;
+}
+static unsigned failures; /* that many times out of memory first */
+static CUresult allocate(void)
+{
+    tell("driver ");
+    if (failures == 0)
+        return answer;
+    failures--;
+    return CUDA_ERROR_OUT_OF_MEMORY;
+}
+static CUresult get_current(CUcontext *out)
+{
+    *out = current;
+    return CUDA_SUCCESS;
+}
+
+#define DRIVER(symbol, function) xs_shim_real[XS_HOOK_##symbol] = (void *)(uintptr_t)function
+
+static void start(void)
+{
+    for (unsigned i = 0; i < XS_HOOK_COUNT; i++)
+        xs_shim_real[i] = (void *)(uintptr_t)plain;
+    xs_cu.cuCtxGetCurrent = get_current;
+    answer = CUDA_SUCCESS;
+    current = made = (CUcontext)0xC1;
+}
+
+TestSuite(cuda_streams, .init = start);
+
+Test(cuda_streams, each_stream_is_told_before_it_is_made)
+{
+    CUstream s;
+    DRIVER(cuStreamCreate, give_stream);
+    DRIVER(cuStreamCreateWithPriority, give_stream);
+    DRIVER(cuGreenCtxStreamCreate, give_stream);
+    cr_assert(xs_do_cuStreamCreate(&s, 1) == 0);
+    EXPECT("before_stream driver after_stream:55:1 ");
+    cr_assert(xs_do_cuStreamCreateWithPriority(&s, 0, -1) == 0);
+    EXPECT("before_stream driver after_stream:55:0 ");
+    cr_assert(xs_do_cuGreenCtxStreamCreate(&s, NULL, 1, 0) == 0);
+    EXPECT("before_stream driver after_stream:55:1 ");
+    answer = 2;
+    cr_assert(xs_do_cuStreamCreate(&s, 1) == 2);
+    EXPECT("before_stream driver ");
+    answer = 0;
+    xs_do_cuStreamDestroy_v2(s);
+    EXPECT("gone:55 driver ");
+    xs_do_cuStreamDestroy(s);
+    EXPECT("gone:55 driver ");
+    xs_do_cuStreamDestroy_v2(NULL);
+    EXPECT("driver ");
+}
+
+Test(cuda_streams, per_thread_handles_are_seen_by_the_functions_too)
+{
+    CUdeviceptr p;
+    xs_do_cuMemAllocAsync(&p, 5, NULL);
+    EXPECT("driver passed:0:5 ");
+    xs_do_cuMemAllocAsync(&p, 5, CU_STREAM_PER_THREAD);
+    EXPECT("before_stream driver passed:0:5 ");
+    xs_shim_stream_noted = false;
+    xs_do_cuMemAllocFromPoolAsync(&p, 5, NULL, CU_STREAM_PER_THREAD);
+    EXPECT("before_stream driver passed:0:5 ");
+    xs_shim_stream_noted = false;
+    xs_do_cuMemAllocAsync_ptsz(&p, 5, NULL);
+    EXPECT("before_stream driver passed:0:5 ");
+    xs_shim_stream_noted = false;
+    xs_do_cuMemAllocFromPoolAsync_ptsz(&p, 5, NULL, NULL);
+    EXPECT("before_stream driver passed:0:5 ");
+    xs_shim_stream_noted = false;
+    xs_do_cuStreamAttachMemAsync(CU_STREAM_PER_THREAD, 0x10, 0, 4);
+    EXPECT("before_stream never:10 driver ");
+    xs_shim_stream_noted = false;
+    xs_do_cuStreamAttachMemAsync_ptsz(NULL, 0x10, 0, 4);
+    EXPECT("before_stream never:10 driver ");
+}
+
+Test(cuda_streams, captures_are_counted_by_pairs)
+{
+    CUstream s = (CUstream)0x70, t = (CUstream)0x80;
+    CUgraph g;
+    xs_do_cuStreamBeginCapture_v2(s, 0);
+    EXPECT("begun driver ");
+    xs_do_cuStreamBeginCaptureToGraph(t, NULL, NULL, NULL, 0, 0);
+    EXPECT("begun driver ");
+    answer = CUDA_ERROR_ILLEGAL_STATE; /* begun twice */
+    xs_do_cuStreamBeginCapture_v2(s, 0);
+    EXPECT("begun driver ended ");
+    answer = CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD;
+    xs_do_cuStreamEndCapture(s, &g);
+    EXPECT("driver ");
+    answer = CUDA_ERROR_STREAM_CAPTURE_INVALIDATED; /* that ends it */
+    xs_do_cuStreamEndCapture(s, &g);
+    EXPECT("driver ended ");
+    answer = CUDA_SUCCESS;
+    xs_do_cuStreamEndCapture(s, &g); /* not begun */
+    EXPECT("driver ");
+    answer = CUDA_ERROR_INVALID_VALUE;
+    xs_do_cuStreamEndCapture(t, NULL);
+    EXPECT("driver ");
+    answer = CUDA_ERROR_ILLEGAL_STATE; /* the driver knows of none */
+    xs_do_cuStreamEndCapture(t, &g);
+    EXPECT("driver ended ");
+}
+
+Test(cuda_streams, captures_of_the_threads_own_stream)
+{
+    CUgraph g;
+    xs_do_cuStreamBeginCapture_v2_ptsz(NULL, 0);
+    EXPECT("begun driver ");
+    xs_do_cuStreamEndCapture((CUstream)0x70, &g);
+    EXPECT("driver ");
+    xs_do_cuStreamEndCapture_ptsz(NULL, &g);
+    EXPECT("driver ended ");
+    xs_do_cuStreamBeginCapture(NULL), xs_do_cuStreamBeginCapture_ptsz(CU_STREAM_PER_THREAD);
+    EXPECT("begun driver begun driver ");
+}
+
+Test(cuda_streams, captures_end_with_their_stream_and_context)
+{
+    xs_do_cuStreamBeginCapture_v2((CUstream)0x70, 0);
+    xs_do_cuStreamBeginCapture_v2((CUstream)0x80, 0);
+    told[0] = 0;
+    xs_do_cuStreamDestroy_v2((CUstream)0x70);
+    EXPECT("ended gone:70 driver ");
+    xs_do_cuCtxDestroy_v2((CUcontext)0xC2);
+    EXPECT("context_gone:c2 driver ");
+    xs_do_cuCtxDestroy_v2(current);
+    EXPECT("ended context_gone:c1 driver ");
+}
+
+Test(cuda_streams, more_captures_than_are_remembered)
+{
+    CUgraph g;
+    unsigned ends = 0;
+    for (uintptr_t i = 0; i < 100; i++)
+        xs_do_cuStreamBeginCapture_v2((CUstream)(0x1000 + i), 0);
+    for (uintptr_t i = 0; i < 100; i++) {
+        told[0] = 0;
+        xs_do_cuStreamEndCapture((CUstream)(0x1000 + i), &g);
+        ends += strstr(told, "ended") != NULL;
+    }
+    cr_assert(ends == 100);
+    told[0] = 0;
+    xs_do_cuStreamEndCapture((CUstream)0x1000, &g);
+    EXPECT("driver ");
+}
+
+Test(cuda_streams, contexts)
+{
+    CUcontext c;
+    DRIVER(cuCtxCreate_v2, give);
+    cr_assert(xs_do_cuCtxCreate_v2(&c, 0, 0) == 0 && c == made);
+    EXPECT("driver before_context after_context:c1 ");
+    answer = 2;
+    cr_assert(xs_do_cuCtxCreate_v2(&c, 0, 0) == 2);
+    EXPECT("driver ");
+    xs_do_cuCtxDestroy(NULL);
+    EXPECT("driver ");
+    xs_do_cuCtxDetach((CUcontext)0xC3);
+    EXPECT("context_gone:c3 driver ");
+}
+
+Test(cuda_streams, a_primary_context_is_new_once)
+{
+    CUcontext c;
+    DRIVER(cuDevicePrimaryCtxRetain, give);
+    xs_do_cuDevicePrimaryCtxRetain(&c, 0);
+    EXPECT("driver before_context after_context:c1 ");
+    xs_do_cuDevicePrimaryCtxRetain(&c, 0);
+    EXPECT("driver ");
+    made = (CUcontext)0xC2;
+    xs_do_cuDevicePrimaryCtxRetain(&c, 1);
+    EXPECT("driver before_context after_context:c2 ");
+    made = (CUcontext)0xC1;
+    xs_do_cuDevicePrimaryCtxRelease_v2(0); /* one is left */
+    EXPECT("driver ");
+    xs_do_cuDevicePrimaryCtxRelease_v2(0);
+    EXPECT("reset:0 driver ");
+    xs_do_cuDevicePrimaryCtxRelease_v2(0); /* too often */
+    EXPECT("driver ");
+    xs_do_cuDevicePrimaryCtxRetain(&c, 0);
+    EXPECT("driver before_context after_context:c1 ");
+    xs_do_cuDevicePrimaryCtxReset_v2(0);
+    EXPECT("reset:0 driver ");
+    xs_do_cuDevicePrimaryCtxRetain(&c, 0);
+    EXPECT("driver before_context after_context:c1 ");
+    xs_do_cuDevicePrimaryCtxReset(-1);
+    xs_do_cuDevicePrimaryCtxRelease(4711);
+    EXPECT("driver driver ");
+}
+
+Test(cuda_streams, green_contexts)
+{
+    CUcontext c;
+    CUgreenCtx g = (CUgreenCtx)0x90;
+    DRIVER(cuCtxFromGreenCtx, give);
+    xs_do_cuCtxFromGreenCtx(&c, g);
+    EXPECT("driver before_context after_context:c1 ");
+    xs_do_cuCtxFromGreenCtx(&c, g);
+    EXPECT("driver ");
+    xs_do_cuGreenCtxDestroy((CUgreenCtx)0x91);
+    EXPECT("driver ");
+    xs_do_cuGreenCtxDestroy(g);
+    EXPECT("context_gone:c1 driver ");
+    xs_do_cuGreenCtxDestroy(g);
+    EXPECT("driver ");
+}
+
+Test(cuda_streams, waits_for_a_context)
+{
+    xs_do_cuCtxSynchronize();
+    EXPECT("before_sync driver after_sync:c1:7 ");
+    xs_do_cuCtxSynchronize_v2((CUcontext)0xC9);
+    EXPECT("before_sync driver after_sync:c9:7 ");
+    xs_do_cuCtxSynchronize_v2(NULL);
+    EXPECT("before_sync driver after_sync:c1:7 ");
+    answer = CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
+    xs_do_cuCtxSynchronize();
+    EXPECT("before_sync driver ");
+    answer = CUDA_SUCCESS;
+    current = NULL;
+    xs_do_cuCtxSynchronize();
+    EXPECT("before_sync driver ");
+}
+
+Test(cuda_streams, memory_out_is_tried_again_after_a_flush)
+{
+    CUdeviceptr p;
+    CUmemGenericAllocationHandle h;
+    CUarray a;
+    CUmipmappedArray m;
+    DRIVER(cuMemCreate, allocate);
+    DRIVER(cuMemAllocAsync, allocate);
+    DRIVER(cuMemAllocFromPoolAsync, allocate);
+    DRIVER(cuArrayCreate_v2, allocate);
+    DRIVER(cuArray3DCreate_v2, allocate);
+    DRIVER(cuMipmappedArrayCreate, allocate);
+    DRIVER(cuMemHostRegister_v2, allocate);
+#define TRY(call, counted)                                                                         \
+    failures = flush_helps = 1;                                                                    \
+    cr_assert(call == 0);                                                                          \
+    EXPECT("driver flush:" counted)
+    TRY(xs_do_cuMemCreate(&h, 9, NULL, 0), "9 driver passed:1:9 ");
+    TRY(xs_do_cuMemAllocAsync(&p, 9, NULL), "9 driver passed:0:9 ");
+    TRY(xs_do_cuMemAllocFromPoolAsync(&p, 9, NULL, NULL), "9 driver passed:0:9 ");
+    TRY(xs_do_cuArrayCreate_v2(&a, NULL), "0 driver passed:2:0 ");
+    TRY(xs_do_cuArray3DCreate_v2(&a, NULL), "0 driver passed:2:0 ");
+    TRY(xs_do_cuMipmappedArrayCreate(&m, NULL, 1), "0 driver passed:2:0 ");
+    TRY(xs_do_cuMemHostRegister_v2(&p, 9, 0), "9 driver ");
+    failures = 3; /* as long as something was given back */
+    flush_helps = 2;
+    cr_assert(xs_do_cuMemCreate(&h, 9, NULL, 0) == CUDA_ERROR_OUT_OF_MEMORY);
+    EXPECT("driver flush:9 driver flush:9 driver flush:9 ");
+    flush_helps = 0;
+    failures = 1;
+    cr_assert(xs_do_cuMemCreate(&h, 9, NULL, 0) == CUDA_ERROR_OUT_OF_MEMORY);
+    EXPECT("driver flush:9 ");
+    failures = 0;
+    answer = CUDA_ERROR_INVALID_VALUE;
+    cr_assert(xs_do_cuMemCreate(&h, 9, NULL, 0) == CUDA_ERROR_INVALID_VALUE);
+    EXPECT("driver ");
+}
+
+Test(cuda_streams, what_changes_a_block_for_good)
+{
+    CUpointer_attribute all[] = {CU_POINTER_ATTRIBUTE_CONTEXT, CU_POINTER_ATTRIBUTE_P2P_TOKENS};
+    void *values[2] = {NULL, NULL};
+    CUmemLocation nowhere = {0, 0};
+    int one = 1;
+    xs_do_cuPointerSetAttribute(&one, CU_POINTER_ATTRIBUTE_SYNC_MEMOPS, 0x30);
+    EXPECT("never:30 driver ");
+    xs_do_cuPointerGetAttribute(&one, CU_POINTER_ATTRIBUTE_MEMORY_TYPE, 0x30);
+    EXPECT("driver ");
+    xs_do_cuPointerGetAttribute(&one, CU_POINTER_ATTRIBUTE_P2P_TOKENS, 0x30);
+    EXPECT("never:30 driver ");
+    xs_do_cuPointerGetAttributes(2, all, values, 0x30);
+    EXPECT("never:30 driver ");
+    xs_do_cuPointerGetAttributes(1, all, values, 0x30);
+    EXPECT("driver ");
+    xs_do_cuMemAdvise(0x30, 8, 1, 0);
+    EXPECT("never:30 driver ");
+    xs_do_cuMemAdvise_v2(0x30, 8, 1, nowhere);
+    EXPECT("never:30 driver ");
+}

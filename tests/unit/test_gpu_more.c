@@ -1,0 +1,530 @@
+/* The GPU core against the fake driver: old drivers, sub-allocators, threads, errors, options. */
+#include "tests/support/gpu_test.h"
+
+/* A violation of what the fake's oracle watches over aborts. */
+TestSuite(gpu_more, .timeout = 20);
+
+/* ---- drivers without events of whole contexts ---- */
+
+static void be_old(void)
+{
+    options.free_way = XS_GPU_DEFERRED;
+    start();
+    xs_cu.cuCtxRecordEvent = NULL;
+}
+
+Test(gpu_more, old_drivers_have_an_event_for_each_stream)
+{
+    be_old();
+    CUstream s = stream(CU_STREAM_NON_BLOCKING), t = stream(CU_STREAM_NON_BLOCKING);
+    CUdeviceptr p = get(4096);
+    OK(fake_touch(t, P(p), 4096));
+    give(p);
+    CUdeviceptr q = get(4096);
+    cr_assert_neq(q, p);
+    cr_assert_eq(stats().events, 2);
+    fake_advance(s, 9);
+    cr_assert_neq(get(4096), p);
+    fake_advance(t, 9);
+    cr_assert_eq(get(4096), p);
+}
+
+Test(gpu_more, old_drivers_the_legacy_stream_counts)
+{
+    be_old();
+    (void)stream(CU_STREAM_NON_BLOCKING);
+    CUdeviceptr p = get(4096);
+    OK(fake_touch(NULL, P(p), 4096));
+    give(p);
+    cr_assert_neq(get(4096), p);
+    fake_advance(NULL, 9);
+    cr_assert_eq(get(4096), p);
+}
+
+Test(gpu_more, old_drivers_a_busy_legacy_stream_gets_its_event)
+{
+    be_old();
+    (void)stream(CU_STREAM_NON_BLOCKING);
+    CUdeviceptr q = get(512);
+    for (int i = 0; i < 40; i++) {
+        CUdeviceptr p = get(4096);
+        OK(fake_touch(NULL, P(p), 4096));
+        OK(fake_touch(NULL, P(q), 512));
+        give(p);
+        fake_advance(NULL, 1); /* it is never idle */
+    }
+    cr_assert_gt(stats().reuse_waited, 0);
+    cr_assert_lt(fake_calls("cuMemAlloc_v2"), 38);
+}
+
+Test(gpu_more, old_drivers_remember_streams_that_are_gone)
+{
+    be_old();
+    CUstream s = stream(CU_STREAM_NON_BLOCKING);
+    CUdeviceptr p = get(4096);
+    OK(fake_touch(s, P(p), 4096));
+    xs_gpu_stream_gone(s);
+    OK(cuStreamDestroy_v2(s));
+    give(p);
+    cr_assert_neq(get(4096), p);
+    fake_advance(FAKE_ALL, 9);
+    cr_assert_eq(get(4096), p);
+}
+
+Test(gpu_more, old_drivers_prove_nothing_of_other_threads_streams)
+{
+    be_old();
+    xs_gpu_before_stream();
+    CUdeviceptr p = get(4096);
+    OK(fake_touch(CU_STREAM_PER_THREAD, P(p), 4096));
+    give(p);
+    fake_advance(FAKE_ALL, 9);
+    cr_assert_neq(get(4096), p);
+    uint64_t e = xs_gpu_before_sync();
+    OK(cuCtxSynchronize());
+    xs_gpu_after_sync(ctx, e);
+    cr_assert_eq(get(4096), p);
+}
+
+/* ---- blocks that must not come back ---- */
+
+Test(gpu_more, exported_blocks_are_never_reused)
+{
+    start();
+    CUdeviceptr p = get(MIB), q = get(MIB);
+    CUresult r;
+    cr_assert_not(xs_gpu_exporting(p + 512, &r));
+    xs_gpu_never_reuse(q);
+    unsigned before = fake_blocks();
+    give(p);
+    give(q);
+    cr_assert_eq(fake_blocks(), before - 2);
+    cr_assert_eq(stats().cached_bytes, 0);
+}
+
+Test(gpu_more, a_block_of_a_destroyed_context_is_forgotten)
+{
+    CUcontext other;
+    start();
+    xs_gpu_before_context();
+    OK(cuCtxCreate_v2(&other, 0, 0));
+    xs_gpu_after_context(other);
+    CUdeviceptr p = get(4096), q = get(4096);
+    give(p);
+    fake_life_end(P(q));
+    xs_gpu_context_gone(other);
+    OK(cuCtxDestroy_v2(other));
+    OK(cuCtxSetCurrent(ctx));
+    cr_assert_eq(stats().cached_bytes + stats().in_use_bytes + stats().reserved_bytes, 0);
+    GIVES(CUDA_ERROR_INVALID_VALUE, xs_gpu_free(q));
+    give(get(4096));
+}
+
+Test(gpu_more, a_reset_device_starts_afresh)
+{
+    start();
+    give(get(4096));
+    (void)get_host(4096, 0);
+    xs_gpu_device_reset(0);
+    OK(cuDevicePrimaryCtxReset_v2(0));
+    OK(cuDevicePrimaryCtxRetain(&ctx, 0));
+    OK(cuCtxSetCurrent(ctx));
+    xs_gpu_after_context(ctx);
+    CUdeviceptr p;
+    OK(xs_gpu_malloc(&p, 4096));
+    cr_assert_eq(fake_calls("cuMemAlloc_v2"), 2);
+    cr_assert_eq(stats().reserved_bytes, 4096);
+}
+
+/* ---- pool and bfc ---- */
+
+static void pieces(enum xs_gpu_backend backend)
+{
+    CUdeviceptr p[8];
+    CUresult r = CUDA_SUCCESS;
+    size_t size;
+
+    options.step[0].backend = backend;
+    be_deferred();
+    start();
+    for (int i = 0; i < 8; i++) {
+        p[i] = get(10000);
+        cr_assert_eq(p[i] % 512, 0);
+    }
+    cr_assert_eq(fake_calls("cuMemAlloc_v2"), 1);
+    OK(xs_gpu_address_range(&p[0], &size, p[0] + 600));
+    cr_assert_geq(size, 10000);
+    cr_assert_lt(size, 20000);
+    cr_assert(xs_gpu_exporting(p[1], &r));
+    cr_assert_eq(r, CUDA_ERROR_NOT_SUPPORTED);
+    CUdeviceptr lowest = p[0];
+    for (int i = 0; i < 8; i++) {
+        lowest = p[i] < lowest ? p[i] : lowest;
+        OK(fake_touch(NULL, P(p[i]), 10000));
+        give(p[i]);
+    }
+    for (int i = 0; i < 8; i++)
+        GIVES(CUDA_ERROR_INVALID_VALUE, xs_gpu_free(p[i]));
+    GIVES(CUDA_ERROR_INVALID_VALUE, xs_gpu_free(lowest)); /* the range's own address */
+    cr_assert_eq(fake_blocks(), 1);
+    /* By order as long as there is one stream, then when it is proven. */
+    CUdeviceptr q = get(10000);
+    CUstream s = stream(CU_STREAM_NON_BLOCKING);
+    OK(fake_touch(s, P(q), 10000));
+    give(q);
+    for (int i = 0; i < 100; i++)
+        cr_assert_neq(get(10000), q);
+    fake_advance(FAKE_ALL, 99);
+    (void)get(10000);
+}
+
+Test(gpu_more, pool_pieces)
+{
+    pieces(XS_GPU_POOL);
+}
+
+Test(gpu_more, bfc_pieces)
+{
+    pieces(XS_GPU_BFC);
+}
+
+Test(gpu_more, pool_gives_back_when_memory_is_out)
+{
+    options.step[0].backend = XS_GPU_POOL;
+    options.pool_limit_bytes = (uint64_t)8 << 30;
+    start();
+    CUdeviceptr p[100];
+    for (int i = 0; i < 50; i++)
+        p[i] = get(60 * MIB);
+    for (int i = 0; i < 50; i++)
+        give(p[i]);
+    OK(xs_gpu_malloc(&p[0], (size_t)3800 * MIB));
+    OK(xs_gpu_free(p[0]));
+    xs_gpu_clear(-1);
+    cr_assert_eq(fake_used(0), 0);
+    cr_assert_eq(stats().reserved_bytes, 0);
+}
+
+/* ---- threads ---- */
+
+struct other {
+    void (*does)(void *);
+    void *arg;
+};
+
+static void *thread_body(void *arg)
+{
+    struct other *o = arg;
+    OK(cuCtxSetCurrent(ctx));
+    o->does(o->arg);
+    return NULL;
+}
+
+static void in_thread(void (*does)(void *), void *arg)
+{
+    struct other o = {does, arg};
+    pthread_t t;
+    cr_assert_eq(pthread_create(&t, NULL, thread_body, &o), 0);
+    pthread_join(t, NULL);
+}
+
+static void give_it(void *p)
+{
+    give(*(CUdeviceptr *)p);
+}
+
+Test(gpu_more, what_another_thread_freed_is_found)
+{
+    start();
+    CUdeviceptr p = get(4096);
+    in_thread(give_it, &p);
+    cr_assert_eq(get(4096), p);
+}
+
+Test(gpu_more, what_another_thread_freed_must_be_ready_too)
+{
+    be_deferred();
+    start();
+    CUstream s = stream(CU_STREAM_NON_BLOCKING);
+    CUdeviceptr p = get(4096);
+    OK(fake_touch(s, P(p), 4096));
+    in_thread(give_it, &p);
+    CUdeviceptr q = get(4096);
+    cr_assert_neq(q, p);
+    OK(fake_touch(NULL, P(q), 4096));
+    fake_advance(FAKE_ALL, 9);
+    cr_assert_eq(get(4096), p);
+}
+
+static void churn(void *arg)
+{
+    unsigned seed = (unsigned)(uintptr_t)arg;
+    CUdeviceptr p[16] = {0};
+
+    for (int i = 0; i < 3000; i++) {
+        unsigned k = (unsigned)rand_r(&seed) % 16;
+        if (p[k] != 0)
+            give(p[k]);
+        p[k] = get(512u << ((unsigned)rand_r(&seed) % 8));
+        if (i % 16 == 0)
+            OK(fake_touch(i % 32 == 0 ? NULL : CU_STREAM_PER_THREAD, P(p[k]), 512));
+        if (i % 64 == 0)
+            fake_advance(FAKE_ALL, 40);
+        cr_assert_leq(stats().cached_bytes, options.cache_max_bytes);
+    }
+    for (int k = 0; k < 16; k++)
+        if (p[k] != 0)
+            give(p[k]);
+}
+
+static void churn_in_threads(void)
+{
+    struct other o[4];
+    pthread_t t[4];
+
+    start();
+    for (int i = 0; i < 4; i++) {
+        o[i] = (struct other){churn, (void *)(uintptr_t)(i + 1)};
+        cr_assert_eq(pthread_create(&t[i], NULL, thread_body, &o[i]), 0);
+        if (i == 1)
+            xs_gpu_before_stream();
+    }
+    for (int i = 0; i < 4; i++)
+        pthread_join(t[i], NULL);
+    struct xs_gpu_stats s = stats();
+    cr_assert_eq(s.in_use_bytes, 0);
+    cr_assert_eq(s.allocations, 4 * 3000);
+    cr_assert_eq(s.frees, 4 * 3000);
+    cr_assert_eq(s.hits + s.misses_cold + s.misses_evicted + s.misses_size + s.misses_stream,
+                 s.allocations);
+    cr_assert_leq(s.cached_bytes_peak, options.cache_max_bytes);
+    fake_advance(FAKE_ALL, 1u << 30);
+    xs_gpu_clear(-1);
+    cr_assert_eq(fake_used(0), 0);
+}
+
+Test(gpu_more, threads_in_strict)
+{
+    options.cache_max_bytes = 200000;
+    xs_gpu_before_stream();
+    churn_in_threads();
+}
+
+Test(gpu_more, threads_in_deferred)
+{
+    be_deferred();
+    options.cache_max_bytes = 200000;
+    xs_gpu_before_stream();
+    churn_in_threads();
+}
+
+/* ---- errors of the driver ---- */
+
+static void small_program(void)
+{
+    CUdeviceptr p[6] = {0};
+    CUstream s = NULL;
+
+    if (cuStreamCreate(&s, CU_STREAM_NON_BLOCKING) != CUDA_SUCCESS)
+        s = NULL;
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < 6; i++) {
+            p[i] = 0;
+            if (xs_gpu_malloc(&p[i], 4096u << (i % 3)) != CUDA_SUCCESS)
+                continue;
+            fake_life_begin(P(p[i]), 4096);
+            (void)fake_touch(s, P(p[i]), 4096);
+        }
+        for (int i = 0; i < 6; i++) {
+            if (p[i] == 0)
+                continue;
+            fake_life_end(P(p[i]));
+            if (xs_gpu_free(p[i]) != CUDA_SUCCESS)
+                fake_life_begin(P(p[i]), 4096); /* it is the program's still */
+        }
+        fake_advance(FAKE_ALL, 4);
+    }
+}
+
+static void fail_each(const char *symbol, CUresult code)
+{
+    be_deferred();
+    options.cache_max_bytes = 20000;
+    start();
+    xs_gpu_before_stream();
+    for (unsigned n = 1; n < 12; n++) {
+        fake_fail(symbol, n, code);
+        small_program();
+        fake_fail(symbol, 0, 0);
+    }
+}
+
+Test(gpu_more, each_failing_alloc)
+{
+    fail_each("cuMemAlloc_v2", CUDA_ERROR_OUT_OF_MEMORY);
+}
+Test(gpu_more, each_failing_free)
+{
+    fail_each("cuMemFree_v2", CUDA_ERROR_UNKNOWN);
+}
+Test(gpu_more, each_failing_query)
+{
+    fail_each("cuEventQuery", CUDA_ERROR_LAUNCH_FAILED);
+}
+Test(gpu_more, each_failing_record)
+{
+    fail_each("cuCtxRecordEvent", CUDA_ERROR_UNKNOWN);
+}
+Test(gpu_more, each_failing_event)
+{
+    fail_each("cuEventCreate", CUDA_ERROR_OUT_OF_MEMORY);
+}
+
+/* ---- the rest ---- */
+
+Test(gpu_more, free_memory_counts_what_is_kept)
+{
+    size_t before, left, total;
+    start();
+    OK(xs_gpu_mem_info(&before, &total));
+    CUdeviceptr p = get(MIB);
+    OK(xs_gpu_mem_info(&left, &total));
+    cr_assert_eq(left, before - MIB);
+    give(p);
+    OK(xs_gpu_mem_info(&left, &total));
+    cr_assert_eq(left, before);
+}
+
+Test(gpu_more, too_little_free_memory_makes_the_cache_give_way)
+{
+    options.low_free_bytes = (uint64_t)4 << 30;
+    start();
+    CUdeviceptr p = get(MIB), q = get(2 * MIB);
+    give(p);
+    give(q);
+    usleep(120000);
+    CUdeviceptr r = get(4 * MIB); /* 3 MiB are lacking */
+    give(r);
+    cr_assert_eq(stats().cached_bytes, 4 * MIB);
+}
+
+Test(gpu_more, old_blocks_go_back)
+{
+    options.cache_age_ns = 20000000;
+    start();
+    CUdeviceptr p = get(MIB), q = get(512);
+    give(p);
+    usleep(60000);
+    for (int i = 0; i < 70; i++) {
+        give(q);
+        q = get(512);
+    }
+    cr_assert_eq(stats().cached_bytes, 0);
+    cr_assert_eq(fake_used(0), 512);
+}
+
+Test(gpu_more, beyond_the_headroom_old_blocks_go_first)
+{
+    options.headroom_percent = 50;
+    start();
+    CUdeviceptr p = get(8 * MIB);
+    give(p);
+    p = get(6 * MIB); /* 14 MiB of 12 */
+    cr_assert_eq(stats().cached_bytes, 0);
+    cr_assert_eq(fake_used(0), 6 * MIB);
+    fake_hold(NULL); /* now nobody can tell when */
+    give(p);
+    (void)get(7 * MIB);
+    cr_assert_eq(fake_used(0), 13 * MIB);
+    fake_release(NULL);
+}
+
+Test(gpu_more, sizes_are_rounded_by_choice)
+{
+    options.round = XS_GPU_ROUND_QUARTER;
+    options.waste_percent = 0;
+    start();
+    CUdeviceptr p = get(9 * MIB);
+    give(p);
+    cr_assert_eq(stats().cached_bytes, 10 * MIB);
+    cr_assert_eq(get(9 * MIB + 5), p);
+}
+
+Test(gpu_more, waste_is_bounded)
+{
+    start();
+    CUdeviceptr p = get(112 * 512);
+    give(p);
+    cr_assert_neq(get(99 * 512), p);
+    cr_assert_eq(get(100 * 512), p);
+}
+
+Test(gpu_more, a_route_by_size)
+{
+    options.step_count = 2;
+    options.step[0] = (struct xs_gpu_step){65536, XS_GPU_CACHING};
+    options.step[1] = (struct xs_gpu_step){SIZE_MAX, XS_GPU_DIRECT};
+    start();
+    give(get(65536));
+    cr_assert_eq(fake_blocks(), 1);
+    give(get(65537));
+    cr_assert_eq(fake_blocks(), 1);
+    cr_assert_str_eq(stats().backend, "caching,direct");
+}
+
+Test(gpu_more, an_async_free_waits_for_nothing)
+{
+    start();
+    CUstream s = stream(CU_STREAM_NON_BLOCKING);
+    CUdeviceptr p = get(4096);
+    OK(fake_touch(s, P(p), 4096));
+    fake_life_end(P(p));
+    OK(xs_gpu_free_async(p, s, xs_cu.cuMemFreeAsync));
+    cr_assert_eq(fake_pending(s), 1);
+    cr_assert_neq(get(4096), p);
+    fake_advance(s, 1);
+    cr_assert_eq(get(4096), p);
+}
+
+Test(gpu_more, managed_memory_in_the_place_of_device_memory)
+{
+    options.step[0].backend = XS_GPU_MANAGED;
+    options.prefetch = true;
+    be_deferred();
+    start();
+    CUdeviceptr p;
+    OK(xs_gpu_malloc(&p, 4096));
+    cr_assert_eq(fake_calls("cuMemAllocManaged"), 1);
+    cr_assert_eq(fake_calls("cuMemPrefetchAsync_v2"), 1);
+    OK(xs_gpu_free(p));
+    CUdeviceptr q;
+    OK(xs_gpu_malloc(&q, 4096)); /* the prefetch is not done */
+    cr_assert_neq(q, p);
+    fake_advance(FAKE_ALL, 9);
+    OK(xs_gpu_malloc(&q, 4096));
+    cr_assert_eq(q, p);
+}
+
+Test(gpu_more, a_child_of_a_fork_asks_the_driver)
+{
+    start();
+    CUdeviceptr p = get(4096);
+    give(p);
+    xs_gpu_fork_child();
+    GIVES(CUDA_SUCCESS, xs_gpu_malloc(&p, 4096));
+    cr_assert_eq(fake_calls("cuMemAlloc_v2"), 2);
+    cr_assert_eq(xs_gpu_device_count(), 0);
+}
+
+Test(gpu_more, the_address_of_a_misaligned_range_is_never_forwarded)
+{
+    options.step[0].backend = XS_GPU_POOL;
+    options.align = 4096;
+    start();
+    CUdeviceptr spoil, p = 0;
+    OK(cuMemAlloc_v2(&spoil, 512)); /* what comes after it is less aligned */
+    p = get(10000);
+    cr_assert_neq(p, spoil + 512);
+    GIVES(CUDA_ERROR_INVALID_VALUE, xs_gpu_free(spoil + 512));
+    cr_assert_eq(fake_blocks(), 2);
+}

@@ -1,0 +1,182 @@
+/* gpu/sub.h: the pool's own ways, records that cannot be had, and the tree of blocks. */
+#include <sys/resource.h>
+
+#include "gpu/sub_tree.h"
+#include "tests/support/sub_model.h"
+
+/* ---- the pool's ways -------------------------------------------------------------------- */
+
+Test(sub_pool, pool_does_not_look_behind_a_slab)
+{
+    struct xs_sub_pool_options o = pool_options();
+    struct xs_sub_block a;
+    struct xs_sub_block b;
+
+    o.limit_bytes = 5 << 20; /* 2 MiB, then what is left: 3 MiB */
+    o.class_blocks = 0;
+    begin_pool(&o);
+    cr_assert(take(1 << 20, &a));
+    cr_assert(take(1 << 20, &b));
+    cr_assert(take(2 << 20, &b));
+    give(block_from(a.address));
+    /* 1 MiB is free in each slab, at the end of the one and at the beginning of the other. */
+    cr_assert(!take(3 << 19, &b));
+    check();
+    end();
+}
+
+Test(sub_pool, pool_merges_what_it_keeps_before_it_grows)
+{
+    struct xs_sub_pool_options o = pool_options();
+    struct xs_sub_block b;
+
+    o.limit_bytes = 2 << 20;
+    begin_pool(&o);
+    for (unsigned i = 0; i < 8; i++)
+        cr_assert(take(1 << 18, &b));
+    while (m.blocks > 1)
+        give(1);
+    cr_assert(take(1 << 20, &b));
+    check();
+    end();
+}
+
+Test(sub_pool, pool_keeps_small_blocks_whole)
+{
+    struct xs_sub_pool_options o = pool_options();
+    struct xs_sub_block b;
+    struct xs_sub_block found;
+    bool in_use;
+
+    begin_pool(&o);
+    cr_assert(take(5000, &b));
+    give(0);
+    cr_assert(xs_sub_find(m.s, b.address, &found, &in_use) && !in_use);
+    cr_assert_eq(found.size, b.size, "kept for its class");
+    cr_assert_eq(stats().largest_free_bytes, 2u << 20, "but free for all");
+    cr_assert_eq(stats().stuck_bytes, 0u);
+    cr_assert(take(2 << 20, &b));
+    cr_assert_eq(m.ranges, 1u);
+    give(0);
+    cr_assert(take((1 << 20) + 1, &b));
+    give(0);
+    cr_assert(xs_sub_find(m.s, b.address, &found, &in_use) && !in_use);
+    cr_assert_eq(found.size, 2u << 20, "large ones are merged");
+    end();
+}
+
+Test(sub_pool, pool_keeps_slabs_with_kept_blocks)
+{
+    struct xs_sub_pool_options o = pool_options();
+    struct xs_sub_block b;
+
+    /* Only ever one of two slabs is needed, so the smaller may go, but not with a block in it that
+     * is kept for its class; the third, which nobody needs, goes beside it. */
+    o.max_block = (size_t)1 << 30;
+    begin_pool(&o);
+    cr_assert(take(3 << 19, &b));
+    cr_assert(take(3 << 20, &b));
+    cr_assert(take(20 << 20, &b));
+    cr_assert_eq(m.ranges, 3u);
+    while (m.blocks > 0)
+        give(0);
+    /* Eight operations before the loop of four: so the window ends at its end, and what is kept is
+     * never merged just before a look for what can go. */
+    cr_assert(take(3 << 19, &b));
+    give(0);
+    for (unsigned i = 0; i < 20000; i++) {
+        cr_assert(take(3 << 19, &b));
+        give(0);
+        if (spare(false, 64) > 0)
+            check();
+        cr_assert(take(3 << 20, &b));
+        give(0);
+    }
+    check();
+    cr_assert_eq(m.ranges, 2u);
+    for (unsigned i = 0; i < 20000; i++) {
+        cr_assert(take(3 << 20, &b));
+        give(0);
+        (void)spare(false, 64);
+    }
+    cr_assert_eq(m.ranges, 1u);
+    end();
+}
+
+/* ---- no memory for records -------------------------------------------------------------- */
+
+static void allow_mappings(bool allowed)
+{
+    struct rlimit r;
+
+    getrlimit(RLIMIT_AS, &r);
+    r.rlim_cur = allowed ? r.rlim_max : 1;
+    cr_assert_eq(setrlimit(RLIMIT_AS, &r), 0);
+}
+
+Test(sub_pool, without_records)
+{
+    for (unsigned pool = 0; pool < 2; pool++) {
+        struct xs_sub_pool_options o = pool_options();
+        struct xs_sub_bfc_options f = {.unit = 512};
+        struct xs_sub_block b;
+        allow_mappings(false);
+        cr_assert_null(pool == 1 ? xs_sub_pool_open(&o) : xs_sub_bfc_open(&f));
+        allow_mappings(true);
+        if (pool == 1)
+            begin_pool(&o);
+        else
+            begin_bfc(512, 0, (uint64_t)256 << 20);
+        cr_assert(take(1000, &b));
+        allow_mappings(false);
+        /* Until the records are all used; then no, and no ranges without end. */
+        while (m.blocks < 11000 && take(1000, &b))
+            ;
+        cr_assert(m.blocks > 1000 && m.blocks < 11000, "%u", m.blocks);
+        cr_assert(m.reserved < 64 << 20);
+        check();
+        for (unsigned i = 0; i < 40; i++)
+            give(0); /* neighbours, which become one */
+        cr_assert(take(1000, &b), "records are free again");
+        allow_mappings(true);
+        for (unsigned i = 0; i < 1000; i++)
+            cr_assert(take(1000, &b));
+        end();
+    }
+}
+
+/* ---- the tree --------------------------------------------------------------------------- */
+
+static const struct xs_sub_node *node(const struct xs_sub_tree *t, uint32_t n)
+{
+    return &t->block[n / XS_SUB_TREE_NODES][n % XS_SUB_TREE_NODES];
+}
+
+static unsigned depth(const struct xs_sub_tree *t, uint32_t n)
+{
+    if (n == 0)
+        return 0;
+    unsigned left = depth(t, node(t, n)->left);
+    unsigned right = depth(t, node(t, n)->right);
+    return 1 + (left > right ? left : right);
+}
+
+/* In the order of addresses, which makes a list of a tree without priorities. */
+Test(sub_pool, tree_stays_flat)
+{
+    enum { NODES = 20000 };
+    static struct xs_sub_tree t;
+
+    for (uint32_t n = 1; n <= NODES; n++)
+        cr_assert(xs_sub_tree_insert(&t, n, (uint64_t)n * 100));
+    cr_assert(depth(&t, t.root) < 50, "%u", depth(&t, t.root));
+    for (uint32_t n = 1; n <= NODES; n++)
+        if (n % 3 != 0)
+            xs_sub_tree_remove(&t, n);
+    cr_assert(depth(&t, t.root) < 50, "%u", depth(&t, t.root));
+    for (uint32_t n = 3; n < NODES - 3; n++) {
+        cr_assert_eq(xs_sub_tree_at(&t, (uint64_t)n * 100 + 99), n / 3 * 3);
+        cr_assert_eq(xs_sub_tree_above(&t, (uint64_t)n * 100 + 99), n / 3 * 3 + 3);
+    }
+    xs_sub_tree_close(&t);
+}
