@@ -16,14 +16,17 @@ static bool add_block(struct xs_bfc *b)
     struct xs_bfc_record *fresh = b->ops.map_records(b->ops.ctx, BLOCK_BYTES);
     if (fresh == NULL)
         return false;
+    /* What is left of the block before it: fewer than a split needs. */
+    for (; b->fresh < b->blocks * RECORDS_PER_BLOCK; b->fresh++) {
+        bfc_record(b, b->fresh)->next = b->unused;
+        b->unused = b->fresh;
+    }
     b->block[b->blocks] = fresh;
-    xs_chunk first = b->blocks * RECORDS_PER_BLOCK;
     b->blocks++;
-    /* From the last to the first, so that low numbers are used first; 0 stays nobody's. */
-    for (xs_chunk c = first + RECORDS_PER_BLOCK; c-- > first + (first == 0);) {
-        bfc_record(b, c)->next = b->unused;
-        b->unused = c;
-        b->unused_count++;
+    b->unused_count += RECORDS_PER_BLOCK;
+    if (b->fresh == 0) { /* that is nobody's */
+        b->fresh = 1;
+        b->unused_count--;
     }
     return true;
 }
@@ -36,10 +39,11 @@ static bool have_records(struct xs_bfc *b, unsigned n)
 
 static xs_chunk take_record(struct xs_bfc *b)
 {
-    xs_chunk c = b->unused;
+    xs_chunk c = b->unused != 0 ? b->unused : b->fresh++;
     struct xs_bfc_record *r = bfc_record(b, c);
 
-    b->unused = r->next;
+    if (c == b->unused)
+        b->unused = r->next;
     b->unused_count--;
     *r = (struct xs_bfc_record){0};
     return c;

@@ -91,7 +91,8 @@ struct xs_bfc {
     uint32_t blocks;
     unsigned unit_log2;
     xs_chunk unused; /* records without a chunk */
-    uint32_t unused_count;
+    xs_chunk fresh;  /* from here on, to the end of the newest block, they were never touched */
+    uint32_t unused_count; /* both kinds */
     uint64_t fl_map;
     uint32_t sl_map[XS_BFC_FLS + 1];
     xs_chunk bin[XS_BFC_FLS + 1][XS_BFC_SLS];
