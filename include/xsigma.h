@@ -39,7 +39,7 @@ struct xsigma_attr {
     int device;          /* XSIGMA_HOST, or a CUDA device */
     int numa_node;       /* XSIGMA_ANY_NODE, or a node */
     size_t alignment;    /* a power of two, or 0 for the usual one */
-    void *stream;        /* of a device block: the CUDA stream that will use it first, or NULL */
+    void *stream;        /* of a device block: the CUDA stream that will use it, or NULL */
     const char *backend; /* "system", "mimalloc", "tbb", or NULL for the policy's choice */
 };
 
@@ -80,8 +80,10 @@ size_t xsigma_backends(struct xsigma_backend_info *out, size_t capacity);
 /* ---- device memory ---------------------------------------------------------------------- */
 
 /* With attr.device >= 0 xsigma_alloc gives device memory, as cudaMalloc does under XSigma: by the
- * policy, and free of earlier work, so that any stream may use it. It needs no CUDA context:
- * without one of that device on the calling thread, the device's primary context is used and kept.
+ * policy, and free of earlier work, so that any stream may use it. With attr.stream it may be what
+ * xsigma_gpu_free freed on that very stream, with work on it still under way there: to be used on
+ * it only, or after it. It needs no CUDA context: without one of that device on the calling thread,
+ * the device's primary context is used and kept.
  * Alignment: up to XSIGMA_GPU_ALIGN. Device blocks cannot be reallocated. */
 
 #define XSIGMA_ALL_DEVICES (-1)
@@ -171,6 +173,7 @@ struct xsigma_gpu_stats {
     uint64_t events;
     uint64_t reuse_ordered; /* hits where only the default stream was in use */
     uint64_t reuse_waited;  /* hits of blocks whose earlier work was proven done */
+    uint64_t reuse_stream;  /* hits on the stream that the block had been freed on */
     uint64_t pinned_allocations;
     uint64_t pinned_hits;
     uint64_t pinned_requested_bytes;

@@ -134,7 +134,7 @@ int xs_api_device_alloc(void **out, size_t size, const struct xsigma_attr *attr)
         rc = enter(attr->device, &pushed);
     if (rc == 0) {
         note_stream(attr->stream);
-        rc = error_of(xs_gpu_malloc(&p, size != 0 ? size : 1));
+        rc = error_of(xs_gpu_malloc_on(&p, size != 0 ? size : 1, attr->stream));
         leave(pushed);
     }
     if (rc == 0) {

@@ -82,6 +82,7 @@ struct xs_gpu_block *xs_gpu_block_new(void)
         atomic_store_explicit(&b->marks, 0, memory_order_relaxed);
         b->newer = b->older = NULL;
         b->home = NULL;
+        b->stream = NULL;
         b->range = NULL;
         b->handle = 0;
         b->freed_ns = 0;

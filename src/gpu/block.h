@@ -30,11 +30,12 @@ enum {
 
 struct xs_gpu_block {
     _Atomic uint64_t address;
-    size_t size;                 /* 0: the memory is gone, whoever finds it drops it */
-    struct xs_gpu_context *home; /* of plain device memory that was freed before; else NULL */
-    uint64_t stamp;              /* the epoch in which it was freed */
-    struct xs_gpu_block *newer;  /* in its bin: a ring, by the time of the free */
-    uint64_t freed;              /* its number among the frees of its shard */
+    size_t size; /* 0: the memory is gone, whoever finds it drops it */
+    struct xs_gpu_context
+        *home;                  /* of plain device memory that was freed, on no stream; else NULL */
+    uint64_t stamp;             /* the epoch in which it was freed */
+    struct xs_gpu_block *newer; /* in its bin: a ring, by the time of the free */
+    uint64_t freed;             /* its number among the frees of its shard */
     struct xs_gpu_block *older;
     uint16_t bin;
     uint8_t kind, context;
@@ -42,6 +43,8 @@ struct xs_gpu_block {
     uint32_t generation;        /* of the context */
     uint32_t handle;            /* of a piece */
     uint64_t freed_ns;          /* only where blocks grow old */
+    void *stream;               /* that its free was ordered on; NULL: none, or of no one stream */
+    uint64_t streams_gone;      /* at that time: later a handle may mean another stream */
     struct xs_gpu_range *range; /* of a piece */
 };
 

@@ -160,9 +160,18 @@ struct xs_gpu_bins *xs_gpu_bins(struct xs_gpu_shard *s, struct xs_gpu_context *c
 
 /* ---- finding ---- */
 
-static bool is_ready(const struct xs_gpu_block *b, uint64_t done, bool by_order)
+/* Freed in the order of a stream, and to be used in it: whatever else was at work on it, the
+ * program has ordered before that free. Not in a capture, which is outside the stream's order. */
+static bool is_same_stream(const struct xs_gpu_want *w, const struct xs_gpu_block *b)
 {
-    return b->stamp <= done || by_order;
+    return w->stream != NULL && b->stream == w->stream &&
+           b->streams_gone == xs_gpu_streams_gone() && !xs_gpu_is_capturing();
+}
+
+static bool is_ready(const struct xs_gpu_want *w, const struct xs_gpu_block *b, uint64_t done,
+                     bool by_order)
+{
+    return b->stamp <= done || by_order || XS_UNLIKELY(is_same_stream(w, b));
 }
 
 /* Better than `best`, which it may become. A block of no size is dead: not our concern here. */
@@ -171,7 +180,7 @@ static void consider(struct xs_gpu_want *w, struct xs_gpu_block *b, uint64_t don
 {
     if (b->size < w->least || b->size > w->most)
         return;
-    if (!is_ready(b, done, by_order)) {
+    if (!is_ready(w, b, done, by_order)) {
         w->stamp = b->stamp < w->stamp ? b->stamp : w->stamp;
         w->youngest = b->stamp > w->youngest ? b->stamp : w->youngest;
     } else if (*best == NULL || b->size < (*best)->size)
@@ -226,7 +235,8 @@ static struct xs_gpu_block *take_from(struct xs_gpu_shard *s, struct xs_gpu_bins
         if (b == NULL)
             continue;
         xs_gpu_bins_take(&bins->newest[bin], b);
-        w->by_order = b->stamp > done;
+        w->by_order = b->stamp > done && by_order;
+        w->by_stream = b->stamp > done && !by_order;
         if (w->by_order)
             s->unproven = atomic_load_explicit(&xs_gpu_epochs.open, memory_order_relaxed);
         return b;
@@ -296,7 +306,7 @@ bool xs_gpu_cache_put(struct xs_gpu_shard *s, struct xs_gpu_block *b)
                                  memory_order_relaxed);
     xs_gpu_shard_take(s);
     if (b->kind == XS_KIND_DEVICE)
-        b->home = c;
+        b->home = b->stream == NULL ? c : NULL; /* the next free has to forget the stream */
     b->freed = bins->count->frees;
     xs_gpu_bins_put(bins, b);
     xs_gpu_shard_give(s);

@@ -151,7 +151,9 @@ struct xs_gpu_want {
     size_t least, most;
     uint64_t stamp;    /* of the oldest block that would fit but is not ready; UINT64_MAX: none */
     uint64_t youngest; /* of those */
+    void *stream;      /* that will use it; NULL: any */
     bool by_order;     /* out: the block is ready only because the process is single */
+    bool by_stream;    /* out: only because its earlier work is on that stream, or before it */
 };
 
 /* From the own shard, then the others'; the block is in no list any more. NULL: none. */

@@ -268,6 +268,7 @@ static void forget(struct xs_gpu_context *c)
     if (live_contexts() > 1 && xs_gpu_is_on() &&
         xs_gpu_context_wait(c, atomic_load(&c->generation)) == CUDA_ERROR_NOT_PERMITTED)
         xs_gpu_turn_off();
+    xs_gpu_streams_go();
     xs_lock_take(&lock);
     atomic_store_explicit(&c->handle, NULL, memory_order_seq_cst);
     c->pending_count = c->spare_count = 0; /* the events go with it */

@@ -162,6 +162,11 @@ void xs_gpu_context_leave(bool pushed);
 /* What was pushed must go, or the program would go on in another context. */
 void xs_gpu_pop(void);
 
+/* How many streams, and contexts with theirs, have gone: a handle means the same stream as long as
+ * this stays. */
+uint64_t xs_gpu_streams_gone(void);
+void xs_gpu_streams_go(void);
+
 /* False while a capture is active; else none begins before xs_gpu_gate_close. */
 bool xs_gpu_gate_open(void);
 void xs_gpu_gate_close(void);

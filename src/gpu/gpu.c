@@ -131,8 +131,8 @@ static struct xs_gpu_block *find_kept(struct xs_gpu_shard *s, struct xs_gpu_want
     return xs_gpu_cache_take(s, w);
 }
 
-CUresult xs_gpu_get(struct xs_gpu_shard *s, struct xs_gpu_context *c, unsigned kind, size_t size,
-                    CUdeviceptr *out, bool *hit)
+static CUresult get_on(struct xs_gpu_shard *s, struct xs_gpu_context *c, unsigned kind, size_t size,
+                       void *stream, CUdeviceptr *out, bool *hit)
 {
     struct xs_gpu_device *d = c->device;
     size_t need = xs_gpu_class(&d->o, size), exact = xs_align_up(size, d->o.align);
@@ -143,6 +143,7 @@ CUresult xs_gpu_get(struct xs_gpu_shard *s, struct xs_gpu_context *c, unsigned k
         .least = exact,
         .most = waste > need ? (waste < XS_GPU_SIZE_MAX ? waste : XS_GPU_SIZE_MAX) : need,
         .stamp = UINT64_MAX,
+        .stream = stream,
     };
     bool is_counted = kind == XS_KIND_DEVICE || kind == XS_KIND_MANAGED;
     struct xs_gpu_block *b = find_kept(s, &w);
@@ -151,6 +152,8 @@ CUresult xs_gpu_get(struct xs_gpu_shard *s, struct xs_gpu_context *c, unsigned k
     if (b != NULL) {
         if (is_counted && w.by_order)
             XS_GPU_COUNT(s, d, reuse_ordered, 1);
+        else if (is_counted && w.by_stream)
+            XS_GPU_COUNT(s, d, reuse_stream, 1);
         else if (is_counted)
             XS_GPU_COUNT(s, d, reuse_waited, 1);
         xs_gpu_use_begins(d, kind, b->size);
@@ -164,6 +167,12 @@ CUresult xs_gpu_get(struct xs_gpu_shard *s, struct xs_gpu_context *c, unsigned k
     if (r == CUDA_SUCCESS && is_counted)
         count_miss(s, d, xs_gpu_bin(need), &w);
     return r;
+}
+
+CUresult xs_gpu_get(struct xs_gpu_shard *s, struct xs_gpu_context *c, unsigned kind, size_t size,
+                    CUdeviceptr *out, bool *hit)
+{
+    return get_on(s, c, kind, size, NULL, out, hit);
 }
 
 static void note_largest(struct xs_gpu_device *d, size_t size)
@@ -192,7 +201,7 @@ struct xs_gpu_context *xs_gpu_here(struct xs_gpu_shard *s)
 
 /* What is served from something that is kept counts as a hit, in xs_gpu_get; all else here. */
 static CUresult malloc_by_route(struct xs_gpu_shard *s, struct xs_gpu_context *c, size_t size,
-                                CUdeviceptr *out, bool *hit)
+                                void *stream, CUdeviceptr *out, bool *hit)
 {
     struct xs_gpu_device *d = c->device;
     enum xs_gpu_backend backend = xs_gpu_route(&d->o, size);
@@ -216,14 +225,14 @@ static CUresult malloc_by_route(struct xs_gpu_shard *s, struct xs_gpu_context *c
             return r;
         return xs_gpu_get(s, c, XS_KIND_DEVICE, size, out, hit); /* too large for it */
     default:
-        r = xs_gpu_get(s, c, XS_KIND_DEVICE, size, out, hit);
+        r = get_on(s, c, XS_KIND_DEVICE, size, stream, out, hit);
         if (r == CUDA_SUCCESS)
             xs_gpu_cache_quicken(s, size, xs_gpu_class(&d->o, size));
         return r;
     }
 }
 
-XS_COLD static CUresult malloc_slow(CUdeviceptr *out, size_t size)
+XS_COLD static CUresult malloc_slow(CUdeviceptr *out, size_t size, void *stream)
 {
     struct xs_gpu_shard *s = xs_gpu_shard();
     struct xs_gpu_context *c = xs_gpu_here(s);
@@ -231,7 +240,7 @@ XS_COLD static CUresult malloc_slow(CUdeviceptr *out, size_t size)
 
     if (c == NULL || out == NULL)
         return xs_cu.cuMemAlloc_v2(out, size);
-    CUresult r = malloc_by_route(s, c, size, out, &hit);
+    CUresult r = malloc_by_route(s, c, size, stream, out, &hit);
     if (!hit)
         XS_GPU_COUNT(s, c->device, allocations, 1);
     XS_GPU_COUNT(s, c->device, requested_bytes, size);
@@ -255,10 +264,10 @@ CUresult xs_gpu_malloc(CUdeviceptr *out, size_t size)
     CUcontext handle;
 
     if (XS_UNLIKELY(out == NULL) || XS_UNLIKELY(xs_cu.cuCtxGetCurrent(&handle) != CUDA_SUCCESS))
-        return malloc_slow(out, size);
+        return malloc_slow(out, size, NULL);
     struct xs_gpu_shard *s = xs_gpu_shard_mine;
     if (XS_UNLIKELY(!xs_gpu_shard_try(s)))
-        return malloc_slow(out, size);
+        return malloc_slow(out, size, NULL);
     const struct xs_gpu_quick *q = xs_gpu_quick_at(s, size);
     if (XS_UNLIKELY(s->quick_handle != handle) || XS_UNLIKELY(q->size != size))
         goto slow;
@@ -287,7 +296,18 @@ CUresult xs_gpu_malloc(CUdeviceptr *out, size_t size)
     return CUDA_SUCCESS;
 slow:
     xs_gpu_shard_give(s);
-    return malloc_slow(out, size);
+    return malloc_slow(out, size, NULL);
+}
+
+/* Default streams' handles mean others in another thread or context. */
+static bool is_one_stream(CUstream s)
+{
+    return (uintptr_t)s > (uintptr_t)CU_STREAM_PER_THREAD;
+}
+
+CUresult xs_gpu_malloc_on(CUdeviceptr *out, size_t size, CUstream stream)
+{
+    return is_one_stream(stream) ? malloc_slow(out, size, stream) : xs_gpu_malloc(out, size);
 }
 
 CUresult xs_gpu_malloc_pitch(CUdeviceptr *out, size_t *pitch, size_t width, size_t height,
@@ -407,6 +427,8 @@ CUresult xs_gpu_put(struct xs_gpu_shard *s, struct xs_gpu_block *b, const CUstre
     xs_gpu_shard_take(s);
     b->stamp = xs_gpu_stamp();
     xs_gpu_shard_give(s);
+    b->stream = after != NULL && is_one_stream(*after) ? *after : NULL;
+    b->streams_gone = xs_gpu_streams_gone();
     if (after != NULL)
         wait_for_stranger(c, *after);
     else if (!wait_as_native(s, c, b))

@@ -81,6 +81,9 @@ void xs_gpu_open(void (*of)(unsigned device, struct xs_gpu_options *out));
 /* ---- the driver's calls ---- */
 
 CUresult xs_gpu_malloc(CUdeviceptr *out, size_t size);
+/* A block that `stream` will use first: what was freed on it (xs_gpu_free_async) may come back at
+ * once, its work before it in the stream. A default stream's handle, or NULL: as xs_gpu_malloc. */
+CUresult xs_gpu_malloc_on(CUdeviceptr *out, size_t size, CUstream stream);
 CUresult xs_gpu_malloc_pitch(CUdeviceptr *out, size_t *pitch, size_t width, size_t height,
                              unsigned element);
 CUresult xs_gpu_malloc_managed(CUdeviceptr *out, size_t size, unsigned flags);

@@ -205,7 +205,7 @@ bool xs_gpu_stats_get(unsigned device, struct xs_gpu_stats *out, bool may_lock)
 #undef X
     }
     /* A hit is counted once, by what made it possible. */
-    out->hits = out->reuse_ordered + out->reuse_waited;
+    out->hits = out->reuse_ordered + out->reuse_waited + out->reuse_stream;
     out->allocations += out->hits;
 #define X(name)                                                                                    \
     out->name = xs_gpu_level_now(&d->name);                                                        \

@@ -160,8 +160,21 @@ void xs_gpu_streams_forget(const struct xs_gpu_context *c)
 }
 
 /* Its work goes on: later epochs must wait for it too. */
+static _Atomic uint64_t streams_gone;
+
+uint64_t xs_gpu_streams_gone(void)
+{
+    return atomic_load_explicit(&streams_gone, memory_order_acquire);
+}
+
+void xs_gpu_streams_go(void)
+{
+    atomic_fetch_add_explicit(&streams_gone, 1, memory_order_acq_rel);
+}
+
 void xs_gpu_stream_gone(CUstream s)
 {
+    xs_gpu_streams_go();
     if (!xs_gpu_is_on())
         return;
     uint64_t events = 0; /* not counted: they belong to no allocation */

@@ -528,3 +528,78 @@ Test(gpu_more, the_address_of_a_misaligned_range_is_never_forwarded)
     GIVES(CUDA_ERROR_INVALID_VALUE, xs_gpu_free(spoil + 512));
     cr_assert_eq(fake_blocks(), 2);
 }
+
+/* ---- blocks that are freed and asked for on a stream ---- */
+
+static CUdeviceptr get_on(CUstream s)
+{
+    CUdeviceptr p = 0;
+    OK(xs_gpu_malloc_on(&p, 4096, s));
+    fake_life_begin(P(p), 4096);
+    return p;
+}
+
+static void give_on(CUdeviceptr p, CUstream s)
+{
+    fake_life_end(P(p));
+    OK(xs_gpu_free_async(p, s, cuMemFreeAsync));
+}
+
+Test(gpu_more, what_was_freed_on_a_stream_comes_back_on_it_at_once)
+{
+    start();
+    CUstream s = stream(CU_STREAM_NON_BLOCKING), t = stream(CU_STREAM_NON_BLOCKING);
+    CUdeviceptr p = get_on(s);
+    OK(fake_touch(s, P(p), 4096));
+    give_on(p, s);
+    cr_assert_neq(get(4096), p);
+    cr_assert_neq(get_on(t), p);
+    cr_assert_neq(get_on(CU_STREAM_PER_THREAD), p);
+    cr_assert_eq(stats().reuse_stream, 0);
+    cr_assert_eq(get_on(s), p);
+    cr_assert_eq(stats().reuse_stream, 1);
+    OK(fake_touch(s, P(p), 4096)); /* the oracle aborts on work that is not in order */
+    cr_assert_eq(fake_pending(s), 2);
+}
+
+Test(gpu_more, a_later_free_forgets_the_stream)
+{
+    be_deferred();
+    start();
+    CUstream s = stream(CU_STREAM_NON_BLOCKING), t = stream(CU_STREAM_NON_BLOCKING);
+    CUdeviceptr p = get_on(s);
+    give_on(p, s);
+    cr_assert_eq(get(4096), p); /* nothing is pending: proven */
+    OK(fake_touch(t, P(p), 4096));
+    give(p);
+    cr_assert_neq(get_on(s), p);
+}
+
+Test(gpu_more, a_stream_that_is_gone_orders_nothing)
+{
+    start();
+    CUstream s = stream(CU_STREAM_NON_BLOCKING), t = stream(CU_STREAM_NON_BLOCKING);
+    CUdeviceptr p = get_on(s);
+    OK(fake_touch(s, P(p), 4096));
+    give_on(p, s);
+    xs_gpu_stream_gone(t);
+    OK(cuStreamDestroy_v2(t));
+    cr_assert_neq(get_on(s), p);
+}
+
+Test(gpu_more, a_capture_is_outside_the_order_of_its_stream)
+{
+    start();
+    CUstream s = stream(CU_STREAM_NON_BLOCKING), t = stream(CU_STREAM_NON_BLOCKING);
+    CUdeviceptr p = get_on(s), q = 0;
+    CUgraph graph;
+    OK(fake_touch(s, P(p), 4096));
+    give_on(p, s);
+    xs_gpu_capture_begun();
+    OK(cuStreamBeginCapture_v2(t, CU_STREAM_CAPTURE_MODE_RELAXED));
+    OK(xs_gpu_malloc_on(&q, 4096, s));
+    cr_assert_neq(q, p);
+    OK(cuStreamEndCapture(t, &graph));
+    xs_gpu_capture_ended();
+    cr_assert_eq(get_on(s), p);
+}
