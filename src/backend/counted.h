@@ -5,9 +5,9 @@
  *     NAME_do_memalign(align, size), void NAME_do_free(p)      on its own pointers
  *     bool  NAME_owns(p)                                       false for NULL
  * and XS_COUNTED_CALLS(NAME, OWNER) makes NAME_plain_* and NAME_counted_* of them, so that counting
- * costs nothing when it is off and no extra jump when it is on. It is made of four parts, so that a
- * back end can have reallocs and frees of its own. NAME_counts_failures says that the
- * back end itself calls xs_count_failure, so that the hot call can stay a jump.
+ * costs nothing when it is off and no extra jump when it is on. NAME_counts_failures says that the
+ * back end itself calls xs_count_failure, so that the hot call can stay a jump. The own core counts
+ * by itself and makes its calls itself (host_bfc.c).
  *
  * Threads: any. Context: inside malloc.
  */
@@ -70,12 +70,6 @@ XS_INLINE void *xs_count_result(enum xs_owner owner, size_t size, void *p)
 }
 
 #define XS_COUNTED_CALLS(NAME, OWNER)                                                              \
-    XS_COUNTED_ALLOCATIONS(NAME, OWNER)                                                            \
-    XS_COUNTED_REALLOCS(NAME, OWNER)                                                               \
-    XS_COUNTED_FREES(NAME, OWNER)                                                                  \
-    XS_COUNTED_TABLE(NAME)
-
-#define XS_COUNTED_ALLOCATIONS(NAME, OWNER)                                                        \
     static void *NAME##_malloc(size_t size)                                                        \
     {                                                                                              \
         return NAME##_do_malloc(size);                                                             \
@@ -116,9 +110,7 @@ XS_INLINE void *xs_count_result(enum xs_owner owner, size_t size, void *p)
         xs_count_request(OWNER, size);                                                             \
         void *p = NAME##_do_memalign(align, size);                                                 \
         return NAME##_counts_failures ? p : xs_count_result(OWNER, size, p);                       \
-    }
-
-#define XS_COUNTED_REALLOCS(NAME, OWNER)                                                           \
+    }                                                                                              \
     XS_UNUSED static void *NAME##_realloc_own(void *p, size_t size)                                \
     {                                                                                              \
         return NAME##_do_realloc(p, size);                                                         \
@@ -138,9 +130,7 @@ XS_INLINE void *xs_count_result(enum xs_owner owner, size_t size, void *p)
     static void *NAME##_counted_realloc(void *p, size_t size)                                      \
     {                                                                                              \
         return NAME##_owns(p) ? NAME##_counted_realloc_own(p, size) : xs_any_realloc(p, size);     \
-    }
-
-#define XS_COUNTED_FREES(NAME, OWNER)                                                              \
+    }                                                                                              \
     XS_UNUSED static void NAME##_free_own(void *p)                                                 \
     {                                                                                              \
         NAME##_do_free(p);                                                                         \
@@ -177,9 +167,7 @@ XS_INLINE void *xs_count_result(enum xs_owner owner, size_t size, void *p)
             NAME##_count_and_free(p);                                                              \
         else                                                                                       \
             xs_any_free(p);                                                                        \
-    }
-
-#define XS_COUNTED_TABLE(NAME)                                                                     \
+    }                                                                                              \
     static const struct xs_calls NAME##_calls_by_kind[2] = {                                       \
         {NAME##_malloc, NAME##_zalloc, NAME##_realloc, NAME##_memalign, NAME##_free},              \
         {NAME##_counted_malloc, NAME##_counted_zalloc, NAME##_counted_realloc,                     \

@@ -2,7 +2,9 @@
  *
  * Everything goes through xs_hot.entry. Where that is the own core, which it is by default, its
  * fast paths stand right here instead: a jump that is always taken costs as much as five
- * instructions. Threads: any. Context: inside malloc. Errors: as the back end's.
+ * instructions.
+ *
+ * Threads: any. Context: inside malloc. Errors: as the back end's.
  */
 #ifndef XS_BACKEND_ENTRY_H
 #define XS_BACKEND_ENTRY_H

@@ -3,19 +3,22 @@
  * Regions are cut into chunks; what is known of a chunk lies in a record elsewhere, so that the
  * same code manages memory that the CPU cannot touch. Free chunks hang in two-level bins (32 steps
  * to each doubling of size); a request takes the best of at most XS_BFC_PROBES chunks of its own
- * bin, else of the next filled bin above. Units:   bytes at the interface, always multiples of
- * options.unit inside. Owns:    regions got from ops->map and records got from ops->map_records,
- * until xs_bfc_close. Threads: the caller holds one lock for an instance. ops are called under it.
+ * bin, else of the next filled bin above.
+ *
+ * Units:   bytes at the interface, always multiples of options.unit inside.
+ * Owns:    regions got from ops->map and records got from ops->map_records, until xs_bfc_close.
+ * Threads: the caller holds one lock for an instance. ops are called under it.
  * Context: callable inside malloc and before main. Allocates: only through ops.
  * Errors:  0 = exhausted, nothing changed. A handle that is no chunk in use, or a broken neighbour,
  *          is reported by the return value (EINVAL, EFAULT) and never followed.
  * Cost:    xs_bfc_alloc without growth: at most 2 * XS_BFC_PROBES probes and 2 splits; xs_bfc_free:
- *          2 merges. Before it fails, it looks through the whole of one bin. Growth and collection
- * walk the regions, never the chunks in use. With coalesce off, an allocation that finds nothing
- * merges everything once: linear. Bound:   no allocator that cannot move blocks does better than
- * Robson's bound in the worst case: for blocks up to n units and M live, M(log2(n)/2 + 1) - n + 1
- * units. Source:  Knuth's boundary tags without the tags; the two-level bitmap of TLSF (Masmano et
- * al., 2004) with a bounded best-fit scan; options as the BFC allocator of TensorFlow has them.
+ *          2 merges. Before it fails, it looks through the whole of one bin. Growth and
+ *          collection walk the regions, never the chunks in use. With coalesce off, an allocation
+ *          that finds nothing merges everything once: linear.
+ * Bound:   no allocator that cannot move blocks does better than Robson's bound in the worst case:
+ *          for blocks up to n units and M live, M(log2(n)/2 + 1) - n + 1 units.
+ * Source:  Knuth's boundary tags without the tags; the two-level bitmap of TLSF (Masmano et al.,
+ *          2004) with a bounded best-fit scan; options as the BFC allocator of TensorFlow has them.
  *          Different from the latter: exact split by default, bounded search, alignment to any
  *          power of two.
  */

@@ -51,8 +51,7 @@ struct xs_heap {
     int64_t until_tick;     /* bytes to allocate before the next look */
     int64_t requested;      /* with what until_tick has come down by: the sum of all sizes */
     _Atomic uint32_t ticks; /* odd while until_tick becomes part of `requested` */
-    uint32_t
-        reached; /* a bit for each block that grew past ROOMY_AGAIN_FROM: and past ROOMY_FROM */
+    uint32_t reached;       /* how far the last blocks grew: core/heap_realloc.c */
     uint64_t frees;
     uint64_t reallocs;
     uint64_t cache_bytes; /* the most of chunk_bytes; of kept_bytes, KEPT_PER_CACHE times that */

@@ -1,8 +1,10 @@
 /* gpu/piece.h - the back ends `pool` and `bfc`: pieces of larger blocks of the driver's.
  *
  * A piece that was freed goes back to the sub-allocator when it is ready (gpu/epoch.h), for then
- * its bytes may become part of any other. Until then it waits in the order of the frees. Units:
- * bytes. Owns:    one sub-allocator for each context and back end that is used, and its ranges.
+ * its bytes may become part of any other. Until then it waits in the order of the frees.
+ *
+ * Units:   bytes.
+ * Owns:    one sub-allocator for each context and back end that is used, and its ranges.
  * Threads: one lock for each; never held across a call of the driver.
  * Context: inside the driver's calls. Allocates: by mmap.
  * Errors:  as said.

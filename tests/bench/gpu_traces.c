@@ -7,10 +7,10 @@
  *
  *   monte-carlo  batches of equal path blocks and their random numbers, sizes by product; a few
  *                parameter blocks that stay; everything else is freed after each batch
- *   pde          multigrid: sizes halve by level, a temporary for each sweep, now and then a
- * restart with another grid risk         many small vectors that come and go beside some large
- * cubes drift        sizes around a centre that wanders from 4 KiB to 4 MiB and back nosync as
- * risk, freed while the work is under way, never waited for
+ *   pde          multigrid: sizes halve by level, a temporary for each sweep, restarts on others
+ *   risk         many small vectors that come and go beside some large cubes
+ *   drift        sizes around a centre that wanders from 4 KiB to 4 MiB and back
+ *   nosync       as risk, freed while the work is under way, never waited for
  *
  * gpu_traces [--trace NAME] [--seed N] [--iterations N] [--streams N] [--poll N]
  * Streams are non-blocking; 0: the legacy default stream only. --poll N asks each stream N times an
