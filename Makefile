@@ -15,7 +15,7 @@ say = $(if $(V),,@printf '  %-5s %s\n' $(1) $@)
 WARN := -Wall -Wextra -Wconversion -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Werror
 OPT_release := -O2 -g
 OPT_debug   := -O1 -g -DXS_DEBUG=1
-OPT_asan    := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+OPT_asan    := -O1 -g -DXS_HEAP_TAGS=2 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 OPT_tsan    := -O1 -g -fsanitize=thread
 OPT := $(OPT_$(VARIANT))
 

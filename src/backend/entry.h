@@ -12,6 +12,9 @@
 #include "backend/owner.h"
 #include "core/thread_heap.h"
 
+/* Any pointer, NULL too, in another leaf of the page map than the last one. */
+void xs_bfc_free_far(void *p);
+
 XS_INLINE void *xs_entry_malloc(size_t size)
 {
     if (XS_LIKELY(xs_hot.is_core))
@@ -21,10 +24,24 @@ XS_INLINE void *xs_entry_malloc(size_t size)
 
 XS_INLINE void xs_entry_free(void *p)
 {
-    if (XS_UNLIKELY(!xs_hot.is_core))
+    if (XS_UNLIKELY(!xs_hot.is_core)) {
         xs_hot.entry.free(p);
-    else if (XS_UNLIKELY(!xs_heap_free_at(p, xs_page_map_get(p))))
+        return;
+    }
+    struct xs_heap *h = xs_heap_mine;
+    if (XS_UNLIKELY(xs_page_map_leaf_number(p) != h->leaf_number)) {
+        xs_bfc_free_far(p);
+        return;
+    }
+    uint64_t entry = xs_page_map_get_near(h->leaf_base, p);
+    if (XS_LIKELY((uint16_t)entry == h->tag)) {
+        XS_COUNT(h->frees, 1);
+        xs_heap_free_inline(h, p, entry);
+    } else if (XS_LIKELY(XS_PAGE_MAP_OWNER(entry) == XS_OWNER_BFC)) {
+        xs_heap_free_slow(p, entry);
+    } else {
         xs_any_free(p);
+    }
 }
 
 #endif

@@ -2,7 +2,7 @@
  * (backend/counted.h), so the plain calls and the counting ones are the same but where one fails.
  */
 #include "backend/counted.h"
-#include "core/thread_heap.h"
+#include "backend/entry.h"
 
 static void *bfc_malloc(size_t size)
 {
@@ -18,7 +18,7 @@ static void *bfc_realloc(void *p, size_t size)
 {
     uint64_t entry = xs_page_map_get(p);
 
-    if (XS_LIKELY((entry & 0xFF) == XS_OWNER_BFC))
+    if (XS_LIKELY(XS_PAGE_MAP_OWNER(entry) == XS_OWNER_BFC))
         return xs_heap_realloc_at(p, entry, size);
     return xs_any_realloc(p, size);
 }
@@ -41,7 +41,7 @@ static void *bfc_counted_realloc(void *p, size_t size)
 {
     uint64_t entry = xs_page_map_get(p);
 
-    if (XS_LIKELY((entry & 0xFF) == XS_OWNER_BFC))
+    if (XS_LIKELY(XS_PAGE_MAP_OWNER(entry) == XS_OWNER_BFC))
         return checked(xs_heap_realloc_at(p, entry, size), size);
     return xs_any_realloc(p, size);
 }
@@ -56,6 +56,14 @@ static void bfc_free(void *p)
 {
     if (!xs_heap_free_at(p, xs_page_map_get(p)))
         xs_any_free(p);
+}
+
+void xs_bfc_free_far(void *p)
+{
+    if (p == NULL)
+        return;
+    xs_heap_note_leaf(p);
+    bfc_free(p);
 }
 
 static const struct xs_calls *bfc_calls(bool counted)

@@ -102,7 +102,7 @@ XS_COLD static void *start_thread_and_malloc(size_t size, bool zero)
 
 XS_INLINE bool tbb_owns(const void *p)
 {
-    return (xs_page_map_get(p) & 0xFF) == XS_OWNER_TBB;
+    return XS_PAGE_MAP_OWNER(xs_page_map_get(p)) == XS_OWNER_TBB;
 }
 
 XS_INLINE void *checked(void *p)

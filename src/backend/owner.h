@@ -19,7 +19,7 @@ XS_INLINE enum xs_owner xs_owner_of(const void *p)
 {
     if (xs_in_mimalloc_range(p))
         return XS_OWNER_MIMALLOC;
-    return (enum xs_owner)(xs_page_map_get(p) & 0xFF);
+    return (enum xs_owner)XS_PAGE_MAP_OWNER(xs_page_map_get(p));
 }
 
 /* The step of the policy that a size belongs to. */

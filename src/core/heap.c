@@ -79,7 +79,7 @@ static void cut(struct xs_heap *h, struct xs_slab *s, unsigned class)
     s->class = (uint8_t) class;
     s->size = (uint32_t)xs_class_bytes(class);
     s->end = s->base + span_bytes / s->size * s->size;
-    uint64_t entry = xs_entry(h->tag, class, s->index);
+    uint64_t entry = xs_entry_of_object(h->entry_tag, class, s);
     if (s->size < XS_PAGE_MAP_GRANULE) {
         (void)xs_page_map_set(s->base, span_bytes, entry);
     } else {
@@ -233,7 +233,7 @@ void xs_heap_settle(struct xs_heap *h, struct xs_slab *s)
         /* A small one stays until the next look at the clock. */
         xs_slab_reset(s);
         if (xs_slab_span_kind(s->class) > 0) {
-            h->hot[s->class].current = NULL;
+            h->hot[s->class].current = &xs_slab_none;
             keep_or_release(h, s);
         }
     } else if (s->state == XS_SLAB_PARTIAL) {
@@ -324,13 +324,13 @@ static struct xs_slab *next_slab(struct xs_heap *h, unsigned class)
     if (atomic_load_explicit(&h->pending, memory_order_relaxed) != NULL)
         xs_heap_drain(h);
     s = h->hot[class].current;
-    if (s != NULL) {
+    if (s != &xs_slab_none) {
         (void)take_remote(s, h->key);
         if (s->free != NULL || s->bump != s->end || use_chain(h, s))
             return s;
         s->state = XS_SLAB_FULL;
         s->held += XS_SLAB_IS_FULL;
-        h->hot[class].current = NULL;
+        h->hot[class].current = &xs_slab_none;
     }
     s = h->partial[class];
     if (s == NULL && h->empty[class] == NULL) {
@@ -360,8 +360,8 @@ static void keep_current(struct xs_heap *h)
 {
     for (unsigned c = 0; c < XS_CLASS_SLABS; c++) {
         struct xs_slab *s = h->hot[c].current;
-        if (s != NULL && xs_slab_used(s) == 0) {
-            h->hot[c].current = NULL;
+        if (s != &xs_slab_none && xs_slab_used(s) == 0) {
+            h->hot[c].current = &xs_slab_none;
             keep_or_release(h, s);
         }
     }
@@ -442,7 +442,7 @@ void *xs_heap_refill(size_t size, struct xs_magazine *m, struct xs_heap *h)
 {
     struct xs_slab *s = m->current;
 
-    if (XS_UNLIKELY(s == NULL))
+    if (XS_UNLIKELY(s == &xs_slab_none))
         return refill_slow(size);
     /* What others freed is used again before memory that was never used. */
     if (s->free == NULL &&
@@ -492,6 +492,8 @@ void *xs_heap_malloc_above(size_t size)
 
     if (size <= XS_SLAB_MAX_BYTES) {
         struct xs_magazine *m = &h->hot[xs_class_of(size)];
+        if (XS_UNLIKELY(h == &xs_heap_none)) /* whose upper magazines are blank */
+            return refill_slow(size);
         if (m->n == 0)
             return xs_heap_refill(size, m, h);
         p = xs_magazine_pop(m);
@@ -569,7 +571,7 @@ static bool in_list(void *const *list, const void *p, uint32_t most)
 
 XS_COLD void xs_heap_free_marked(struct xs_heap *h, void *p, uint64_t entry)
 {
-    struct xs_slab *s = xs_slab_at(XS_ENTRY_INDEX(entry));
+    struct xs_slab *s = XS_ENTRY_SLAB(entry);
     uint32_t objects = (uint32_t)(xs_slab_span_bytes(s->class) / s->size);
 
     bool found = xs_heap_any_holds(p, XS_ENTRY_CLASS(entry)) || in_list(s->free, p, objects);
@@ -588,7 +590,7 @@ XS_COLD void xs_heap_free_marked(struct xs_heap *h, void *p, uint64_t entry)
 
 static void send_chain(struct xs_heap *h, struct xs_send *c)
 {
-    struct xs_slab *s = xs_slab_at(c->index);
+    struct xs_slab *s = c->slab;
 
     if (xs_slab_push_remote(s, c->head, c->most - c->room, h->key))
         notify(s);
@@ -605,17 +607,17 @@ void xs_heap_send_all(struct xs_heap *h)
 /* An object of another heap's slab that xs_heap_send_inline did not take. */
 static void send_object(struct xs_heap *h, void *p, uint64_t entry)
 {
-    uint32_t index = XS_ENTRY_INDEX(entry);
-    struct xs_send *c = &h->send[index % XS_SENDS];
+    struct xs_slab *s = XS_ENTRY_SLAB(entry);
+    struct xs_send *c = xs_heap_send_of(h, s);
     uintptr_t *word = p;
 
-    if (c->room != 0 && c->index != index)
+    if (c->room != 0 && c->slab != s)
         send_chain(h, c);
     if (c->room == 0) {
         size_t most = SEND_BYTES / xs_class_bytes(XS_ENTRY_CLASS(entry));
         if (most > SEND_OBJECTS)
             most = SEND_OBJECTS;
-        c->index = index;
+        c->slab = s;
         /* One more than is ever used, so that a chain in being is told from none. */
         c->most = (uint32_t)(most == 0 ? 1 : most) + 1;
         c->room = c->most;
@@ -637,14 +639,14 @@ static __attribute__((noinline)) void free_slower(void *p, uint64_t entry)
     struct xs_heap *h = xs_heap_enter();
 
     xs_heap_count_frees(h, 1);
-    if (XS_ENTRY_CLASS(entry) >= XS_CLASS_SLABS) {
+    if (!xs_entry_is_object(entry)) {
         xs_large_free(h, p, entry);
     } else if (h == NULL) {
-        struct xs_slab *s = xs_slab_at(XS_ENTRY_INDEX(entry));
+        struct xs_slab *s = XS_ENTRY_SLAB(entry);
         *(void **)p = NULL;
         if (xs_slab_push_remote(s, p, 1, xs_heap_key()))
             notify(s);
-    } else if ((uint32_t)entry == h->tag) {
+    } else if (xs_heap_has(h, entry)) {
         xs_heap_free_inline(h, p, entry);
     } else {
         send_object(h, p, entry);
@@ -659,7 +661,8 @@ void xs_heap_free_slow(void *p, uint64_t entry)
 {
     struct xs_heap *h = xs_heap_mine;
 
-    if (XS_LIKELY(XS_ENTRY_CLASS(entry) < XS_CLASS_SLABS && xs_heap_send_inline(h, p, entry)))
+    if (XS_LIKELY(xs_entry_is_object(entry) && (uint16_t)entry != h->entry_tag &&
+                  xs_heap_send_inline(h, p, entry)))
         XS_COUNT(h->frees, 1);
     else
         free_slower(p, entry);
@@ -675,9 +678,9 @@ void xs_heap_flush(struct xs_heap *h)
     for (unsigned c = 0; c < XS_CLASS_SLABS; c++) {
         struct xs_magazine *m = &h->hot[c];
         while (m->n > 0) {
-            void *p = m->block[--m->n];
+            void *p = xs_magazine_take(m);
             uint64_t entry = xs_page_map_get(p);
-            if ((uint32_t)entry == h->tag) {
+            if (xs_heap_has(h, entry)) {
                 xs_heap_put_object(h, p, entry);
             } else {
                 send_object(h, p, entry);
@@ -700,12 +703,12 @@ void xs_heap_release(struct xs_heap *h)
 size_t xs_heap_usable_size(const void *p)
 {
     uint64_t entry = xs_page_map_get(p);
-    unsigned class = XS_ENTRY_CLASS(entry);
 
-    return class < XS_CLASS_COUNT ? xs_class_bytes(class) : xs_large_usable(p, entry);
+    return xs_entry_is_object(entry) ? xs_class_bytes(XS_ENTRY_CLASS(entry))
+                                     : xs_large_usable(p, entry);
 }
 
 bool xs_heap_owns(const void *p)
 {
-    return (xs_page_map_get(p) & 0xFF) == XS_OWNER_BFC;
+    return XS_PAGE_MAP_OWNER(xs_page_map_get(p)) == XS_OWNER_BFC;
 }

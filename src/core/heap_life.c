@@ -15,8 +15,12 @@
 #define POLL_NS        1000000L
 #define POLLS_A_FLUSH  8
 
-/* A tag that no entry has, not even that of an address that nobody owns. */
-struct xs_heap xs_heap_none = {.tag = UINT32_MAX};
+/* A tag and a leaf that nothing has, not even an address that nobody owns. Every size finds the
+ * first magazine. */
+struct xs_heap xs_heap_none = {.tag = UINT16_MAX,
+                               .entry_tag = UINT16_MAX,
+                               .leaf_number = UINTPTR_MAX,
+                               .hot = {{.current = &xs_slab_none}}};
 XS_TLS struct xs_heap *xs_heap_mine = &xs_heap_none;
 static XS_TLS bool is_past_end;
 
@@ -81,7 +85,11 @@ void xs_heap_forgive(size_t size)
 
 static void set_up(struct xs_heap *h, uint32_t id)
 {
-    h->tag = XS_OWNER_BFC | id << 8;
+    h->id = id;
+    h->entry_tag = xs_heap_tag(id);
+    h->tag = id < XS_HEAP_TAGS ? h->entry_tag : UINT16_MAX;
+    h->leaf_number = UINTPTR_MAX;
+    memcpy(h->place, xs_class_table, sizeof(h->place));
     h->key = heaps.key;
     h->cache_bytes = heaps.cache_bytes;
     for (unsigned c = 0; c < XS_CLASS_COUNT; c++) {
@@ -89,7 +97,8 @@ static void set_up(struct xs_heap *h, uint32_t id)
         size_t cap = most / xs_class_bytes(c);
         if (cap == 0 && xs_class_bytes(c) <= heaps.cache_bytes)
             cap = 1;
-        h->hot[c].cap = cap < XS_MAGAZINE ? (uint32_t)cap : XS_MAGAZINE;
+        h->hot[c].current = &xs_slab_none;
+        h->hot[c].room = cap < XS_MAGAZINE ? (uint16_t)cap : XS_MAGAZINE;
     }
 }
 
@@ -100,13 +109,6 @@ static struct xs_heap *make_heap(void)
     if (h == NULL)
         return NULL;
     uint32_t id = atomic_fetch_add_explicit(&heaps.count, 1, memory_order_relaxed) + 1;
-    /* The highest bit of the number marks blocks with room. There are never more heaps than threads
-     * at one time, so this is as good as never. */
-    if (id >= XS_ENTRY_MAX / 2) {
-        atomic_fetch_sub_explicit(&heaps.count, 1, memory_order_relaxed);
-        (void)xs_mem_unmap(h, sizeof(*h));
-        return NULL;
-    }
     set_up(h, id);
     h->next = atomic_load_explicit(&heaps.all, memory_order_relaxed);
     while (!atomic_compare_exchange_weak_explicit(&heaps.all, &h->next, h, memory_order_release,
@@ -280,7 +282,7 @@ __attribute__((no_sanitize("thread"))) bool xs_heap_any_holds(const void *p, uns
 {
     for (const struct xs_heap *h = xs_heap_all(); h != NULL; h = h->next)
         for (uint32_t i = 0; i < h->hot[class].n && i < XS_MAGAZINE; i++)
-            if (h->hot[class].block[i] == p)
+            if (xs_magazine_at(&h->hot[class], i) == p)
                 return true;
     return false;
 }
@@ -313,12 +315,10 @@ __attribute__((no_sanitize("thread"))) static uint64_t free_in_heaps(void)
     for (const struct xs_heap *h = xs_heap_all(); h != NULL; h = h->next) {
         for (unsigned c = 0; c < XS_CLASS_COUNT; c++)
             bytes += h->hot[c].n * xs_class_bytes(c);
-        if (h->kept_room != 0)
-            bytes += xs_span_requested(h->kept_room);
+        bytes += h->kept_room_bytes;
         for (unsigned i = 0; i < XS_SENDS; i++)
             if (h->send[i].room != 0)
-                bytes += (h->send[i].most - h->send[i].room) *
-                         (uint64_t)xs_slab_at(h->send[i].index)->size;
+                bytes += (h->send[i].most - h->send[i].room) * (uint64_t)h->send[i].slab->size;
     }
     return bytes;
 }
@@ -378,10 +378,12 @@ static bool check_magazines(const struct xs_heap *h, struct xs_buf *why)
     for (unsigned c = 0; c < XS_CLASS_COUNT; c++) {
         const struct xs_magazine *m = &h->hot[c];
         for (uint32_t i = 0; i < m->n; i++) {
-            uint64_t e = xs_page_map_get(m->block[i]);
-            bool fits = c < XS_CLASS_SLABS ? (uint32_t)e == xs_slab_at(XS_ENTRY_INDEX(e))->heap->tag
-                                           : (uint32_t)e == XS_OWNER_BFC;
-            if (m->n > XS_MAGAZINE || !fits || XS_ENTRY_CLASS(e) != c) {
+            uint64_t e = xs_page_map_get(xs_magazine_at(m, i));
+            bool fits = c < XS_CLASS_SLABS
+                            ? xs_entry_is_object(e) && xs_heap_has(XS_ENTRY_SLAB(e)->heap, e) &&
+                                  XS_ENTRY_CLASS(e) == c
+                            : !xs_entry_is_object(e) && XS_ENTRY_CHUNK_CLASS(e) == c;
+            if (m->n > XS_MAGAZINE || !fits) {
                 xs_fmt(why, "magazine %u holds what does not belong there", c);
                 return false;
             }
@@ -399,7 +401,7 @@ bool xs_heap_check(struct xs_buf *why)
         if (!check_magazines(h, why))
             return false;
         for (unsigned c = 0; c < XS_CLASS_SLABS; c++) {
-            if (h->hot[c].current != NULL && !check_slab(h, h->hot[c].current, why))
+            if (h->hot[c].current != &xs_slab_none && !check_slab(h, h->hot[c].current, why))
                 return false;
             for (const struct xs_slab *s = h->partial[c]; s != NULL; s = s->next)
                 if (!check_slab(h, s, why))

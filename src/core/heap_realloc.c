@@ -71,7 +71,7 @@ void *xs_heap_realloc_at(void *p, uint64_t entry, size_t size)
         h->reached |= size > ROOMY_FROM;
         xs_heap_count_request(h, size);
         q = p;
-    } else if (XS_ENTRY_CLASS(entry) < XS_CLASS_SLABS) {
+    } else if (xs_entry_is_object(entry)) {
         size_t old_size = xs_class_bytes(XS_ENTRY_CLASS(entry));
         if (size > old_size) {
             q = grow_object(p, entry, old_size, size);

@@ -19,13 +19,12 @@
 
 static uint64_t chunk_entry(unsigned class, xs_chunk chunk)
 {
-    return xs_entry(XS_OWNER_BFC, class, chunk);
+    return xs_entry_of_chunk(class, 0, chunk);
 }
 
-/* The number of the heap in a way that no object's entry has it. */
 static uint64_t roomy_entry(const struct xs_heap *h, xs_chunk chunk)
 {
-    return xs_entry(h->tag | 0x80000000u, XS_CLASS_ROOMY, chunk);
+    return xs_entry_of_chunk(XS_CLASS_ROOMY, (uint16_t)h->id, chunk);
 }
 
 /* An entry of the page map can name every chunk. NOLINTNEXTLINE(misc-redundant-expression) */
@@ -33,7 +32,7 @@ _Static_assert(XS_BFC_CHUNKS <= XS_ENTRY_MAX, "an entry of the page map can name
 
 static void give(const void *p, uint64_t entry)
 {
-    xs_chunk chunk = XS_ENTRY_INDEX(entry);
+    xs_chunk chunk = XS_ENTRY_CHUNK(entry);
 
     xs_page_map_put(p, chunk_entry(XS_CLASS_DEAD, chunk));
     xs_span_give(&chunk, 1, p);
@@ -89,9 +88,16 @@ static bool settle_room(const void *p, uint64_t entry)
     xs_lock_take(&xs_heaps_lock);
     had = xs_page_map_get(p) == entry;
     if (had)
-        xs_page_map_put(p, chunk_entry(XS_CLASS_ODD, XS_ENTRY_INDEX(entry)));
+        xs_page_map_put(p, chunk_entry(XS_CLASS_ODD, XS_ENTRY_CHUNK(entry)));
     xs_lock_give(&xs_heaps_lock);
     return had;
+}
+
+static void keep_as_room(struct xs_heap *h, xs_chunk chunk)
+{
+    h->kept_room = chunk;
+    h->kept_room_bytes = xs_span_requested(chunk);
+    h->kept_room_is_old = false;
 }
 
 /* What was just cut off is the room of the next one, so that blocks that stay lie side by side. */
@@ -103,8 +109,7 @@ static void keep_rest(struct xs_heap *h)
     if (h->kept_room != 0 || rest < REST_LEAST || rest > ROOM_KEPT_PER_CACHE * h->cache_bytes ||
         !xs_span_take(rest, 0, &span))
         return;
-    h->kept_room = span.chunk;
-    h->kept_room_is_old = false;
+    keep_as_room(h, span.chunk);
 }
 
 /* Under the lock from the look at the entry on: another thread may just free the block, or ask how
@@ -115,7 +120,7 @@ void xs_large_give_room(struct xs_heap *h)
         return;
     xs_lock_take(&xs_heaps_lock);
     if (xs_page_map_get(h->roomy) == h->roomy_entry) {
-        xs_chunk chunk = XS_ENTRY_INDEX(h->roomy_entry);
+        xs_chunk chunk = XS_ENTRY_CHUNK(h->roomy_entry);
         bool is_cut = xs_span_resize(chunk, h->roomy_size);
         xs_page_map_put(h->roomy, chunk_entry(XS_CLASS_ODD, chunk));
         if (is_cut)
@@ -131,6 +136,7 @@ void xs_large_drop_room(struct xs_heap *h)
     if (h->kept_room != 0)
         xs_span_give(&h->kept_room, 1, NULL);
     h->kept_room = 0;
+    h->kept_room_bytes = 0;
 }
 
 /* Keeps the chunk of a block with room that was just freed, or as much of it as may be kept: false
@@ -138,7 +144,7 @@ void xs_large_drop_room(struct xs_heap *h)
 static bool keep_room(struct xs_heap *h, void *p, uint64_t entry)
 {
     size_t most = ROOM_KEPT_PER_CACHE * h->cache_bytes;
-    xs_chunk chunk = XS_ENTRY_INDEX(entry);
+    xs_chunk chunk = XS_ENTRY_CHUNK(entry);
     bool is_mine;
 
     if (!is_my_roomy(h, p, entry) || most == 0)
@@ -155,8 +161,7 @@ static bool keep_room(struct xs_heap *h, void *p, uint64_t entry)
     xs_large_drop_room(h);
     if (h->room_bytes > most)
         (void)xs_span_resize(chunk, most);
-    h->kept_room = chunk;
-    h->kept_room_is_old = false;
+    keep_as_room(h, chunk);
     return true;
 }
 
@@ -175,10 +180,11 @@ void *xs_large_roomy(struct xs_heap *h, size_t size)
     struct xs_span span;
 
     xs_large_give_room(h); /* what it leaves may do */
-    if (h->kept_room != 0 && xs_span_requested(h->kept_room) >= size) {
+    if (h->kept_room != 0 && h->kept_room_bytes >= size) {
         span.chunk = h->kept_room;
         span.p = xs_span_address(span.chunk);
         h->kept_room = 0;
+        h->kept_room_bytes = 0;
         have_room(h, span.p, span.chunk, size);
         return span.p;
     }
@@ -190,8 +196,8 @@ void *xs_large_roomy(struct xs_heap *h, size_t size)
 
 size_t xs_large_usable(const void *p, uint64_t entry)
 {
-    unsigned class = XS_ENTRY_CLASS(entry);
-    xs_chunk chunk = XS_ENTRY_INDEX(entry);
+    unsigned class = XS_ENTRY_CHUNK_CLASS(entry);
+    xs_chunk chunk = XS_ENTRY_CHUNK(entry);
 
     if (class < XS_CLASS_COUNT)
         return xs_class_bytes(class);
@@ -216,11 +222,15 @@ static void give_oldest(struct xs_magazine *m, uint32_t n)
     if (n == 0)
         return;
     for (uint32_t i = 0; i < n; i++) {
-        chunks[i] = XS_ENTRY_INDEX(xs_page_map_get(m->block[i]));
-        xs_page_map_put(m->block[i], chunk_entry(XS_CLASS_DEAD, chunks[i]));
+        void *p = xs_magazine_at(m, i);
+        chunks[i] = XS_ENTRY_CHUNK(xs_page_map_get(p));
+        xs_page_map_put(p, chunk_entry(XS_CLASS_DEAD, chunks[i]));
     }
-    m->n -= n;
-    memmove(m->block, m->block + n, m->n * sizeof(m->block[0]));
+    m->fill -= n * XS_MAGAZINE_ONE;
+    if (m->n == 0)
+        m->top = NULL;
+    else
+        memmove(m->beneath + 1, m->beneath + 1 + n, (m->n - 1u) * sizeof(m->beneath[0]));
     xs_span_give(chunks, n, NULL);
 }
 
@@ -238,26 +248,26 @@ static bool keep(struct xs_heap *h, void *p, unsigned class)
     size_t bytes = xs_class_bytes(class);
     uintptr_t *word = p;
 
-    if (m->cap == 0)
+    if (m->fill == 0)
         return false;
     if (word[1] == h->key && xs_heap_any_holds(p, class))
         xs_die("double free", p);
-    if (m->n == m->cap) {
-        uint32_t half = (m->n + 1) / 2;
+    if (m->room == 0) {
+        uint32_t half = (m->n + 1u) / 2;
         give_oldest(m, half);
         h->chunk_bytes -= half * bytes;
     }
     if (h->chunk_bytes + bytes > h->cache_bytes)
         xs_large_empty_hot(h);
     word[1] = h->key;
-    m->block[m->n++] = p;
+    (void)xs_magazine_push(m, p);
     h->chunk_bytes += bytes;
     return true;
 }
 
 void xs_large_free(struct xs_heap *h, void *p, uint64_t entry)
 {
-    unsigned class = XS_ENTRY_CLASS(entry);
+    unsigned class = XS_ENTRY_CHUNK_CLASS(entry);
 
     if (class < XS_CLASS_COUNT) {
         if (h == NULL || !keep(h, p, class))
@@ -272,7 +282,7 @@ void xs_large_free(struct xs_heap *h, void *p, uint64_t entry)
         if (!settle_room(p, entry))
             entry = xs_page_map_get(p);
     }
-    if (XS_ENTRY_CLASS(entry) == XS_CLASS_DEAD)
+    if (XS_ENTRY_CHUNK_CLASS(entry) == XS_CLASS_DEAD)
         xs_die("double free", p);
     give(p, entry);
 }
@@ -282,12 +292,12 @@ void xs_large_free(struct xs_heap *h, void *p, uint64_t entry)
 /* `old_size` bytes of it are to be kept; `h` may be another heap than the one that gave it room. */
 static void *grow(struct xs_heap *h, void *p, uint64_t entry, size_t old_size, size_t size)
 {
-    xs_chunk chunk = XS_ENTRY_INDEX(entry);
+    xs_chunk chunk = XS_ENTRY_CHUNK(entry);
     bool on_its_way = h != NULL && (p == h->grown || p == h->roomy);
     bool is_zero;
     void *q;
 
-    if (XS_ENTRY_CLASS(entry) == XS_CLASS_ROOMY) {
+    if (XS_ENTRY_CHUNK_CLASS(entry) == XS_CLASS_ROOMY) {
         (void)settle_room(p, entry);
         if (h != NULL && p == h->roomy)
             h->roomy = NULL;
@@ -318,10 +328,10 @@ static void *grow(struct xs_heap *h, void *p, uint64_t entry, size_t old_size, s
 static void *resize(struct xs_heap *h, void *p, uint64_t entry, size_t size, bool *counted)
 {
     bool is_mine = h != NULL && is_my_roomy(h, p, entry);
-    xs_chunk chunk = XS_ENTRY_INDEX(entry);
+    xs_chunk chunk = XS_ENTRY_CHUNK(entry);
     size_t usable;
 
-    if (XS_ENTRY_CLASS(entry) == XS_CLASS_DEAD)
+    if (XS_ENTRY_CHUNK_CLASS(entry) == XS_CLASS_DEAD)
         xs_die("realloc of a freed block", p);
     if (size > XS_SIZE_MAX_REQUEST - XS_SPAN_PAGE)
         return NULL;

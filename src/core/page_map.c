@@ -26,6 +26,17 @@ static struct xs_page_map_leaf *leaf_for(uintptr_t at)
     return leaf;
 }
 
+uintptr_t xs_page_map_leaf_base(const void *p)
+{
+    uintptr_t number = xs_page_map_leaf_number(p);
+    struct xs_page_map_leaf *leaf;
+
+    if (number >= XS_PAGE_MAP_ROOT_ENTRIES)
+        return 0;
+    leaf = atomic_load_explicit(&xs_page_map_root[number], memory_order_acquire);
+    return leaf == NULL ? 0 : (uintptr_t)leaf - number * sizeof(*leaf);
+}
+
 int xs_page_map_prepare(const void *p, size_t size)
 {
     uintptr_t first = (uintptr_t)p;

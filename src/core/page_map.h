@@ -23,7 +23,9 @@
 #define XS_PAGE_MAP_ROOT_ENTRIES ((size_t)1 << (48 - XS_PAGE_MAP_LEAF_LOG2))
 #define XS_PAGE_MAP_LEAF_ENTRIES ((size_t)1 << (XS_PAGE_MAP_LEAF_LOG2 - XS_PAGE_MAP_GRANULE_LOG2))
 
-/* The low 8 bits of an entry name the owner (enum xs_owner); the rest is the owner's. */
+/* The low 4 bits of an entry name the owner (enum xs_owner); the rest is the owner's. */
+#define XS_PAGE_MAP_OWNER(e) ((unsigned)(e)&0xF)
+
 struct xs_page_map_leaf {
     _Atomic uint64_t entry[XS_PAGE_MAP_LEAF_ENTRIES];
 };
@@ -43,6 +45,24 @@ XS_INLINE uint64_t xs_page_map_get(const void *p)
     at = (at >> XS_PAGE_MAP_GRANULE_LOG2) & (XS_PAGE_MAP_LEAF_ENTRIES - 1);
     return atomic_load_explicit(&leaf->entry[at], memory_order_relaxed);
 }
+
+/* For who looks up addresses that mostly lie in one leaf: as long as the leaf's number is the one
+ * that he noted, one load from its base does, whose address hangs on no other load. */
+XS_INLINE uintptr_t xs_page_map_leaf_number(const void *p)
+{
+    return (uintptr_t)p >> XS_PAGE_MAP_LEAF_LOG2;
+}
+
+XS_INLINE uint64_t xs_page_map_get_near(uintptr_t base, const void *p)
+{
+    uintptr_t at = base + ((uintptr_t)p >> XS_PAGE_MAP_GRANULE_LOG2) * sizeof(uint64_t);
+
+    // NOLINTNEXTLINE(performance-no-int-to-ptr)
+    return atomic_load_explicit((const _Atomic uint64_t *)at, memory_order_relaxed);
+}
+
+/* The base of the leaf that `p` lies in; 0: it lies in none. */
+uintptr_t xs_page_map_leaf_base(const void *p);
 
 /* Makes the leaves of a range, touching nothing in them: what lies in it can be set without fail.
  */

@@ -6,6 +6,7 @@
 
 _Atomic(struct xs_slab_block *) xs_slab_blocks[XS_ENTRY_MAX / XS_SLABS_PER_BLOCK];
 static _Atomic uint32_t count;
+struct xs_slab xs_slab_none;
 
 _Static_assert(sizeof(struct xs_slab) == XS_NO_SHARE, "two lines a record");
 

@@ -15,23 +15,53 @@
 
 #include "core/bfc.h"
 #include "core/page_map.h"
+#include "stats/stats.h"
 
 struct xs_heap;
 
-/* ---- entries of the page map ---- */
+/* ---- entries of the page map ----
+ *
+ * Bits 0-3 are the owner, 4-15 the number of the heap in whose slab an object lies: so one compare
+ * of 16 bits tells whether it is one's own. The numbers do not suffice for every heap; the last one
+ * stands for all beyond, and of these the slab's record tells. 0: a chunk of the BFC.
+ * Of objects: 16-22 the class, 23-63 the address of the slab's record without its lowest bits.
+ * Of chunks: 16-23 the class, 24-39 some bits of a heap's number, 40-63 the chunk. */
+#ifndef XS_HEAP_TAGS /* tests try fewer */
+#define XS_HEAP_TAGS 0xFFFu
+#endif
+#define XS_ENTRY_MAX ((uint32_t)1 << 24) /* chunks, and slabs */
 
-/* Bits 0-7 the owner, 8-31 the number of the heap (0: a chunk of the BFC), 32-39 the class, 40-63
- * the number of the slab's record, or the chunk. So one compare of the low half tells whether a
- * block is an object of one's own. */
-#define XS_ENTRY_CLASS(e) ((unsigned)((e) >> 32) & 0xFF)
-#define XS_ENTRY_INDEX(e) ((uint32_t)((e) >> 40))
-#define XS_ENTRY_HEAP(e)  ((uint32_t)(e) >> 8)
-#define XS_ENTRY_MAX      ((uint32_t)1 << 24)
+struct xs_slab;
 
-XS_INLINE uint64_t xs_entry(uint32_t tag, unsigned class, uint32_t index)
+XS_INLINE uint16_t xs_heap_tag(uint32_t heap)
 {
-    return tag | (uint64_t) class << 32 | (uint64_t)index << 40;
+    return (uint16_t)(XS_OWNER_BFC | (heap < XS_HEAP_TAGS ? heap : XS_HEAP_TAGS) << 4);
 }
+
+XS_INLINE uint64_t xs_entry_of_object(uint16_t tag, unsigned class, const struct xs_slab *s)
+{
+    return tag | (uint64_t) class << 16 | (uint64_t)(uintptr_t)s << 16;
+}
+
+XS_INLINE uint64_t xs_entry_of_chunk(unsigned class, uint16_t heap, uint32_t chunk)
+{
+    return XS_OWNER_BFC | (uint64_t) class << 16 | (uint64_t)heap << 24 | (uint64_t)chunk << 40;
+}
+
+/* Of the core's entries. */
+XS_INLINE bool xs_entry_is_object(uint64_t e)
+{
+    return (e & 0xFFF0) != 0;
+}
+
+/* Of objects. */
+#define XS_ENTRY_CLASS(e) ((unsigned)((e) >> 16) & 0x7F)
+// NOLINTNEXTLINE(performance-no-int-to-ptr)
+#define XS_ENTRY_SLAB(e) ((struct xs_slab *)(uintptr_t)((e) >> 16 & ~(uint64_t)0x7F))
+
+/* Of chunks. */
+#define XS_ENTRY_CHUNK_CLASS(e) ((unsigned)((e) >> 16) & 0xFF)
+#define XS_ENTRY_CHUNK(e)       ((uint32_t)((e) >> 40))
 
 enum xs_slab_state {
     XS_SLAB_NONE,    /* the record describes nothing */
@@ -78,6 +108,9 @@ struct xs_slab {
 struct xs_slab_block {
     struct xs_slab slab[XS_SLABS_PER_BLOCK];
 };
+
+/* Stands where there is no slab: it has nothing to give. */
+extern XS_HIDDEN struct xs_slab xs_slab_none;
 
 extern XS_HIDDEN _Atomic(struct xs_slab_block *) xs_slab_blocks[XS_ENTRY_MAX / XS_SLABS_PER_BLOCK];
 

@@ -16,18 +16,30 @@
 /* Blocks in a magazine: for the thread's own little is gained beyond 8, but the fewer there are the
  * more of others' blocks must go back to them; and every block in it keeps a slab from getting
  * empty. So many that all that malloc looks at for a class fills two cache lines. */
-#define XS_MAGAZINE 13
+#define XS_MAGAZINE 12
 
 struct xs_magazine {
-    uint32_t n;
-    uint32_t cap;            /* 0 to XS_MAGAZINE */
-    struct xs_slab *current; /* takes over when the magazine is empty; NULL for upper classes */
+    /* In one word, so that a push looks at one: what fits beyond the `n` blocks is its high half.
+     */
+    union {
+        struct {
+            uint16_t n;
+            uint16_t room; /* with n, 0 to XS_MAGAZINE */
+        };
+        uint32_t fill;
+    };
+    uint32_t pad;
+    struct xs_slab *current; /* takes over when the magazine is empty; or xs_slab_none */
     uint64_t taken;          /* requests of the class so far, reallocations included */
-    void *block[XS_MAGAZINE];
+    /* The block that the next request gets, NULL if there is none, stands apart, so that it is
+     * known by one load; `beneath` has the others, oldest first, from [1] on. [0] is always NULL.
+     */
+    void *top;
+    void *beneath[XS_MAGAZINE];
 };
 
 /* Frees of other heaps' objects, gathered before they are handed over: chains, each at the place
- * that the number of its slab gives. */
+ * that the address of its slab's record gives. */
 #define XS_SENDS 64
 
 /* Objects of other heaps' slabs go into a magazine too, to be used again here, from this class on:
@@ -35,18 +47,23 @@ struct xs_magazine {
 #define XS_CLASS_MIXED 3u
 
 struct xs_send {
-    uint32_t index; /* of the slab's record */
-    uint32_t room;  /* so many more objects until the chain is handed over; 0: it is empty */
-    uint32_t most;  /* of a full chain */
+    struct xs_slab *slab;
+    uint32_t room; /* so many more objects until the chain is handed over; 0: it is empty */
+    uint32_t most; /* of a full chain */
     void **head;
 };
 
 struct xs_heap {
-    _Alignas(64) uint32_t tag; /* the low half of the page map's entries of its slabs */
-    uintptr_t key;             /* marks the second word of free blocks; one for the process */
-    uint64_t chunk_bytes;      /* chunks in the magazines of the upper classes */
-    uint64_t kept_bytes;       /* spans of empty and spare slabs */
-    uint64_t chunk_least;      /* the least of either since the last look at the clock */
+    /* Of the page map's entries of its slabs; or what nothing has if these do not tell. */
+    _Alignas(64) uint16_t tag;
+    uint16_t entry_tag; /* what they bear */
+    uint32_t id;
+    uintptr_t key;         /* marks the second word of free blocks; one for the process */
+    uintptr_t leaf_number; /* of the page map's leaf that was last looked into; see page_map.h */
+    uintptr_t leaf_base;
+    uint64_t chunk_bytes; /* chunks in the magazines of the upper classes */
+    uint64_t kept_bytes;  /* spans of empty and spare slabs */
+    uint64_t chunk_least; /* the least of either since the last look at the clock */
     uint64_t kept_least;
     int64_t until_tick;     /* bytes to allocate before the next look */
     int64_t requested;      /* with what until_tick has come down by: the sum of all sizes */
@@ -67,8 +84,11 @@ struct xs_heap {
     /* The chunk of the last such block after it was freed, for the next one. */
     xs_chunk kept_room;
     bool kept_room_is_old;
+    size_t kept_room_bytes;
 
     _Alignas(64) struct xs_magazine hot[XS_CLASS_COUNT];
+
+    uint16_t place[XS_CLASS_TABLE_MAX / 16 + 1]; /* of the magazine for a size; as xs_class_table */
 
     uint64_t odd_taken[XS_SIZE_BINS]; /* as xs_magazine.taken, of no class */
     struct xs_slab *partial[XS_CLASS_SLABS];
@@ -86,9 +106,9 @@ struct xs_heap {
 
 _Static_assert(sizeof(struct xs_magazine) == 1 << XS_CLASS_TABLE_SHIFT, "two lines");
 
-/* The place of the magazine for an entry's class. */
+/* The place of the magazine for an object's class. */
 #define XS_ENTRY_PLACE(e)                                                                          \
-    ((size_t)((e) >> (32 - XS_CLASS_TABLE_SHIFT)) & 0xFF << XS_CLASS_TABLE_SHIFT)
+    ((size_t)((e) >> (16 - XS_CLASS_TABLE_SHIFT)) & 0x7F << XS_CLASS_TABLE_SHIFT)
 
 /* Guards the list of idle heaps, idle heaps themselves, and blocks with room. Taken before the
  * lock of core/span.c. */
@@ -116,6 +136,24 @@ XS_INLINE void xs_heap_leave(struct xs_heap *h)
 {
     if (XS_UNLIKELY(h != xs_heap_mine))
         xs_heap_leave_slow(h);
+}
+
+/* The object lies in a slab of the heap, which the tag need not tell. */
+XS_INLINE bool xs_heap_has(const struct xs_heap *h, uint64_t entry)
+{
+    return (uint16_t)entry == h->entry_tag && XS_ENTRY_SLAB(entry)->heap == h;
+}
+
+/* Notes the page map's leaf that `p` lies in for the next frees. */
+XS_INLINE void xs_heap_note_leaf(const void *p)
+{
+    struct xs_heap *h = xs_heap_mine;
+    uintptr_t base = xs_page_map_leaf_base(p);
+
+    if (base != 0 && h != &xs_heap_none) {
+        h->leaf_number = xs_page_map_leaf_number(p);
+        h->leaf_base = base;
+    }
 }
 
 /* ---- heap.c: objects in slabs ---- */
@@ -260,13 +298,43 @@ XS_INLINE struct xs_magazine *xs_heap_magazine(struct xs_heap *h, size_t place)
     return (struct xs_magazine *)(void *)((char *)h->hot + place);
 }
 
-/* Of one that is not empty. */
+#define XS_MAGAZINE_ONE                                                                            \
+    (UINT32_C(1) - (UINT32_C(1) << 16)) /* a block more, and room for one less */
+
+/* False: it is full. */
+XS_INLINE bool xs_magazine_push(struct xs_magazine *m, void *p)
+{
+    uint32_t fill = m->fill;
+
+    if (XS_UNLIKELY(fill < UINT32_C(1) << 16))
+        return false;
+    m->beneath[fill & 0xFFFF] = m->top;
+    m->top = p;
+    m->fill = fill + XS_MAGAZINE_ONE;
+    return true;
+}
+
+/* The block in place `i`, oldest first. */
+XS_INLINE void *xs_magazine_at(const struct xs_magazine *m, uint32_t i)
+{
+    return i + 1 == m->n ? m->top : m->beneath[i + 1];
+}
+
+/* Both of one that is not empty. take: for no request. */
+XS_INLINE void *xs_magazine_take(struct xs_magazine *m)
+{
+    uint32_t fill = m->fill - XS_MAGAZINE_ONE;
+    void *p = m->top;
+
+    m->top = m->beneath[fill & 0xFFFF];
+    m->fill = fill;
+    return p;
+}
+
 XS_INLINE void *xs_magazine_pop(struct xs_magazine *m)
 {
-    size_t n = m->n;
-    void **p = m->block[n - 1];
+    void **p = xs_magazine_take(m);
 
-    m->n = (uint32_t)(n - 1);
     XS_COUNT(m->taken, 1);
     p[1] = NULL; /* no longer marked as free */
     return p;
@@ -277,13 +345,13 @@ XS_INLINE void *xs_heap_malloc_inline(size_t size)
     if (XS_UNLIKELY(size > XS_CLASS_TABLE_MAX))
         return xs_heap_malloc_above(size);
     struct xs_heap *h = xs_heap_mine;
-    struct xs_magazine *m = xs_heap_magazine(h, xs_class_table[(size + 15) / 16]);
-    if (XS_LIKELY(m->n != 0)) {
+    struct xs_magazine *m = xs_heap_magazine(h, h->place[(size + 15) / 16]);
+    if (XS_LIKELY(m->top != NULL)) {
         void *p = xs_magazine_pop(m);
         return XS_LIKELY((h->until_tick -= (int64_t)size) >= 0) ? p : xs_heap_tick(h, p);
     }
     struct xs_slab *s = m->current;
-    if (XS_UNLIKELY(s == NULL || s->free == NULL))
+    if (XS_UNLIKELY(s->free == NULL))
         return xs_heap_refill(size, m, h);
     void *p = xs_slab_take(s);
     XS_COUNT(m->taken, 1);
@@ -293,33 +361,35 @@ XS_INLINE void *xs_heap_malloc_inline(size_t size)
 /* Back into its slab. */
 XS_INLINE void xs_heap_put_object(struct xs_heap *h, void *p, uint64_t entry)
 {
-    struct xs_slab *s = xs_slab_at(XS_ENTRY_INDEX(entry));
+    struct xs_slab *s = XS_ENTRY_SLAB(entry);
     void **block = p;
 
-    uintptr_t key = h->key;
-
     block[0] = s->free;
-    ((uintptr_t *)p)[1] = key;
+    ((uintptr_t *)p)[1] = h->key;
     s->free = block;
     if (XS_UNLIKELY((int32_t)--s->held < 0))
         xs_heap_settle(h, s);
 }
 
+XS_INLINE struct xs_send *xs_heap_send_of(struct xs_heap *h, const struct xs_slab *s)
+{
+    return &h->send[(uintptr_t)s / sizeof(*s) % XS_SENDS];
+}
+
 /* Of an object in another heap's slab: true if the magazine or a chain took it. */
 XS_INLINE bool xs_heap_send_inline(struct xs_heap *h, void *p, uint64_t entry)
 {
-    uint32_t index = XS_ENTRY_INDEX(entry);
-    struct xs_send *c = &h->send[index % XS_SENDS];
+    struct xs_slab *s = XS_ENTRY_SLAB(entry);
+    struct xs_send *c = xs_heap_send_of(h, s);
     uintptr_t *word = p;
 
     unsigned class = XS_ENTRY_CLASS(entry);
     struct xs_magazine *m = &h->hot[class];
-    if (class >= XS_CLASS_MIXED && m->n < m->cap && word[1] != h->key) {
+    if (class >= XS_CLASS_MIXED && word[1] != h->key && xs_magazine_push(m, p)) {
         word[1] = h->key;
-        m->block[m->n++] = p;
         return true;
     }
-    if (XS_UNLIKELY(c->index != index || c->room <= 2 || word[1] == h->key))
+    if (XS_UNLIKELY(c->slab != s || c->room <= 2 || word[1] == h->key))
         return false;
     *(void **)p = c->head;
     word[1] = h->key;
@@ -332,20 +402,16 @@ XS_INLINE bool xs_heap_send_inline(struct xs_heap *h, void *p, uint64_t entry)
 XS_INLINE void xs_heap_free_inline(struct xs_heap *h, void *p, uint64_t entry)
 {
     struct xs_magazine *m = xs_heap_magazine(h, XS_ENTRY_PLACE(entry));
-    size_t n = m->n;
     uintptr_t *word = p;
 
     if (XS_UNLIKELY(word[1] == h->key)) {
         xs_heap_free_marked(h, p, entry);
         return;
     }
-    if (n >= m->cap) {
+    if (XS_LIKELY(xs_magazine_push(m, p)))
+        word[1] = h->key;
+    else
         xs_heap_put_object(h, p, entry);
-        return;
-    }
-    word[1] = h->key;
-    m->block[n] = p;
-    m->n = (uint32_t)(n + 1);
 }
 
 /* A block with this entry; false, and nothing done, if it is not the core's. */
@@ -353,10 +419,10 @@ XS_INLINE bool xs_heap_free_at(void *p, uint64_t entry)
 {
     struct xs_heap *h = xs_heap_mine;
 
-    if (XS_LIKELY((uint32_t)entry == h->tag)) {
+    if (XS_LIKELY((uint16_t)entry == h->tag)) {
         XS_COUNT(h->frees, 1);
         xs_heap_free_inline(h, p, entry);
-    } else if ((entry & 0xFF) == XS_OWNER_BFC) {
+    } else if (XS_PAGE_MAP_OWNER(entry) == XS_OWNER_BFC) {
         xs_heap_free_slow(p, entry);
     } else {
         return false;
