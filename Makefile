@@ -37,9 +37,8 @@ CORE_SRC := $(wildcard src/base/*.c src/sys/*.c src/stats/*.c src/core/*.c src/g
   src/policy/*.c src/report/*.c)
 LIB_SRC  := $(CORE_SRC) $(wildcard preload/*.c cuda_shim/*.c)
 LIB_OBJ  := $(LIB_SRC:%.c=$(B)/lib/%.o)
-# The tool shares the table of variables, not the allocator.
-TOOL_SRC := $(wildcard src/tool/*.c src/base/*.c) src/sys/env.c src/sys/io.c src/sys/proc.c src/sys/record.c \
-  src/policy/config.c src/policy/preset.c src/policy/route.c
+# The tool renders reports as the library does; what it does not need of the core is left out.
+TOOL_SRC := $(wildcard src/tool/*.c) $(CORE_SRC)
 TOOL_OBJ := $(TOOL_SRC:%.c=$(B)/tool/%.o)
 
 PROGRAMS := $(patsubst tests/programs/%.c,build/tests/programs/%,$(filter-out tests/programs/lib%,$(wildcard tests/programs/*.c))) \
@@ -68,7 +67,7 @@ $(B)/libxsigma.so: $(LIB_OBJ) build/exports.map
 
 $(B)/xsigma: $(TOOL_OBJ)
 	$(call say,LD)
-	$(Q)$(CC) $(OPT) $(LDFLAGS) -o $@ $(TOOL_OBJ)
+	$(Q)$(CC) $(OPT) -Wl,--gc-sections $(LDFLAGS) -o $@ $(TOOL_OBJ) -ldl
 
 build/exports.map: preload/exports.list cuda_shim/exports.list scripts/make-exports
 	@mkdir -p $(@D)
@@ -82,7 +81,7 @@ $(B)/lib/%.o: %.c Makefile
 $(B)/tool/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(call say,CC)
-	$(Q)$(CC) $(ALL_CPPFLAGS) -DXS_PREFIX='"$(PREFIX)"' $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(ALL_CPPFLAGS) -DXS_PREFIX='"$(PREFIX)"' $(ALL_CFLAGS) -ffunction-sections -fdata-sections -MMD -MP -c -o $@ $<
 
 -include $(LIB_OBJ:.o=.d) $(TOOL_OBJ:.o=.d)
 
@@ -120,12 +119,13 @@ build/tests/unit/%: tests/unit/%.c $(CORE_SRC:%.c=$(B)/lib/%.o)
 	$(Q)$(CC) $(ALL_CPPFLAGS) -std=gnu17 -O1 -g -Wall -Wextra -pthread -o $@ $^ -lcriterion -ldl
 
 # ---- fuzz: begin ----
-# Fuzz targets and injected failures: the own core by itself, malloc being libc's. `make test` replays
+# Fuzz targets and injected failures: the own core by itself, malloc being libc's, and the readers of
+# records and JSON. `make test` replays
 # them over the kept corpus and random inputs, plain and with sanitizers; `make fuzz` is libFuzzer.
 FUZZ_NAMES := $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))
 FUZZ_TESTS := $(foreach n,$(FUZZ_NAMES),$(addprefix build/tests/fuzz/,$(n) $(n)-asan long-$(n))) \
   $(patsubst tests/fault/%.c,build/tests/fault/%,$(wildcard tests/fault/*.c))
-FUZZ_CORE  := $(filter src/base/% src/sys/% src/stats/% src/core/%,$(CORE_SRC))
+FUZZ_CORE  := $(CORE_SRC) src/tool/json.c
 FUZZ_FLAGS := -std=gnu17 -O1 -g -Wall -Wextra -Wconversion -pthread -fno-omit-frame-pointer
 FUZZ_clang := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 FUZZ_WRAP  := -Wl,--wrap=mmap,--wrap=munmap,--wrap=madvise,--wrap=mprotect,--wrap=mremap

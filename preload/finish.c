@@ -17,6 +17,7 @@
 #include "report/report.h"
 #include "sys/env.h"
 #include "sys/io.h"
+#include "sys/lock.h"
 #include "sys/proc.h"
 
 /* Reports that may not go to stderr lie here, one a program, the last run's. */
@@ -27,7 +28,11 @@ static struct {
     bool aside;
     const char *malloc_owner;
     _Atomic bool finished;
+    _Atomic bool is_busy; /* with a report while the process runs */
+    _Atomic uint64_t next_ns;
 } plan;
+
+static struct xs_report last; /* large, and one thread at a time gets to it */
 
 struct fd_sink {
     int fd;
@@ -77,7 +82,8 @@ static void render(const struct xs_report *r, const char *path, struct fd_sink *
         xs_report_text(r, is_utf8(), to_fd, f);
 }
 
-static void report_to_file(const struct xs_report *r, const char *pattern)
+/* True: it was written whole. */
+static bool report_to_file(const struct xs_report *r, const char *pattern)
 {
     static char mem[4096]; /* only one thread ever gets here */
     struct xs_buf path;
@@ -88,16 +94,17 @@ static void report_to_file(const struct xs_report *r, const char *pattern)
     struct fd_sink f = {.fd = path.truncated ? -1 : xs_io_create(path.at, false)};
     if (f.fd < 0) {
         xs_log("the report cannot be written to %s (%s)", path.at, strerrorname_np(errno));
-        return;
+        return false;
     }
     render(r, path.at, &f);
     if (f.error != 0)
         xs_log("the report was not written whole to %s (%s)", path.at, strerrorname_np(f.error));
     xs_io_close(f.fd);
+    return f.error == 0;
 }
 
 /* stderr is where the program's own output goes: a report there would change what it prints. */
-static void report_aside(const struct xs_report *r)
+static bool report_aside(const struct xs_report *r)
 {
     XS_BUF(final, 160);
     XS_BUF(path, 160);
@@ -107,44 +114,53 @@ static void report_aside(const struct xs_report *r)
     (void)mkdir(path.at, 0700);
     if (lstat(path.at, &st) != 0 || !S_ISDIR(st.st_mode) || st.st_uid != geteuid() ||
         (st.st_mode & 0022) != 0)
-        return;
+        return false;
     xs_fmt(&final, "%s/%s.txt", path.at, xs_proc_program());
     /* Whole under another name first: the same program may be ending beside us. */
     xs_fmt(&path, "/%s.%d", xs_proc_program(), r->pid);
     struct fd_sink f = {.fd = xs_io_create(path.at, true)};
     if (f.fd < 0)
-        return;
+        return false;
     render(r, path.at, &f);
     xs_io_close(f.fd);
-    if (f.error != 0 || rename(path.at, final.at) != 0)
-        (void)unlink(path.at);
+    if (f.error == 0 && rename(path.at, final.at) == 0)
+        return true;
+    (void)unlink(path.at);
+    return false;
 }
 
-static void write_report(const struct xs_report *r)
+static bool write_report(const struct xs_report *r)
 {
     const char *pattern = xs_config(XS_KNOB_STATS_FILE)->text;
 
-    if (pattern[0] != '\0') {
-        report_to_file(r, pattern);
-    } else if (plan.aside) {
-        report_aside(r);
-    } else {
-        struct fd_sink f = {.fd = xs_io_stderr()};
-        if (f.fd >= 0)
-            render(r, "", &f);
-    }
+    if (pattern[0] != '\0')
+        return report_to_file(r, pattern);
+    if (plan.aside)
+        return report_aside(r);
+    struct fd_sink f = {.fd = xs_io_stderr()};
+    if (f.fd >= 0)
+        render(r, "", &f);
+    return f.fd >= 0 && f.error == 0;
 }
 
+static bool report(const char *how, int status, bool may_lock)
+{
+    struct xs_report *r = &last;
+
+    xs_report_collect(r, may_lock);
+    r->how = how;
+    r->status = status;
+    r->passive = plan.malloc_owner != NULL;
+    r->passive_owner = plan.malloc_owner != NULL ? plan.malloc_owner : "";
+    return write_report(r);
+}
+
+/* What nobody could be told stays in the record. */
 static void finish(const char *how, int status, bool may_lock)
 {
-    static struct xs_report r; /* large, and only one thread ever gets here */
+    bool told = report(how, status, may_lock);
 
-    xs_report_collect(&r, may_lock);
-    r.how = how;
-    r.status = status;
-    r.passive = plan.malloc_owner != NULL;
-    r.passive_owner = plan.malloc_owner != NULL ? plan.malloc_owner : "";
-    write_report(&r);
+    xs_control_stop(&last, told, xs_config(XS_KNOB_RECORD_KEEP)->num != 0);
 }
 
 /* ---- a stack to do it on ---------------------------------------------------------------- */
@@ -163,6 +179,11 @@ static void finish_there(void)
     finish(own.how, own.status, false);
 }
 
+static void report_there(void)
+{
+    (void)report("snapshot", -1, false);
+}
+
 static bool on_signal_stack(void)
 {
     stack_t s;
@@ -170,17 +191,38 @@ static bool on_signal_stack(void)
     return sigaltstack(NULL, &s) == 0 && (s.ss_flags & SS_ONSTACK) != 0;
 }
 
-static void finish_on_own_stack(const char *how, int status)
+static void on_own_stack(void (*run)(void))
 {
-    own.how = how;
-    own.status = status;
     if (getcontext(&own.there) != 0)
         return;
     own.there.uc_stack.ss_sp = own.stack;
     own.there.uc_stack.ss_size = sizeof(own.stack);
     own.there.uc_link = &own.back;
-    makecontext(&own.there, finish_there, 0);
+    makecontext(&own.there, run, 0);
     (void)swapcontext(&own.back, &own.there);
+}
+
+void xs_finish_interval(void)
+{
+    uint64_t interval = xs_config(XS_KNOB_STATS_INTERVAL)->num;
+    uint64_t now = xs_proc_now_ns();
+    uint64_t next = atomic_load_explicit(&plan.next_ns, memory_order_relaxed);
+    int cancel;
+
+    if (now < next || plan.pid == 0 || atomic_load_explicit(&plan.finished, memory_order_relaxed))
+        return;
+    /* The first look only sets the time. Whoever moves it on reports. */
+    if (!atomic_compare_exchange_strong_explicit(&plan.next_ns, &next, now + interval,
+                                                 memory_order_relaxed, memory_order_relaxed) ||
+        next == 0 || plan.pid != getpid() ||
+        atomic_exchange_explicit(&plan.is_busy, true, memory_order_acquire))
+        return;
+    int saved = errno;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+    on_own_stack(report_there); /* that of a thread may be small */
+    pthread_setcancelstate(cancel, NULL);
+    errno = saved;
+    atomic_store_explicit(&plan.is_busy, false, memory_order_release);
 }
 
 void xs_finish(const char *how, int status, bool may_lock)
@@ -188,14 +230,23 @@ void xs_finish(const char *how, int status, bool may_lock)
     int saved = errno;
     int cancel;
 
-    xs_control_stop();
-    if (plan.pid == 0 || plan.pid != getpid() ||
-        atomic_exchange_explicit(&plan.finished, true, memory_order_acq_rel))
+    if (plan.pid == 0 || plan.pid != getpid()) {
+        xs_control_stop(NULL, true, false);
         return;
+    }
+    if (atomic_exchange_explicit(&plan.finished, true, memory_order_acq_rel))
+        return;
+    /* Another thread may be in the middle of a report, but not for long; if this one is, it was
+     * interrupted, and its own is lost. */
+    for (int tries = 0; tries < 2000 && atomic_load_explicit(&plan.is_busy, memory_order_acquire);
+         tries++)
+        xs_pause_ns(1000000);
     /* _exit is no cancellation point, but reading and writing are. */
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+    own.how = how;
+    own.status = status;
     if (on_signal_stack())
-        finish_on_own_stack(how, status);
+        on_own_stack(finish_there);
     else
         finish(how, status, may_lock);
     pthread_setcancelstate(cancel, NULL);
@@ -229,9 +280,16 @@ void xs_finish_fork_child(void)
 
     plan.pid = reports ? getpid() : 0;
     atomic_store_explicit(&plan.finished, false, memory_order_relaxed);
+    atomic_store_explicit(&plan.is_busy, false, memory_order_relaxed);
+    atomic_store_explicit(&plan.next_ns, 0, memory_order_relaxed);
     /* The duplicate would keep a pipe open that the parent's reader waits for. */
     if (!reports)
         xs_io_drop_stderr();
+}
+
+bool xs_finish_reports(void)
+{
+    return plan.pid != 0;
 }
 
 void xs_keep_silent(void)

@@ -18,6 +18,12 @@ void xs_finish(const char *how, int status, bool may_lock);
 
 void xs_finish_fork_child(void);
 
+/* This process will report. */
+bool xs_finish_reports(void);
+
+/* A report while it runs, if XSIGMA_STATS_INTERVAL has passed. Inside malloc. */
+void xs_finish_interval(void);
+
 /* No report any more: the process has bound itself to fewer system calls than that takes. */
 void xs_keep_silent(void);
 

@@ -13,6 +13,7 @@
 #include "report/control.h"
 #include "sys/elf.h"
 #include "sys/proc.h"
+#include "sys/record.h"
 
 static struct {
     atomic_bool is_watched;
@@ -54,6 +55,7 @@ static void fork_child(void)
 {
     int saved = errno;
 
+    xs_record_fork_child(); /* first: until then the parent's counters are ours too */
     xs_hot_fork_child();
     xs_policy_fork_child(forking.was_threaded);
     xs_stats_fork_child();
@@ -62,6 +64,8 @@ static void fork_child(void)
     xs_finish_fork_child();
     xs_control_fork_child();
     xs_gpu_fork_child();
+    if (xs_finish_reports())
+        xs_control_begin();
     errno = saved;
 }
 

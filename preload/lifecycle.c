@@ -127,13 +127,13 @@ __attribute__((constructor)) static void start(void)
         _exit(0);
     }
     xs_gpu_options_start();
-    if (xs_gpu_wanted())
-        xs_control_start();
     bool is_root = !xs_proc_parent_maps("/libxsigma.so");
     if (has_own_malloc())
         bypass();
     else
         start_policy();
+    xs_control_start(life.malloc_owner,
+                     xs_config(XS_KNOB_STATS_INTERVAL)->num != 0 ? xs_finish_interval : NULL);
     if (is_root) {
         if (life.malloc_owner != NULL)
             xs_log("%s brings its own malloc, so XSigma stands aside",
@@ -145,7 +145,10 @@ __attribute__((constructor)) static void start(void)
     if (xs_config(XS_KNOB_STRICT)->num != 0 && xs_config_warning(0) != NULL)
         _exit(EXIT_STRICT);
     xs_fork_watch();
-    if (xs_finish_plan(is_root, life.malloc_owner) || xs_gpu_wanted()) {
+    bool reports = xs_finish_plan(is_root, life.malloc_owner);
+    if (reports)
+        xs_control_begin();
+    if (reports || xs_gpu_wanted()) {
         /* Registered before main's first handler and before the loader's own, so run after the
          * destructors of all libraries; on_exit also tells the status. */
         (void)on_exit(at_exit, NULL);

@@ -68,12 +68,8 @@ void xs_count_no_failure(enum xs_owner owner, size_t size)
 
 /* ---- on and off ------------------------------------------------------------------------- */
 
-static struct {
-    _Atomic uint32_t changes; /* odd in the midst of one */
-    bool off;
-    struct xs_counters then;    /* when it was switched off last */
-    struct xs_counters skipped; /* between off and on, so far, and before a fork */
-} own;
+static struct xs_counted_switched own;
+static bool is_off; /* own.off is for who reads the record, and does not outlive a fork */
 
 static void own_counts(struct xs_counters *c)
 {
@@ -82,38 +78,32 @@ static void own_counts(struct xs_counters *c)
         xs_heap_counters_add(c);
 }
 
-/* *to += times * (what `c` has) */
-static void add(struct xs_counters *to, const struct xs_counters *c, uint64_t times)
-{
-#define X(name, unit, help) to->name += times * c->name;
-    XS_COUNTER_FIELDS(X)
-#undef X
-    for (size_t b = 0; b < XS_SIZE_BINS; b++)
-        to->size_bin[b] += times * c->size_bin[b];
-}
-
 void xs_counted_switch(bool on)
 {
+    static bool is_area;
     struct xs_counters now;
 
-    if (on == !own.off)
+    if (on == !is_off)
         return;
+    if (!is_area)
+        is_area = xs_record_area(XS_RECORD_SWITCH, &own, sizeof(own));
     own_counts(&now);
     atomic_fetch_add_explicit(&own.changes, 1, memory_order_acq_rel);
     if (on) {
-        add(&own.skipped, &now, 1);
-        add(&own.skipped, &own.then, UINT64_MAX);
+        xs_counters_add(&own.skipped, &now);
+        xs_counters_sub(&own.skipped, &own.then);
     }
     own.then = now;
-    own.off = !on;
+    own.off = is_off = !on;
     atomic_fetch_add_explicit(&own.changes, 1, memory_order_release);
 }
 
-/* Nothing is written to in the heaps: their pages would be copied. */
+/* What heaps counted that no record knows of is left as it is. */
 void xs_counted_fork_child(void)
 {
     own_counts(&own.then);
     own.skipped = own.then;
+    own.off = is_off;
     atomic_store_explicit(&own.changes, 0, memory_order_release);
 }
 
@@ -124,11 +114,11 @@ __attribute__((no_sanitize("thread"))) static void own_sum(struct xs_counters *s
     /* Not for ever: it may have been interrupted by the caller. */
     do {
         before = atomic_load_explicit(&own.changes, memory_order_acquire);
-        if (own.off)
+        if (is_off)
             *sum = own.then;
         else
             own_counts(sum);
-        add(sum, &own.skipped, UINT64_MAX);
+        xs_counters_sub(sum, &own.skipped);
         atomic_thread_fence(memory_order_acquire);
     } while (
         (before % 2 != 0 || before != atomic_load_explicit(&own.changes, memory_order_relaxed)) &&
@@ -141,5 +131,5 @@ void xs_counted_sum(struct xs_counters sum[XS_OWNER_COUNT])
 
     xs_stats_sum(sum);
     own_sum(&of_core);
-    add(&sum[XS_OWNER_BFC], &of_core, 1);
+    xs_counters_add(&sum[XS_OWNER_BFC], &of_core);
 }

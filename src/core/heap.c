@@ -370,16 +370,30 @@ static void keep_current(struct xs_heap *h)
 /* How much is allocated between two looks at the clock. */
 #define TICK_BYTES ((int64_t)1 << 20)
 
+/* Chunks that a magazine hands out between two looks. */
+#define POPS_A_LOOK 16
+
+void (*_Atomic xs_heap_look)(void);
+
+static void look(void)
+{
+    void (*f)(void) = atomic_load_explicit(&xs_heap_look, memory_order_relaxed);
+
+    if (f != NULL)
+        f();
+}
+
 void *xs_heap_tick(struct xs_heap *h, void *p)
 {
     int saved = errno;
 
-    uint32_t ticks = atomic_load_explicit(&h->ticks, memory_order_relaxed);
-    atomic_store_explicit(&h->ticks, ticks + 1, memory_order_relaxed);
+    uint32_t ticks = atomic_load_explicit(&h->counts.ticks, memory_order_relaxed);
+    atomic_store_explicit(&h->counts.ticks, ticks + 1, memory_order_relaxed);
     atomic_thread_fence(memory_order_release);
-    h->requested += TICK_BYTES - h->until_tick;
-    h->until_tick = TICK_BYTES;
-    atomic_store_explicit(&h->ticks, ticks + 2, memory_order_release);
+    h->counts.requested += TICK_BYTES - h->counts.until_tick;
+    h->counts.until_tick = TICK_BYTES;
+    atomic_store_explicit(&h->counts.ticks, ticks + 2, memory_order_release);
+    look();
     if (!xs_span_tick())
         return p;
     xs_heap_age_idle();
@@ -410,15 +424,15 @@ XS_COLD static void *refill_slow(size_t size)
     /* A heap on loan, or adopted, may have something. */
     struct xs_magazine *m = &h->hot[class];
     if (m->n > 0) {
-        p = xs_magazine_pop(m);
+        p = xs_magazine_pop(h, m);
     } else {
         struct xs_slab *s = next_slab(h, class);
         if (s != NULL)
             p = xs_slab_take(s);
         if (p != NULL)
-            XS_COUNT(m->taken, 1);
+            xs_heap_count_taken(h, m);
     }
-    bool is_due = p != NULL && (h->until_tick -= (int64_t)size) < 0 && h == xs_heap_mine;
+    bool is_due = p != NULL && (h->counts.until_tick -= (int64_t)size) < 0 && h == xs_heap_mine;
     xs_heap_leave(h);
     if (p == NULL)
         return xs_heap_fail(size);
@@ -432,8 +446,8 @@ static __attribute__((noinline)) void *reuse(size_t size, struct xs_magazine *m,
     void *p = xs_slab_take(m->current);
     if (p == NULL)
         return refill_slow(size);
-    XS_COUNT(m->taken, 1);
-    return (h->until_tick -= (int64_t)size) >= 0 ? p : xs_heap_tick(h, p);
+    xs_heap_count_taken(h, m);
+    return (h->counts.until_tick -= (int64_t)size) >= 0 ? p : xs_heap_tick(h, p);
 }
 
 /* Straight from the slab: to fill the magazine first would cost more than it saves, and what is in
@@ -451,8 +465,8 @@ void *xs_heap_refill(size_t size, struct xs_magazine *m, struct xs_heap *h)
     void *p = xs_slab_take(s);
     if (XS_UNLIKELY(p == NULL))
         return refill_slow(size);
-    XS_COUNT(m->taken, 1);
-    if (XS_UNLIKELY((h->until_tick -= (int64_t)size) < 0))
+    xs_heap_count_taken(h, m);
+    if (XS_UNLIKELY((h->counts.until_tick -= (int64_t)size) < 0))
         return xs_heap_tick(h, p);
     return p;
 }
@@ -466,6 +480,7 @@ XS_COLD static void *large_malloc(size_t size, size_t align, bool *is_zero)
         xs_heap_count_request(h, size);
     if (h != NULL)
         xs_heap_leave(h);
+    look();
     return p != NULL ? p : xs_heap_fail(size);
 }
 
@@ -477,11 +492,13 @@ static void *pop_chunk(struct xs_heap *h, size_t size)
 
     if (m->n == 0)
         return NULL;
-    XS_COUNT(h->requested, (int64_t)size);
+    XS_COUNT(h->counts.requested, (int64_t)size);
     h->chunk_bytes -= xs_class_bytes(class);
     if (h->chunk_bytes < h->chunk_least)
         h->chunk_least = h->chunk_bytes;
-    return xs_magazine_pop(m);
+    if (++h->chunk_pops % POPS_A_LOOK == 0)
+        look();
+    return xs_magazine_pop(h, m);
 }
 
 void *xs_heap_malloc_above(size_t size)
@@ -496,8 +513,8 @@ void *xs_heap_malloc_above(size_t size)
             return refill_slow(size);
         if (m->n == 0)
             return xs_heap_refill(size, m, h);
-        p = xs_magazine_pop(m);
-        return (h->until_tick -= (int64_t)size) >= 0 ? p : xs_heap_tick(h, p);
+        p = xs_magazine_pop(h, m);
+        return (h->counts.until_tick -= (int64_t)size) >= 0 ? p : xs_heap_tick(h, p);
     }
     if (size <= XS_CLASS_MAX_BYTES) {
         p = pop_chunk(h, size);
@@ -663,7 +680,7 @@ void xs_heap_free_slow(void *p, uint64_t entry)
 
     if (XS_LIKELY(xs_entry_is_object(entry) && (uint16_t)entry != h->entry_tag &&
                   xs_heap_send_inline(h, p, entry)))
-        XS_COUNT(h->frees, 1);
+        XS_COUNT(h->counts.frees, 1);
     else
         free_slower(p, entry);
 }

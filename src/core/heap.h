@@ -23,6 +23,8 @@
 #ifndef XS_CORE_HEAP_H
 #define XS_CORE_HEAP_H
 
+#include <stdatomic.h>
+
 #include "core/page_map.h"
 #include "core/size_class.h"
 #include "core/span.h"
@@ -48,6 +50,10 @@ bool xs_heap_free(void *p);
 void *xs_heap_realloc(void *p, size_t size); /* `size` > 0 */
 size_t xs_heap_usable_size(const void *p);
 bool xs_heap_owns(const void *p);
+
+/* NULL, or what is to be called now and then in malloc, with no lock held: after each MiB of small
+ * blocks and with the larger ones. It must not allocate. Written once. */
+extern XS_HIDDEN void (*_Atomic xs_heap_look)(void);
 
 /* What the calling thread and threads that have ended keep, and free memory, goes back to the
  * system; the bytes. */

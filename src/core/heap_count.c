@@ -12,12 +12,17 @@ static struct {
 } failures;
 
 /* What was done without a heap: for want of memory, or past the end of a thread. */
-static struct {
-    _Atomic uint64_t requested;
-    _Atomic uint64_t frees;
-    _Atomic uint64_t reallocs;
-    _Atomic uint64_t taken[XS_SIZE_BINS];
-} late;
+static struct xs_heap_counts late_counts;
+
+/* Few processes have any, so it becomes a part of the record when it is needed. */
+static struct xs_heap_counts *late(void)
+{
+    static atomic_bool is_area;
+
+    if (!atomic_exchange_explicit(&is_area, true, memory_order_relaxed))
+        (void)xs_record_area(XS_RECORD_HEAPS, &late_counts, sizeof(late_counts));
+    return &late_counts;
+}
 
 static void add(_Atomic uint64_t *to, uint64_t n)
 {
@@ -32,18 +37,18 @@ static unsigned bin_of(size_t size)
 
 void xs_heap_count_request_late(size_t size)
 {
-    add(&late.requested, size);
-    add(&late.taken[bin_of(size)], 1);
+    XS_COUNT_LATE(late()->requested, size);
+    XS_COUNT_LATE(late()->odd_taken[bin_of(size)], 1);
 }
 
 void xs_heap_count_realloc_late(void)
 {
-    add(&late.reallocs, 1);
+    XS_COUNT_LATE(late()->reallocs, 1);
 }
 
 void xs_heap_count_frees_late(int n)
 {
-    add(&late.frees, (uint64_t)n);
+    XS_COUNT_LATE(late()->frees, (uint64_t)n);
 }
 
 /* A heap on loan may have counted it: the sum is right. */
@@ -52,15 +57,15 @@ void xs_heap_uncount_request(size_t size)
     struct xs_heap *h = xs_heap_mine;
 
     if (xs_heap_is_none(h)) {
-        add(&late.requested, 0 - (uint64_t)size);
-        add(&late.taken[bin_of(size)], UINT64_MAX);
+        XS_COUNT_LATE(late()->requested, 0 - (uint64_t)size);
+        XS_COUNT_LATE(late()->odd_taken[bin_of(size)], UINT64_MAX);
         return;
     }
-    XS_COUNT(h->requested, 0 - (int64_t)size);
+    XS_COUNT(h->counts.requested, 0 - (int64_t)size);
     if (size <= XS_CLASS_MAX_BYTES)
-        XS_COUNT(h->hot[xs_class_of(size)].taken, UINT64_MAX);
+        XS_COUNT(h->counts.taken[xs_class_of(size)], UINT64_MAX);
     else
-        XS_COUNT(h->odd_taken[xs_size_bin(size)], UINT64_MAX);
+        XS_COUNT(h->counts.odd_taken[xs_size_bin(size)], UINT64_MAX);
 }
 
 void xs_heap_uncount_move(size_t size)
@@ -98,36 +103,33 @@ void xs_heap_failures_get(struct xs_heap_stats *out)
 
 /* ---- sums ------------------------------------------------------------------------------- */
 
-/* Reads what other threads may be changing; exact when they rest. */
-__attribute__((no_sanitize("thread"))) static void add_heap(struct xs_counters *sum,
-                                                            const struct xs_heap *h)
+/* Reads what other threads may be changing. */
+__attribute__((no_sanitize("thread"))) void xs_heap_counts_add(struct xs_counters *sum,
+                                                               const struct xs_heap_counts *c)
 {
     int64_t requested;
-    uint32_t ticks, tries = 0;
+    uint32_t ticks;
+    unsigned tries = 0;
 
     /* Not for ever: the caller may have interrupted the change. */
     do {
-        ticks = atomic_load_explicit(&h->ticks, memory_order_acquire);
-        requested = h->requested - h->until_tick;
+        ticks = atomic_load_explicit(&c->ticks, memory_order_acquire);
+        requested = c->requested - c->until_tick;
         atomic_thread_fence(memory_order_acquire);
-    } while ((ticks % 2 != 0 || ticks != atomic_load_explicit(&h->ticks, memory_order_relaxed)) &&
+    } while ((ticks % 2 != 0 || ticks != atomic_load_explicit(&c->ticks, memory_order_relaxed)) &&
              ++tries < 1000);
     sum->requested_bytes += (uint64_t)requested;
-    sum->frees += h->frees;
-    sum->reallocs += h->reallocs;
-    for (unsigned c = 0; c < XS_CLASS_COUNT; c++)
-        sum->size_bin[xs_size_bin(xs_class_bytes(c))] += h->hot[c].taken;
+    sum->frees += c->frees;
+    sum->reallocs += c->reallocs;
+    for (unsigned i = 0; i < XS_CLASS_COUNT; i++)
+        sum->size_bin[xs_size_bin(xs_class_bytes(i))] += c->taken[i];
     for (unsigned b = 0; b < XS_SIZE_BINS; b++)
-        sum->size_bin[b] += h->odd_taken[b];
+        sum->size_bin[b] += c->odd_taken[b];
 }
 
 void xs_heap_counters_add(struct xs_counters *sum)
 {
     for (const struct xs_heap *h = xs_heap_all(); h != NULL; h = h->next)
-        add_heap(sum, h);
-    sum->requested_bytes += atomic_load_explicit(&late.requested, memory_order_relaxed);
-    sum->frees += atomic_load_explicit(&late.frees, memory_order_relaxed);
-    sum->reallocs += atomic_load_explicit(&late.reallocs, memory_order_relaxed);
-    for (unsigned b = 0; b < XS_SIZE_BINS; b++)
-        sum->size_bin[b] += atomic_load_explicit(&late.taken[b], memory_order_relaxed);
+        xs_heap_counts_add(sum, &h->counts);
+    xs_heap_counts_add(sum, &late_counts);
 }

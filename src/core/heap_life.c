@@ -110,6 +110,8 @@ static struct xs_heap *make_heap(void)
         return NULL;
     uint32_t id = atomic_fetch_add_explicit(&heaps.count, 1, memory_order_relaxed) + 1;
     set_up(h, id);
+    /* If there are too many, what this one counts is seen by this process alone. */
+    (void)xs_record_area(XS_RECORD_HEAPS, &h->counts, sizeof(h->counts));
     h->next = atomic_load_explicit(&heaps.all, memory_order_relaxed);
     while (!atomic_compare_exchange_weak_explicit(&heaps.all, &h->next, h, memory_order_release,
                                                   memory_order_relaxed))

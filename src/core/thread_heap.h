@@ -9,6 +9,7 @@
 #define XS_CORE_THREAD_HEAP_H
 
 #include "core/heap.h"
+#include "core/heap_counts.h"
 #include "core/slab.h"
 #include "stats/stats.h"
 #include "sys/lock.h"
@@ -16,7 +17,7 @@
 /* Blocks in a magazine: for the thread's own little is gained beyond 8, but the fewer there are the
  * more of others' blocks must go back to them; and every block in it keeps a slab from getting
  * empty. So many that all that malloc looks at for a class fills two cache lines. */
-#define XS_MAGAZINE 12
+#define XS_MAGAZINE 13
 
 struct xs_magazine {
     /* In one word, so that a push looks at one: what fits beyond the `n` blocks is its high half.
@@ -30,7 +31,6 @@ struct xs_magazine {
     };
     uint32_t pad;
     struct xs_slab *current; /* takes over when the magazine is empty; or xs_slab_none */
-    uint64_t taken;          /* requests of the class so far, reallocations included */
     /* The block that the next request gets, NULL if there is none, stands apart, so that it is
      * known by one load; `beneath` has the others, oldest first, from [1] on. [0] is always NULL.
      */
@@ -54,6 +54,7 @@ struct xs_send {
 };
 
 struct xs_heap {
+    struct xs_heap_counts counts;
     /* Of the page map's entries of its slabs; or what nothing has if these do not tell. */
     _Alignas(64) uint16_t tag;
     uint16_t entry_tag; /* what they bear */
@@ -65,12 +66,8 @@ struct xs_heap {
     uint64_t kept_bytes;  /* spans of empty and spare slabs */
     uint64_t chunk_least; /* the least of either since the last look at the clock */
     uint64_t kept_least;
-    int64_t until_tick;     /* bytes to allocate before the next look */
-    int64_t requested;      /* with what until_tick has come down by: the sum of all sizes */
-    _Atomic uint32_t ticks; /* odd while until_tick becomes part of `requested` */
-    uint32_t reached;       /* how far the last blocks grew: core/heap_realloc.c */
-    uint64_t frees;
-    uint64_t reallocs;
+    uint32_t chunk_pops; /* chunks out of magazines */
+    uint32_t reached;    /* how far the last blocks grew: core/heap_realloc.c */
     uint64_t cache_bytes; /* the most of chunk_bytes; of kept_bytes, KEPT_PER_CACHE times that */
 
     /* The block that realloc returned last, being larger than before: when it grows again it is on
@@ -90,7 +87,6 @@ struct xs_heap {
 
     uint16_t place[XS_CLASS_TABLE_MAX / 16 + 1]; /* of the magazine for a size; as xs_class_table */
 
-    uint64_t odd_taken[XS_SIZE_BINS]; /* as xs_magazine.taken, of no class */
     struct xs_slab *partial[XS_CLASS_SLABS];
     struct xs_slab *empty[XS_CLASS_SLABS];
     struct xs_slab *spare[XS_SLAB_SPAN_KINDS];
@@ -217,11 +213,11 @@ XS_INLINE void xs_heap_count_request(struct xs_heap *h, size_t size)
         xs_heap_count_request_late(size);
         return;
     }
-    XS_COUNT(h->requested, (int64_t)size); /* no look at the clock is due for it */
+    XS_COUNT(h->counts.requested, (int64_t)size); /* no look at the clock is due for it */
     if (size <= XS_CLASS_MAX_BYTES)
-        XS_COUNT(h->hot[xs_class_of(size)].taken, 1);
+        XS_COUNT(h->counts.taken[xs_class_of(size)], 1);
     else
-        XS_COUNT(h->odd_taken[xs_size_bin(size)], 1);
+        XS_COUNT(h->counts.odd_taken[xs_size_bin(size)], 1);
 }
 
 XS_INLINE void xs_heap_count_realloc(struct xs_heap *h)
@@ -229,7 +225,7 @@ XS_INLINE void xs_heap_count_realloc(struct xs_heap *h)
     if (xs_heap_is_none(h))
         xs_heap_count_realloc_late();
     else
-        XS_COUNT(h->reallocs, 1);
+        XS_COUNT(h->counts.reallocs, 1);
 }
 
 /* `n` is -1 where a block was freed that only moved. */
@@ -238,7 +234,7 @@ XS_INLINE void xs_heap_count_frees(struct xs_heap *h, int n)
     if (xs_heap_is_none(h))
         xs_heap_count_frees_late(n);
     else
-        XS_COUNT(h->frees, (uint64_t)n);
+        XS_COUNT(h->counts.frees, (uint64_t)n);
 }
 
 /* A failure that was noted was none. */
@@ -331,11 +327,19 @@ XS_INLINE void *xs_magazine_take(struct xs_magazine *m)
     return p;
 }
 
-XS_INLINE void *xs_magazine_pop(struct xs_magazine *m)
+/* One more request of the magazine's class. */
+XS_INLINE void xs_heap_count_taken(struct xs_heap *h, const struct xs_magazine *m)
+{
+    size_t place = (size_t)((const char *)m - (const char *)h->hot);
+
+    XS_COUNT(h->counts.taken[place >> XS_CLASS_TABLE_SHIFT], 1);
+}
+
+XS_INLINE void *xs_magazine_pop(struct xs_heap *h, struct xs_magazine *m)
 {
     void **p = xs_magazine_take(m);
 
-    XS_COUNT(m->taken, 1);
+    xs_heap_count_taken(h, m);
     p[1] = NULL; /* no longer marked as free */
     return p;
 }
@@ -347,15 +351,15 @@ XS_INLINE void *xs_heap_malloc_inline(size_t size)
     struct xs_heap *h = xs_heap_mine;
     struct xs_magazine *m = xs_heap_magazine(h, h->place[(size + 15) / 16]);
     if (XS_LIKELY(m->top != NULL)) {
-        void *p = xs_magazine_pop(m);
-        return XS_LIKELY((h->until_tick -= (int64_t)size) >= 0) ? p : xs_heap_tick(h, p);
+        void *p = xs_magazine_pop(h, m);
+        return XS_LIKELY((h->counts.until_tick -= (int64_t)size) >= 0) ? p : xs_heap_tick(h, p);
     }
     struct xs_slab *s = m->current;
     if (XS_UNLIKELY(s->free == NULL))
         return xs_heap_refill(size, m, h);
     void *p = xs_slab_take(s);
-    XS_COUNT(m->taken, 1);
-    return XS_LIKELY((h->until_tick -= (int64_t)size) >= 0) ? p : xs_heap_tick(h, p);
+    xs_heap_count_taken(h, m);
+    return XS_LIKELY((h->counts.until_tick -= (int64_t)size) >= 0) ? p : xs_heap_tick(h, p);
 }
 
 /* Back into its slab. */
@@ -420,7 +424,7 @@ XS_INLINE bool xs_heap_free_at(void *p, uint64_t entry)
     struct xs_heap *h = xs_heap_mine;
 
     if (XS_LIKELY((uint16_t)entry == h->tag)) {
-        XS_COUNT(h->frees, 1);
+        XS_COUNT(h->counts.frees, 1);
         xs_heap_free_inline(h, p, entry);
     } else if (XS_PAGE_MAP_OWNER(entry) == XS_OWNER_BFC) {
         xs_heap_free_slow(p, entry);

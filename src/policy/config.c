@@ -523,7 +523,7 @@ static void check_neighbours(void)
                        "XSIGMA_CPU_MIMALLOC_SHOW_STATS=1 does it");
 }
 
-void xs_config_load(bool secure)
+void xs_config_forget(void)
 {
     arena_used = 0;
     warning_count = 0;
@@ -531,6 +531,26 @@ void xs_config_load(bool secure)
     is_loaded = true;
     for (unsigned k = 0; k < XS_KNOB_COUNT; k++)
         set_row((enum xs_knob)k, xs_knob_rows[k].def, XS_SOURCE_DEFAULT, "");
+}
+
+void xs_config_restore(const char *name, const char *text, const char *source)
+{
+    size_t kept_warnings = warning_count;
+    enum xs_source from = XS_SOURCE_DEFAULT;
+    struct place place;
+
+    while (from < XS_SOURCE_ENVIRONMENT && strcmp(xs_config_source_name(from), source) != 0)
+        from++;
+    if (from != XS_SOURCE_DEFAULT &&
+        xs_config_find(name, strlen(name), &place.knob, &place.device))
+        set_value(place, text, from, "");
+    /* Whatever is wrong with it was said there. */
+    warning_count = kept_warnings;
+}
+
+void xs_config_load(bool secure)
+{
+    xs_config_forget();
     if (secure)
         return;
     /* The preset's name and the file's come first, their values below those of the environment. */

@@ -68,6 +68,11 @@ void xs_config_load(bool secure);
 
 bool xs_config_is_loaded(void);
 
+/* For another process's report: the defaults and no warnings, then its values one by one. What is
+ * no variable here, or no value, is left out. */
+void xs_config_forget(void);
+void xs_config_restore(const char *name, const char *text, const char *source);
+
 const struct xs_value *xs_config(enum xs_knob knob);
 
 /* XSIGMA_GPU1_CACHE_MAX: a GPU row for one device. It wins over the row for all of them, wherever

@@ -39,6 +39,8 @@
     "child processes report too; otherwise only the root of the process tree does") \
   X(TEXT, STATS_FILE, "STATS_FILE", "", 0, 0, NULL, 0, \
     "write the report to this file pattern instead of stderr (same % letters as XSIGMA_LOG)") \
+  X(TIME, STATS_INTERVAL, "STATS_INTERVAL", "0", 0, XS_SECONDS(86400), NULL, 0, \
+    "report so often while the process runs too, in a call that allocates. 0: only at its end") \
   X(CHOICE, STATS_FORMAT, "STATS_FORMAT", "auto", 0, 0, "auto|text|json", 0, \
     "form of the report; auto: json for a file that ends in .json, else text") \
   X(CHOICE, CPU_BACKEND, "CPU_BACKEND", "bfc", 0, 0, XS_CPU_NAMES, 0, \
@@ -130,7 +132,11 @@
   X(TIME, GPU_OOM_WAIT, "GPU_OOM_WAIT", "2s", 0, XS_SECONDS(3600), NULL, 0, \
     "before an allocation fails for want of device memory, wait so long for freed blocks whose work is still running") \
   X(TEXT, RECORD, "RECORD", "/dev/shm", 0, 0, NULL, 0, \
-    "directory of the small file by which 'xsigma gpu' reaches a process that uses CUDA; off: none")
+    "directory of the small file that holds what a process has counted, for 'xsigma report', 'top' and 'gpu', even if the process is killed; off: none") \
+  X(BOOL, RECORD_KEEP, "RECORD_KEEP", "0", 0, 1, NULL, 0, \
+    "keep that file when the process ends, as PROGRAM.PID.HOST.xsr in the same directory") \
+  X(BOOL, RECORD_RSS, "RECORD_RSS", "0", 0, 1, NULL, 0, \
+    "note resident memory in the timeline: a look into /proc for each of its points")
 /* clang-format on */
 
 #endif

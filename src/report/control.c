@@ -3,23 +3,29 @@
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "core/heap.h"
 #include "gpu/hooks.h"
 #include "policy/config.h"
 #include "policy/gpu_options.h"
 #include "report/gpu.h"
+#include "report/image.h"
 #include "report/log.h"
 #include "sys/proc.h"
 #include "sys/record.h"
 
-/* Dead processes' files that one process clears away at its start. */
-#define REAPED_AT_START 64
+/* One process in so many clears away what dead ones left, and looks at so many records. */
+#define REAP_EVERY     16
+#define REAPED_AT_ONCE 2048
 
 enum { NONE, OPENING, OPEN, OFF };
 
 static struct {
-    _Atomic int state; /* release after file was written, acquire before it is read */
-    struct xs_record_file file;
+    _Atomic int state; /* release after `at` was written, acquire before it is read */
+    struct xs_record *at;
+    const char *passive_owner;
+    void (*on_interval)(void);
 } control;
 
 /* ---- answers ---------------------------------------------------------------------------- */
@@ -131,6 +137,9 @@ static int serve(struct answer *a)
     case XS_RECORD_STATS:
         stats(a);
         return 0;
+    case XS_RECORD_SNAPSHOT:
+        xs_image_look(true);
+        return 0;
     case XS_RECORD_CLEAR:
     case XS_RECORD_LIMIT:
     case XS_RECORD_DEFRAGMENT:
@@ -157,23 +166,26 @@ static XS_COLD void answer_it(struct xs_record *r, uint64_t turn)
     errno = saved;
 }
 
-/* ---- the file --------------------------------------------------------------------------- */
+/* ---- the record -------------------------------------------------------------------------- */
 
-static XS_COLD int open_file(void)
+static XS_COLD int open_record(void)
 {
     const char *directory = xs_config(XS_KNOB_RECORD)->text;
 
     if (strcmp(directory, "off") == 0)
         return OFF;
-    xs_record_reap(directory, REAPED_AT_START);
-    int rc = xs_record_create(&control.file, directory, xs_proc_program());
-    if (rc == 0)
+    if ((unsigned)getpid() % REAP_EVERY == 0)
+        xs_record_reap(directory, REAPED_AT_ONCE);
+    int rc = xs_record_create(directory, xs_proc_program());
+    if (rc == 0) {
+        xs_image_begin(control.passive_owner);
         return OPEN;
-    xs_log("no file for 'xsigma gpu' in %s (%s); going on without", directory, strerrorname_np(rc));
+    }
+    xs_log("no record in %s (%s); going on without", directory, strerrorname_np(rc));
     return OFF;
 }
 
-static XS_COLD void begin(void)
+void xs_control_begin(void)
 {
     int expected = NONE;
     int saved = errno;
@@ -183,61 +195,96 @@ static XS_COLD void begin(void)
                                                  memory_order_acquire, memory_order_relaxed))
         return;
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
-    int now = open_file();
+    int now = open_record();
+    control.at = now == OPEN ? xs_record_mine() : NULL;
     expected = OPENING; /* or the process has begun to end, or to bind itself */
     if (!atomic_compare_exchange_strong_explicit(&control.state, &expected, now,
                                                  memory_order_release, memory_order_relaxed) &&
         now == OPEN)
-        xs_record_remove(&control.file);
+        xs_record_remove();
     pthread_setcancelstate(cancel, NULL);
     errno = saved;
 }
 
 static void look(void)
 {
-    int state = atomic_load_explicit(&control.state, memory_order_acquire);
-
-    if (XS_LIKELY(state == OPEN)) {
-        struct xs_record *r = control.file.at;
-        uint64_t turn = atomic_load_explicit(&r->turn, memory_order_relaxed);
-        if (XS_UNLIKELY(XS_RECORD_STATE(turn) == XS_RECORD_ASKED))
-            answer_it(r, turn);
-    } else if (state == NONE) {
-        begin();
-    }
+    if (atomic_load_explicit(&control.state, memory_order_acquire) != OPEN)
+        return;
+    struct xs_record *r = control.at;
+    uint64_t turn = atomic_load_explicit(&r->turn, memory_order_relaxed);
+    if (XS_UNLIKELY(XS_RECORD_STATE(turn) == XS_RECORD_ASKED))
+        answer_it(r, turn);
+    xs_image_look(false);
 }
 
-void xs_control_start(void)
+/* The same, and the report that is due now and then. */
+static void look_and_report(void)
 {
-    atomic_store_explicit(&xs_gpu_control, look, memory_order_relaxed);
+    look();
+    control.on_interval();
 }
 
-void xs_control_stop(void)
+/* A process that uses CUDA is to be reached even if it will not report. */
+static void gpu_look(void)
+{
+    if (atomic_load_explicit(&control.state, memory_order_relaxed) == NONE)
+        xs_control_begin();
+    look();
+}
+
+void xs_control_start(const char *passive_owner, void (*on_interval)(void))
+{
+    control.passive_owner = passive_owner;
+    control.on_interval = on_interval;
+    xs_stats_record();
+    xs_image_start();
+    atomic_store_explicit(&xs_gpu_control, gpu_look, memory_order_relaxed);
+    atomic_store_explicit(&xs_heap_look, on_interval != NULL ? look_and_report : look,
+                          memory_order_relaxed);
+}
+
+static void end_with(const struct xs_report *report)
+{
+    xs_image_end(report);
+    __atomic_store_n(&control.at->head.ended, 1, __ATOMIC_RELEASE);
+}
+
+static void keep_record(void)
+{
+    int rc = xs_record_keep(xs_proc_host());
+
+    if (rc != 0)
+        xs_log("the record keeps its name in %s (%s)", xs_config(XS_KNOB_RECORD)->text,
+               strerrorname_np(rc));
+}
+
+void xs_control_stop(const struct xs_report *report, bool told, bool keep)
 {
     int saved = errno;
 
     /* In a vfork child this is the parent's memory. */
     if (atomic_load_explicit(&control.state, memory_order_acquire) == OPEN &&
-        xs_record_is_mine(&control.file)) {
+        xs_record_mine() != NULL) {
         atomic_store_explicit(&control.state, OFF, memory_order_relaxed);
-        xs_record_remove(&control.file);
+        if (report != NULL)
+            end_with(report);
+        if (keep)
+            keep_record();
+        else if (told)
+            xs_record_remove();
     }
     errno = saved;
 }
 
 void xs_control_fork_child(void)
 {
-    int saved = errno;
-
-    int state = atomic_load_explicit(&control.state, memory_order_acquire);
-    if (state == OPEN)
-        xs_record_forget(&control.file);
-    if (state != OFF)
+    xs_image_fork_child();
+    if (atomic_load_explicit(&control.state, memory_order_acquire) != OFF)
         atomic_store_explicit(&control.state, NONE, memory_order_relaxed);
-    errno = saved;
 }
 
 void xs_control_keep_off(void)
 {
     atomic_store_explicit(&control.state, OFF, memory_order_relaxed);
+    xs_record_freeze();
 }

@@ -1,4 +1,5 @@
 #include "report/gpu.h"
+#include "report/render.h"
 #include "report/summary.h"
 #include "xsigma.h"
 
@@ -16,10 +17,10 @@ static void process(struct xs_emit *e, const struct xs_report *r)
     xs_emit_string(e, "how", r->how);
     xs_emit_natural(e, "status", r->status);
     xs_emit_u64(e, "wall_ns", r->wall_ns);
-    xs_emit_u64(e, "user_ns", r->user_ns);
-    xs_emit_u64(e, "sys_ns", r->sys_ns);
-    xs_emit_u64(e, "rss_bytes", r->rss_bytes);
-    xs_emit_u64(e, "rss_peak_bytes", r->rss_peak_bytes);
+    xs_emit_known(e, "user_ns", r->user_ns);
+    xs_emit_known(e, "sys_ns", r->sys_ns);
+    xs_emit_known(e, "rss_bytes", r->rss_bytes);
+    xs_emit_known(e, "rss_peak_bytes", r->rss_peak_bytes);
     xs_emit_u64(e, "threads_total", r->threads_total);
     xs_emit_u64(e, "threads_now", r->threads_now);
     xs_emit_u64(e, "threads_peak", r->threads_peak);
@@ -28,6 +29,8 @@ static void process(struct xs_emit *e, const struct xs_report *r)
     xs_emit_string(e, "passive_owner", r->passive ? r->passive_owner : NULL);
     xs_emit_bool(e, "counting", r->counting);
     xs_emit_u64(e, "not_counting_ns", r->not_counting_ns);
+    xs_emit_known(e, "levels_ns", r->levels_ns != 0 ? r->levels_ns : XS_UNKNOWN);
+    xs_emit_u64(e, "not_recorded", r->not_recorded);
     xs_emit_end(e);
 }
 
@@ -177,6 +180,7 @@ void xs_report_json(const struct xs_report *r, xs_sink *sink, void *arg)
     xs_emit_string(&e, "schema", "xsigma.stats/1");
     xs_emit_string(&e, "version", XSIGMA_VERSION);
     process(&e, r);
+    xs_render_processes_json(&e, r);
     config(&e);
     warnings(&e);
     cpu(&e, r, &t);
@@ -185,6 +189,7 @@ void xs_report_json(const struct xs_report *r, xs_sink *sink, void *arg)
     for (size_t i = 0; i < r->gpu_count; i++)
         xs_report_gpu_json(&e, &r->gpu[i]);
     xs_emit_end(&e);
+    xs_render_timeline_json(&e, r);
     xs_report_advice_json(&e, r->gpu, r->gpu_count);
     xs_emit_end(&e);
     xs_emit_close(&e);

@@ -19,16 +19,38 @@ struct xs_report_gpu {
     struct xs_gpu_stats stats;
 };
 
+/* One of several whose reports were added up. */
+struct xs_report_process {
+    const char *program;
+    const char *host;
+    const char *how;
+    int pid;
+    int rank;
+    int status;
+    bool ended_unheard; /* its record is all there is */
+    uint64_t wall_ns;
+    uint64_t requested_bytes;
+    uint64_t allocations;
+    uint64_t frees;
+    int64_t live_blocks; /* -1: unknown */
+    uint64_t reserved_bytes;
+    uint64_t rss_peak_bytes;
+};
+
+struct xs_timeline;
+struct xs_timeline_gpu;
+
 struct xs_report {
     /* the process */
     char program[64];
     int pid;
     char host[64];
     int rank;        /* of an MPI or Slurm job, -1 if none */
-    const char *how; /* "exit", "_exit", "quick_exit", "abort", "snapshot" */
+    const char *how; /* "exit", "_exit", "quick_exit", "abort", "snapshot", and of a record
+                        "running" or "ended without a report" */
     int status;      /* -1: not known at this point */
     uint64_t wall_ns;
-    uint64_t user_ns;
+    uint64_t user_ns; /* these four are XS_UNKNOWN where nobody can be asked */
     uint64_t sys_ns;
     uint64_t rss_bytes;
     uint64_t rss_peak_bytes;
@@ -52,10 +74,25 @@ struct xs_report {
     unsigned gpu_count;
     unsigned gpus_left_out;
     struct xs_report_gpu gpu[XS_REPORT_GPUS];
+    /* of a record: what does not count by itself is as it was then; 0: as everything else */
+    uint64_t levels_ns;
+    uint32_t not_recorded; /* of a record: blocks of counts that found no room in it */
+    unsigned processes;    /* whose reports were added up; 0: it is one's own */
+    const struct xs_report_process *process;
+    /* NULL: none; the devices' in the order of their first use, NULL past the last */
+    const struct xs_timeline *timeline;
+    const struct xs_timeline_gpu *timeline_gpu[XS_REPORT_GPUS];
 };
 
 /* Fills in everything but how and status. `may_lock` as in backend/backend.h. */
 void xs_report_collect(struct xs_report *r, bool may_lock);
+
+/* The same without system calls and without waiting: what would take any is unknown, or as `r` has
+ * it already. */
+void xs_report_collect_quickly(struct xs_report *r);
+
+/* Into a snapshot that is all zero: who the process is and what is in use, without any count. */
+void xs_report_begin(struct xs_report *r);
 
 /* Calls sink with pieces of the output, in order. `utf8` allows block characters in the bars. */
 typedef void xs_sink(const char *text, size_t len, void *arg);

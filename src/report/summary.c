@@ -57,15 +57,6 @@ static uint64_t add_known(uint64_t sum, uint64_t v)
     return sum == XS_UNKNOWN || v == XS_UNKNOWN ? XS_UNKNOWN : sum + v;
 }
 
-static void add_counters(struct xs_counters *sum, const struct xs_counters *c)
-{
-#define X(name, unit, help) sum->name += c->name;
-    XS_COUNTER_FIELDS(X)
-#undef X
-    for (size_t b = 0; b < XS_SIZE_BINS; b++)
-        sum->size_bin[b] += c->size_bin[b];
-}
-
 void xs_totals_of(const struct xs_report *r, struct xs_totals *t)
 {
     *t = (struct xs_totals){0};
@@ -75,7 +66,7 @@ void xs_totals_of(const struct xs_report *r, struct xs_totals *t)
         if (!xs_report_shows(r, owner))
             continue;
         t->shown++;
-        add_counters(&t->counters, &r->counters[owner]);
+        xs_counters_add(&t->counters, &r->counters[owner]);
         t->live_blocks = live < 0 || t->live_blocks < 0 ? -1 : t->live_blocks + live;
         t->in_use_bytes = add_known(t->in_use_bytes, r->memory[owner].in_use_bytes);
         t->reserved_bytes = add_known(t->reserved_bytes, r->memory[owner].reserved_bytes);

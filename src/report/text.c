@@ -2,6 +2,7 @@
 
 #include "report/cells.h"
 #include "report/gpu.h"
+#include "report/render.h"
 #include "report/summary.h"
 #include "xsigma.h"
 
@@ -27,6 +28,12 @@ enum {
     SIZE_CALLS = 67,
 };
 
+/* Of a process that was killed it is only known how long it had run at the last look. */
+static bool knows_end(const struct xs_report *r)
+{
+    return r->levels_ns == 0 || r->levels_ns != r->wall_ns;
+}
+
 static void header(struct xs_emit *e, const struct xs_report *r)
 {
     XS_BUF(item, 256);
@@ -34,7 +41,10 @@ static void header(struct xs_emit *e, const struct xs_report *r)
     xs_emit_item(e, 0, "xsigma " XSIGMA_VERSION);
 
     xs_emit_clean(e, &item, r->program, NAME_COLUMNS);
-    xs_fmt(&item, " pid %d", r->pid);
+    if (r->processes != 0)
+        xs_fmt(&item, " %u processes", r->processes);
+    else
+        xs_fmt(&item, " pid %d", r->pid);
     xs_emit_item(e, 2, item.at);
 
     xs_buf_clear(&item);
@@ -53,12 +63,15 @@ static void header(struct xs_emit *e, const struct xs_report *r)
     xs_emit_item(e, 2, item.at);
 
     xs_buf_clear(&item);
+    xs_put_str(&item, knows_end(r) ? "" : "at least ");
     xs_put_duration(&item, r->wall_ns);
     xs_emit_item(e, 2, item.at);
-    xs_buf_clear(&item);
-    xs_put_str(&item, "cpu ");
-    xs_put_duration(&item, r->user_ns + r->sys_ns);
-    xs_emit_item(e, 2, item.at);
+    if (r->user_ns != XS_UNKNOWN && r->sys_ns != XS_UNKNOWN) {
+        xs_buf_clear(&item);
+        xs_put_str(&item, "cpu ");
+        xs_put_duration(&item, r->user_ns + r->sys_ns);
+        xs_emit_item(e, 2, item.at);
+    }
 
     if (xs_config(XS_KNOB_PRESET)->num != 0) {
         xs_buf_clear(&item);
@@ -69,7 +82,7 @@ static void header(struct xs_emit *e, const struct xs_report *r)
 }
 
 static void cpu_row(struct xs_emit *e, const char *name, const struct xs_counters *c, int64_t live,
-                    uint64_t wall_ns)
+                    uint64_t wall_ns) /* 0: unknown */
 {
     uint64_t calls = xs_counters_allocations(c);
     XS_BUF(cell, 24);
@@ -95,6 +108,8 @@ static void cpu_row(struct xs_emit *e, const char *name, const struct xs_counter
 
 static void cpu_table(struct xs_emit *e, const struct xs_report *r, const struct xs_totals *t)
 {
+    uint64_t wall_ns = knows_end(r) ? r->wall_ns : 0;
+
     xs_emit_left(e, 0, "CPU");
     xs_emit_right(e, CPU_REQUESTED, "requested");
     xs_emit_right(e, CPU_CALLS, "calls");
@@ -106,9 +121,9 @@ static void cpu_table(struct xs_emit *e, const struct xs_report *r, const struct
     for (enum xs_owner owner = 0; owner < XS_OWNER_COUNT; owner++)
         if (xs_report_shows(r, owner))
             cpu_row(e, xs_backends[owner]->name, &r->counters[owner],
-                    xs_report_live_blocks(r, owner), r->wall_ns);
+                    xs_report_live_blocks(r, owner), wall_ns);
     if (t->shown > 1)
-        cpu_row(e, "total", &t->counters, t->live_blocks, r->wall_ns);
+        cpu_row(e, "total", &t->counters, t->live_blocks, wall_ns);
     if (t->shown > 0 && t->live_blocks < 0) {
         XS_BUF(note, 128);
         xs_put_str(&note, "live unknown: statistics were off ");
@@ -346,6 +361,8 @@ void xs_report_text(const struct xs_report *r, bool utf8, xs_sink *sink, void *a
     xs_emit_open(&e, utf8, sink, arg);
     xs_totals_of(r, &t);
     header(&e, r);
+    xs_render_record_note(&e, r);
+    xs_render_processes_text(&e, r);
     if (r->passive) {
         passive_note(&e, r);
     } else {

@@ -7,45 +7,44 @@
 #include "sys/mem.h"
 #include "sys/thread_end.h"
 
-/* Slots are numbered; number i lies in block i / SLOTS_PER_BLOCK. */
-#define SLOTS_PER_BLOCK 16
-#define BLOCKS_MAX      4096
+/* Slots are numbered; number i lies in block i / XS_SLOTS_PER_BLOCK. Number 0 is shared. */
+#define BLOCKS_MAX 8192
+#define LATE_SLOT  first.slot[0]
 
-struct slot_block {
-    struct xs_slot slot[SLOTS_PER_BLOCK];
-};
+static struct xs_slot_block first;
+static _Atomic(struct xs_slot_block *) blocks[BLOCKS_MAX]; /* but the first */
+static _Atomic uint32_t slots_used = 1;
 
-static _Atomic(struct slot_block *) blocks[BLOCKS_MAX];
-static _Atomic uint32_t slots_used;
+/* Not all of them are areas of the record, which read as zero after a fork. */
+static atomic_bool has_private = true;
 
 /* Stack of free slots: (change count << 32) | (index + 1). The count defeats ABA. */
 static _Atomic uint64_t free_slots;
-
-static struct xs_slot late_slot;
-static _Atomic uint64_t threads_now;
-static _Atomic uint64_t threads_peak;
-static _Atomic uint64_t threads_total;
 
 XS_TLS struct xs_slot *xs_slot_mine;
 static XS_TLS bool has_exit_hook;
 static XS_TLS bool is_past_end;
 
+static struct xs_slot_block *block_at(uint32_t b)
+{
+    return b == 0 ? &first : atomic_load_explicit(&blocks[b], memory_order_acquire);
+}
+
 static struct xs_slot *slot_at(uint32_t index)
 {
-    struct slot_block *block =
-        atomic_load_explicit(&blocks[index / SLOTS_PER_BLOCK], memory_order_acquire);
+    struct xs_slot_block *block = block_at(index / XS_SLOTS_PER_BLOCK);
 
-    return block != NULL ? &block->slot[index % SLOTS_PER_BLOCK] : NULL;
+    return block != NULL ? &block->slot[index % XS_SLOTS_PER_BLOCK] : NULL;
 }
 
 static uint32_t slot_index(const struct xs_slot *slot)
 {
     uint32_t used = atomic_load_explicit(&slots_used, memory_order_acquire);
 
-    for (uint32_t b = 0; b * SLOTS_PER_BLOCK < used; b++) {
-        struct slot_block *block = atomic_load_explicit(&blocks[b], memory_order_acquire);
-        if (block != NULL && slot >= block->slot && slot < block->slot + SLOTS_PER_BLOCK)
-            return b * SLOTS_PER_BLOCK + (uint32_t)(slot - block->slot);
+    for (uint32_t b = 0; b * XS_SLOTS_PER_BLOCK < used; b++) {
+        struct xs_slot_block *block = block_at(b);
+        if (block != NULL && slot >= block->slot && slot < block->slot + XS_SLOTS_PER_BLOCK)
+            return b * XS_SLOTS_PER_BLOCK + (uint32_t)(slot - block->slot);
     }
     return UINT32_MAX;
 }
@@ -82,21 +81,24 @@ static void push_free_slot(struct xs_slot *slot)
 static struct xs_slot *new_slot(void)
 {
     uint32_t index = atomic_load_explicit(&slots_used, memory_order_relaxed);
-    _Atomic(struct slot_block *) *block;
-    struct slot_block *expected = NULL;
+    _Atomic(struct xs_slot_block *) *block;
+    struct xs_slot_block *expected = NULL;
 
     do {
-        if (index >= SLOTS_PER_BLOCK * BLOCKS_MAX)
+        if (index >= XS_SLOTS_PER_BLOCK * BLOCKS_MAX)
             return NULL;
-        block = &blocks[index / SLOTS_PER_BLOCK];
-        if (atomic_load_explicit(block, memory_order_acquire) == NULL) {
-            struct slot_block *fresh = xs_mem_map(sizeof(*fresh), 1);
+        block = &blocks[index / XS_SLOTS_PER_BLOCK];
+        if (block_at(index / XS_SLOTS_PER_BLOCK) == NULL) {
+            struct xs_slot_block *fresh = xs_mem_map(sizeof(*fresh), 1);
             if (fresh == NULL)
                 return NULL;
+            /* Before anybody counts there. If another thread was faster, it is never used: the
+             * record goes on knowing of it. */
+            if (!xs_record_area(XS_RECORD_SLOTS, fresh, sizeof(*fresh)))
+                atomic_store_explicit(&has_private, true, memory_order_relaxed);
             expected = NULL;
-            if (!atomic_compare_exchange_strong_explicit(
-                    block, &expected, fresh, memory_order_acq_rel, memory_order_acquire))
-                (void)xs_mem_unmap(fresh, sizeof(*fresh));
+            (void)atomic_compare_exchange_strong_explicit(
+                block, &expected, fresh, memory_order_acq_rel, memory_order_acquire);
         }
     } while (!atomic_compare_exchange_weak_explicit(&slots_used, &index, index + 1,
                                                     memory_order_acq_rel, memory_order_relaxed));
@@ -105,12 +107,12 @@ static struct xs_slot *new_slot(void)
 
 static void count_thread(void)
 {
-    uint64_t now = atomic_fetch_add_explicit(&threads_now, 1, memory_order_relaxed) + 1;
-    uint64_t peak = atomic_load_explicit(&threads_peak, memory_order_relaxed);
+    uint64_t now = atomic_fetch_add_explicit(&first.threads_now, 1, memory_order_relaxed) + 1;
+    uint64_t peak = atomic_load_explicit(&first.threads_peak, memory_order_relaxed);
 
-    atomic_fetch_add_explicit(&threads_total, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&first.threads_total, 1, memory_order_relaxed);
     while (now > peak && !atomic_compare_exchange_weak_explicit(
-                             &threads_peak, &peak, now, memory_order_relaxed, memory_order_relaxed))
+                             &first.threads_peak, &peak, now, memory_order_relaxed, memory_order_relaxed))
         ;
 }
 
@@ -123,7 +125,7 @@ static void thread_ends(void)
     if (slot == NULL)
         return;
     xs_slot_mine = NULL;
-    atomic_fetch_sub_explicit(&threads_now, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&first.threads_now, 1, memory_order_relaxed);
     push_free_slot(slot);
 }
 
@@ -154,7 +156,14 @@ struct xs_slot *xs_stats_attach(void)
 
 struct xs_counters *xs_stats_late(enum xs_owner owner)
 {
-    return &late_slot.by_owner[owner];
+    return &LATE_SLOT.by_owner[owner];
+}
+
+void xs_stats_record(void)
+{
+    bool done = xs_record_area(XS_RECORD_SLOTS, &first, sizeof(first));
+
+    atomic_store_explicit(&has_private, !done, memory_order_relaxed);
 }
 
 static void clear_slot(struct xs_slot *slot)
@@ -166,6 +175,7 @@ static void clear_slot(struct xs_slot *slot)
 void xs_stats_fork_child(void)
 {
     uint32_t used = atomic_load_explicit(&slots_used, memory_order_relaxed);
+    bool clear = atomic_load_explicit(&has_private, memory_order_relaxed);
 
     /* The slots of threads that do not exist here go to the threads to come. */
     atomic_store_explicit(&free_slots, 0, memory_order_relaxed);
@@ -173,18 +183,18 @@ void xs_stats_fork_child(void)
         struct xs_slot *slot = slot_at(i);
         if (slot == NULL)
             continue;
-        clear_slot(slot);
-        if (slot != xs_slot_mine)
+        if (clear)
+            clear_slot(slot);
+        if (i != 0 && slot != xs_slot_mine)
             push_free_slot(slot);
     }
-    clear_slot(&late_slot);
     uint64_t here = xs_slot_mine != NULL;
-    atomic_store_explicit(&threads_now, here, memory_order_relaxed);
-    atomic_store_explicit(&threads_peak, here, memory_order_relaxed);
-    atomic_store_explicit(&threads_total, here, memory_order_relaxed);
+    atomic_store_explicit(&first.threads_now, here, memory_order_relaxed);
+    atomic_store_explicit(&first.threads_peak, here, memory_order_relaxed);
+    atomic_store_explicit(&first.threads_total, here, memory_order_relaxed);
 }
 
-static void add_counters(struct xs_counters *sum, const struct xs_counters *c)
+void xs_counters_add(struct xs_counters *sum, const struct xs_counters *c)
 {
 #define X(name, unit, help) sum->name += __atomic_load_n(&c->name, __ATOMIC_RELAXED);
     XS_COUNTER_FIELDS(X)
@@ -193,26 +203,40 @@ static void add_counters(struct xs_counters *sum, const struct xs_counters *c)
         sum->size_bin[b] += __atomic_load_n(&c->size_bin[b], __ATOMIC_RELAXED);
 }
 
+void xs_counters_sub(struct xs_counters *sum, const struct xs_counters *c)
+{
+#define X(name, unit, help) sum->name -= c->name;
+    XS_COUNTER_FIELDS(X)
+#undef X
+    for (size_t b = 0; b < XS_SIZE_BINS; b++)
+        sum->size_bin[b] -= c->size_bin[b];
+}
+
+void xs_slot_block_add(struct xs_counters sum[XS_OWNER_COUNT], const struct xs_slot_block *block)
+{
+    for (size_t i = 0; i < XS_SLOTS_PER_BLOCK; i++)
+        for (size_t owner = 0; owner < XS_OWNER_COUNT; owner++)
+            xs_counters_add(&sum[owner], &block->slot[i].by_owner[owner]);
+}
+
 void xs_stats_sum(struct xs_counters sum[XS_OWNER_COUNT])
 {
     uint32_t used = atomic_load_explicit(&slots_used, memory_order_acquire);
 
-    for (size_t owner = 0; owner < XS_OWNER_COUNT; owner++) {
+    for (size_t owner = 0; owner < XS_OWNER_COUNT; owner++)
         sum[owner] = (struct xs_counters){0};
-        add_counters(&sum[owner], &late_slot.by_owner[owner]);
-        for (uint32_t i = 0; i < used; i++) {
-            const struct xs_slot *slot = slot_at(i);
-            if (slot != NULL)
-                add_counters(&sum[owner], &slot->by_owner[owner]);
-        }
+    for (uint32_t i = 0; i < used; i++) {
+        const struct xs_slot *slot = slot_at(i);
+        for (size_t owner = 0; slot != NULL && owner < XS_OWNER_COUNT; owner++)
+            xs_counters_add(&sum[owner], &slot->by_owner[owner]);
     }
 }
 
 void xs_stats_threads(uint64_t *total, uint64_t *now, uint64_t *peak)
 {
-    *total = atomic_load_explicit(&threads_total, memory_order_relaxed);
-    *now = atomic_load_explicit(&threads_now, memory_order_relaxed);
-    *peak = atomic_load_explicit(&threads_peak, memory_order_relaxed);
+    *total = atomic_load_explicit(&first.threads_total, memory_order_relaxed);
+    *now = atomic_load_explicit(&first.threads_now, memory_order_relaxed);
+    *peak = atomic_load_explicit(&first.threads_peak, memory_order_relaxed);
 }
 
 static uint64_t all_requests(const struct xs_counters *c)

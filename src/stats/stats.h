@@ -1,6 +1,6 @@
 /* stats/stats.h - per-thread counters of the CPU allocator, and their sum.
  * Units:   bytes and calls; times in nanoseconds.
- * Owns:    one slot of counters for each live thread, mapped in blocks and never unmapped; the next
+ * Owns:    one slot of counters for each live thread, in blocks that are never unmapped; the next
  *          thread takes a dead thread's slot over and counts on from there, so that the sum over
  *          all slots is the total of the process at any time.
  * Threads: a slot has one writer; any thread may sum. Sums are exact when writers are at rest.
@@ -12,6 +12,7 @@
 
 #include "base/compiler.h"
 #include "stats/fields.h"
+#include "sys/record.h"
 
 /* Back ends that own CPU memory. The values are page-map owners and slot indices. */
 enum xs_owner {
@@ -36,6 +37,16 @@ struct xs_counters {
 struct xs_slot {
     struct xs_counters by_owner[XS_OWNER_COUNT];
     _Alignas(XS_NO_SHARE) _Atomic uint32_t next_free; /* index + 1 of the next free slot */
+};
+
+/* Whole pages, as an area of the record is (sys/record.h). The first slot of the first block is the
+ * one that threads share which have none of their own; the number of threads stands in that block. */
+#define XS_SLOTS_PER_BLOCK 3
+struct xs_slot_block {
+    _Alignas(XS_RECORD_PAGE) struct xs_slot slot[XS_SLOTS_PER_BLOCK];
+    _Atomic uint64_t threads_now;
+    _Atomic uint64_t threads_peak;
+    _Atomic uint64_t threads_total;
 };
 
 /* NULL until the thread counts for the first time, and again after it has ended. */
@@ -65,7 +76,24 @@ struct xs_counters *xs_stats_late(enum xs_owner owner);
 #define XS_COUNT_LATE(field, n)                                                                    \
     ((void)__atomic_fetch_add(&(field), (uint64_t)(n), __ATOMIC_RELAXED))
 
-/* In the child of fork, where one thread is left: all counters start again from zero. */
+/* What is counted becomes part of the record. Once, before it is made. */
+void xs_stats_record(void);
+
+/* *sum += what the block has. [any] */
+void xs_slot_block_add(struct xs_counters sum[XS_OWNER_COUNT], const struct xs_slot_block *block);
+void xs_counters_add(struct xs_counters *sum, const struct xs_counters *c);
+void xs_counters_sub(struct xs_counters *sum, const struct xs_counters *c);
+
+/* What a back end that counts always has counted while counting was off; an area of the record. */
+struct xs_counted_switched {
+    _Alignas(XS_RECORD_PAGE) _Atomic uint32_t changes; /* odd in the midst of one */
+    uint32_t off;
+    struct xs_counters then;    /* when it was switched off last */
+    struct xs_counters skipped; /* between off and on, so far, and before a fork */
+};
+
+/* In the child of fork, where one thread is left: all counters start again from zero. Its record
+ * has been forgotten before (sys/record.h). */
 void xs_stats_fork_child(void);
 
 /* Adds every slot of the process to *sum (one array element an owner). [any] */

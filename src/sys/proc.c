@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/fmt.h"
+#include "base/text.h"
 #include "sys/env.h"
 #include "sys/io.h"
 
@@ -209,6 +210,19 @@ void xs_proc_rss(uint64_t *now_bytes, uint64_t *peak_bytes)
     (void)each_line("/proc/self/status", rss_line, &r);
     *now_bytes = r.now;
     *peak_bytes = r.peak > r.now ? r.peak : r.now;
+}
+
+uint64_t xs_proc_rss_now(void)
+{
+    char text[128];
+    uint64_t pages = 0;
+
+    if (xs_io_read_file("/proc/self/statm", text, sizeof(text)) <= 0)
+        return 0;
+    const char *at = strchr(text, ' ');
+    if (at == NULL || xs_text_count(at + 1, strcspn(at + 1, " "), &pages) != 0)
+        return 0;
+    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
 struct resident {

@@ -22,6 +22,7 @@ uint64_t xs_proc_now_ns(void);  /* monotonic */
 uint64_t xs_proc_wall_ns(void); /* since xs_proc_start */
 void xs_proc_cpu_ns(uint64_t *user, uint64_t *sys);
 void xs_proc_rss(uint64_t *now_bytes, uint64_t *peak_bytes);
+uint64_t xs_proc_rss_now(void); /* the quick way, to a few pages */
 
 /* Resident bytes of those mappings for whose start address `mine` is true; UINT64_MAX if the kernel
  * does not tell. Walks the page tables of the whole process: not for hot paths. */

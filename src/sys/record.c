@@ -1,103 +1,235 @@
 #include "sys/record.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
+#include <pthread.h>
+#include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/align.h"
 #include "base/fmt.h"
-#include "base/text.h"
-#include "sys/io.h"
+#include "sys/lock.h"
+#include "sys/mem.h"
 
-_Static_assert(sizeof(struct xs_record) < XS_RECORD_BYTES / 2, "most of the file is for answers");
+#define AREAS_MAX  4096
+#define POOL_UNITS 64 /* the most that one section is made larger than what is needed at once */
 
-static bool put_path(struct xs_record_file *f, const char *directory, pid_t pid)
-{
-    struct xs_buf b;
+_Static_assert(sizeof(struct xs_record) < XS_RECORD_BYTES / 2, "most of it is for answers");
 
-    xs_buf_init(&b, f->path, sizeof(f->path));
-    xs_fmt(&b, "%s/xsigma-%u-%d", directory, (unsigned)geteuid(), (int)pid);
-    return !b.truncated;
-}
+struct area {
+    char *at;
+    uint64_t bytes;
+    uint64_t offset; /* in the file; 0: private */
+    enum xs_record_section kind;
+};
 
-/* When a process began, which no later one of the same number can have. 0: there is none. */
-static uint64_t start_of(pid_t pid)
-{
-    char text[1024];
-    uint64_t ticks = 0;
-    XS_BUF(path, 32);
+/* Room in a section for more areas of one kind and size. */
+struct pool {
+    uint64_t next;
+    uint64_t end;
+    uint64_t units; /* so far, in all sections */
+};
 
-    xs_fmt(&path, "/proc/%d/stat", (int)pid);
-    if (xs_io_read_file(path.at, text, sizeof(text)) <= 0)
-        return 0;
-    char *at = strrchr(text, ')'); /* the name may hold anything; the third field follows */
-    for (int field = 3; at != NULL && field <= 22; field++) {
-        at = strchr(at, ' ');
-        at = at != NULL ? at + 1 : NULL;
-    }
-    if (at == NULL || xs_text_count(at, strcspn(at, " "), &ticks) != 0)
-        return 0;
-    return ticks;
-}
+static struct {
+    struct xs_lock lock;
+    struct xs_record *at;
+    pid_t pid;
+    bool is_frozen;
+    bool is_gone; /* the file; the mapping may be looked at */
+    dev_t device;
+    ino_t inode;
+    uint64_t bytes; /* of the file, in use */
+    uint64_t room;  /* of the file */
+    uint32_t areas;
+    struct area area[AREAS_MAX];
+    struct pool heaps;
+    struct pool slots;
+    char directory[192];
+    char path[256];
+} own;
 
-static uint64_t pid_space(void)
-{
-    struct stat st;
+/* ---- the file ----------------------------------------------------------------------------- */
 
-    return stat("/proc/self/ns/pid", &st) == 0 ? (uint64_t)st.st_ino : 0;
-}
-
-/* ---- the process ------------------------------------------------------------------------ */
-
-/* All of its pages, before any is touched. */
-static int make_room(int fd)
+static int allocate(int fd, uint64_t from, uint64_t bytes)
 {
     static const char zeros[4096];
+    struct rlimit limit;
 
-    if (fallocate(fd, 0, 0, (off_t)XS_RECORD_BYTES) == 0)
+    /* Beyond it the kernel would send SIGXFSZ. */
+    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && from + bytes > limit.rlim_cur)
+        return EFBIG;
+    if (fallocate(fd, 0, (off_t)from, (off_t)bytes) == 0)
         return 0;
     if (errno != EOPNOTSUPP && errno != ENOSYS)
         return errno;
-    for (size_t at = 0; at < XS_RECORD_BYTES; at += sizeof(zeros))
-        if (pwrite(fd, zeros, sizeof(zeros), (off_t)at) != (ssize_t)sizeof(zeros))
+    for (uint64_t at = 0; at < bytes; at += sizeof(zeros))
+        if (pwrite(fd, zeros, sizeof(zeros), (off_t)(from + at)) != (ssize_t)sizeof(zeros))
             return errno != 0 ? errno : ENOSPC;
     return 0;
 }
 
-static int map_new(struct xs_record_file *f, int fd, const char *program)
+/* So many bytes behind those in use, before any is touched. */
+static int make_room(int fd, uint64_t bytes)
 {
-    struct xs_buf name;
-    int rc = make_room(fd);
+    if (own.bytes + bytes <= own.room)
+        return 0;
+    int rc = allocate(fd, own.room, own.bytes + bytes - own.room);
+    if (rc == 0)
+        own.room = own.bytes + bytes;
+    return rc;
+}
 
-    if (rc != 0)
-        return rc;
-    void *at = mmap(NULL, XS_RECORD_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (at == MAP_FAILED)
+/* No descriptor is kept: programs close what they do not know, and use its number again. */
+static int open_again(void)
+{
+    struct stat st;
+    int fd = open(own.path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+
+    if (fd >= 0 && (fstat(fd, &st) != 0 || st.st_dev != own.device || st.st_ino != own.inode)) {
+        close(fd);
+        fd = -1;
+    }
+    return fd;
+}
+
+static bool add_section(enum xs_record_section kind, uint64_t offset, uint64_t bytes)
+{
+    uint32_t n = atomic_load_explicit(&own.at->sections, memory_order_relaxed);
+
+    if (n >= XS_RECORD_SECTIONS)
+        return false;
+    own.at->section[n] = (struct xs_record_entry){.kind = kind, .offset = offset, .bytes = bytes};
+    /* Release: whoever sees the number sees the entry. */
+    atomic_store_explicit(&own.at->sections, n + 1, memory_order_release);
+    return true;
+}
+
+/* Then there is nothing to copy, and no page of the file need be touched before its time. */
+static bool is_zero(const struct area *a)
+{
+    return a->at[0] == 0 && memcmp(a->at, a->at + 1, a->bytes - 1) == 0;
+}
+
+/* What the area holds goes to the file, and the file takes its place. */
+static int map_over(struct area *a, int fd, uint64_t offset)
+{
+    const int prot = PROT_READ | PROT_WRITE;
+
+    if (!is_zero(a) && pwrite(fd, a->at, a->bytes, (off_t)offset) != (ssize_t)a->bytes)
+        return errno != 0 ? errno : ENOSPC;
+    if (mmap(a->at, a->bytes, prot, MAP_SHARED | MAP_FIXED, fd, (off_t)offset) == MAP_FAILED)
         return errno;
-    f->at = at;
-    f->pid = getpid();
-    struct xs_record_head *h = &f->at->head;
-    h->version = XS_RECORD_VERSION;
-    h->bytes = XS_RECORD_BYTES;
-    h->pid = (int32_t)f->pid;
-    h->uid = (uint32_t)geteuid();
-    h->started = start_of(f->pid);
-    h->pid_space = pid_space();
-    xs_buf_init(&name, h->program, sizeof(h->program));
-    xs_put_str(&name, program);
-    /* Last: until it is there, nobody takes the file for one of ours. */
-    __atomic_store_n(&h->magic, XS_RECORD_MAGIC, __ATOMIC_RELEASE);
+    a->offset = offset;
     return 0;
 }
 
-static int read_head(const char *path, struct xs_record_head *h);
-static bool is_alive(const struct xs_record_head *h);
+static struct pool *pool_of(enum xs_record_section kind)
+{
+    return kind == XS_RECORD_HEAPS ? &own.heaps : kind == XS_RECORD_SLOTS ? &own.slots : NULL;
+}
+
+/* A section for the area, or a place in one. */
+static int place(struct area *a, int fd)
+{
+    struct pool *pool = pool_of(a->kind);
+    uint64_t offset;
+
+    if (pool == NULL || pool->next == pool->end) {
+        uint64_t units = 1;
+        if (pool != NULL && pool->units != 0)
+            units = pool->units < POOL_UNITS ? pool->units : POOL_UNITS;
+        int rc = make_room(fd, units * a->bytes);
+        if (rc != 0)
+            return rc;
+        offset = own.bytes;
+        if (!add_section(a->kind, offset, units * a->bytes))
+            return ENOSPC;
+        own.bytes += units * a->bytes;
+        if (pool != NULL) {
+            pool->next = offset;
+            pool->end = own.bytes;
+            pool->units += units;
+        }
+    }
+    if (pool != NULL) {
+        offset = pool->next;
+        pool->next += a->bytes;
+    }
+    return map_over(a, fd, offset);
+}
+
+static bool is_whole_pages(const struct area *a)
+{
+    return (((uintptr_t)a->at | a->bytes) & (xs_mem_page() - 1)) == 0;
+}
+
+static bool holds_counts(enum xs_record_section kind)
+{
+    return kind == XS_RECORD_HEAPS || kind == XS_RECORD_SLOTS || kind == XS_RECORD_SWITCH;
+}
+
+static void share(struct area *a, int fd)
+{
+    bool done = fd >= 0 && is_whole_pages(a) && place(a, fd) == 0;
+
+    if (!done && holds_counts(a->kind))
+        own.at->left_out++;
+}
+
+/* ---- areas -------------------------------------------------------------------------------- */
+
+/* After a fork the mappings of the parent's record are there until the handler has run; what comes
+ * of it then is the child's. */
+static bool may_grow(void)
+{
+    return own.at != NULL && !own.is_frozen && !own.is_gone && own.pid == getpid();
+}
+
+bool xs_record_area(enum xs_record_section kind, void *at, size_t bytes)
+{
+    int cancel;
+
+    /* A signal handler that interrupted this very function. */
+    if (xs_lock_is_mine(&own.lock))
+        return false;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+    xs_lock_take(&own.lock);
+    bool done = own.areas < AREAS_MAX;
+    if (done) {
+        struct area *a = &own.area[own.areas];
+        *a = (struct area){.at = at, .bytes = bytes, .kind = kind};
+        if (may_grow()) {
+            int fd = open_again();
+            share(a, fd);
+            if (fd >= 0)
+                close(fd);
+        }
+        own.areas++;
+    } else if (may_grow() && holds_counts(kind)) {
+        own.at->left_out++;
+    }
+    xs_lock_give(&own.lock);
+    pthread_setcancelstate(cancel, NULL);
+    return done;
+}
+
+void *xs_record_section(enum xs_record_section kind, size_t bytes)
+{
+    bytes = xs_align_up(bytes, xs_mem_page());
+    void *at = xs_mem_map(bytes, 1);
+
+    if (at != NULL && !xs_record_area(kind, at, bytes)) {
+        (void)xs_mem_unmap(at, bytes);
+        at = NULL;
+    }
+    return at;
+}
+
+/* ---- life --------------------------------------------------------------------------------- */
 
 /* What has our name already is what we left before an exec, or somebody dead did; unless it belongs
  * to a live process of another container on the same directory. */
@@ -105,231 +237,139 @@ static bool may_replace(const char *path)
 {
     struct xs_record_head h = {0};
 
-    if (read_head(path, &h) != 0)
+    if (xs_record_read_head(path, &h) != 0)
         return true; /* unlink itself says whether it may */
-    return h.pid_space == pid_space();
+    return h.pid_space == xs_record_pid_space();
 }
 
-int xs_record_create(struct xs_record_file *f, const char *directory, const char *program)
+static uint64_t area_bytes(void)
 {
-    const int flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+    uint64_t sum = 0;
 
-    f->at = NULL;
-    if (!put_path(f, directory, getpid()))
-        return ENAMETOOLONG;
-    int fd = open(f->path, flags, 0600);
-    if (fd < 0 && errno == EEXIST && may_replace(f->path) && unlink(f->path) == 0)
-        fd = open(f->path, flags, 0600);
-    if (fd < 0)
-        return errno;
-    int rc = fchmod(fd, 0600) == 0 ? map_new(f, fd, program) : errno;
-    close(fd);
-    if (rc != 0)
-        (void)unlink(f->path);
-    return rc;
+    for (uint32_t i = 0; i < own.areas; i++)
+        sum += own.area[i].bytes;
+    return sum;
 }
 
-bool xs_record_is_mine(const struct xs_record_file *f)
+static int map_new(int fd, const char *program)
 {
-    return f->at != NULL && f->pid == getpid();
-}
-
-void xs_record_remove(struct xs_record_file *f)
-{
-    if (xs_record_is_mine(f))
-        (void)unlink(f->path);
-}
-
-void xs_record_forget(struct xs_record_file *f)
-{
-    if (f->at != NULL)
-        (void)munmap(f->at, XS_RECORD_BYTES);
-    f->at = NULL;
-}
-
-/* ---- reading others' -------------------------------------------------------------------- */
-
-/* A descriptor of a plain file that this user alone may write, else -1 and errno. */
-static int open_own(const char *path, int access)
-{
-    struct stat st;
-    int fd = open(path, access | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-
-    if (fd < 0) {
-        if (errno == ELOOP)
-            errno = EPERM;
-        return -1;
-    }
-    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid() && st.st_nlink == 1 &&
-        (st.st_mode & 077) == 0)
-        return fd;
-    close(fd);
-    errno = EPERM;
-    return -1;
-}
-
-static int check_head(const struct xs_record_head *h, off_t bytes)
-{
-    if (h->magic != XS_RECORD_MAGIC)
-        return EBADMSG;
-    if (h->version != XS_RECORD_VERSION)
-        return ENOTSUP;
-    if (h->bytes < XS_RECORD_BYTES || bytes < (off_t)XS_RECORD_BYTES || h->pid <= 0 ||
-        memchr(h->program, '\0', sizeof(h->program)) == NULL)
-        return EBADMSG;
-    return 0;
-}
-
-static int head_of(int fd, struct xs_record_head *h)
-{
+    struct xs_buf name;
     struct stat st;
 
-    if (pread(fd, h, sizeof(*h), 0) != (ssize_t)sizeof(*h) || fstat(fd, &st) != 0)
-        return EBADMSG;
-    return check_head(h, st.st_size);
-}
-
-static int read_head(const char *path, struct xs_record_head *h)
-{
-    int fd = open_own(path, O_RDONLY);
-
-    if (fd < 0)
-        return errno;
-    int rc = head_of(fd, h);
-    close(fd);
-    return rc;
-}
-
-/* Processes of other namespaces cannot be judged and count as alive. */
-static bool is_alive(const struct xs_record_head *h)
-{
-    if (h->pid_space != pid_space())
-        return true;
-    uint64_t started = start_of(h->pid);
-    return started != 0 ? started == h->started : kill(h->pid, 0) == 0 || errno != ESRCH;
-}
-
-static int map_others(struct xs_record_file *f, int fd)
-{
-    struct xs_record_head h = {0};
-    int rc = head_of(fd, &h);
-
-    if (rc == 0 && (h.pid != f->pid || h.pid_space != pid_space()))
-        rc = EBADMSG;
-    if (rc == 0 && !is_alive(&h))
-        rc = ESRCH;
+    own.bytes = own.room = 0;
+    int rc = fstat(fd, &st) == 0 ? make_room(fd, XS_RECORD_BYTES + area_bytes()) : errno;
     if (rc != 0)
         return rc;
-    /* Held by the description, so to the end of the command. */
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0)
-        return errno == EWOULDBLOCK ? EBUSY : errno;
+    /* The mask of the process may have taken away what we need. */
+    if ((st.st_mode & 07777) != 0600 && fchmod(fd, 0600) != 0)
+        return errno;
+    own.device = st.st_dev;
+    own.inode = st.st_ino;
+    own.bytes = XS_RECORD_BYTES;
     void *at = mmap(NULL, XS_RECORD_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (at == MAP_FAILED)
         return errno;
-    f->at = at;
+    own.at = at;
+    own.heaps = own.slots = (struct pool){0};
+    for (uint32_t i = 0; i < own.areas; i++)
+        share(&own.area[i], fd);
+    struct xs_record_head *h = &own.at->head;
+    h->version = XS_RECORD_VERSION;
+    h->bytes = XS_RECORD_BYTES;
+    h->pid = (int32_t)own.pid;
+    h->uid = (uint32_t)geteuid();
+    h->started = xs_record_start_of(own.pid);
+    h->pid_space = xs_record_pid_space();
+    xs_buf_init(&name, h->program, sizeof(h->program));
+    xs_put_str(&name, program);
+    /* Last: until it is there, nobody takes the file for one of ours. */
+    __atomic_store_n(&h->magic, XS_RECORD_MAGIC, __ATOMIC_RELEASE);
     return 0;
 }
 
-int xs_record_open(struct xs_record_file *f, const char *directory, pid_t pid)
+int xs_record_create(const char *directory, const char *program)
 {
-    f->at = NULL;
-    f->pid = pid;
-    if (!put_path(f, directory, pid))
+    const int flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+    struct xs_buf b;
+
+    if (own.at != NULL || own.is_frozen)
+        return EALREADY;
+    xs_buf_init(&b, own.directory, sizeof(own.directory));
+    xs_put_str(&b, directory);
+    own.pid = getpid();
+    if (b.truncated || !xs_record_path(own.path, sizeof(own.path), directory, own.pid))
         return ENAMETOOLONG;
-    int fd = open_own(f->path, O_RDWR);
+    int fd = open(own.path, flags, 0600);
+    if (fd < 0 && errno == EEXIST && may_replace(own.path) && unlink(own.path) == 0)
+        fd = open(own.path, flags, 0600);
     if (fd < 0)
         return errno;
-    int rc = map_others(f, fd);
+    xs_lock_take(&own.lock);
+    int rc = map_new(fd, program);
+    xs_lock_give(&own.lock);
+    close(fd);
     if (rc != 0)
-        close(fd); /* else it stays open, and with it the lock */
+        (void)unlink(own.path);
     return rc;
 }
 
-/* ---- all of them ------------------------------------------------------------------------ */
-
-struct entry { /* as getdents64 has it */
-    uint64_t inode;
-    int64_t offset;
-    uint16_t bytes;
-    uint8_t type;
-    char name[];
-};
-
-/* opendir would allocate, inside an allocator. Stops when `use` returns false. */
-static void each_name(const char *directory, bool (*use)(int dir, const char *name, void *arg),
-                      void *arg)
+struct xs_record *xs_record_mine(void)
 {
-    _Alignas(struct entry) char mem[2048];
-    int dir = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    bool more = dir >= 0;
-    long n;
+    return own.at != NULL && own.pid == getpid() ? own.at : NULL;
+}
 
-    while (more && (n = syscall(SYS_getdents64, dir, mem, sizeof(mem))) > 0) {
-        for (long at = 0; more && at < n;) {
-            const struct entry *e = (const struct entry *)(mem + at);
-            more = use(dir, e->name, arg);
-            at += e->bytes;
-        }
+void xs_record_freeze(void)
+{
+    own.is_frozen = true;
+}
+
+void xs_record_remove(void)
+{
+    if (!may_grow())
+        return;
+    own.is_gone = true;
+    (void)unlink(own.path);
+}
+
+/* A name of a file that anything may have been put into. */
+static void put_name(struct xs_buf *b, const char *text)
+{
+    for (; *text != '\0'; text++)
+        xs_put_char(b, *text == '/' || (unsigned char)*text < ' ' ? '_' : *text);
+}
+
+int xs_record_keep(const char *host)
+{
+    XS_BUF(path, 400);
+
+    if (!may_grow())
+        return 0;
+    own.is_gone = true;
+    xs_fmt(&path, "%s/", own.directory);
+    put_name(&path, own.at->head.program);
+    xs_fmt(&path, ".%d.", (int)own.pid);
+    put_name(&path, host);
+    xs_put_str(&path, ".xsr");
+    if (path.truncated)
+        return ENAMETOOLONG;
+    return rename(own.path, path.at) == 0 ? 0 : errno;
+}
+
+void xs_record_fork_child(void)
+{
+    const int prot = PROT_READ | PROT_WRITE;
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
+
+    xs_lock_reset(&own.lock);
+    for (uint32_t i = 0; i < own.areas; i++) {
+        struct area *a = &own.area[i];
+        /* A system with larger pages: such an area is never shared. */
+        if (mmap(a->at, a->bytes, prot, flags, -1, 0) == MAP_FAILED && a->offset == 0)
+            memset(a->at, 0, a->bytes);
+        a->offset = 0;
     }
-    if (dir >= 0)
-        close(dir);
-}
-
-/* The name is DIRECTORY's own, xsigma-UID-PID of this user. */
-static bool is_record_name(const char *name)
-{
-    XS_BUF(prefix, 32);
-    uint64_t pid;
-
-    xs_fmt(&prefix, "xsigma-%u-", (unsigned)geteuid());
-    if (strncmp(name, prefix.at, prefix.len) != 0)
-        return false;
-    name += prefix.len;
-    return xs_text_count(name, strlen(name), &pid) == 0;
-}
-
-struct walk {
-    const char *directory;
-    void (*use)(const struct xs_record_head *head, void *arg);
-    void *arg;
-    unsigned count;
-    unsigned dead;
-    unsigned limit; /* of dead ones */
-};
-
-static bool walk_one(int dir, const char *name, void *arg)
-{
-    struct walk *w = arg;
-    struct xs_record_head h = {0};
-    XS_BUF(path, 256);
-
-    if (!is_record_name(name))
-        return true;
-    xs_fmt(&path, "%s/%s", w->directory, name);
-    if (path.truncated || read_head(path.at, &h) != 0)
-        return true;
-    if (is_alive(&h)) {
-        w->count++;
-        if (w->use != NULL)
-            w->use(&h, w->arg);
-        return true;
-    }
-    w->dead += unlinkat(dir, name, 0) == 0;
-    return w->dead < w->limit;
-}
-
-void xs_record_reap(const char *directory, unsigned limit)
-{
-    struct walk w = {.directory = directory, .limit = limit};
-
-    each_name(directory, walk_one, &w);
-}
-
-unsigned xs_record_each(const char *directory,
-                        void (*use)(const struct xs_record_head *head, void *arg), void *arg)
-{
-    struct walk w = {.directory = directory, .use = use, .arg = arg, .limit = UINT32_MAX};
-
-    each_name(directory, walk_one, &w);
-    return w.count;
+    if (own.at != NULL)
+        (void)munmap(own.at, XS_RECORD_BYTES);
+    own.at = NULL;
+    own.is_gone = false;
 }

@@ -4,12 +4,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/text.h"
 #include "policy/config.h"
-#include "sys/proc.h"
 #include "sys/record.h"
+#include "tool/ask.h"
 #include "tool/tool.h"
 
 #define PATIENCE_NS 2000000000u
@@ -48,9 +47,11 @@ static void print_clean(const char *text, size_t len)
 
 /* ---- the list --------------------------------------------------------------------------- */
 
-static void print_process(const struct xs_record_head *head, void *arg)
+static void print_process(const struct xs_record_head *head, bool is_alive, void *arg)
 {
     (void)arg;
+    if (!is_alive)
+        return;
     printf("%d ", (int)head->pid);
     print_clean(head->program, strnlen(head->program, sizeof(head->program)));
     putchar('\n');
@@ -65,71 +66,25 @@ static int list(void)
 
 /* ---- one request ------------------------------------------------------------------------ */
 
-static uint64_t with_state(uint64_t turn, enum xs_record_state state)
-{
-    return (turn & ~(uint64_t)3) | state;
-}
-
-/* Waits while `turn` is in this state: what it became, or the same after the patience is used up.
- */
-static uint64_t wait_while(struct xs_record *r, enum xs_record_state state)
-{
-    const struct timespec pause = {.tv_nsec = 1000000};
-    uint64_t end = xs_proc_now_ns() + PATIENCE_NS;
-    uint64_t turn = atomic_load_explicit(&r->turn, memory_order_acquire);
-
-    while (XS_RECORD_STATE(turn) == state && xs_proc_now_ns() < end) {
-        (void)nanosleep(&pause, NULL);
-        turn = atomic_load_explicit(&r->turn, memory_order_acquire);
-    }
-    return turn;
-}
-
-/* The slot is ours to write: nobody's request is in it. A command that was killed may have left one
- * that the process has not seen. */
-static bool claim(struct xs_record *r, uint64_t *turn)
-{
-    *turn = atomic_load_explicit(&r->turn, memory_order_acquire);
-    if (XS_RECORD_STATE(*turn) == XS_RECORD_ASKED) {
-        (void)atomic_compare_exchange_strong_explicit(&r->turn, turn,
-                                                      with_state(*turn, XS_RECORD_IDLE),
-                                                      memory_order_acquire, memory_order_acquire);
-        *turn = atomic_load_explicit(&r->turn, memory_order_acquire);
-    }
-    if (XS_RECORD_STATE(*turn) == XS_RECORD_TAKEN)
-        *turn = wait_while(r, XS_RECORD_TAKEN);
-    return XS_RECORD_STATE(*turn) != XS_RECORD_TAKEN;
-}
-
 static int ask(const struct order *o, struct xs_record *r)
 {
-    uint64_t turn;
+    struct xs_ask request = {o->command, o->device, o->argument, PATIENCE_NS};
 
-    if (!claim(r, &turn)) {
+    switch (xs_ask(&request, r)) {
+    case XS_ASK_BUSY:
         xs_tool_error("%d is still busy with an earlier request", o->pid);
         return XS_EXIT_NO;
-    }
-    r->command = o->command;
-    r->device = o->device;
-    r->argument = o->argument;
-    turn = with_state(turn + 4, XS_RECORD_ASKED);
-    atomic_store_explicit(&r->turn, turn, memory_order_release);
-    turn = wait_while(r, XS_RECORD_ASKED);
-    if (XS_RECORD_STATE(turn) == XS_RECORD_ASKED &&
-        atomic_compare_exchange_strong_explicit(&r->turn, &turn, with_state(turn, XS_RECORD_IDLE),
-                                                memory_order_acquire, memory_order_acquire)) {
+    case XS_ASK_UNHEARD:
         xs_tool_error("%d has not called CUDA for 2 seconds; nothing was done", o->pid);
         return XS_EXIT_NO;
-    }
-    if (XS_RECORD_STATE(turn) == XS_RECORD_TAKEN)
-        turn = wait_while(r, XS_RECORD_TAKEN);
-    if (XS_RECORD_STATE(turn) != XS_RECORD_DONE) {
+    case XS_ASK_AT_IT:
         xs_tool_error("%d has taken the request and is still at it", o->pid);
         return XS_EXIT_NO;
-    }
-    if (r->result != 0) {
+    case XS_ASK_REFUSED:
         xs_tool_error("%s: %d answers: %s", o->name, o->pid, strerror(r->result));
         return XS_EXIT_NO;
+    case XS_ASK_DONE:
+        break;
     }
     uint32_t len = r->text_len;
     print_clean(r->text, len < XS_RECORD_TEXT ? len : XS_RECORD_TEXT);

@@ -57,6 +57,44 @@ const char xs_help_gpu[] =
     "\n"
     "Exit status: 0 done, 1 not done, 64 wrong usage.\n";
 
+const char xs_help_report[] =
+    "usage: xsigma report [--json] [FILE|PID|DIRECTORY|-]...\n"
+    "\n"
+    "Shows what processes counted: from the record of one that runs, or that was killed (PID), from\n"
+    "copies of records, from JSON reports, from all of those in a directory. Several are added up:\n"
+    "the ranks of a job, or a process and its children. Without an argument: which records there "
+    "are.\n"
+    "\n"
+    "  --json         as JSON, docs/report-json.md says what is in it\n"
+    "\n"
+    "A process that reports has a record in XSIGMA_RECORD (/dev/shm) while it runs. What it counted\n"
+    "is exact even if it was killed; what is only brought up to date now and then, memory in use and\n"
+    "reserved, is as it was at the last look. 'Ended without a report' says that the process came to\n"
+    "its end by a signal or in another way that runs nothing of it. Of a process that runs a snapshot\n"
+    "is taken in its next slow allocation, if that comes soon. Records that were shown go after ten\n"
+    "minutes; XSIGMA_RECORD_KEEP=1 keeps them, and those of processes that end as usual.\n"
+    "\n"
+    "Exit status: 0 all was read, 1 some was not, 64 wrong usage.\n";
+
+const char xs_help_diff[] =
+    "usage: xsigma diff [--json] A B\n"
+    "\n"
+    "Shows the figures that are different in B from those in A. Each may be whatever 'xsigma report'\n"
+    "reads: a JSON report, a record, a process, a directory of them, whose reports are added up.\n"
+    "\n"
+    "Exit status: 0 done, 1 not done, 64 wrong usage.\n";
+
+const char xs_help_top[] =
+    "usage: xsigma top [-n TIMES] [-d TIME] PID\n"
+    "\n"
+    "Shows what a running process counts and how fast, again and again until it ends; q or ^C ends it\n"
+    "before. Where the output is no terminal it is shown once.\n"
+    "\n"
+    "  -n TIMES       so many times\n"
+    "  -d TIME        so long between two, such as 500ms; 1s otherwise\n"
+    "\n"
+    "Exit status: 0 done, 1 no such process or record, 64 wrong usage.\n";
+
 const char xs_help_help[] = "usage: xsigma help [verb]\n"
                             "\n"
                             "Explains a verb, or lists them.\n";

@@ -32,6 +32,9 @@ int xs_tool_doctor(int argc, char **argv);
 int xs_tool_help(int argc, char **argv);
 int xs_tool_vars(int argc, char **argv);
 int xs_tool_gpu(int argc, char **argv);
+int xs_tool_report(int argc, char **argv);
+int xs_tool_diff(int argc, char **argv);
+int xs_tool_top(int argc, char **argv);
 
 /* Asked of a child by doctor: prints whose malloc it runs on. */
 int xs_tool_probe(void);
@@ -40,10 +43,17 @@ extern const char xs_help_run[];
 extern const char xs_help_doctor[];
 extern const char xs_help_vars[];
 extern const char xs_help_gpu[];
+extern const char xs_help_report[];
+extern const char xs_help_diff[];
+extern const char xs_help_top[];
 extern const char xs_help_help[];
 
 void xs_help_print_all(void);
 bool xs_help_asked(int argc, char **argv); /* --help or -h before the program's own arguments */
+
+/* Where renderers write to stdout, and whether that may be more than ASCII. */
+void xs_tool_sink(const char *text, size_t len, void *arg);
+bool xs_tool_utf8(void);
 
 /* "xsigma: ...", a line on stderr. */
 void xs_tool_error(const char *format, ...) XS_FORMAT(1, 2);

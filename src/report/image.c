@@ -1,0 +1,150 @@
+#include "report/image.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/fmt.h"
+#include "policy/config.h"
+#include "report/summary.h"
+#include "sys/proc.h"
+#include "xsigma.h"
+
+static struct xs_image image;
+
+static struct {
+    _Atomic bool is_busy;
+    struct xs_report report; /* too large for the stacks of small threads */
+} look;
+
+static void copy_text(char *out, size_t cap, const char *text)
+{
+    struct xs_buf b;
+
+    xs_buf_init(&b, out, cap);
+    xs_put_str(&b, text != NULL ? text : "");
+}
+
+/* ---- the settings ------------------------------------------------------------------------- */
+
+static void put_clean(struct xs_buf *b, const char *text)
+{
+    for (; *text != '\0'; text++)
+        xs_put_char(b, (unsigned char)*text < ' ' ? '?' : *text);
+}
+
+/* Whole lines only. */
+static void end_line(struct xs_buf *b, size_t start)
+{
+    xs_put_char(b, '\n');
+    if (!b->truncated)
+        return;
+    image.config_is_cut = 1;
+    b->len = start;
+    b->truncated = false;
+}
+
+static void put_setting(struct xs_buf *b, const char *name, const struct xs_value *v)
+{
+    size_t start = b->len;
+
+    xs_fmt(b, "%s=", name);
+    put_clean(b, v->text);
+    xs_fmt(b, "\t%s", xs_config_source_name(v->source));
+    end_line(b, start);
+}
+
+static void put_config(void)
+{
+    const struct xs_device_value *own;
+    const char *warning;
+    struct xs_buf b;
+
+    xs_buf_init(&b, image.config, sizeof(image.config));
+    for (enum xs_knob k = 0; k < XS_KNOB_COUNT; k++)
+        if (xs_config(k)->source != XS_SOURCE_DEFAULT)
+            put_setting(&b, xs_knob_rows[k].name, xs_config(k));
+    for (size_t i = 0; (own = xs_config_device_value(i)) != NULL; i++) {
+        XS_BUF(name, 80);
+        xs_config_device_name(&name, own->device, own->knob);
+        put_setting(&b, name.at, &own->value);
+    }
+    for (size_t i = 0; (warning = xs_config_warning(i)) != NULL; i++) {
+        size_t start = b.len;
+        xs_put_char(&b, '!');
+        put_clean(&b, warning);
+        end_line(&b, start);
+    }
+    image.config_bytes = (uint32_t)b.len;
+}
+
+/* ---- the snapshot ------------------------------------------------------------------------- */
+
+static void store(const struct xs_report *r)
+{
+    /* Odd before the first word of it is written, even after the last. */
+    atomic_fetch_add_explicit(&image.changes, 1, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release);
+    image.report = *r;
+    copy_text(image.how, sizeof(image.how), r->how);
+    for (unsigned i = 0; i < XS_OWNER_COUNT; i++)
+        copy_text(image.source[i], sizeof(image.source[i]), r->memory[i].source);
+    for (unsigned d = 0; d < r->gpu_count; d++)
+        copy_text(image.gpu_backend[d], sizeof(image.gpu_backend[d]), r->gpu[d].stats.backend);
+    atomic_fetch_add_explicit(&image.changes, 1, memory_order_release);
+}
+
+static void take(bool is_point)
+{
+    struct xs_report *r = &look.report;
+    int cancel;
+
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+    xs_report_collect_quickly(r);
+    if (xs_config(XS_KNOB_RECORD_RSS)->num != 0)
+        r->rss_bytes = xs_proc_rss_now();
+    store(r);
+    if (is_point)
+        xs_timeline_take(r);
+    pthread_setcancelstate(cancel, NULL);
+}
+
+void xs_image_look(bool now)
+{
+    if (!now && !xs_timeline_is_due(xs_proc_now_ns()))
+        return;
+    if (atomic_exchange_explicit(&look.is_busy, true, memory_order_acquire))
+        return;
+    take(true);
+    atomic_store_explicit(&look.is_busy, false, memory_order_release);
+}
+
+void xs_image_start(void)
+{
+    (void)xs_record_area(XS_RECORD_PROCESS, &image, sizeof(image));
+}
+
+void xs_image_begin(const char *passive_owner)
+{
+    copy_text(image.version, sizeof(image.version), XSIGMA_VERSION);
+    image.start_ns = xs_proc_now_ns() - xs_proc_wall_ns();
+    xs_report_begin(&image.report);
+    image.report.passive = passive_owner != NULL;
+    copy_text(image.passive_owner, sizeof(image.passive_owner), passive_owner);
+    put_config();
+    xs_timeline_begin();
+    /* Last: what has no size yet has nothing in it. */
+    __atomic_store_n(&image.struct_bytes, sizeof(image), __ATOMIC_RELEASE);
+}
+
+void xs_image_end(const struct xs_report *r)
+{
+    store(r);
+}
+
+void xs_image_fork_child(void)
+{
+    atomic_store_explicit(&look.is_busy, false, memory_order_relaxed);
+    if (look.report.pid != 0)
+        look.report = (struct xs_report){0};
+    xs_timeline_fork_child();
+}

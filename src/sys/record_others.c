@@ -1,0 +1,268 @@
+/* Records of other processes: for the command, and to clear away what dead ones left. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/fmt.h"
+#include "base/text.h"
+#include "sys/io.h"
+#include "sys/record.h"
+
+bool xs_record_path(char *out, size_t cap, const char *directory, pid_t pid)
+{
+    struct xs_buf b;
+
+    xs_buf_init(&b, out, cap);
+    xs_fmt(&b, "%s/xsigma-%u-%d", directory, (unsigned)geteuid(), (int)pid);
+    return !b.truncated;
+}
+
+uint64_t xs_record_start_of(pid_t pid)
+{
+    char text[1024];
+    uint64_t ticks = 0;
+    XS_BUF(path, 32);
+
+    xs_fmt(&path, "/proc/%d/stat", (int)pid);
+    if (xs_io_read_file(path.at, text, sizeof(text)) <= 0)
+        return 0;
+    char *at = strrchr(text, ')'); /* the name may hold anything; the third field follows */
+    for (int field = 3; at != NULL && field <= 22; field++) {
+        at = strchr(at, ' ');
+        at = at != NULL ? at + 1 : NULL;
+    }
+    if (at == NULL || xs_text_count(at, strcspn(at, " "), &ticks) != 0)
+        return 0;
+    return ticks;
+}
+
+uint64_t xs_record_pid_space(void)
+{
+    struct stat st;
+
+    return stat("/proc/self/ns/pid", &st) == 0 ? (uint64_t)st.st_ino : 0;
+}
+
+/* ---- reading others' -------------------------------------------------------------------- */
+
+int xs_record_open_own(const char *path, int access)
+{
+    struct stat st;
+    int fd = open(path, access | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+
+    if (fd < 0) {
+        if (errno == ELOOP)
+            errno = EPERM;
+        return -1;
+    }
+    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid() && st.st_nlink == 1 &&
+        (st.st_mode & 077) == 0)
+        return fd;
+    close(fd);
+    errno = EPERM;
+    return -1;
+}
+
+static int check_head(const struct xs_record_head *h, off_t bytes)
+{
+    if (h->magic != XS_RECORD_MAGIC)
+        return EBADMSG;
+    if (h->version != XS_RECORD_VERSION)
+        return ENOTSUP;
+    if (h->bytes < XS_RECORD_BYTES || bytes < (off_t)XS_RECORD_BYTES || h->pid <= 0 ||
+        memchr(h->program, '\0', sizeof(h->program)) == NULL)
+        return EBADMSG;
+    return 0;
+}
+
+static int head_of(int fd, struct xs_record_head *h)
+{
+    struct stat st;
+
+    if (pread(fd, h, sizeof(*h), 0) != (ssize_t)sizeof(*h) || fstat(fd, &st) != 0)
+        return EBADMSG;
+    return check_head(h, st.st_size);
+}
+
+int xs_record_read_head(const char *path, struct xs_record_head *h)
+{
+    int fd = xs_record_open_own(path, O_RDONLY);
+
+    if (fd < 0)
+        return errno;
+    int rc = head_of(fd, h);
+    close(fd);
+    return rc;
+}
+
+/* Processes of other namespaces cannot be judged and count as alive. */
+bool xs_record_is_alive(const struct xs_record_head *h)
+{
+    if (h->pid_space != xs_record_pid_space())
+        return true;
+    uint64_t started = xs_record_start_of(h->pid);
+    return started != 0 ? started == h->started : kill(h->pid, 0) == 0 || errno != ESRCH;
+}
+
+static int map_others(struct xs_record_file *f, int fd)
+{
+    struct xs_record_head h = {0};
+    int rc = head_of(fd, &h);
+
+    if (rc == 0 && (h.pid != f->pid || h.pid_space != xs_record_pid_space()))
+        rc = EBADMSG;
+    if (rc == 0 && !xs_record_is_alive(&h))
+        rc = ESRCH;
+    if (rc != 0)
+        return rc;
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0)
+        return errno == EWOULDBLOCK ? EBUSY : errno;
+    void *at = mmap(NULL, XS_RECORD_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (at == MAP_FAILED)
+        return errno;
+    f->at = at;
+    f->fd = fd;
+    return 0;
+}
+
+int xs_record_open(struct xs_record_file *f, const char *directory, pid_t pid)
+{
+    f->at = NULL;
+    f->pid = pid;
+    if (!xs_record_path(f->path, sizeof(f->path), directory, pid))
+        return ENAMETOOLONG;
+    int fd = xs_record_open_own(f->path, O_RDWR);
+    if (fd < 0)
+        return errno;
+    int rc = map_others(f, fd);
+    if (rc != 0)
+        close(fd);
+    return rc;
+}
+
+void xs_record_close(struct xs_record_file *f)
+{
+    if (f->at == NULL)
+        return;
+    (void)munmap(f->at, XS_RECORD_BYTES);
+    close(f->fd);
+    f->at = NULL;
+}
+
+/* ---- all of them ------------------------------------------------------------------------ */
+
+struct entry { /* as getdents64 has it */
+    uint64_t inode;
+    int64_t offset;
+    uint16_t bytes;
+    uint8_t type;
+    char name[];
+};
+
+/* opendir would allocate, inside an allocator. Stops when `use` returns false. */
+static void each_name(const char *directory, bool (*use)(int dir, const char *name, void *arg),
+                      void *arg)
+{
+    _Alignas(struct entry) char mem[2048];
+    int dir = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool more = dir >= 0;
+    long n;
+
+    while (more && (n = syscall(SYS_getdents64, dir, mem, sizeof(mem))) > 0) {
+        for (long at = 0; more && at < n;) {
+            const struct entry *e = (const struct entry *)(mem + at);
+            more = use(dir, e->name, arg);
+            at += e->bytes;
+        }
+    }
+    if (dir >= 0)
+        close(dir);
+}
+
+/* The name is DIRECTORY's own, xsigma-UID-PID of this user. */
+static bool is_record_name(const char *name)
+{
+    XS_BUF(prefix, 32);
+    uint64_t pid;
+
+    xs_fmt(&prefix, "xsigma-%u-", (unsigned)geteuid());
+    if (strncmp(name, prefix.at, prefix.len) != 0)
+        return false;
+    name += prefix.len;
+    return xs_text_count(name, strlen(name), &pid) == 0;
+}
+
+struct walk {
+    const char *directory;
+    void (*use)(const struct xs_record_head *head, bool is_alive, void *arg);
+    void *arg;
+    unsigned alive;
+    unsigned dead;
+    unsigned limit;   /* of files that are looked at */
+    unsigned seen;    /* of those */
+    bool may_remove;
+};
+
+/* So long a report may be asked for once more. */
+#define REPORTED_S 600
+/* What nobody asked for stays a week, of many for an hour; of too many none stays. */
+#define LONELY_S   (7 * 24 * 3600)
+#define MANY       64
+#define MANY_S     3600
+#define TOO_MANY   512
+
+static bool has_outlived(const struct walk *w, const struct xs_record_head *h, int64_t age_s)
+{
+    return (h->reported != 0 && age_s > REPORTED_S) || age_s > LONELY_S ||
+           (w->dead > MANY && age_s > MANY_S) || w->dead > TOO_MANY;
+}
+
+static bool walk_one(int dir, const char *name, void *arg)
+{
+    struct walk *w = arg;
+    struct xs_record_head h = {0};
+    struct stat st;
+    XS_BUF(path, 256);
+
+    if (!is_record_name(name))
+        return true;
+    xs_fmt(&path, "%s/%s", w->directory, name);
+    if (path.truncated || xs_record_read_head(path.at, &h) != 0)
+        return true;
+    bool is_alive = xs_record_is_alive(&h);
+    if (is_alive)
+        w->alive++;
+    else
+        w->dead++;
+    if (w->use != NULL)
+        w->use(&h, is_alive, w->arg);
+    if (w->may_remove && !is_alive && fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+        has_outlived(w, &h, (int64_t)time(NULL) - (int64_t)st.st_mtime))
+        (void)unlinkat(dir, name, 0);
+    return ++w->seen < w->limit;
+}
+
+void xs_record_reap(const char *directory, unsigned limit)
+{
+    struct walk w = {.directory = directory, .limit = limit, .may_remove = true};
+
+    each_name(directory, walk_one, &w);
+}
+
+unsigned xs_record_each(const char *directory,
+                        void (*use)(const struct xs_record_head *head, bool is_alive, void *arg),
+                        void *arg)
+{
+    struct walk w = {.directory = directory, .use = use, .arg = arg, .limit = UINT32_MAX};
+
+    each_name(directory, walk_one, &w);
+    return w.alive;
+}
