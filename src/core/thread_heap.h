@@ -66,8 +66,8 @@ struct xs_heap {
     uint64_t kept_bytes;  /* spans of empty and spare slabs */
     uint64_t chunk_least; /* the least of either since the last look at the clock */
     uint64_t kept_least;
-    uint32_t chunk_pops; /* chunks out of magazines */
-    uint32_t reached;    /* how far the last blocks grew: core/heap_realloc.c */
+    uint32_t chunk_pops;  /* chunks out of magazines */
+    uint32_t reached;     /* how far the last blocks grew: core/heap_realloc.c */
     uint64_t cache_bytes; /* the most of chunk_bytes; of kept_bytes, KEPT_PER_CACHE times that */
 
     /* The block that realloc returned last, being larger than before: when it grows again it is on

@@ -541,8 +541,7 @@ void xs_config_restore(const char *name, const char *text, const char *source)
 
     while (from < XS_SOURCE_ENVIRONMENT && strcmp(xs_config_source_name(from), source) != 0)
         from++;
-    if (from != XS_SOURCE_DEFAULT &&
-        xs_config_find(name, strlen(name), &place.knob, &place.device))
+    if (from != XS_SOURCE_DEFAULT && xs_config_find(name, strlen(name), &place.knob, &place.device))
         set_value(place, text, from, "");
     /* Whatever is wrong with it was said there. */
     warning_count = kept_warnings;

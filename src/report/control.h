@@ -7,22 +7,22 @@
  * Units:   bytes.
  * Owns:    the process's record (sys/record.h).
  * Threads: any; one of them answers, the others go on.
- * Context: look: inside malloc, cudaMalloc and their kin. stop: exit handlers, _exit. Allocates: pages.
- * Errors:  without a file there is no control; one line says why.
+ * Context: look: inside malloc, cudaMalloc and their kin. stop: exit handlers, _exit. Allocates:
+ * pages. Errors:  without a file there is no control; one line says why.
  */
 #ifndef XS_REPORT_CONTROL_H
 #define XS_REPORT_CONTROL_H
 
 #include "report/report.h"
 
-/* The constructor's. `passive_owner` is the object that brings its own malloc, or NULL; `on_interval`
- * is called at each look, if it is not NULL. */
+/* The constructor's. `passive_owner` is the object that brings its own malloc, or NULL;
+ * `on_interval` is called at each look, if it is not NULL. */
 void xs_control_start(const char *passive_owner, void (*on_interval)(void));
 
 void xs_control_begin(void); /* makes the record, if that has not been done or ruled out */
 
-/* The process ends. `report` is its last snapshot, or NULL if it has none. The file goes, unless the
- * report was not told anybody, or it is to be kept under another name. */
+/* The process ends. `report` is its last snapshot, or NULL if it has none. The file goes, unless
+ * the report was not told anybody, or it is to be kept under another name. */
 void xs_control_stop(const struct xs_report *report, bool told, bool keep);
 
 void xs_control_fork_child(void);

@@ -22,7 +22,7 @@
 struct xs_image {
     _Alignas(XS_RECORD_PAGE) uint64_t struct_bytes; /* another build's is not read */
     char version[16];
-    uint64_t start_ns; /* of the process, as CLOCK_MONOTONIC has it */
+    uint64_t start_ns;        /* of the process, as CLOCK_MONOTONIC has it */
     _Atomic uint64_t changes; /* odd while it is written */
     struct xs_report report;  /* pointers in it mean nothing; these are what they point to: */
     char how[16];

@@ -1,5 +1,5 @@
-/* A record becomes a snapshot again. Whatever is in the file, the snapshot is one that the renderers
- * can print. */
+/* A record becomes a snapshot again. Whatever is in the file, the snapshot is one that the
+ * renderers can print. */
 #include <errno.h>
 #include <string.h>
 
@@ -74,7 +74,8 @@ static void fix(struct xs_recorded *out, const struct xs_image *image)
     fix_bool(&r->passive);
     fix_bool(&r->counting);
     fix_bool(&r->has_core);
-    r->passive_owner = copy_text(out->passive_owner, image->passive_owner, sizeof(out->passive_owner));
+    r->passive_owner =
+        copy_text(out->passive_owner, image->passive_owner, sizeof(out->passive_owner));
     for (unsigned i = 0; i < XS_OWNER_COUNT; i++) {
         fix_bool(&r->open[i]);
         fix_bool(&r->active[i]);
@@ -168,8 +169,7 @@ int xs_image_read(const struct xs_record_bytes *record, struct xs_recorded *out)
     int rc = xs_record_check(record, &out->head);
     if (rc != 0)
         return rc;
-    const struct xs_image *image =
-        xs_record_find(record, XS_RECORD_PROCESS, 0, sizeof(*image), &n);
+    const struct xs_image *image = xs_record_find(record, XS_RECORD_PROCESS, 0, sizeof(*image), &n);
     if (image == NULL || image->struct_bytes == 0)
         return ENODATA;
     if (image->struct_bytes != sizeof(*image) ||

@@ -1,8 +1,7 @@
-/* report/render.h - parts of the report that only some have: a timeline, several processes, a record
- * in place of the process's own words.
- * Units:   as report/report.h.
- * Threads: pure functions of the caller's data.
- * Context: exit, abort, a signal handler, the command. Allocates: never. Errors: none.
+/* report/render.h - parts of the report that only some have: a timeline, several processes, a
+ * record in place of the process's own words. Units:   as report/report.h. Threads: pure functions
+ * of the caller's data. Context: exit, abort, a signal handler, the command. Allocates: never.
+ * Errors: none.
  */
 #ifndef XS_REPORT_RENDER_H
 #define XS_REPORT_RENDER_H

@@ -104,9 +104,8 @@ void xs_report_collect_quickly(struct xs_report *r)
     if (r->open[XS_OWNER_BFC] && xs_heap_stats_get(&core, false)) {
         r->has_core = true;
         r->core = core;
-        r->memory[XS_OWNER_BFC] =
-            (struct xs_backend_memory){core.in_use_bytes, core.bfc.reserved_bytes,
-                                       core.bfc.reserved_peak_bytes, "itself"};
+        r->memory[XS_OWNER_BFC] = (struct xs_backend_memory){
+            core.in_use_bytes, core.bfc.reserved_bytes, core.bfc.reserved_peak_bytes, "itself"};
     }
     r->gpu_count = r->gpus_left_out = 0;
     collect_gpus(r, false);

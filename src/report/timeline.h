@@ -5,8 +5,8 @@
  * a process that does not allocate has none for that time. Intervals are the least distance.
  * Units:   as each field says; times since the start of the process.
  * Owns:    sections of the record (sys/record.h), made when the first point is due.
- * Threads: one takes a point, others go on. Context: inside malloc and cudaMalloc. Allocates: pages.
- * Errors:  none; without memory there is no timeline.
+ * Threads: one takes a point, others go on. Context: inside malloc and cudaMalloc. Allocates:
+ * pages. Errors:  none; without memory there is no timeline.
  */
 #ifndef XS_REPORT_TIMELINE_H
 #define XS_REPORT_TIMELINE_H

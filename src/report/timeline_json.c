@@ -7,7 +7,8 @@ static void head_column(struct xs_emit *e, const struct xs_timeline *t, const ch
 {
     xs_emit_array(e, key, true);
     for (uint64_t i = 0; i < t->count; i++)
-        xs_emit_known(e, NULL, *(const uint64_t *)(const void *)((const char *)&t->point[i] + offset));
+        xs_emit_known(e, NULL,
+                      *(const uint64_t *)(const void *)((const char *)&t->point[i] + offset));
     xs_emit_end(e);
 }
 
@@ -16,7 +17,8 @@ static void gpu_column(struct xs_emit *e, const struct xs_timeline_gpu *g, uint6
 {
     xs_emit_array(e, key, true);
     for (uint64_t i = 0; i < count; i++)
-        xs_emit_known(e, NULL, *(const uint64_t *)(const void *)((const char *)&g->point[i] + offset));
+        xs_emit_known(e, NULL,
+                      *(const uint64_t *)(const void *)((const char *)&g->point[i] + offset));
     xs_emit_end(e);
 }
 
@@ -41,8 +43,7 @@ void xs_render_timeline_json(struct xs_emit *e, const struct xs_report *r)
     }
     xs_emit_object(e, "timeline");
     xs_emit_u64(e, "interval_ns", t->interval_ns);
-#define X(name, unit, help)                                                                        \
-    head_column(e, t, #name, offsetof(struct xs_timeline_point, name));
+#define X(name, unit, help) head_column(e, t, #name, offsetof(struct xs_timeline_point, name));
     XS_TIMELINE_FIELDS(X)
 #undef X
     xs_emit_array(e, "gpu", false);

@@ -111,8 +111,9 @@ static void count_thread(void)
     uint64_t peak = atomic_load_explicit(&first.threads_peak, memory_order_relaxed);
 
     atomic_fetch_add_explicit(&first.threads_total, 1, memory_order_relaxed);
-    while (now > peak && !atomic_compare_exchange_weak_explicit(
-                             &first.threads_peak, &peak, now, memory_order_relaxed, memory_order_relaxed))
+    while (now > peak &&
+           !atomic_compare_exchange_weak_explicit(&first.threads_peak, &peak, now,
+                                                  memory_order_relaxed, memory_order_relaxed))
         ;
 }
 

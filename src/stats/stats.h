@@ -40,7 +40,8 @@ struct xs_slot {
 };
 
 /* Whole pages, as an area of the record is (sys/record.h). The first slot of the first block is the
- * one that threads share which have none of their own; the number of threads stands in that block. */
+ * one that threads share which have none of their own; the number of threads stands in that block.
+ */
 #define XS_SLOTS_PER_BLOCK 3
 struct xs_slot_block {
     _Alignas(XS_RECORD_PAGE) struct xs_slot slot[XS_SLOTS_PER_BLOCK];

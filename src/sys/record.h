@@ -106,7 +106,8 @@ struct xs_record {
 
 /* ---- the process ---- */
 
-/* The record of this process, with all areas that there are. EFBIG: a limit on the size of files. */
+/* The record of this process, with all areas that there are. EFBIG: a limit on the size of files.
+ */
 int xs_record_create(const char *directory, const char *program);
 
 /* NULL: there is none, or this is a vfork child in its parent's memory. */
@@ -129,7 +130,8 @@ int xs_record_keep(const char *host);
 /* No system call for the record's sake any more. */
 void xs_record_freeze(void);
 
-/* In the child of a fork: the file is the parent's. All areas read as zero, and there is no record. */
+/* In the child of a fork: the file is the parent's. All areas read as zero, and there is no record.
+ */
 void xs_record_fork_child(void);
 
 /* Files of this user's dead processes go if they were reported, are old, or are many: of at most

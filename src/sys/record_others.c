@@ -206,18 +206,18 @@ struct walk {
     void *arg;
     unsigned alive;
     unsigned dead;
-    unsigned limit;   /* of files that are looked at */
-    unsigned seen;    /* of those */
+    unsigned limit; /* of files that are looked at */
+    unsigned seen;  /* of those */
     bool may_remove;
 };
 
 /* So long a report may be asked for once more. */
 #define REPORTED_S 600
 /* What nobody asked for stays a week, of many for an hour; of too many none stays. */
-#define LONELY_S   (7 * 24 * 3600)
-#define MANY       64
-#define MANY_S     3600
-#define TOO_MANY   512
+#define LONELY_S (7 * 24 * 3600)
+#define MANY     64
+#define MANY_S   3600
+#define TOO_MANY 512
 
 static bool has_outlived(const struct walk *w, const struct xs_record_head *h, int64_t age_s)
 {

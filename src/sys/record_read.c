@@ -29,8 +29,7 @@ const void *xs_record_find(const struct xs_record_bytes *r, enum xs_record_secti
         const struct xs_record_entry *e = &record->section[i];
         if (e->kind != (uint32_t)kind || n-- != 0)
             continue;
-        if (e->offset % XS_RECORD_PAGE != 0 || e->offset < XS_RECORD_BYTES ||
-            e->offset >= r->bytes)
+        if (e->offset % XS_RECORD_PAGE != 0 || e->offset < XS_RECORD_BYTES || e->offset >= r->bytes)
             return NULL;
         uint64_t bytes = r->bytes - e->offset;
         *count = (e->bytes < bytes ? e->bytes : bytes) / unit;

@@ -19,8 +19,8 @@ struct xs_record_bytes {
 /* 0; EBADMSG: not a record, or damaged. ENOTSUP: of another version. */
 int xs_record_check(const struct xs_record_bytes *r, struct xs_record_head *head);
 
-/* The part of the `n`th section of that kind that is there, NULL past the last one; a whole multiple
- * of `unit`, *count of them. Of a checked record. */
+/* The part of the `n`th section of that kind that is there, NULL past the last one; a whole
+ * multiple of `unit`, *count of them. Of a checked record. */
 const void *xs_record_find(const struct xs_record_bytes *r, enum xs_record_section kind, unsigned n,
                            size_t unit, size_t *count);
 

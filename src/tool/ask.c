@@ -9,7 +9,8 @@ static uint64_t with_state(uint64_t turn, enum xs_record_state state)
     return (turn & ~(uint64_t)3) | state;
 }
 
-/* Waits while `turn` is in this state: what it became, or the same after the patience is used up. */
+/* Waits while `turn` is in this state: what it became, or the same after the patience is used up.
+ */
 static uint64_t wait_while(struct xs_record *r, enum xs_record_state state, uint64_t patience_ns)
 {
     const struct timespec pause = {.tv_nsec = 1000000};

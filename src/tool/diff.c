@@ -80,8 +80,7 @@ static void of_process(struct changes *c, const struct xs_report *a, const struc
     for (unsigned owner = 0; owner < XS_OWNER_COUNT; owner++)
         if (xs_report_shows(a, (enum xs_owner)owner) && xs_report_shows(b, (enum xs_owner)owner))
             add(c, BYTES, a->memory[owner].reserved_peak_bytes,
-                b->memory[owner].reserved_peak_bytes, "%s reserved peak",
-                xs_backends[owner]->name);
+                b->memory[owner].reserved_peak_bytes, "%s reserved peak", xs_backends[owner]->name);
     add(c, COUNT, a->threads_peak, b->threads_peak, "threads at one time");
     for (size_t i = 0; i < XS_SIZE_CLASSES; i++)
         add(c, COUNT, ta.class_calls[i], tb.class_calls[i], "calls %s %s",

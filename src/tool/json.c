@@ -104,7 +104,8 @@ static bool unicode(struct parser *p, char **out)
         p->at += 2;
         if (!hex4(p, &low))
             return false;
-        c = low >= 0xDC00 && low < 0xE000 ? 0x10000 + ((c - 0xD800) << 10) + (low - 0xDC00) : 0xFFFD;
+        c = low >= 0xDC00 && low < 0xE000 ? 0x10000 + ((c - 0xD800) << 10) + (low - 0xDC00)
+                                          : 0xFFFD;
     } else if (c >= 0xD800 && c < 0xE000) {
         c = 0xFFFD;
     }

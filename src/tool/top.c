@@ -202,7 +202,8 @@ static void gpus(struct xs_emit *e, const struct xs_report *r, const struct mome
 static void screen(const struct xs_report *r, const struct moment *then)
 {
     struct moment now = moment_of(r);
-    uint64_t ns = then->wall_ns != 0 && now.wall_ns > then->wall_ns ? now.wall_ns - then->wall_ns : 0;
+    uint64_t ns =
+        then->wall_ns != 0 && now.wall_ns > then->wall_ns ? now.wall_ns - then->wall_ns : 0;
     struct xs_emit e;
 
     xs_emit_open(&e, xs_tool_utf8(), xs_tool_sink, NULL);
@@ -314,8 +315,8 @@ int xs_tool_top(int argc, char **argv)
         return XS_EXIT_USAGE;
     }
     const char *terminal = getenv("TERM");
-    o.refresh = o.turns != 1 && isatty(STDOUT_FILENO) && terminal != NULL &&
-                strcmp(terminal, "dumb") != 0;
+    o.refresh =
+        o.turns != 1 && isatty(STDOUT_FILENO) && terminal != NULL && strcmp(terminal, "dumb") != 0;
     if (o.turns == 0 && !isatty(STDOUT_FILENO))
         o.turns = 1;
     struct sigaction action = {.sa_handler = stop};

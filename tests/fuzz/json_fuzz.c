@@ -1,5 +1,5 @@
-/* tests/fuzz/json_fuzz.c - the reader of JSON reports: any text is refused or read, and what was read
- * is there.
+/* tests/fuzz/json_fuzz.c - the reader of JSON reports: any text is refused or read, and what was
+ * read is there.
  *
  * An input is the text itself, or, if its first byte is odd, changes to a report.
  */
@@ -16,7 +16,8 @@ static const char report[] =
     "{\"schema\": \"xsigma.stats/1\", \"process\": {\"program\": \"p\\u00e9\\n\\ud83d\\ude00\","
     " \"pid\": 42, \"rank\": null, \"passive\": false, \"counting\": true},\n"
     " \"config\": [{\"name\": \"XSIGMA_STATS\", \"value\": \"1\"}], \"warnings\": [],\n"
-    " \"cpu\": {\"backends\": [{\"name\": \"bfc\", \"size_bins\": [0, 1, 18446744073709551615]}]},\n"
+    " \"cpu\": {\"backends\": [{\"name\": \"bfc\", \"size_bins\": [0, 1, "
+    "18446744073709551615]}]},\n"
     " \"gpu\": [{\"device\": 0, \"hits\": -1.5e+3}], \"timeline\": {\"t_ns\": [1, 2, 3]}}";
 
 static uint64_t operations;

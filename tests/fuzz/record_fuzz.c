@@ -1,8 +1,8 @@
-/* tests/fuzz/record_fuzz.c - the reader of records: whatever is in the file, it is refused or turned
- * into a snapshot that can be printed.
+/* tests/fuzz/record_fuzz.c - the reader of records: whatever is in the file, it is refused or
+ * turned into a snapshot that can be printed.
  *
- * An input is a list of changes to a whole record: where, how many bytes, which; or it cuts the file
- * short. A change aims at the places that say where other things are, most of the time.
+ * An input is a list of changes to a whole record: where, how many bytes, which; or it cuts the
+ * file short. A change aims at the places that say where other things are, most of the time.
  */
 #include <errno.h>
 #include <stddef.h>
@@ -176,7 +176,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             changed[at++] = (unsigned char)fuzz_byte(&in);
     }
     /* Of the exact size, so that a sanitizer sees reads past its end. */
-    unsigned char *copy = aligned_alloc(XS_RECORD_PAGE, (bytes / XS_RECORD_PAGE + 1) * XS_RECORD_PAGE);
+    unsigned char *copy =
+        aligned_alloc(XS_RECORD_PAGE, (bytes / XS_RECORD_PAGE + 1) * XS_RECORD_PAGE);
     FUZZ_CHECK(copy != NULL, "no memory");
     memcpy(copy, changed, bytes);
     const struct xs_record_bytes r = {copy, bytes};

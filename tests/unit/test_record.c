@@ -229,7 +229,8 @@ static pid_t dead_with_a_file(bool reported, time_t age_s)
     int status;
     cr_assert_eq(waitpid(child, &status, 0), child);
     cr_assert_eq(status, 0);
-    const struct timespec then[2] = {{.tv_sec = time(NULL) - age_s}, {.tv_sec = time(NULL) - age_s}};
+    const struct timespec then[2] = {{.tv_sec = time(NULL) - age_s},
+                                     {.tv_sec = time(NULL) - age_s}};
     cr_assert_eq(utimensat(AT_FDCWD, path_of(child), then, 0), 0);
     return child;
 }
