@@ -83,7 +83,7 @@ for i in range(21):
     except ChildProcessError:
         pass
 print('done')"
-[ "$(cat "$work/out")" = done ] || fail "spawned children: $(cat "$work/err")"
+[ "$(cat "$work/out")" = "done" ] || fail "spawned children: $(cat "$work/err")"
 [ -s "$work/root.json" ] || fail "no report after spawned children"
 [ -z "$(ls "$records")" ] || fail "left over after spawn: $(ls "$records")"
 
