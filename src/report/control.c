@@ -229,7 +229,12 @@ static void gpu_look(void)
 {
     if (atomic_load_explicit(&control.state, memory_order_relaxed) == NONE)
         xs_control_begin();
-    look();
+    if (atomic_load_explicit(&control.state, memory_order_acquire) == OPEN)
+        __atomic_store_n(&control.at->head.uses_cuda, 1, __ATOMIC_RELAXED);
+    if (control.on_interval != NULL)
+        look_and_report();
+    else
+        look();
 }
 
 void xs_control_start(const char *passive_owner, void (*on_interval)(void))

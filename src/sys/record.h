@@ -86,6 +86,7 @@ struct xs_record_head {
     char program[64];
     uint32_t reported; /* a command has shown what it holds, the process being gone */
     uint32_t ended;    /* the process itself has come to its end: nothing is missing */
+    uint32_t uses_cuda;
 };
 
 struct xs_record {

@@ -214,7 +214,7 @@ struct walk {
 /* So long a report may be asked for once more. */
 #define REPORTED_S 600
 /* What nobody asked for stays a week, of many for an hour; of too many none stays. */
-#define LONELY_S 604800 /* s */
+#define LONELY_S 604800
 #define MANY     64
 #define MANY_S   3600
 #define TOO_MANY 512

@@ -49,9 +49,9 @@ static void print_clean(const char *text, size_t len)
 
 static void print_process(const struct xs_record_head *head, bool is_alive, void *arg)
 {
-    (void)arg;
-    if (!is_alive)
+    if (!is_alive || head->uses_cuda == 0)
         return;
+    (*(unsigned *)arg)++;
     printf("%d ", (int)head->pid);
     print_clean(head->program, strnlen(head->program, sizeof(head->program)));
     putchar('\n');
@@ -59,7 +59,10 @@ static void print_process(const struct xs_record_head *head, bool is_alive, void
 
 static int list(void)
 {
-    if (xs_record_each(directory(), print_process, NULL) == 0)
+    unsigned shown = 0;
+
+    (void)xs_record_each(directory(), print_process, &shown);
+    if (shown == 0)
         xs_tool_error("no process of yours uses CUDA under libxsigma.so");
     return XS_EXIT_OK;
 }
@@ -117,6 +120,8 @@ static int send(const struct order *o)
     struct xs_record_file f;
     int rc = xs_record_open(&f, directory(), o->pid);
 
+    if (rc == 0 && f.at->head.uses_cuda == 0)
+        rc = ENOENT;
     if (rc != 0) {
         xs_tool_error("%d: %s", o->pid, why_not(rc));
         return XS_EXIT_NO;
