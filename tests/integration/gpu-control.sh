@@ -163,6 +163,8 @@ echo exec >&"${STEPS[1]}"
 step "m 8192"
 ask 0 stats "$steps"
 has '^GPU  '
+sleep 0.02 # so long between two looks at what is written down
+step "m 16384"
 end kill
 [ -f "$(file "$steps")" ] || fail "the test itself: no file is left after SIGKILL"
 refused 1 "the process is gone" stats "$steps"
