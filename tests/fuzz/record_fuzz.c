@@ -100,6 +100,23 @@ static void make_whole(void)
 
 /* ---- an input ----------------------------------------------------------------------------- */
 
+/* What says how many of something there are. */
+static size_t count_place(unsigned n)
+{
+    const struct xs_record *r = (const struct xs_record *)(const void *)whole;
+    const size_t image = r->section[0].offset;
+    const size_t timeline = r->section[4].offset;
+    const size_t places[] = {
+        image + offsetof(struct xs_image, report.gpu_count),
+        image + offsetof(struct xs_image, config_bytes),
+        image + offsetof(struct xs_image, report.gpu[1].device),
+        timeline + offsetof(struct xs_timeline, count),
+        offsetof(struct xs_record, sections),
+    };
+
+    return places[n % XS_COUNT_OF(places)];
+}
+
 /* Places that matter: the head, the directory, the snapshot, the head of each section. */
 static size_t place(struct fuzz_input *in)
 {
@@ -108,7 +125,7 @@ static size_t place(struct fuzz_input *in)
     unsigned n = fuzz_two(in);
     const uint32_t sections = atomic_load(&r->sections);
 
-    switch (kind % 5) {
+    switch (kind % 6) {
     case 0:
         return n % sizeof(r->head);
     case 1:
@@ -117,6 +134,8 @@ static size_t place(struct fuzz_input *in)
         return r->section[0].offset + n % sizeof(struct xs_image);
     case 3:
         return r->section[n % sections].offset + n / sections % 64;
+    case 4:
+        return count_place(n);
     default:
         return (size_t)n * 10 % file_end;
     }
