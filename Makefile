@@ -39,7 +39,7 @@ LIB_SRC  := $(CORE_SRC) $(wildcard preload/*.c cuda_shim/*.c)
 LIB_OBJ  := $(LIB_SRC:%.c=$(B)/lib/%.o)
 # The tool renders reports as the library does; what it does not need of the core is left out.
 TOOL_SRC := $(wildcard src/tool/*.c) $(CORE_SRC)
-TOOL_OBJ := $(TOOL_SRC:%.c=$(B)/tool/%.o)
+TOOL_OBJ := $(TOOL_SRC:%.c=$(B)/tool/%.o) $(B)/tool/html_page.o
 
 PROGRAMS := $(patsubst tests/programs/%.c,build/tests/programs/%,$(filter-out tests/programs/lib%,$(wildcard tests/programs/*.c))) \
   $(patsubst tests/programs/%.cc,build/tests/programs/%,$(wildcard tests/programs/*.cc)) \
@@ -77,6 +77,14 @@ $(B)/lib/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(LIB_CFLAGS) -MMD -MP -c -o $@ $<
+
+build/html_page.c: scripts/make-html $(wildcard src/tool/html/*)
+	@mkdir -p $(@D)
+	scripts/make-html > $@
+$(B)/tool/html_page.o: build/html_page.c src/tool/html.h
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -c -o $@ $<
 
 $(B)/tool/%.o: %.c Makefile
 	@mkdir -p $(@D)
@@ -366,6 +374,7 @@ test: ## set up, build, and run the tests (under 15 minutes)
 
 test-all: ## the same and the long ones
 	@scripts/setup test
+	@scripts/setup test-all
 	@$(MAKE) --no-print-directory tests
 	@tests/run --long
 

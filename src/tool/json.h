@@ -6,7 +6,7 @@
 #ifndef XS_TOOL_JSON_H
 #define XS_TOOL_JSON_H
 
-#include "base/compiler.h"
+#include "report/report.h"
 
 enum xs_json_type {
     XS_JSON_NULL,
@@ -49,5 +49,8 @@ const struct xs_json *xs_json_next(const struct xs_json_tree *t, const struct xs
 uint64_t xs_json_u64(const struct xs_json *v, uint64_t otherwise);
 const char *xs_json_string(const struct xs_json *v, const char *otherwise);
 bool xs_json_is_true(const struct xs_json *v);
+
+/* `v` and all that is in it, as text. */
+void xs_json_print(const struct xs_json_tree *t, const struct xs_json *v, xs_sink *sink, void *arg);
 
 #endif

@@ -5,6 +5,7 @@
 
 #include "policy/config.h"
 #include "sys/record.h"
+#include "tool/html.h"
 #include "tool/input.h"
 #include "tool/tool.h"
 
@@ -60,10 +61,22 @@ static int list_records(void)
 
 /* ---- the verb ------------------------------------------------------------------------------ */
 
+/* The exit status: that which stood already, if it was not well. */
+static int save_page(struct xs_inputs *in, const char *path, int status)
+{
+    int rc = xs_html_save(in, path);
+
+    if (rc == 0)
+        return status;
+    xs_tool_error("%s: %s", path, strerror(rc));
+    return status == XS_EXIT_OK ? XS_EXIT_NO : status;
+}
+
 int xs_tool_report(int argc, char **argv)
 {
     struct xs_inputs in = {0};
     bool json = false;
+    const char *html = NULL;
     bool only_words = false;
     int words = 0;
     int status = XS_EXIT_OK;
@@ -79,6 +92,13 @@ int xs_tool_report(int argc, char **argv)
             only_words = true;
         } else if (strcmp(word, "--json") == 0) {
             json = true;
+        } else if (strcmp(word, "--html") == 0 && i + 1 < argc) {
+            html = argv[++i];
+        } else if (strncmp(word, "--html=", 7) == 0) {
+            html = word + 7;
+        } else if (strcmp(word, "--html") == 0) {
+            xs_tool_error("--html: a file name is needed");
+            return XS_EXIT_USAGE;
         } else {
             xs_tool_error("report: '%s' is no option; see 'xsigma help report'", word);
             return XS_EXIT_USAGE;
@@ -90,9 +110,11 @@ int xs_tool_report(int argc, char **argv)
     if (r == NULL)
         return status != XS_EXIT_OK ? status : XS_EXIT_NO;
     xs_input_settings(&in.at[0]);
+    if (html != NULL)
+        status = save_page(&in, html, status);
     if (json)
         xs_report_json(r, xs_tool_sink, NULL);
-    else
+    else if (html == NULL)
         xs_report_text(r, xs_tool_utf8(), xs_tool_sink, NULL);
     xs_inputs_free(&in);
     return status;

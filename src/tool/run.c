@@ -1,11 +1,93 @@
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "policy/config.h"
+#include "tool/html.h"
+#include "tool/input.h"
 #include "tool/settings.h"
+#include "tool/supervise.h"
 #include "tool/target.h"
 #include "tool/tool.h"
+
+static int not_started(const char *name, int rc)
+{
+    xs_tool_error("%s: %s", name, strerror(rc));
+    return rc == ENOENT ? XS_EXIT_NOT_FOUND : XS_EXIT_NOT_EXECUTABLE;
+}
+
+/* What the program left: its report, with those of its children if they wrote any, or where it did
+ * not get to write one its record. */
+static void make_page(const char *directory, const struct xs_ended *e, const char *page)
+{
+    struct xs_inputs in = {0};
+    char report[PATH_MAX + 32];
+    char number[16];
+    struct stat st;
+    int rc;
+
+    snprintf(report, sizeof(report), "%s/%d.json", directory, (int)e->pid);
+    snprintf(number, sizeof(number), "%d", (int)e->pid);
+    xs_config_load(false);
+    if (xs_inputs_add(&in, stat(report, &st) == 0 && st.st_size > 0 ? directory : number) != 0) {
+        xs_tool_error("no report of the program, so no page in %s", page);
+        return;
+    }
+    xs_input_settings(&in.at[0]);
+    rc = xs_html_save(&in, page);
+    if (rc != 0)
+        xs_tool_error("%s: %s", page, strerror(rc));
+    else
+        xs_tool_error("the report is in %s", page);
+    xs_inputs_free(&in);
+}
+
+static void remove_all(const char *directory)
+{
+    DIR *d = opendir(directory);
+
+    for (struct dirent *e; d != NULL && (e = readdir(d)) != NULL;)
+        if (e->d_name[0] != '.')
+            (void)unlinkat(dirfd(d), e->d_name, 0);
+    if (d != NULL)
+        closedir(d);
+    if (rmdir(directory) != 0)
+        xs_tool_error("%s: %s", directory, strerror(errno));
+}
+
+/* The program is a child here, as there is something to do after its end. */
+static int run_and_make_page(const char *file, char **argv, const char *page)
+{
+    const char *tmp = getenv("TMPDIR");
+    char directory[PATH_MAX];
+    char report[PATH_MAX + 32];
+    struct xs_ended ended;
+    int rc;
+
+    snprintf(directory, sizeof(directory), "%s/xsigma-run-XXXXXX",
+             tmp != NULL && tmp[0] == '/' ? tmp : "/tmp");
+    if (mkdtemp(directory) == NULL) {
+        xs_tool_error("%s: %s", directory, strerror(errno));
+        return XS_EXIT_NO;
+    }
+    snprintf(report, sizeof(report), "%s/%%p.json", directory);
+    rc = xs_settings_json(report);
+    if (rc == 0) {
+        rc = xs_supervise(file, argv, &ended);
+        if (rc != 0)
+            rc = not_started(file, rc);
+    }
+    if (rc == 0)
+        make_page(directory, &ended, page);
+    remove_all(directory);
+    if (rc == 0)
+        xs_end_as(&ended);
+    return rc;
+}
 
 int xs_tool_run(int argc, char **argv)
 {
@@ -18,6 +100,11 @@ int xs_tool_run(int argc, char **argv)
         return status;
     if (settings.program >= argc) {
         xs_tool_error("run: a program is needed; see 'xsigma help run'");
+        return XS_EXIT_USAGE;
+    }
+    if (settings.html != NULL && settings.has_json) {
+        xs_tool_error("run: --html or --json, not both; 'xsigma report --html' makes a page of a "
+                      "JSON report");
         return XS_EXIT_USAGE;
     }
     status = xs_settings_library(&settings, why, sizeof(why));
@@ -36,9 +123,9 @@ int xs_tool_run(int argc, char **argv)
     status = xs_settings_preload(&settings);
     if (status != 0)
         return status;
+    if (settings.html != NULL)
+        return run_and_make_page(target.first, argv, settings.html);
     /* execvp for its shell when a script has no "#!". PATH was searched already. */
     execvp(target.first, argv);
-    status = errno == ENOENT ? XS_EXIT_NOT_FOUND : XS_EXIT_NOT_EXECUTABLE;
-    xs_tool_error("%s: %s", target.first, strerror(errno));
-    return status;
+    return not_started(target.first, errno);
 }

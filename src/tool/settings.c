@@ -119,7 +119,7 @@ static int set_preset(const char *value)
 
 /* The program may change its directory before the report is written: make the name absolute. In
  * patterns "%%" stands for a per cent sign of the directory's name. */
-static int set_json(const char *file)
+int xs_settings_json(const char *file)
 {
     char directory[PATH_MAX];
     char path[3 * PATH_MAX];
@@ -149,9 +149,11 @@ static int set_json(const char *file)
     return status;
 }
 
-enum option { OPTION_PRESET, OPTION_SET, OPTION_LIB, OPTION_JSON, OPTION_COUNT };
+/* From OPTION_JSON on only where a program is run. */
+enum option { OPTION_PRESET, OPTION_SET, OPTION_LIB, OPTION_JSON, OPTION_HTML, OPTION_COUNT };
 
-static const char *const option_names[OPTION_COUNT] = {"--preset", "--set", "--lib", "--json"};
+static const char *const option_names[OPTION_COUNT] = {"--preset", "--set", "--lib", "--json",
+                                                       "--html"};
 
 static int refuse_option(const struct xs_settings *s, const char *arg)
 {
@@ -175,14 +177,18 @@ static int apply(struct xs_settings *s, enum option option, const char *value)
     case OPTION_SET:
         return set(value);
     case OPTION_JSON:
-        return set_json(value);
+        s->has_json = true;
+        return xs_settings_json(value);
+    case OPTION_HTML:
+        s->html = value;
+        return 0;
     default:
         s->library_option = value;
         return 0;
     }
 }
 
-int xs_settings_parse(struct xs_settings *s, int argc, char **argv, bool takes_json)
+int xs_settings_parse(struct xs_settings *s, int argc, char **argv, bool runs)
 {
     int i = 1;
 
@@ -201,7 +207,7 @@ int xs_settings_parse(struct xs_settings *s, int argc, char **argv, bool takes_j
         while (option < OPTION_COUNT && (strlen(option_names[option]) != len ||
                                          strncmp(arg, option_names[option], len) != 0))
             option++;
-        if (option == OPTION_COUNT || (option == OPTION_JSON && !takes_json))
+        if (option == OPTION_COUNT || (option >= OPTION_JSON && !runs))
             return refuse_option(s, arg);
         if (arg[len] == '=') {
             value = arg + len + 1;

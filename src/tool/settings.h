@@ -13,12 +13,18 @@
 struct xs_settings {
     const char *verb;
     const char *library_option; /* --lib, or NULL */
+    const char *html;           /* --html, or NULL */
+    bool has_json;              /* --json was given */
     char library[PATH_MAX];     /* absolute, after xs_settings_library */
     int program;                /* index of the program in argv; argc if there is none */
 };
 
-/* Reads the options and puts XSIGMA_* into the environment: 0 or an exit status. */
-int xs_settings_parse(struct xs_settings *s, int argc, char **argv, bool takes_json);
+/* Reads the options and puts XSIGMA_* into the environment: 0 or an exit status. `runs`: those that
+ * say where the report goes are taken too. */
+int xs_settings_parse(struct xs_settings *s, int argc, char **argv, bool runs);
+
+/* The report goes to this file, as JSON: 0 or an exit status. */
+int xs_settings_json(const char *file);
 
 /* Finds the library and looks at it: 0, or an exit status with the reason in `why`. */
 int xs_settings_library(struct xs_settings *s, char *why, size_t cap);

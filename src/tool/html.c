@@ -1,0 +1,91 @@
+#include "tool/html.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* U+2028 and U+2029 end a line for some readers of scripts. */
+static bool is_line_end(const char *text, size_t len)
+{
+    return len >= 3 && memcmp(text, "\xe2\x80", 2) == 0 && (text[2] & ~1) == (char)0xa8;
+}
+
+int xs_html_write(const char *json, size_t len, FILE *out)
+{
+    size_t done = 0;
+
+    fputs(xs_html_before, out);
+    for (size_t i = 0; i < len; i++) {
+        const char *instead = NULL;
+        size_t taken = 1;
+        if (json[i] == '<') { /* in a string: nowhere else has JSON one */
+            instead = "\\u003c";
+        } else if (is_line_end(json + i, len - i)) {
+            instead = json[i + 2] == (char)0xa8 ? "\\u2028" : "\\u2029";
+            taken = 3;
+        }
+        if (instead == NULL)
+            continue;
+        fwrite(json + done, 1, i - done, out);
+        fputs(instead, out);
+        done = i + taken;
+        i = done - 1;
+    }
+    fwrite(json + done, 1, len - done, out);
+    fputs(xs_html_after, out);
+    errno = 0;
+    return fflush(out) != 0 || ferror(out) ? (errno != 0 ? errno : EIO) : 0;
+}
+
+static void to_stream(const char *text, size_t len, void *arg)
+{
+    fwrite(text, 1, len, arg);
+}
+
+static int save(const char *json, size_t len, const char *path)
+{
+    char fresh[PATH_MAX];
+    int n = snprintf(fresh, sizeof(fresh), "%s.%d.new", path, (int)getpid());
+    FILE *out;
+    int rc;
+
+    if (n < 0 || (size_t)n >= sizeof(fresh))
+        return ENAMETOOLONG;
+    out = fopen(fresh, "wxe");
+    if (out == NULL)
+        return errno;
+    rc = xs_html_write(json, len, out);
+    if (fclose(out) != 0 && rc == 0)
+        rc = errno;
+    if (rc == 0 && rename(fresh, path) != 0)
+        rc = errno;
+    if (rc != 0)
+        (void)unlink(fresh);
+    return rc;
+}
+
+int xs_html_save(struct xs_inputs *in, const char *path)
+{
+    char *json = NULL;
+    size_t len = 0;
+    FILE *memory = open_memstream(&json, &len);
+    int rc;
+
+    if (memory == NULL)
+        return errno;
+    if (in->count == 1 && in->at[0].json.count != 0)
+        xs_json_print(&in->at[0].json, in->at[0].json.node, to_stream, memory);
+    else
+        xs_report_json(xs_inputs_sum(in), to_stream, memory);
+    if (fclose(memory) != 0) {
+        rc = errno;
+    } else if (strcmp(path, "-") == 0) {
+        rc = xs_html_write(json, len, stdout);
+    } else {
+        rc = save(json, len, path);
+    }
+    free(json);
+    return rc;
+}
