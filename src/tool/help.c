@@ -12,13 +12,17 @@
     "                 in ../lib, or where it was installed\n"
 
 const char xs_help_run[] =
-    "usage: xsigma run [--preset P] [--set K=V]... [--json FILE] [--lib PATH] [--] program "
+    "usage: xsigma run [--preset P] [--set K=V]... [--json FILE | --html FILE] [--lib PATH]\n"
+    "                  [--] program "
     "args...\n"
     "\n"
     "Runs a program with libxsigma.so in front of LD_PRELOAD. The program takes the place of this\n"
     "process: its process id, its signals and its exit status are what they would be without.\n"
     "\n" OPTIONS
     "  --json FILE    write the report as JSON to FILE (%p pid, %h host, %e program, %r rank)\n"
+    "  --html FILE    make a page for a browser of it; the program is then a child of this "
+    "process,\n"
+    "                 which passes its signals on, waits for it and ends as it ends\n"
     "\n"
     "Scripts and wrappers (env, nice, nohup, time, timeout, taskset, numactl, stdbuf, setsid, "
     "chrt,\n"
@@ -58,7 +62,7 @@ const char xs_help_gpu[] =
     "Exit status: 0 done, 1 not done, 64 wrong usage.\n";
 
 const char xs_help_report[] =
-    "usage: xsigma report [--json] [FILE|PID|DIRECTORY|-]...\n"
+    "usage: xsigma report [--json] [--html FILE] [FILE|PID|DIRECTORY|-]...\n"
     "\n"
     "Shows what processes counted: from the record of one that runs, or that was killed (PID), "
     "from\n"
@@ -68,6 +72,7 @@ const char xs_help_report[] =
     "are.\n"
     "\n"
     "  --json         as JSON, docs/report-json.md says what is in it\n"
+    "  --html FILE    as one page for a browser, which needs nothing else; - is standard output\n"
     "\n"
     "A process that reports has a record in XSIGMA_RECORD (/dev/shm) while it runs. What it "
     "counted\n"
@@ -117,7 +122,7 @@ void xs_help_print_all(void)
 
 bool xs_help_asked(int argc, char **argv)
 {
-    static const char *const with_value[] = {"--preset", "--set", "--json", "--lib"};
+    static const char *const with_value[] = {"--preset", "--set", "--json", "--html", "--lib"};
 
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
