@@ -338,8 +338,8 @@ $(GPU_UNITS): build/tests/unit/%: tests/unit/%.c tests/support/gpu_test.h \
 # The shim's own objects; the version script for the versions that its assembler names.
 build/tests/unit/test_cuda_hooks: SHIM_WRAPS := xs_shim_stream_seen
 build/tests/unit/test_cuda_streams: SHIM_WRAPS := $(addprefix xs_gpu_,before_stream after_stream \
-  stream_gone before_context after_context context_gone device_reset capture_begun capture_ended \
-  before_sync after_sync flush_for passed_through never_reuse)
+  stream_gone after_context context_gone device_reset capture_begun capture_ended \
+  before_sync after_sync flush_here passed_through never_reuse)
 build/tests/unit/test_cuda_hooks build/tests/unit/test_cuda_streams: build/tests/unit/%: \
     tests/unit/%.c build/exports.map $(LIB_OBJ)
 	@mkdir -p $(@D)

@@ -54,9 +54,9 @@ CUresult xs_do_cuMemGetAddressRange_v2(CUdeviceptr *base, size_t *size, CUdevice
 /* ---- the driver's own allocations ------------------------------------------------------- */
 
 /* Memory that we keep must not be what another call lacks. */
-#define RETRY(result, size, call)                                                                  \
+#define RETRY(result, call)                                                                        \
     CUresult result = (call);                                                                      \
-    while (result == CUDA_ERROR_OUT_OF_MEMORY && xs_gpu_flush_for(size))                           \
+    while (result == CUDA_ERROR_OUT_OF_MEMORY && xs_gpu_flush_here())                              \
     result = (call)
 
 static CUresult counted(CUresult r, enum xs_gpu_pass kind, size_t size)
@@ -75,14 +75,14 @@ static void look_at(CUstream stream)
 CUresult xs_do_cuMemAllocAsync(CUdeviceptr *out, size_t size, CUstream stream)
 {
     look_at(stream);
-    RETRY(r, size, XS_REAL(cuMemAllocAsync)(out, size, stream));
+    RETRY(r, XS_REAL(cuMemAllocAsync)(out, size, stream));
     return counted(r, XS_GPU_PASS_ASYNC, size);
 }
 
 CUresult xs_do_cuMemAllocAsync_ptsz(CUdeviceptr *out, size_t size, CUstream stream)
 {
     xs_shim_stream_seen();
-    RETRY(r, size, XS_REAL(cuMemAllocAsync_ptsz)(out, size, stream));
+    RETRY(r, XS_REAL(cuMemAllocAsync_ptsz)(out, size, stream));
     return counted(r, XS_GPU_PASS_ASYNC, size);
 }
 
@@ -90,7 +90,7 @@ CUresult xs_do_cuMemAllocFromPoolAsync(CUdeviceptr *out, size_t size, CUmemoryPo
                                        CUstream stream)
 {
     look_at(stream);
-    RETRY(r, size, XS_REAL(cuMemAllocFromPoolAsync)(out, size, pool, stream));
+    RETRY(r, XS_REAL(cuMemAllocFromPoolAsync)(out, size, pool, stream));
     return counted(r, XS_GPU_PASS_ASYNC, size);
 }
 
@@ -98,7 +98,7 @@ CUresult xs_do_cuMemAllocFromPoolAsync_ptsz(CUdeviceptr *out, size_t size, CUmem
                                             CUstream stream)
 {
     xs_shim_stream_seen();
-    RETRY(r, size, XS_REAL(cuMemAllocFromPoolAsync_ptsz)(out, size, pool, stream));
+    RETRY(r, XS_REAL(cuMemAllocFromPoolAsync_ptsz)(out, size, pool, stream));
     return counted(r, XS_GPU_PASS_ASYNC, size);
 }
 
@@ -117,38 +117,38 @@ CUresult xs_do_cuMemFreeAsync_ptsz(CUdeviceptr p, CUstream stream)
 CUresult xs_do_cuMemCreate(CUmemGenericAllocationHandle *out, size_t size,
                            const CUmemAllocationProp *prop, unsigned long long flags)
 {
-    RETRY(r, size, XS_REAL(cuMemCreate)(out, size, prop, flags));
+    RETRY(r, XS_REAL(cuMemCreate)(out, size, prop, flags));
     return counted(r, XS_GPU_PASS_VMM, size);
 }
 
 CUresult xs_do_cuArrayCreate_v2(CUarray *out, const CUDA_ARRAY_DESCRIPTOR *what)
 {
-    RETRY(r, 0, XS_REAL(cuArrayCreate_v2)(out, what));
+    RETRY(r, XS_REAL(cuArrayCreate_v2)(out, what));
     return counted(r, XS_GPU_PASS_ARRAY, 0);
 }
 
 CUresult xs_do_cuArray3DCreate_v2(CUarray *out, const CUDA_ARRAY3D_DESCRIPTOR *what)
 {
-    RETRY(r, 0, XS_REAL(cuArray3DCreate_v2)(out, what));
+    RETRY(r, XS_REAL(cuArray3DCreate_v2)(out, what));
     return counted(r, XS_GPU_PASS_ARRAY, 0);
 }
 
 CUresult xs_do_cuMipmappedArrayCreate(CUmipmappedArray *out, const CUDA_ARRAY3D_DESCRIPTOR *what,
                                       unsigned int levels)
 {
-    RETRY(r, 0, XS_REAL(cuMipmappedArrayCreate)(out, what, levels));
+    RETRY(r, XS_REAL(cuMipmappedArrayCreate)(out, what, levels));
     return counted(r, XS_GPU_PASS_ARRAY, 0);
 }
 
 CUresult xs_do_cuMemHostRegister(void *p, size_t size, unsigned int flags)
 {
-    RETRY(r, size, XS_REAL(cuMemHostRegister)(p, size, flags));
+    RETRY(r, XS_REAL(cuMemHostRegister)(p, size, flags));
     return r;
 }
 
 CUresult xs_do_cuMemHostRegister_v2(void *p, size_t size, unsigned int flags)
 {
-    RETRY(r, size, XS_REAL(cuMemHostRegister_v2)(p, size, flags));
+    RETRY(r, XS_REAL(cuMemHostRegister_v2)(p, size, flags));
     return r;
 }
 

@@ -221,7 +221,6 @@ CUresult xs_do_cuStreamDestroy_v2(CUstream stream)
 static CUresult made_context(CUresult r, const CUcontext *out)
 {
     if (r == CUDA_SUCCESS) {
-        xs_gpu_before_context();
         xs_gpu_after_context(*out);
     }
     return r;

@@ -174,6 +174,7 @@ struct xsigma_gpu_stats {
     uint64_t reuse_ordered; /* hits where only the default stream was in use */
     uint64_t reuse_waited;  /* hits of blocks whose earlier work was proven done */
     uint64_t reuse_stream;  /* hits on the stream that the block had been freed on */
+    uint64_t hits_cut; /* hits of pool and bfc that did not come from what the thread had freed */
     uint64_t pinned_allocations;
     uint64_t pinned_hits;
     uint64_t pinned_requested_bytes;

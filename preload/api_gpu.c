@@ -51,7 +51,6 @@ static _Atomic(CUcontext) primaries[XS_GPU_DEVICES_MAX];
 /* One reference is kept for as long as the process lives, as the runtime does. */
 static CUresult retain(int device, CUcontext *out)
 {
-    xs_gpu_before_context();
     CUresult r = xs_cu.cuDevicePrimaryCtxRetain(out, device);
     if (r == CUDA_SUCCESS) {
         xs_gpu_after_context(*out);

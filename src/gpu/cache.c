@@ -206,17 +206,29 @@ static struct xs_gpu_block *best_of_bin(struct xs_gpu_want *w, struct xs_gpu_blo
     return best;
 }
 
-/* The first bin at or after `bin` that is not empty; XS_GPU_BINS: none. */
-static unsigned next_used(struct xs_gpu_bins *bins, unsigned bin)
+/* The first bin at or after `bin` and before `end` that is not empty; `end`: none. */
+static unsigned next_used(struct xs_gpu_bins *bins, unsigned bin, unsigned end)
 {
-    for (; bin < XS_GPU_BINS; bin++) {
+    for (uint64_t eight; bin < end; bin++) {
+        if (bin % 8 == 0 && bin + 8 <= end) {
+            __builtin_memcpy(&eight, &bins->maybe[bin], sizeof(eight));
+            if (eight == 0) {
+                bin += 7;
+                continue;
+            }
+        }
         if (bins->maybe[bin] == 0)
             continue;
         if (bins->newest[bin] != NULL)
             return bin;
         __atomic_store_n(&bins->maybe[bin], 0, __ATOMIC_RELAXED); /* a hit emptied it */
     }
-    return bin;
+    return end;
+}
+
+static unsigned bin_of(enum xs_gpu_place place, size_t size)
+{
+    return (unsigned)place * XS_GPU_BINS + xs_gpu_bin(size);
 }
 
 static struct xs_gpu_block *take_from(struct xs_gpu_shard *s, struct xs_gpu_bins *bins,
@@ -225,12 +237,10 @@ static struct xs_gpu_block *take_from(struct xs_gpu_shard *s, struct xs_gpu_bins
     /* Under the shard's lock: see leave_single. */
     bool by_order = xs_gpu_is_single() && !xs_gpu_kind_is_visible(w->kind);
     uint64_t done = xs_gpu_done();
-    unsigned last = xs_gpu_bin(w->most);
+    unsigned end = bin_of(w->place, w->most) + 1;
 
-    for (unsigned bin = next_used(bins, xs_gpu_bin(w->least)); bin <= last;
-         bin = next_used(bins, bin + 1)) {
-        if (bin >= XS_GPU_BINS)
-            break;
+    for (unsigned bin = next_used(bins, bin_of(w->place, w->least), end); bin < end;
+         bin = next_used(bins, bin + 1, end)) {
         struct xs_gpu_block *b = best_of_bin(w, bins->newest[bin], done, by_order);
         if (b == NULL)
             continue;
@@ -247,9 +257,9 @@ static struct xs_gpu_block *take_from(struct xs_gpu_shard *s, struct xs_gpu_bins
 /* A look without the lock. */
 static bool may_have(const struct xs_gpu_bins *bins, const struct xs_gpu_want *w)
 {
-    unsigned last = xs_gpu_bin(w->most);
+    unsigned last = bin_of(w->place, w->most);
 
-    for (unsigned bin = xs_gpu_bin(w->least); bin <= last; bin++)
+    for (unsigned bin = bin_of(w->place, w->least); bin <= last; bin++)
         if (__atomic_load_n(&bins->maybe[bin], __ATOMIC_RELAXED) != 0)
             return true;
     return false;
@@ -275,7 +285,8 @@ struct xs_gpu_block *xs_gpu_cache_take(struct xs_gpu_shard *s, struct xs_gpu_wan
 {
     struct xs_gpu_block *b = search(s, w, false);
 
-    for (struct xs_gpu_shard *t = xs_gpu_shards(); b == NULL && t != NULL; t = t->next)
+    for (struct xs_gpu_shard *t = xs_gpu_shards();
+         b == NULL && t != NULL && w->place == XS_PLACE_DRIVER; t = t->next)
         if (t != s)
             b = search(t, w, true);
     if (b != NULL)
@@ -295,17 +306,18 @@ bool xs_gpu_cache_put(struct xs_gpu_shard *s, struct xs_gpu_block *b)
 {
     struct xs_gpu_context *c = &xs_gpu_contexts[b->context];
     struct xs_gpu_device *d = c->device;
-    struct xs_gpu_bins *bins = xs_gpu_bins(s, c, b->kind);
+    unsigned kind = xs_gpu_kind_of_list(b->kind);
+    struct xs_gpu_bins *bins = xs_gpu_bins(s, c, kind);
 
-    if (bins == NULL || !xs_gpu_caching_begins(d, b->kind, b->size))
+    if (bins == NULL || !xs_gpu_caching_begins(d, kind, b->size))
         return false;
     if (d->o.cache_age_ns != 0)
         b->freed_ns = xs_gpu_tick();
-    if (!xs_gpu_kind_is_pinned(b->kind))
+    if (!xs_gpu_kind_is_pinned(kind) && b->kind != XS_KIND_PIECE)
         atomic_fetch_or_explicit(&d->freed[b->bin / 64], (uint64_t)1 << (b->bin % 64),
                                  memory_order_relaxed);
     xs_gpu_shard_take(s);
-    if (b->kind == XS_KIND_DEVICE)
+    if (kind == XS_KIND_DEVICE)
         b->home = b->stream == NULL ? c : NULL; /* the next free has to forget the stream */
     b->freed = bins->count->frees;
     xs_gpu_bins_put(bins, b);
@@ -343,6 +355,11 @@ struct xs_gpu_block *xs_gpu_cache_queued(struct xs_gpu_shard *s)
 
 /* ---- giving way ---- */
 
+static bool are_of(const struct xs_gpu_bins *bins, const struct xs_gpu_victims *v)
+{
+    return bins != NULL && bins->device != NULL && (v->device == NULL || bins->device == v->device);
+}
+
 static bool is_victim(const struct xs_gpu_victims *v, const struct xs_gpu_block *b, uint64_t done)
 {
     return (!v->ready || b->stamp <= done) && (v->before_ns == 0 || b->freed_ns < v->before_ns);
@@ -358,11 +375,11 @@ static struct xs_gpu_block *oldest(struct xs_gpu_shard *s, const struct xs_gpu_v
     for (unsigned c = 0; c < XS_GPU_CONTEXTS; c++)
         for (unsigned k = 0; k < XS_KINDS; k++) {
             struct xs_gpu_bins *bins = bins_there(s, c, k);
-            if (bins == NULL || bins->device == NULL ||
-                (v->device != NULL && bins->device != v->device) ||
+            if (!are_of(bins, v) ||
                 (v->pinned >= 0 && xs_gpu_kind_is_pinned(k) != (v->pinned != 0)))
                 continue;
-            for (unsigned i = next_used(bins, 0); i < XS_GPU_BINS; i = next_used(bins, i + 1)) {
+            for (unsigned i = next_used(bins, 0, XS_GPU_BINS); i < XS_GPU_BINS;
+                 i = next_used(bins, i + 1, XS_GPU_BINS)) {
                 struct xs_gpu_block *b = bins->newest[i]->newer;
                 if (is_victim(v, b, done) && (best == NULL || b->freed < best->freed)) {
                     best = b;
@@ -373,26 +390,88 @@ static struct xs_gpu_block *oldest(struct xs_gpu_shard *s, const struct xs_gpu_v
     return best;
 }
 
+static bool is_old(const struct xs_gpu_victims *v, const struct xs_gpu_bins *bins,
+                   const struct xs_gpu_block *b)
+{
+    return v->frees == 0 || bins->count->frees - b->freed >= v->frees;
+}
+
+static void take_victim(struct xs_gpu_bins *bins, struct xs_gpu_victims *v, struct xs_gpu_block *b)
+{
+    xs_gpu_bins_take(&bins->newest[b->bin], b);
+    v->taken_bytes += b->size;
+    xs_gpu_caching_ends(bins->device, xs_gpu_kind_of_list(b->kind), b->size);
+    b->older = v->list;
+    v->list = b;
+}
+
+/* From the oldest of a bin to the newest. */
+static void take_pieces_of(struct xs_gpu_bins *bins, unsigned bin, struct xs_gpu_victims *v,
+                           uint64_t done)
+{
+    const struct xs_gpu_block *last = bins->newest[bin];
+    struct xs_gpu_block *b = bins->newest[bin]->newer, *next;
+    bool is_last;
+
+    do {
+        next = b->newer;
+        is_last = b == last;
+        if (v->ready && b->stamp > done) {
+            v->left_bytes += b->size;
+            v->left_stamp = b->stamp > v->left_stamp ? b->stamp : v->left_stamp;
+        } else if (is_victim(v, b, done) && is_old(v, bins, b) && hold(b)) {
+            take_victim(bins, v, b);
+        }
+        b = next;
+    } while (!is_last && v->taken_bytes < v->bytes);
+}
+
+/* Many, and soon cut anew: in no order, but in one go. */
+static void take_pieces(struct xs_gpu_shard *s, struct xs_gpu_victims *v)
+{
+    uint64_t done = xs_gpu_done();
+
+    for (unsigned c = 0; c < XS_GPU_CONTEXTS; c++) {
+        struct xs_gpu_bins *bins = bins_there(s, c, XS_KIND_DEVICE);
+        if (!are_of(bins, v))
+            continue;
+        for (unsigned i = next_used(bins, XS_GPU_BINS, XS_GPU_ALL_BINS);
+             i < XS_GPU_ALL_BINS && v->taken_bytes < v->bytes;
+             i = next_used(bins, i + 1, XS_GPU_ALL_BINS))
+            take_pieces_of(bins, i, v, done);
+    }
+}
+
 static void victims_of(struct xs_gpu_shard *s, struct xs_gpu_victims *v)
 {
     struct xs_gpu_bins *bins = NULL;
     struct xs_gpu_block *b;
 
     xs_gpu_shard_take(s);
-    while (v->taken_bytes < v->bytes && (b = oldest(s, v, &bins)) != NULL && hold(b)) {
-        xs_gpu_bins_take(&bins->newest[b->bin], b);
-        v->taken_bytes += b->size;
-        xs_gpu_caching_ends(bins->device, b->kind, b->size);
-        b->older = v->list;
-        v->list = b;
-    }
+    if (v->only != XS_VICTIMS_WHOLE && v->pinned <= 0)
+        take_pieces(s, v);
+    while (v->only != XS_VICTIMS_PIECES && v->taken_bytes < v->bytes &&
+           (b = oldest(s, v, &bins)) != NULL && hold(b))
+        take_victim(bins, v, b);
     xs_gpu_shard_give(s);
+}
+
+static void none_yet(struct xs_gpu_victims *v)
+{
+    v->list = NULL;
+    v->taken_bytes = v->left_bytes = v->left_stamp = 0;
+}
+
+bool xs_gpu_cache_own_victims(struct xs_gpu_shard *s, struct xs_gpu_victims *v)
+{
+    none_yet(v);
+    victims_of(s, v);
+    return v->list != NULL;
 }
 
 bool xs_gpu_cache_victims(struct xs_gpu_shard *s, struct xs_gpu_victims *v)
 {
-    v->list = NULL;
-    v->taken_bytes = 0;
+    none_yet(v);
     victims_of(s, v);
     for (struct xs_gpu_shard *t = xs_gpu_shards(); t != NULL && v->taken_bytes < v->bytes;
          t = t->next)
@@ -438,7 +517,8 @@ static void forget_lists(struct xs_gpu_shard *s, struct xs_gpu_context *c)
         struct xs_gpu_bins *bins = bins_there(s, c->index, k);
         if (bins == NULL || bins->device == NULL)
             continue;
-        for (unsigned i = next_used(bins, 0); i < XS_GPU_BINS; i = next_used(bins, i + 1))
+        for (unsigned i = next_used(bins, 0, XS_GPU_ALL_BINS); i < XS_GPU_ALL_BINS;
+             i = next_used(bins, i + 1, XS_GPU_ALL_BINS))
             while ((b = bins->newest[i]) != NULL) {
                 xs_gpu_caching_ends(c->device, k, b->size);
                 xs_gpu_bins_take(&bins->newest[i], b);
@@ -462,14 +542,15 @@ void xs_gpu_cache_forget(struct xs_gpu_context *c)
 
 static bool unlink_if_there(struct xs_gpu_shard *s, struct xs_gpu_block *b)
 {
-    struct xs_gpu_bins *bins = bins_there(s, b->context, b->kind);
+    unsigned kind = xs_gpu_kind_of_list(b->kind);
+    struct xs_gpu_bins *bins = bins_there(s, b->context, kind);
     struct xs_gpu_block *at = bins != NULL ? bins->newest[b->bin] : NULL;
 
     if (at == NULL)
         return false;
     do {
         if (at == b) {
-            xs_gpu_caching_ends(bins->device, b->kind, b->size);
+            xs_gpu_caching_ends(bins->device, kind, b->size);
             xs_gpu_bins_take(&bins->newest[b->bin], b);
             return true;
         }
@@ -483,17 +564,15 @@ void xs_gpu_cache_stale(struct xs_gpu_block *b)
     struct xs_gpu_device *d = xs_gpu_contexts[b->context].device;
     bool found = false;
 
-    if (b->kind == XS_KIND_PIECE)
-        return; /* its range is the driver's again; nothing of it is handed out any more */
-    if (!xs_gpu_kind_is_pinned(b->kind))
+    if (!xs_gpu_kind_is_pinned(b->kind) && b->kind != XS_KIND_PIECE)
         xs_gpu_level_sub(&d->reserved_bytes, b->size);
     if (!xs_gpu_block_is_kept(b)) {
         xs_gpu_use_ends(d, b->kind, b->size);
         xs_gpu_block_drop(b);
         return;
     }
-    for (struct xs_gpu_shard *s = xs_gpu_shards(); b->kind < XS_KINDS && s != NULL && !found;
-         s = s->next) {
+    for (struct xs_gpu_shard *s = xs_gpu_shards();
+         xs_gpu_kind_of_list(b->kind) < XS_KINDS && s != NULL && !found; s = s->next) {
         xs_gpu_shard_take(s);
         found = unlink_if_there(s, b);
         xs_gpu_shard_give(s);
@@ -568,13 +647,13 @@ void xs_gpu_cache_slow_down(bool all)
     }
 }
 
-void xs_gpu_cache_quicken(struct xs_gpu_shard *s, size_t size, size_t need)
+void xs_gpu_cache_quicken(struct xs_gpu_shard *s, enum xs_gpu_place place, size_t size, size_t need)
 {
     if (s->is_late)
         return;
     xs_gpu_shard_take(s);
     if (s->context != &nowhere)
         *xs_gpu_quick_at(s, size) =
-            (struct xs_gpu_quick){size, need, &s->bins->newest[xs_gpu_bin(need)], 0};
+            (struct xs_gpu_quick){size, need, &s->bins->newest[bin_of(place, need)], 0};
     xs_gpu_shard_give(s);
 }

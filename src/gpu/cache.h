@@ -1,9 +1,12 @@
-/* gpu/cache.h - whole blocks of the driver's that are kept for reuse.
+/* gpu/cache.h - blocks that are kept for reuse: whole ones of the driver's, and pieces of ranges.
  *
  * Each thread has a shard: for each context and kind of memory a table of bins by size, in each bin
  * a ring of blocks by the time of their free. A hit takes the newest block of the right size, or,
  * if that is not ready, the oldest; a size that is not there, the best fit within the bound on
  * waste. What is looked for in vain in one's own shard is looked for in others'.
+ *   Pieces of the sub-allocators (gpu/piece.h) lie in the same tables, in bins of their own. They
+ * are found by their exact size and only by who freed them; they are the first to give way, and go
+ * back to where they were cut from.
  *
  * Units:   bytes.
  * Owns:    the cached blocks; the shards, by mmap: the next thread adopts a dead one's, blocks and
@@ -24,8 +27,8 @@ struct xs_gpu_bins {
     struct xs_gpu_counters *count; /* the shard's, of the device */
     struct xs_gpu_device *device;
     struct xs_gpu_context *context;
-    struct xs_gpu_block *newest[XS_GPU_BINS];
-    uint8_t maybe[XS_GPU_BINS]; /* 0: the bin is empty for sure */
+    struct xs_gpu_block *newest[XS_GPU_ALL_BINS];
+    uint8_t maybe[XS_GPU_ALL_BINS]; /* 0: the bin is empty for sure */
 };
 
 /* A size that was asked for lately, and where blocks of what it is rounded to lie. */
@@ -46,6 +49,7 @@ struct xs_gpu_shard {
     struct xs_gpu_quick quick[XS_GPU_QUICK];
     struct xs_gpu_context *context; /* whose `bins` are */
     bool is_late;                   /* many threads': counted by atomic adds, never quick */
+    uint32_t looks;                 /* at age and control */
     struct xs_gpu_block *queue;     /* freed while a capture was active; through `older` */
     struct xs_gpu_shard *next;      /* of all */
     struct xs_gpu_shard *next_idle;
@@ -148,6 +152,7 @@ XS_INLINE void xs_gpu_bins_put(struct xs_gpu_bins *bins, struct xs_gpu_block *b)
 struct xs_gpu_want {
     struct xs_gpu_context *context;
     unsigned kind;
+    enum xs_gpu_place place;
     size_t least, most;
     uint64_t stamp;    /* of the oldest block that would fit but is not ready; UINT64_MAX: none */
     uint64_t youngest; /* of those */
@@ -156,7 +161,8 @@ struct xs_gpu_want {
     bool by_stream;    /* out: only because its earlier work is on that stream, or before it */
 };
 
-/* From the own shard, then the others'; the block is in no list any more. NULL: none. */
+/* From the own shard, then, unless it is a piece, the others'; the block is in no list any more.
+ * NULL: none. */
 struct xs_gpu_block *xs_gpu_cache_take(struct xs_gpu_shard *s, struct xs_gpu_want *want);
 
 /* A block that the program has freed, state KEPT, into a list; `b->stamp` is set. False: the limit,
@@ -173,20 +179,27 @@ struct xs_gpu_victims {
     const struct xs_gpu_device *device; /* NULL: of all */
     int pinned;                         /* 1: only such, 0: no such, -1: both */
     bool ready;                         /* only what no work is pending on */
-    uint64_t bytes;                     /* so much, or a little more */
-    uint64_t before_ns;                 /* only what was freed before; 0: all */
-    struct xs_gpu_block *list;          /* out, through `older`; contexts held */
-    uint64_t taken_bytes;               /* out */
+    enum { XS_VICTIMS_ALL, XS_VICTIMS_WHOLE, XS_VICTIMS_PIECES } only;
+    uint64_t bytes;            /* so much, or a little more */
+    uint64_t before_ns;        /* only what was freed before; 0: all */
+    uint64_t frees;            /* pieces: only those that so many frees of their shard came after */
+    struct xs_gpu_block *list; /* out, through `older`; contexts held */
+    uint64_t taken_bytes;      /* out */
+    uint64_t left_bytes, left_stamp; /* out: pieces that were not ready, the youngest's */
 };
-/* The oldest first, of the own shard, then of the others. True: there was something. */
+/* Of the own shard, then of the others: pieces, then whole blocks, of which the oldest go first.
+ * True: there was something. */
 bool xs_gpu_cache_victims(struct xs_gpu_shard *s, struct xs_gpu_victims *v);
+/* Of the own shard alone. */
+bool xs_gpu_cache_own_victims(struct xs_gpu_shard *s, struct xs_gpu_victims *v);
 
 /* Frees of device memory must wait from now on, where STRICT is the rule; or nothing is quick. */
 void xs_gpu_cache_slow_down(bool all);
 
 /* The context is the thread's present one; a size is served from its cache. */
 void xs_gpu_cache_settle(struct xs_gpu_shard *s, struct xs_gpu_context *c, CUcontext handle);
-void xs_gpu_cache_quicken(struct xs_gpu_shard *s, size_t size, size_t need);
+void xs_gpu_cache_quicken(struct xs_gpu_shard *s, enum xs_gpu_place place, size_t size,
+                          size_t need);
 
 XS_INLINE struct xs_gpu_quick *xs_gpu_quick_at(struct xs_gpu_shard *s, size_t size)
 {

@@ -22,6 +22,11 @@
 #define XS_GPU_BINS      ((XS_GPU_SIZE_BITS - 8) << XS_GPU_BIN_BITS)
 #define XS_GPU_SIZE_MAX  ((size_t)1 << (XS_GPU_SIZE_BITS - 1))
 
+/* Blocks of device memory do not stand in for each other if they come from different places: each
+ * place has bins of its own. */
+enum xs_gpu_place { XS_PLACE_DRIVER, XS_PLACE_POOL, XS_PLACE_BFC, XS_PLACES };
+#define XS_GPU_ALL_BINS (XS_PLACES * XS_GPU_BINS)
+
 /* Blocks of different kinds never stand in for each other. */
 enum xs_gpu_kind {
     XS_KIND_DEVICE,
@@ -32,7 +37,7 @@ enum xs_gpu_kind {
     XS_KIND_PINNED_LAST = XS_KIND_PINNED + 7,
     XS_KINDS,                  /* those above are cached, in bins */
     XS_KIND_DIRECT = XS_KINDS, /* given back when freed */
-    XS_KIND_PIECE              /* of a larger block, by a sub-allocator */
+    XS_KIND_PIECE              /* of a larger block, by a sub-allocator; cached as DEVICE */
 };
 
 struct xs_gpu_level {
@@ -147,6 +152,12 @@ XS_INLINE bool xs_gpu_kind_is_pinned(unsigned kind)
 XS_INLINE bool xs_gpu_kind_is_visible(unsigned kind)
 {
     return kind >= XS_KIND_MANAGED && kind <= XS_KIND_PINNED_LAST;
+}
+
+/* In whose lists a block is cached. */
+XS_INLINE unsigned xs_gpu_kind_of_list(unsigned kind)
+{
+    return kind == XS_KIND_PIECE ? XS_KIND_DEVICE : kind;
 }
 
 XS_INLINE struct xs_gpu_level *xs_gpu_cached(struct xs_gpu_device *d, unsigned kind)

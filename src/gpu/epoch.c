@@ -251,11 +251,6 @@ void xs_gpu_context_leave(bool pushed)
         xs_gpu_pop();
 }
 
-void xs_gpu_before_context(void)
-{
-    /* What counts is the handle that comes out of it: a context may be retained many times. */
-}
-
 void xs_gpu_after_context(CUcontext handle)
 {
     (void)xs_gpu_context_of(handle);

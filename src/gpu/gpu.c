@@ -109,7 +109,8 @@ static void keep_within_headroom(struct xs_gpu_shard *s, struct xs_gpu_device *d
     bool is_idle = xs_gpu_prove_within(open, IDLE_WAIT, &events);
     XS_GPU_COUNT(s, d, events, events);
     if (is_idle) {
-        struct xs_gpu_victims v = {.device = d, .pinned = 0, .ready = true, .bytes = bytes};
+        struct xs_gpu_victims v = {.device = d, .ready = true, .bytes = bytes};
+        v.only = XS_VICTIMS_WHOLE;
         (void)xs_gpu_evict(s, &v, true);
     } else {
         __atomic_store_n(&s->until_look, 1, __ATOMIC_RELAXED);
@@ -140,6 +141,7 @@ static CUresult get_on(struct xs_gpu_shard *s, struct xs_gpu_context *c, unsigne
     struct xs_gpu_want w = {
         .context = c,
         .kind = kind,
+        .place = XS_PLACE_DRIVER,
         .least = exact,
         .most = waste > need ? (waste < XS_GPU_SIZE_MAX ? waste : XS_GPU_SIZE_MAX) : need,
         .stamp = UINT64_MAX,
@@ -220,14 +222,14 @@ static CUresult malloc_by_route(struct xs_gpu_shard *s, struct xs_gpu_context *c
         return r;
     case XS_GPU_POOL:
     case XS_GPU_BFC:
-        r = xs_gpu_piece_get(s, c, backend, size, out, hit);
+        r = xs_gpu_piece_get(s, c, backend, size, stream, out, hit);
         if (r != CUDA_ERROR_NOT_SUPPORTED)
             return r;
         return xs_gpu_get(s, c, XS_KIND_DEVICE, size, out, hit); /* too large for it */
     default:
         r = get_on(s, c, XS_KIND_DEVICE, size, stream, out, hit);
         if (r == CUDA_SUCCESS)
-            xs_gpu_cache_quicken(s, size, xs_gpu_class(&d->o, size));
+            xs_gpu_cache_quicken(s, XS_PLACE_DRIVER, size, xs_gpu_class(&d->o, size));
         return r;
     }
 }
@@ -330,7 +332,7 @@ CUresult xs_gpu_malloc_pitch(CUdeviceptr *out, size_t *pitch, size_t width, size
     }
     /* The driver's own answer tells whether it can be foretold. */
     r = xs_cu.cuMemAllocPitch_v2(out, pitch, width, height, element);
-    while (r == CUDA_ERROR_OUT_OF_MEMORY && xs_gpu_flush_for(0))
+    while (r == CUDA_ERROR_OUT_OF_MEMORY && xs_gpu_flush_here())
         r = xs_cu.cuMemAllocPitch_v2(out, pitch, width, height, element);
     if (r == CUDA_SUCCESS) {
         bool is_usual = *pitch == xs_align_up(width, XS_GPU_PITCH);
@@ -359,6 +361,7 @@ void xs_gpu_look(struct xs_gpu_shard *s)
     }
     __atomic_store_n(&s->until_look, LOOK_EVERY, __ATOMIC_RELAXED);
     xs_gpu_unqueue(s, false);
+    __atomic_fetch_add(&s->looks, 1, __ATOMIC_RELAXED);
     for (unsigned i = 0; i < xs_gpu_device_count() && xs_gpu_is_on(); i++) {
         struct xs_gpu_device *d = &xs_gpu_devices[i];
         if (!atomic_load_explicit(&d->is_open, memory_order_acquire))
@@ -368,8 +371,11 @@ void xs_gpu_look(struct xs_gpu_shard *s)
         uint64_t beyond = surplus(d, 0);
         lacking = beyond > lacking ? beyond : lacking;
         if (lacking != 0) {
-            struct xs_gpu_victims v = {.device = d, .pinned = 0, .ready = ready, .bytes = lacking};
+            struct xs_gpu_victims v = {.device = d, .ready = ready, .bytes = lacking};
+            v.only = XS_VICTIMS_WHOLE;
             (void)xs_gpu_evict(s, &v, true);
+            if (v.taken_bytes < lacking)
+                (void)xs_gpu_pieces_spare(s, d, !ready);
         }
         xs_gpu_pieces_look(s, d);
         uint64_t age = d->o.cache_age_ns, now = age != 0 ? xs_gpu_tick() : 0;

@@ -111,8 +111,9 @@ void xs_gpu_never_reuse(CUdeviceptr p);
 bool xs_gpu_block_range(CUdeviceptr p, CUdeviceptr *base, size_t *size);
 
 /* An allocation call that is the driver's own (arrays, cuMemCreate, cuMemAllocAsync, registered
- * host memory) found no memory: gives back what is cached; true if it is worth another try. */
-bool xs_gpu_flush_for(size_t size_or_0);
+ * host memory) found no memory: gives back what is kept of the present context's device; true if it
+ * is worth another try. */
+bool xs_gpu_flush_here(void);
 /* Such a call succeeded: counted only. Kinds as in gpu_stats.h. */
 void xs_gpu_passed_through(enum xs_gpu_pass kind, size_t size);
 
@@ -121,9 +122,8 @@ void xs_gpu_passed_through(enum xs_gpu_pass kind, size_t size);
 void xs_gpu_before_stream(void); /* a stream other than the legacy one is about to be made, or */
                                  /* the per-thread default stream or its variants asked for */
 void xs_gpu_after_stream(CUstream s, unsigned flags);
-void xs_gpu_stream_gone(CUstream s); /* before it is destroyed */
-void xs_gpu_before_context(void);    /* one is about to be made or first retained */
-void xs_gpu_after_context(CUcontext ctx);
+void xs_gpu_stream_gone(CUstream s);       /* before it is destroyed */
+void xs_gpu_after_context(CUcontext ctx);  /* it was made, or retained: perhaps once more */
 void xs_gpu_context_gone(CUcontext ctx);   /* before it is destroyed */
 void xs_gpu_device_reset(CUdevice device); /* before the primary context goes */
 void xs_gpu_capture_begun(void);           /* before the real call; */

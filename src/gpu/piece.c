@@ -1,198 +1,100 @@
 #include "gpu/piece.h"
 
-/* Pieces that wait are looked through so many at a time, and ranges given back; so often a malloc
- * looks again; so many chances to merge are let go when the device was busy at one. */
-enum { DRAIN = 64, BATCH = 16, TRIES = 12, BUSY = 16 };
+#include "base/align.h"
+#include "gpu/range.h"
 
-/* A range is hardly larger than the piece it was got for: rounding, and the driver's granule. */
-#define LITTLE ((size_t)4 << 20)
+/* Pieces that wait are looked through so many at a time; so often a malloc looks again. */
+enum { DRAIN = 64, TRIES = 12 };
 
-enum { POOL, BFC, KINDS };
+/* Every so many looks, which is every 16384 frees of a thread, its pieces that nobody wanted for as
+ * many frees go back. */
+enum { OLD_LOOKS = 256, OLD_FREES = 16384 };
 
-struct xs_gpu_range {
-    struct xs_lock lock;
-    struct xs_sub *sub; /* NULL: not yet */
-    struct xs_gpu_context *context;
-    struct xs_gpu_block *oldest, *youngest; /* that wait, through `newer` */
-    uint64_t unproven; /* no free piece of a younger stamp was given back by `single` alone */
-    uint64_t looked_ns;
-    uint32_t until_merge; /* so many times more it is not tried */
-};
+static struct {
+    _Atomic uint64_t done;       /* how far it was at the last flow_back */
+    _Atomic uint32_t until_next; /* so many times more nothing is proven only to let pieces flow */
+} flowed[XS_GPU_DEVICES_MAX];
 
-static struct xs_gpu_range ranges[XS_GPU_CONTEXTS][KINDS];
-static _Atomic unsigned opened; /* one and more: any pointer may be a piece */
-
-static struct xs_gpu_range *next_range(struct xs_gpu_range *r)
+static enum xs_gpu_place place_of(enum xs_gpu_range_kind kind)
 {
-    r = r == NULL ? &ranges[0][0] : r + 1;
-    return r < &ranges[0][0] + (size_t)XS_GPU_CONTEXTS * KINDS ? r : NULL;
+    return kind == XS_RANGE_POOL ? XS_PLACE_POOL : XS_PLACE_BFC;
 }
 
-static bool is_used(void)
+/* What the sub-allocator makes of a size; 0: it is too large for it. Asked of the options, since a
+ * piece that is cached needs no look at the sub-allocator. */
+static size_t rounded(const struct xs_gpu_options *o, enum xs_gpu_range_kind kind, size_t size)
 {
-    return atomic_load_explicit(&opened, memory_order_relaxed) != 0;
+    size_t unit = o->pool_min_block > o->align ? o->pool_min_block : o->align;
+
+    if (kind == XS_RANGE_BFC)
+        return xs_align_up(size, o->align);
+    return size <= o->pool_max_block ? xs_sub_pool_rounded(unit, size) : 0;
 }
 
-static struct xs_sub *open_sub(const struct xs_gpu_options *o, unsigned kind)
+/* ---- pieces come back from the caches ---- */
+
+void xs_gpu_piece_return(struct xs_gpu_block *b)
 {
-    if (kind == POOL)
-        return xs_sub_pool_open(&(struct xs_sub_pool_options){
-            .min_block = o->pool_min_block,
-            .max_block = o->pool_max_block,
-            .align = o->align,
-            .growth = o->pool_growth,
-            .limit_bytes = o->pool_limit_bytes,
-            .class_blocks = o->pool_class_blocks,
-        });
-    return xs_sub_bfc_open(&(struct xs_sub_bfc_options){
-        .unit = o->align,
-        .initial_bytes = o->bfc_initial_bytes,
-        .limit_bytes = o->bfc_limit_bytes,
-    });
+    struct xs_gpu_range *r = b->range;
+    struct xs_gpu_context *c = &xs_gpu_contexts[b->context];
+
+    xs_lock_take(&r->lock);
+    xs_gpu_range_put(r, b);
+    xs_lock_give(&r->lock);
+    xs_gpu_context_let_go(c);
 }
 
-/* ---- pieces come back, under the lock ---- */
-
-static void give_piece(struct xs_gpu_range *r, struct xs_gpu_block *b)
+static void return_all(struct xs_gpu_block *list)
 {
-    uint32_t handle = b->handle;
-
-    /* First: from then on the address may be another piece's. */
-    xs_gpu_block_remove(b);
-    (void)xs_sub_free(r->sub, handle);
-    xs_gpu_block_drop(b);
+    for (struct xs_gpu_block *b = list, *next; b != NULL; b = next) {
+        next = b->older;
+        xs_gpu_piece_return(b);
+    }
 }
 
-static void drain(struct xs_gpu_range *r, unsigned most)
+/* All threads' of the device that are ready. True: some came. */
+static bool flow_back(struct xs_gpu_shard *s, struct xs_gpu_device *d, struct xs_gpu_victims *v)
 {
+    bool single = xs_gpu_is_single();
     uint64_t done = xs_gpu_done();
 
-    while (most-- != 0 && r->oldest != NULL && r->oldest->stamp <= done) {
-        struct xs_gpu_block *b = r->oldest;
-        r->oldest = b->newer;
-        if (r->oldest == NULL)
-            r->youngest = NULL;
-        give_piece(r, b);
-    }
+    *v = (struct xs_gpu_victims){
+        .device = d, .ready = !single, .only = XS_VICTIMS_PIECES, .bytes = UINT64_MAX};
+    bool any = xs_gpu_cache_victims(s, v);
+    return_all(v->list);
+    if (!single)
+        atomic_store_explicit(&flowed[d->number].done, done, memory_order_relaxed);
+    return any;
 }
 
-/* ---- ranges from the driver and back to it ---- */
-
-static CUresult get_range(struct xs_gpu_shard *s, struct xs_gpu_context *c, size_t want,
-                          CUdeviceptr *out)
+/* The same, but what is freed is not ready before another epoch is done: until then there is no use
+ * in looking again. */
+static bool flow_back_if_any(struct xs_gpu_shard *s, struct xs_gpu_device *d,
+                             struct xs_gpu_victims *v)
 {
-    struct xs_gpu_device *d = c->device;
-    uint64_t start = xs_gpu_now();
-    CUresult r = xs_cu.cuMemAlloc_v2(out, want);
-
-    XS_GPU_COUNT(s, d, driver_ns, xs_gpu_now() - start);
-    if (r == CUDA_SUCCESS) {
-        XS_GPU_COUNT(s, d, driver_mallocs, 1);
-        xs_gpu_level_add(&d->reserved_bytes, want);
-        atomic_fetch_add_explicit(&d->range_bytes, want, memory_order_relaxed);
-    }
-    return r;
-}
-
-static bool return_range(struct xs_gpu_shard *s, struct xs_gpu_context *c, CUdeviceptr p,
-                         size_t size)
-{
-    struct xs_gpu_device *d = c->device;
-    uint64_t start = xs_gpu_now();
-    bool pushed;
-    CUresult r = xs_gpu_context_enter(c, &pushed);
-
-    if (r != CUDA_SUCCESS)
-        return false;
-    r = xs_cu.cuMemFree_v2(p);
-    xs_gpu_context_leave(pushed);
-    XS_GPU_COUNT(s, d, driver_ns, xs_gpu_now() - start);
-    if (r != CUDA_SUCCESS)
-        return false;
-    XS_GPU_COUNT(s, d, driver_frees, 1);
-    xs_gpu_level_sub(&d->reserved_bytes, size);
-    atomic_fetch_sub_explicit(&d->range_bytes, size, memory_order_relaxed);
-    return true;
-}
-
-enum leave { UNUSED, ALL, MERGE };
-
-/* What the driver refuses to take stays ours. The caller has the gate open. */
-static size_t spare(struct xs_gpu_shard *s, struct xs_gpu_range *r, enum leave which)
-{
-    uint64_t address[BATCH];
-    size_t size[BATCH], bytes = 0;
-    unsigned n, refused = 0;
-
-    do {
-        xs_lock_take(&r->lock);
-        struct xs_gpu_context *c = r->context;
-        bool is_here =
-            r->sub != NULL &&
-            xs_gpu_context_hold(c, atomic_load_explicit(&c->generation, memory_order_relaxed));
-        n = !is_here         ? 0
-            : which == MERGE ? xs_sub_merge(r->sub, address, size, BATCH)
-                             : xs_sub_spare(r->sub, which == ALL, address, size, BATCH);
-        xs_lock_give(&r->lock);
-        for (unsigned i = 0; i < n; i++) {
-            if (return_range(s, c, address[i], size[i])) {
-                bytes += size[i];
-                continue;
-            }
-            refused++;
-            xs_lock_take(&r->lock);
-            (void)xs_sub_add(r->sub, address[i], size[i]);
-            xs_lock_give(&r->lock);
-        }
-        if (is_here)
-            xs_gpu_context_let_go(c);
-    } while (n == BATCH && refused == 0);
-    return bytes;
-}
-
-static size_t spare_now(struct xs_gpu_shard *s, struct xs_gpu_range *r, enum leave which)
-{
-    size_t bytes = 0;
-
-    if (xs_gpu_gate_open()) {
-        bytes = spare(s, r, which);
-        xs_gpu_gate_close();
-    }
-    return bytes;
+    if (xs_gpu_is_single() ||
+        atomic_load_explicit(&flowed[d->number].done, memory_order_relaxed) != xs_gpu_done())
+        return flow_back(s, d, v);
+    v->left_stamp = xs_gpu_level_now(&d->cached_bytes) != 0
+                        ? atomic_load_explicit(&xs_gpu_epochs.open, memory_order_relaxed)
+                        : 0;
+    return false;
 }
 
 /* ---- allocation ---- */
 
-static struct xs_gpu_range *range_of(struct xs_gpu_context *c, enum xs_gpu_backend backend)
-{
-    unsigned kind = backend == XS_GPU_POOL ? POOL : BFC;
-    struct xs_gpu_range *r = &ranges[c->index][kind];
-
-    xs_lock_take(&r->lock);
-    if (r->sub == NULL) {
-        r->sub = open_sub(&c->device->o, kind);
-        r->context = c;
-        r->looked_ns = xs_gpu_tick();
-        if (r->sub != NULL)
-            atomic_fetch_add_explicit(&opened, 1, memory_order_relaxed);
-    }
-    xs_lock_give(&r->lock);
-    return r->sub != NULL ? r : NULL;
-}
-
 static enum xs_sub_result take(struct xs_gpu_range *r, size_t size, struct xs_sub_block *out,
-                               size_t *want, uint64_t *waits, bool *by_order)
+                               size_t *want, bool *by_order)
 {
     enum xs_sub_result result;
 
     xs_lock_take(&r->lock);
-    drain(r, DRAIN);
-    result = xs_sub_alloc(r->sub, size, out, want);
+    xs_gpu_range_drain(r, DRAIN);
+    result = r->sub != NULL ? xs_sub_alloc(r->sub, size, out, want) : XS_SUB_NONE;
     if (result != XS_SUB_OK && r->oldest != NULL) { /* perhaps what is left will do */
-        drain(r, UINT32_MAX);
+        xs_gpu_range_drain(r, UINT32_MAX);
         result = xs_sub_alloc(r->sub, size, out, want);
     }
-    *waits = r->oldest != NULL ? r->youngest->stamp : 0;
     *by_order = r->unproven > xs_gpu_done();
     xs_lock_give(&r->lock);
     return result;
@@ -209,6 +111,8 @@ static CUresult enter_piece(struct xs_gpu_range *r, const struct xs_sub_block *p
         b->handle = piece->handle;
         b->range = r;
         b->kind = XS_KIND_PIECE;
+        b->bin = (uint16_t)(place_of(r->kind) * XS_GPU_BINS + xs_gpu_bin(piece->size));
+        b->home = c;
         b->context = c->index;
         b->generation = atomic_load_explicit(&c->generation, memory_order_relaxed);
         if (xs_gpu_block_insert(b, piece->address, &stale)) {
@@ -226,32 +130,11 @@ static CUresult enter_piece(struct xs_gpu_range *r, const struct xs_sub_block *p
     return CUDA_ERROR_NOT_SUPPORTED;
 }
 
-/* One more range. False: it is of no use to try again. Where less would do, nothing is flushed, or
- * waited for, in order to get more. */
-static bool extend(struct xs_gpu_shard *s, struct xs_gpu_range *r, size_t size, size_t want,
-                   enum xs_gpu_effort *effort)
-{
-    bool is_least = want <= size + size / 8 + LITTLE;
-    struct xs_gpu_context *c = r->context;
-    CUdeviceptr p = 0;
-    CUresult result = get_range(s, c, want, &p);
-    bool ok;
-
-    while (result == CUDA_ERROR_OUT_OF_MEMORY && is_least && xs_gpu_flush(s, c->device, effort))
-        result = get_range(s, c, want, &p);
-    if (result != CUDA_SUCCESS && result != CUDA_ERROR_OUT_OF_MEMORY)
-        return false;
-    xs_lock_take(&r->lock);
-    ok = xs_sub_add(r->sub, result == CUDA_SUCCESS ? p : 0, want);
-    xs_lock_give(&r->lock);
-    if (!ok && result == CUDA_SUCCESS)
-        (void)return_range(s, c, p, want);
-    return true;
-}
-
 static void count(struct xs_gpu_shard *s, struct xs_gpu_device *d, bool hit, bool by_order,
                   bool waited_for)
 {
+    if (hit)
+        XS_GPU_COUNT(s, d, hits_cut, 1);
     if (hit && by_order)
         XS_GPU_COUNT(s, d, reuse_ordered, 1);
     else if (hit)
@@ -262,37 +145,128 @@ static void count(struct xs_gpu_shard *s, struct xs_gpu_device *d, bool hit, boo
         XS_GPU_COUNT(s, d, misses_cold, 1);
 }
 
-CUresult xs_gpu_piece_get(struct xs_gpu_shard *s, struct xs_gpu_context *c,
-                          enum xs_gpu_backend backend, size_t size, CUdeviceptr *out, bool *hit)
+/* ---- a piece ---- */
+
+/* From the thread's own cache. */
+static bool get_cached(struct xs_gpu_shard *s, struct xs_gpu_want *w, CUdeviceptr *out)
 {
-    struct xs_gpu_range *r = range_of(c, backend);
+    struct xs_gpu_device *d = w->context->device;
+    struct xs_gpu_block *b = xs_gpu_cache_take(s, w);
+
+    if (b == NULL)
+        return false;
+    if (w->by_order)
+        XS_GPU_COUNT(s, d, reuse_ordered, 1);
+    else if (w->by_stream)
+        XS_GPU_COUNT(s, d, reuse_stream, 1);
+    else
+        XS_GPU_COUNT(s, d, reuse_waited, 1);
+    xs_gpu_use_begins(d, XS_KIND_PIECE, b->size);
+    *out = xs_gpu_block_hand_out(b);
+    return true;
+}
+
+/* In use, or cached. */
+static uint64_t held(const struct xs_gpu_device *d)
+{
+    return atomic_load_explicit(&d->held, memory_order_relaxed);
+}
+
+/* More than half as much as the program holds. Then it is likely to be at something else than
+ * before, and pieces that stay where they are would tear the ranges apart. */
+static bool is_much_cached(const struct xs_gpu_device *d)
+{
+    return xs_gpu_level_now(&d->cached_bytes) > held(d) / 3;
+}
+
+/* A size that is not cached, and much else is: that goes back first, proven if need be. */
+static void change_over(struct xs_gpu_shard *s, struct xs_gpu_range *r)
+{
+    struct xs_gpu_device *d = r->context->device;
+    _Atomic uint32_t *until_next = &flowed[d->number].until_next;
+    uint32_t n = atomic_load_explicit(until_next, memory_order_relaxed);
+    struct xs_gpu_victims v;
+    bool any = flow_back_if_any(s, d, &v);
+
+    if (!any && v.left_stamp != 0 && n == 0) {
+        uint64_t events = 0;
+        (void)xs_gpu_prove(v.left_stamp, v.left_stamp, &events);
+        XS_GPU_COUNT(s, d, events, events);
+        any = flow_back_if_any(s, d, &v);
+        /* Whole blocks that are cached too may make much of little. */
+        n = any && v.taken_bytes > held(d) / 8 ? 1 : XS_GPU_BUSY;
+    }
+    if (n != 0)
+        atomic_store_explicit(until_next, n - 1, memory_order_relaxed);
+    if (any)
+        (void)xs_gpu_range_merge(s, r);
+}
+
+/* There was no room: what the caches have comes back, then what can be proven, once. True:
+ * something may have changed. *waits: the youngest stamp of what is not ready; 0: nothing. */
+static bool make_room(struct xs_gpu_shard *s, struct xs_gpu_range *r, uint64_t *waits)
+{
+    struct xs_gpu_device *d = r->context->device;
+    uint64_t before = xs_gpu_done(), asked = *waits, events = 0;
+    struct xs_gpu_victims v;
+
+    if (flow_back_if_any(s, d, &v))
+        return true;
+    xs_lock_take(&r->lock);
+    *waits = r->oldest != NULL ? r->youngest->stamp : 0;
+    xs_lock_give(&r->lock);
+    *waits = v.left_stamp > *waits ? v.left_stamp : *waits;
+    if (*waits == 0 || asked != 0)
+        return false;
+    (void)xs_gpu_prove(*waits, *waits, &events);
+    XS_GPU_COUNT(s, d, events, events);
+    return xs_gpu_done() > before;
+}
+
+CUresult xs_gpu_piece_get(struct xs_gpu_shard *s, struct xs_gpu_context *c,
+                          enum xs_gpu_backend backend, size_t size, void *stream, CUdeviceptr *out,
+                          bool *hit)
+{
+    enum xs_gpu_range_kind kind = backend == XS_GPU_POOL ? XS_RANGE_POOL : XS_RANGE_BFC;
+    size_t need = rounded(&c->device->o, kind, size), want = 0;
+    struct xs_gpu_want w = {.context = c,
+                            .kind = XS_KIND_DEVICE,
+                            .place = place_of(kind),
+                            .least = need,
+                            .most = need,
+                            .stamp = UINT64_MAX,
+                            .stream = stream};
     enum xs_gpu_effort effort = XS_GPU_AT_ONCE;
-    bool by_order, asked = false;
+    bool by_order, merged = false;
     struct xs_sub_block piece;
     uint64_t waits = 0;
-    size_t want = 0;
 
     *hit = true;
+    if (need != 0 && get_cached(s, &w, out))
+        return CUDA_SUCCESS;
+    struct xs_gpu_range *r = need != 0 ? xs_gpu_range_of(c, kind) : NULL;
+    if (r != NULL && is_much_cached(c->device))
+        change_over(s, r);
     for (unsigned i = 0; r != NULL && i < TRIES; i++) {
-        enum xs_sub_result result = take(r, size, &piece, &want, &waits, &by_order);
+        enum xs_sub_result result = take(r, size, &piece, &want, &by_order);
         if (result == XS_SUB_OK) {
             CUresult entered = enter_piece(r, &piece, out);
-            if (entered == CUDA_SUCCESS)
+            if (entered == CUDA_SUCCESS) {
                 count(s, c->device, *hit, by_order, waits != 0);
+                xs_gpu_cache_quicken(s, w.place, size, piece.size);
+            }
             return entered;
         }
-        if (waits != 0 && !asked) {
-            uint64_t events = 0;
-            bool proven = xs_gpu_prove(waits, waits, &events);
-            asked = true;
-            XS_GPU_COUNT(s, c->device, events, events);
-            if (proven)
-                continue;
+        if (make_room(s, r, &waits))
+            continue;
+        if (!merged && xs_gpu_range_merge(s, r)) {
+            merged = true;
+            continue;
         }
         *hit = false;
         /* Beyond the limit whole free ranges may be in the way: giving them back may wait for the
          * device, which is for the next free to do. */
-        if (result != XS_SUB_NEED || !extend(s, r, size, want, &effort))
+        if (result != XS_SUB_NEED || !xs_gpu_range_extend(s, r, size, want, &effort))
             break;
     }
     *hit = false;
@@ -301,70 +275,29 @@ CUresult xs_gpu_piece_get(struct xs_gpu_shard *s, struct xs_gpu_context *c,
 
 /* ---- free ---- */
 
-/* Has the device nothing to do at this moment? */
-static bool is_idle(struct xs_gpu_shard *s, struct xs_gpu_range *r)
+static bool may_be_kept(const struct xs_gpu_block *b)
 {
-    uint64_t open = atomic_load_explicit(&xs_gpu_epochs.open, memory_order_seq_cst), events = 0;
-    bool proven = xs_gpu_prove(open, open, &events);
-
-    XS_GPU_COUNT(s, r->context->device, events, events);
-    return proven;
-}
-
-/* Ranges are to come back as one. The driver waits for the device when it takes them: as in a
- * native free, but a deferred one does not. Under the lock; false: not now. */
-static bool merge_is_due(struct xs_gpu_range *r)
-{
-    if (r->sub == NULL || !xs_sub_merge_due(r->sub))
-        return false;
-    if (r->until_merge != 0)
-        r->until_merge--;
-    return r->until_merge == 0;
-}
-
-/* `waits`: the caller's free is one that may wait for the device, as a native one. */
-static bool may_merge(struct xs_gpu_shard *s, struct xs_gpu_range *r, bool waits)
-{
-    if ((waits && r->context->device->o.free_way == XS_GPU_STRICT) || is_idle(s, r))
-        return true;
-    xs_lock_take(&r->lock);
-    r->until_merge = BUSY;
-    xs_lock_give(&r->lock);
-    return false;
-}
-
-static void put_last(struct xs_gpu_range *r, struct xs_gpu_block *b)
-{
-    b->newer = NULL;
-    if (r->youngest != NULL)
-        r->youngest->newer = b;
-    else
-        r->oldest = b;
-    r->youngest = b;
+    return xs_gpu_is_on() &&
+           !(atomic_load_explicit(&b->marks, memory_order_relaxed) & XS_BLOCK_NEVER) &&
+           b->size <= xs_gpu_cached_max(b->range->context->device, XS_KIND_DEVICE);
 }
 
 void xs_gpu_piece_put(struct xs_gpu_shard *s, struct xs_gpu_block *b, bool waits)
 {
     struct xs_gpu_range *r = b->range;
+    struct xs_gpu_victims v;
+    bool may = may_be_kept(b);
 
-    if (atomic_load_explicit(&b->marks, memory_order_relaxed) & XS_BLOCK_NEVER)
-        return; /* nobody's any more, as long as its range lasts */
-    xs_lock_take(&r->lock);
-    if (r->sub == NULL) {
-        xs_gpu_block_remove(b);
-        xs_gpu_block_drop(b);
-    } else if (b->stamp <= xs_gpu_done()) {
-        give_piece(r, b);
-    } else if (xs_gpu_is_single()) { /* under the lock: see leave_single */
-        r->unproven = b->stamp > r->unproven ? b->stamp : r->unproven;
-        give_piece(r, b);
-    } else {
-        put_last(r, b);
-        drain(r, DRAIN);
+    if (may && xs_gpu_cache_put(s, b))
+        return;
+    /* All that the limit allows is cached: it goes back, as it may be of other sizes. */
+    if (!may || !flow_back_if_any(s, r->context->device, &v) || !xs_gpu_cache_put(s, b)) {
+        xs_lock_take(&r->lock);
+        xs_gpu_range_put(r, b);
+        xs_gpu_range_drain(r, DRAIN);
+        xs_lock_give(&r->lock);
     }
-    bool is_due = merge_is_due(r);
-    xs_lock_give(&r->lock);
-    (void)spare_now(s, r, is_due && may_merge(s, r, waits) ? MERGE : UNUSED);
+    xs_gpu_range_tidy(s, r, waits);
 }
 
 /* ---- questions ---- */
@@ -373,8 +306,8 @@ bool xs_gpu_piece_around(CUdeviceptr p, struct xs_sub_block *out, bool *in_use)
 {
     bool found = false;
 
-    for (struct xs_gpu_range *r = next_range(NULL); is_used() && r != NULL && !found;
-         r = next_range(r)) {
+    for (struct xs_gpu_range *r = xs_gpu_range_next(NULL);
+         xs_gpu_ranges_used() && r != NULL && !found; r = xs_gpu_range_next(r)) {
         xs_lock_take(&r->lock);
         found = r->sub != NULL && xs_sub_find(r->sub, p, out, in_use);
         xs_lock_give(&r->lock);
@@ -389,7 +322,7 @@ bool xs_gpu_piece_range_at(CUdeviceptr p)
     size_t size;
     bool in_use;
 
-    if (!is_used())
+    if (!xs_gpu_ranges_used())
         return false;
     /* Its first bytes may be lost to the alignment: the middle is some piece's in any case. */
     return xs_gpu_piece_around(p, &piece, &in_use) ||
@@ -399,27 +332,75 @@ bool xs_gpu_piece_range_at(CUdeviceptr p)
 
 size_t xs_gpu_pieces_spare(struct xs_gpu_shard *s, struct xs_gpu_device *d, bool unready)
 {
+    struct xs_gpu_victims v;
     size_t bytes = 0;
 
-    for (struct xs_gpu_range *r = next_range(NULL); is_used() && r != NULL; r = next_range(r)) {
+    if (!xs_gpu_ranges_used())
+        return 0;
+    (void)flow_back(s, d, &v);
+    for (struct xs_gpu_range *r = xs_gpu_range_next(NULL); r != NULL; r = xs_gpu_range_next(r)) {
         xs_lock_take(&r->lock);
         bool wanted = r->sub != NULL && r->context->device == d;
         if (wanted) {
-            drain(r, UINT32_MAX);
+            xs_gpu_range_drain(r, UINT32_MAX);
             wanted = unready || r->unproven <= xs_gpu_done();
         }
         xs_lock_give(&r->lock);
         if (wanted)
-            bytes += spare_now(s, r, ALL);
+            bytes += xs_gpu_range_spare(s, r, unready);
     }
     return bytes;
+}
+
+void xs_gpu_pieces_idle(struct xs_gpu_shard *s, struct xs_gpu_device *d, uint64_t *cached,
+                        uint64_t *idle)
+{
+    struct xs_gpu_victims v;
+
+    *cached = *idle = 0;
+    if (!xs_gpu_ranges_used())
+        return;
+    (void)flow_back(s, d, &v);
+    *cached = v.left_bytes;
+    for (struct xs_gpu_range *r = xs_gpu_range_next(NULL); r != NULL; r = xs_gpu_range_next(r)) {
+        xs_lock_take(&r->lock);
+        if (r->sub != NULL && r->context->device == d)
+            *idle += xs_sub_idle_bytes(r->sub);
+        xs_lock_give(&r->lock);
+    }
+}
+
+/* The frees since the last time, and as many allocations, passed the sub-allocators by. */
+static void look_at_old(struct xs_gpu_shard *s, const struct xs_gpu_device *d)
+{
+    struct xs_gpu_victims v = {.device = d,
+                               .ready = !xs_gpu_is_single(),
+                               .only = XS_VICTIMS_PIECES,
+                               .bytes = UINT64_MAX,
+                               .frees = OLD_FREES};
+
+    (void)xs_gpu_cache_own_victims(s, &v);
+    return_all(v.list);
+    for (struct xs_gpu_range *r = xs_gpu_range_next(NULL); r != NULL; r = xs_gpu_range_next(r)) {
+        xs_lock_take(&r->lock);
+        bool is_here = r->sub != NULL && r->context->device == d;
+        if (is_here)
+            xs_sub_passed_by(r->sub, 2 * OLD_FREES);
+        xs_lock_give(&r->lock);
+        if (is_here)
+            xs_gpu_range_tidy(s, r, false);
+    }
 }
 
 void xs_gpu_pieces_look(struct xs_gpu_shard *s, struct xs_gpu_device *d)
 {
     uint64_t interval = d->o.pool_defragment_ns, now;
 
-    if (interval == 0 || !is_used())
+    if (!xs_gpu_ranges_used())
+        return;
+    if (__atomic_load_n(&s->looks, __ATOMIC_RELAXED) % OLD_LOOKS == 0)
+        look_at_old(s, d);
+    if (interval == 0)
         return;
     now = xs_gpu_tick();
     uint64_t last = atomic_load_explicit(&d->defragmented_ns, memory_order_relaxed);
@@ -429,45 +410,11 @@ void xs_gpu_pieces_look(struct xs_gpu_shard *s, struct xs_gpu_device *d)
         (void)xs_gpu_pieces_spare(s, d, true);
 }
 
-void xs_gpu_pieces_forget(struct xs_gpu_context *c)
-{
-    for (unsigned k = 0; k < KINDS; k++) {
-        struct xs_gpu_range *r = &ranges[c->index][k];
-        struct xs_sub_stats stats = {0};
-        xs_lock_take(&r->lock);
-        if (r->sub != NULL) {
-            xs_sub_stats_get(r->sub, &stats);
-            xs_sub_close(r->sub);
-            atomic_fetch_sub_explicit(&opened, 1, memory_order_relaxed);
-        }
-        r->sub = NULL;
-        r->oldest = r->youngest = NULL;
-        r->unproven = 0;
-        r->until_merge = 0;
-        xs_lock_give(&r->lock);
-        xs_gpu_level_sub(&c->device->reserved_bytes, stats.reserved_bytes);
-        atomic_fetch_sub_explicit(&c->device->range_bytes, stats.reserved_bytes,
-                                  memory_order_relaxed);
-    }
-}
-
-uint64_t xs_gpu_pieces_unproven(void)
-{
-    uint64_t youngest = 0;
-
-    for (struct xs_gpu_range *r = next_range(NULL); r != NULL; r = next_range(r)) {
-        xs_lock_take(&r->lock);
-        youngest = r->unproven > youngest ? r->unproven : youngest;
-        xs_lock_give(&r->lock);
-    }
-    return youngest;
-}
-
 void xs_gpu_pieces_stats(const struct xs_gpu_device *d, struct xs_gpu_stats *out, bool may_lock)
 {
     uint64_t free_bytes = 0;
 
-    for (struct xs_gpu_range *r = next_range(NULL); r != NULL; r = next_range(r)) {
+    for (struct xs_gpu_range *r = xs_gpu_range_next(NULL); r != NULL; r = xs_gpu_range_next(r)) {
         struct xs_sub_stats stats = {0};
         if (!xs_lock_try(&r->lock)) {
             if (!may_lock)

@@ -1,19 +1,31 @@
 /* Questions about blocks, what others do with them, and control. */
 #include "gpu/piece.h"
 
+/* Is it an address of a range of ours? *live: of a piece that the program holds. */
+static bool piece_around(CUdeviceptr p, struct xs_sub_block *piece, bool *live)
+{
+    bool in_use;
+
+    if (!xs_gpu_piece_around(p, piece, &in_use))
+        return false;
+    const struct xs_gpu_block *b = in_use ? xs_gpu_block_find(piece->address) : NULL;
+    *live = b != NULL && !xs_gpu_block_is_kept(b);
+    return true;
+}
+
 /* The block around an address that the program may have derived from its base. */
 static struct xs_gpu_block *block_around(CUdeviceptr p)
 {
     struct xs_gpu_block *b = xs_gpu_block_find(p);
     struct xs_sub_block piece;
     CUdeviceptr base = 0;
-    bool in_use;
     size_t size;
+    bool live;
 
     if (b != NULL)
         return b;
-    if (xs_gpu_piece_around(p, &piece, &in_use))
-        return in_use ? xs_gpu_block_find(piece.address) : NULL;
+    if (piece_around(p, &piece, &live))
+        return live ? xs_gpu_block_find(piece.address) : NULL;
     if (xs_cu.cuMemGetAddressRange_v2(&base, &size, p) == CUDA_SUCCESS)
         b = xs_gpu_block_find(base);
     return b;
@@ -22,10 +34,10 @@ static struct xs_gpu_block *block_around(CUdeviceptr p)
 bool xs_gpu_exporting(CUdeviceptr p, CUresult *result)
 {
     struct xs_sub_block piece;
-    bool in_use;
+    bool live;
 
-    if (xs_gpu_piece_around(p, &piece, &in_use)) {
-        *result = in_use ? CUDA_ERROR_NOT_SUPPORTED : CUDA_ERROR_INVALID_VALUE;
+    if (piece_around(p, &piece, &live)) {
+        *result = live ? CUDA_ERROR_NOT_SUPPORTED : CUDA_ERROR_INVALID_VALUE;
         return true;
     }
     xs_gpu_never_reuse(p);
@@ -43,9 +55,9 @@ void xs_gpu_never_reuse(CUdeviceptr p)
 bool xs_gpu_block_range(CUdeviceptr p, CUdeviceptr *base, size_t *size)
 {
     struct xs_sub_block piece;
-    bool in_use;
+    bool live;
 
-    if (!xs_gpu_piece_around(p, &piece, &in_use) || !in_use)
+    if (!piece_around(p, &piece, &live) || !live)
         return false;
     if (base != NULL)
         *base = piece.address;
@@ -54,23 +66,25 @@ bool xs_gpu_block_range(CUdeviceptr p, CUdeviceptr *base, size_t *size)
     return true;
 }
 
-/* True: the block around the base has been freed, as far as the program is concerned. */
+/* True: the block at the base has been freed, as far as the program is concerned. */
 static bool is_kept(CUdeviceptr base)
 {
     const struct xs_gpu_block *b = xs_gpu_block_find(base);
-    struct xs_sub_block piece;
-    bool in_use;
 
-    return b != NULL ? xs_gpu_block_is_kept(b) : xs_gpu_piece_around(base, &piece, &in_use);
+    return b != NULL && xs_gpu_block_is_kept(b);
 }
 
 CUresult xs_gpu_address_range(CUdeviceptr *base, size_t *size, CUdeviceptr p)
 {
+    struct xs_sub_block piece;
     CUdeviceptr at = 0;
+    bool live;
     CUresult r;
 
     if (xs_gpu_block_range(p, base, size))
         return CUDA_SUCCESS;
+    if (piece_around(p, &piece, &live))
+        return CUDA_ERROR_NOT_FOUND;
     r = xs_cu.cuMemGetAddressRange_v2(base != NULL ? base : &at, size, p);
     return r == CUDA_SUCCESS && is_kept(base != NULL ? *base : at) ? (CUresult)CUDA_ERROR_NOT_FOUND
                                                                    : r;
@@ -78,24 +92,28 @@ CUresult xs_gpu_address_range(CUdeviceptr *base, size_t *size, CUdeviceptr p)
 
 CUresult xs_gpu_mem_info(size_t *left, size_t *total)
 {
-    struct xs_gpu_context *c = xs_gpu_here(xs_gpu_shard());
+    struct xs_gpu_shard *s = xs_gpu_shard();
+    struct xs_gpu_context *c = xs_gpu_here(s);
     CUresult r = xs_cu.cuMemGetInfo_v2(left, total);
 
     if (c != NULL && r == CUDA_SUCCESS) {
-        uint64_t kept = xs_gpu_level_now(&c->device->cached_bytes) -
-                        atomic_load_explicit(&c->device->managed_cached, memory_order_relaxed);
+        struct xs_gpu_device *d = c->device;
+        uint64_t pieces, idle;
+        xs_gpu_pieces_idle(s, d, &pieces, &idle);
+        uint64_t cached = xs_gpu_level_now(&d->cached_bytes);
+        uint64_t others = pieces + atomic_load_explicit(&d->managed_cached, memory_order_relaxed);
+        uint64_t kept = idle + (cached > others ? cached - others : 0);
         *left = *left + kept < *total ? *left + kept : *total;
     }
     return r;
 }
 
-bool xs_gpu_flush_for(size_t size_or_0)
+bool xs_gpu_flush_here(void)
 {
     struct xs_gpu_shard *s = xs_gpu_shard();
     struct xs_gpu_context *c = xs_gpu_here(s);
     enum xs_gpu_effort effort = XS_GPU_AT_ONCE;
 
-    (void)size_or_0;
     return c != NULL && xs_gpu_flush(s, c->device, &effort);
 }
 

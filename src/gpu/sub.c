@@ -6,11 +6,13 @@
 /* Ranges that were needed within this many operations, and as many before, are not spared. */
 #define WINDOW_OPERATIONS 16384u
 /* Beyond what is needed, at most this part of what is held is asked for; or this part in blocks of
- * the size that is needed, looking at so many numbers of them for one that leaves no more over. */
+ * the size that is needed, looking at so many numbers of them for one that leaves no more over;
+ * twice as many if that would be left over else. */
 #define STEP_PART 8
-#define FIT_PART  4
+#define FIT_PART  6
 #define FIT_TRIES 8
-#define FIT_OVER  0.0625
+#define FIT_OVER  0.125
+#define FIT_BAD   0.25
 /* Wholly free ranges may come back as one if this part of all is in them. */
 #define MERGE_PART 2
 
@@ -150,6 +152,8 @@ bool xs_sub_add(struct xs_sub *s, uint64_t address, size_t size)
         return false;
     }
     range_insert(s, (unsigned)number);
+    if ((unsigned)number >= s->numbers)
+        s->numbers = (unsigned)number + 1;
     s->refused_bytes = 0;
     s->room_wanted = 0;
     s->owed_bytes -= size < s->owed_bytes ? size : s->owed_bytes;
@@ -166,13 +170,14 @@ bool xs_sub_add(struct xs_sub *s, uint64_t address, size_t size)
 
 /* ---- blocks ----------------------------------------------------------------------------- */
 
-static void count_operation(struct xs_sub *s)
+static void count_operations(struct xs_sub *s, uint32_t n)
 {
     uint64_t demand = s->reserved - s->idle;
 
     if (demand > s->window_demand)
         s->window_demand = demand;
-    if (--s->window_left != 0)
+    s->window_left -= n < s->window_left ? n : s->window_left;
+    if (s->window_left != 0)
         return;
     s->window_left = WINDOW_OPERATIONS;
     s->last_demand = s->window_demand;
@@ -225,7 +230,9 @@ static size_t fitting(const struct xs_sub *s, size_t need, size_t about)
     size_t best = 0;
     double best_over = 1;
 
-    for (unsigned i = 0; i < FIT_TRIES && (i == 0 || blocks * need <= most); i++, blocks++) {
+    for (unsigned i = 0;
+         i < FIT_TRIES && (i == 0 || blocks * need <= (best_over > FIT_BAD ? 2 * most : most));
+         i++, blocks++) {
         size_t ask = xs_align_up(blocks * need, XS_SUB_GRANULE);
         double over = (double)(ask - blocks * need) / (double)ask;
         if (over < best_over) {
@@ -276,7 +283,7 @@ enum xs_sub_result xs_sub_alloc(struct xs_sub *s, size_t size, struct xs_sub_blo
     if (result == XS_SUB_NEED)
         return grow(s, size, want);
     if (result == XS_SUB_OK)
-        count_operation(s);
+        count_operations(s, 1);
     return result;
 }
 
@@ -285,8 +292,13 @@ int xs_sub_free(struct xs_sub *s, uint32_t handle)
     int rc = s->kind->give(s, handle);
 
     if (rc == 0)
-        count_operation(s);
+        count_operations(s, 1);
     return rc;
+}
+
+void xs_sub_passed_by(struct xs_sub *s, uint32_t operations)
+{
+    count_operations(s, operations);
 }
 
 /* ---- giving back ------------------------------------------------------------------------ */
@@ -324,7 +336,7 @@ static unsigned choose(struct xs_sub *s, bool all, unsigned capacity)
     size_t smallest = SIZE_MAX;
     unsigned n = 0;
 
-    for (unsigned i = XS_SUB_RANGES; i-- > 0;) {
+    for (unsigned i = s->numbers; i-- > 0;) {
         struct xs_sub_range *r = &s->range[i];
         if (r->size == 0 || r->used != 0)
             continue;
@@ -363,6 +375,11 @@ static unsigned take_out(struct xs_sub *s, uint64_t address[], size_t size[])
     return n;
 }
 
+bool xs_sub_spare_due(const struct xs_sub *s)
+{
+    return s->idle != 0 && (must_go(s) != 0 || s->smallest_idle <= may_go(s, false));
+}
+
 unsigned xs_sub_spare(struct xs_sub *s, bool all, uint64_t address[], size_t size[],
                       unsigned capacity)
 {
@@ -370,7 +387,7 @@ unsigned xs_sub_spare(struct xs_sub *s, bool all, uint64_t address[], size_t siz
 
     if (all)
         s->owed_bytes = 0;
-    if (s->idle == 0 || capacity == 0 || (!all && must == 0 && s->smallest_idle > may_go(s, false)))
+    if (s->idle == 0 || capacity == 0 || (!all && !xs_sub_spare_due(s)))
         return 0;
     if (all || must != 0)
         s->kind->settle(s);
@@ -380,12 +397,56 @@ unsigned xs_sub_spare(struct xs_sub *s, bool all, uint64_t address[], size_t siz
     return chosen != 0 ? take_out(s, address, size) : 0;
 }
 
+void xs_sub_lose(struct xs_sub *s, uint64_t address)
+{
+    int number = xs_sub_range_at(s, address);
+
+    if (number >= 0)
+        s->range[number].lost++;
+}
+
+bool xs_sub_lost(const struct xs_sub *s, uint64_t *address, size_t *size)
+{
+    for (unsigned at = 0; at < s->ranges; at++) {
+        const struct xs_sub_range *r = &s->range[s->order[at]];
+        if (r->lost == 0 || r->lost != r->used)
+            continue;
+        *address = r->address;
+        *size = r->size;
+        return true;
+    }
+    return false;
+}
+
+bool xs_sub_spare_at(struct xs_sub *s, uint64_t address)
+{
+    uint64_t gone;
+    size_t size;
+    int number = xs_sub_range_at(s, address);
+
+    if (number < 0 || s->range[number].used != 0)
+        return false;
+    s->kind->settle(s);
+    s->range[number].leaving = true;
+    return take_out(s, &gone, &size) == 1;
+}
+
+uint64_t xs_sub_idle_bytes(const struct xs_sub *s)
+{
+    return s->idle;
+}
+
 bool xs_sub_merge_due(struct xs_sub *s)
 {
     bool is_due = s->merge_due && s->idle_ranges > 1;
 
     s->merge_due = false;
     return is_due;
+}
+
+void xs_sub_merge_later(struct xs_sub *s)
+{
+    s->merge_due = true;
 }
 
 unsigned xs_sub_merge(struct xs_sub *s, uint64_t address[], size_t size[], unsigned capacity)

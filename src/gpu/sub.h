@@ -55,6 +55,9 @@ struct xs_sub *xs_sub_pool_open(const struct xs_sub_pool_options *o);
 struct xs_sub *xs_sub_bfc_open(const struct xs_sub_bfc_options *o);
 void xs_sub_close(struct xs_sub *s);
 
+/* What a pool of this unit (the larger of min_block and align) makes of a size. */
+size_t xs_sub_pool_rounded(size_t unit, size_t size);
+
 enum xs_sub_result xs_sub_alloc(struct xs_sub *s, size_t size, struct xs_sub_block *out,
                                 size_t *want);
 
@@ -74,11 +77,29 @@ int xs_sub_free(struct xs_sub *s, uint32_t handle);
 unsigned xs_sub_spare(struct xs_sub *s, bool all, uint64_t address[], size_t size[],
                       unsigned capacity);
 
+/* Is there anything that it would give up after a free? In O(1). */
+bool xs_sub_spare_due(const struct xs_sub *s);
+
+/* The block in use at this address is not to be used again, though it is not freed yet. True: a
+ * range has no other blocks in use than such. If all of them are freed, and it is wholly free, it
+ * leaves. */
+void xs_sub_lose(struct xs_sub *s, uint64_t address);
+bool xs_sub_lost(const struct xs_sub *s, uint64_t *address, size_t *size);
+bool xs_sub_spare_at(struct xs_sub *s, uint64_t address);
+
+/* So many operations were served by what was cached in front: no less of a reason to spare ranges.
+ */
+void xs_sub_passed_by(struct xs_sub *s, uint32_t operations);
+
+/* In ranges that are wholly free. */
+uint64_t xs_sub_idle_bytes(const struct xs_sub *s);
+
 /* Small ranges side by side are of no use to a large block, whatever they come to together. As with
  * `all` above, every range that is wholly free leaves if there are two or more, and the next
  * XS_SUB_NEED asks for one as large as they were, or as was needed lately. Due, in O(1): once after
  * a free that left two such ranges, and half of all bytes in such. */
 bool xs_sub_merge_due(struct xs_sub *s);
+void xs_sub_merge_later(struct xs_sub *s); /* it was due, but could not be done: it is due still */
 unsigned xs_sub_merge(struct xs_sub *s, uint64_t address[], size_t size[], unsigned capacity);
 
 /* The block or free piece around an address of one of the ranges: for address ranges and checks. */

@@ -62,11 +62,16 @@ static unsigned class_of(size_t n)
     return 8 * (k - 2) + (unsigned)((n - 1) >> (k - 3)) - 8;
 }
 
+size_t xs_sub_pool_rounded(size_t unit, size_t size)
+{
+    unsigned shift = log2_of(unit);
+
+    return class_round((size + unit - 1) >> shift) << shift;
+}
+
 static size_t rounded(const struct xs_sub *s, size_t size)
 {
-    const struct pool *p = own_const(s);
-
-    return class_round((size + p->unit - 1) >> p->unit_log2) << p->unit_log2;
+    return xs_sub_pool_rounded(own_const(s)->unit, size);
 }
 
 /* ---- freed blocks, kept whole ----------------------------------------------------------- */

@@ -18,6 +18,7 @@ struct xs_sub_range {
     size_t usable;
     uint32_t used;   /* blocks in use */
     uint32_t cached; /* free blocks that are not merged yet */
+    uint32_t lost;   /* of those in use, that must not be used again */
     bool leaving;
 };
 
@@ -73,6 +74,7 @@ struct xs_sub {
     struct xs_sub_range range[XS_SUB_RANGES];
     uint16_t order[XS_SUB_RANGES]; /* by address */
     unsigned ranges;
+    unsigned numbers; /* no range has had one as high */
 };
 
 /* The bookkeeping of a block that began or ended to be in use. */

@@ -150,6 +150,10 @@ bool xs_gpu_evict(struct xs_gpu_shard *s, struct xs_gpu_victims *v, bool by_limi
     any = xs_gpu_cache_victims(s, v);
     for (struct xs_gpu_block *b = v->list, *next; b != NULL; b = next) {
         next = b->older;
+        if (b->kind == XS_KIND_PIECE) {
+            xs_gpu_piece_return(b);
+            continue;
+        }
         if (by_limit)
             count_eviction(s, b);
         if (xs_gpu_give_back(s, b) != CUDA_SUCCESS)

@@ -96,7 +96,7 @@
   X(CHOICE, GPU_FREE, "GPU_FREE", "strict", 0, 0, "strict|deferred", 0, \
     "strict: a free waits for the device as the driver's does, wherever more than the default stream was used; deferred: it waits for nothing, and a block is used again when all earlier work is known to be done") \
   X(SIZE, GPU_CACHE_MAX, "GPU_CACHE_MAX", "256M", 0, XS_TIB(16), NULL, 0, \
-    "caching: most device memory kept for reuse, never exceeded; 0: none") \
+    "most device memory kept for reuse, in whole blocks and in freed pieces of pool and bfc, never exceeded; 0: none") \
   X(COUNT, GPU_HEADROOM, "GPU_HEADROOM", "0", 0, 100000, NULL, 0, \
     "percent of the largest use of device memory that may be held beyond it; 0: any") \
   X(TIME, GPU_CACHE_AGE, "GPU_CACHE_AGE", "0", 0, XS_SECONDS(86400), NULL, 0, \

@@ -44,7 +44,7 @@ CUresult api_capture_end(CUstream s, CUgraph *out);
 void api_clear(int device);
 void api_cache_limit(int device, uint64_t bytes);
 void api_defragment(int device);
-bool api_flush(size_t size);
+bool api_flush(void);
 bool api_stats(unsigned device, struct xs_gpu_stats *out);
 
 #endif

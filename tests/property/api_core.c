@@ -89,7 +89,7 @@ CUresult api_free_async(CUdeviceptr p, CUstream s)
 CUresult api_malloc_async(CUdeviceptr *out, size_t size, CUstream s)
 {
     CUresult r = cuMemAllocAsync(out, size, s);
-    while (r == CUDA_ERROR_OUT_OF_MEMORY && xs_gpu_flush_for(size))
+    while (r == CUDA_ERROR_OUT_OF_MEMORY && xs_gpu_flush_here())
         r = cuMemAllocAsync(out, size, s);
     if (r == CUDA_SUCCESS)
         xs_gpu_passed_through(XS_GPU_PASS_ASYNC, size);
@@ -147,7 +147,6 @@ CUresult api_stream_destroy(CUstream s)
 }
 CUresult api_retain(CUcontext *out, CUdevice device)
 {
-    xs_gpu_before_context();
     CUresult r = cuDevicePrimaryCtxRetain(out, device);
     if (r == CUDA_SUCCESS)
         xs_gpu_after_context(*out);
@@ -155,7 +154,6 @@ CUresult api_retain(CUcontext *out, CUdevice device)
 }
 CUresult api_context_create(CUcontext *out, CUdevice device)
 {
-    xs_gpu_before_context();
     CUresult r = cuCtxCreate_v2(out, 0, device);
     if (r == CUDA_SUCCESS)
         xs_gpu_after_context(*out);
@@ -206,9 +204,9 @@ void api_defragment(int device)
 {
     xs_gpu_defragment(device);
 }
-bool api_flush(size_t size)
+bool api_flush(void)
 {
-    return xs_gpu_flush_for(size);
+    return xs_gpu_flush_here();
 }
 bool api_stats(unsigned device, struct xs_gpu_stats *out)
 {

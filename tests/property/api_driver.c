@@ -229,9 +229,8 @@ void api_defragment(int device)
     if (api_has_stats())
         xsigma_gpu_defragment(device, NULL);
 }
-bool api_flush(size_t size)
+bool api_flush(void)
 {
-    (void)size;
     return false;
 }
 bool api_stats(unsigned device, struct xs_gpu_stats *out)

@@ -554,17 +554,7 @@ void op_change_for_good(const struct op *op)
         return;
     CUresult r = b->kind == DEVICE ? api_sync_memops(b->p) : api_advise(b->p, b->size);
     say("change %#lx for good: %u", b->p, r);
-    if (r == CUDA_SUCCESS) {
-        b->shared = true;
-        CUdeviceptr base = 0;
-        size_t size = 0;
-        fake_spare(true);
-        cuMemGetAddressRange_v2(&base, &size, b->p);
-        fake_spare(false);
-        int d = m.context[b->context].device;
-        if (program_backend_is(m.p, d, XS_GPU_POOL) || program_backend_is(m.p, d, XS_GPU_BFC))
-            m.spoilt = true; /* the slab around it stays */
-    }
+    b->shared |= r == CUDA_SUCCESS;
     block_put(b);
 }
 
@@ -601,8 +591,9 @@ void op_defragment(const struct op *op)
 
 void op_flush(const struct op *op)
 {
+    (void)op;
     if (here() == NOBODY || captures_here())
         return;
     say("flush");
-    api_flush(op->r[0] % 2 ? 0 : drawn_size(op->r[1]));
+    api_flush();
 }

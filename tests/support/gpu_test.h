@@ -55,7 +55,6 @@ static void start(void)
     find_driver();
     xs_gpu_open(options_of);
     OK(cuInit(0));
-    xs_gpu_before_context();
     OK(cuDevicePrimaryCtxRetain(&ctx, 0));
     OK(cuCtxSetCurrent(ctx));
     xs_gpu_after_context(ctx);

@@ -55,7 +55,6 @@ Test(gpu, single_ends_with_a_second_context)
     OK(fake_touch(NULL, P(p), 4096));
     give(p);
     cr_assert_eq(get(4096), p);
-    xs_gpu_before_context();
     OK(cuCtxCreate_v2(&other, 0, 0));
     xs_gpu_after_context(other);
     cr_assert_eq(fake_pending(FAKE_ALL), 0);
@@ -66,7 +65,6 @@ Test(gpu, single_survives_a_context_that_is_retained_again)
 {
     start();
     CUcontext again;
-    xs_gpu_before_context();
     OK(cuDevicePrimaryCtxRetain(&again, 0));
     xs_gpu_after_context(again);
     CUdeviceptr p = get(4096);
@@ -139,7 +137,6 @@ Test(gpu, work_of_another_context_counts)
     be_deferred();
     start();
     CUcontext other;
-    xs_gpu_before_context();
     OK(cuCtxCreate_v2(&other, 0, 0));
     xs_gpu_after_context(other);
     CUstream s = stream(CU_STREAM_NON_BLOCKING);

@@ -106,7 +106,6 @@ Test(gpu_more, a_block_of_a_destroyed_context_is_forgotten)
 {
     CUcontext other;
     start();
-    xs_gpu_before_context();
     OK(cuCtxCreate_v2(&other, 0, 0));
     xs_gpu_after_context(other);
     CUdeviceptr p = get(4096), q = get(4096);

@@ -1,5 +1,6 @@
-/* gpu/piece.h against the fake driver: when ranges leave to come back as one, and that no malloc
- * and no deferred free waits for it. Each test is a process of its own. */
+/* gpu/piece.h against the fake driver: freed pieces stay with their thread, and go back by rule;
+ * ranges leave to come back as one, and no malloc and no deferred free waits for it. Each test is a
+ * process of its own. */
 #include "tests/support/gpu_test.h"
 
 enum { BLOCKS = 16 };
@@ -42,7 +43,7 @@ Test(gpu_piece, ranges_come_back_as_one)
     give_all();
     get_all(3 * MIB);
     give_all();
-    get_all(3 * MIB);
+    get_all(2 * MIB);
     cr_assert_leq(fake_blocks(), 2);
     uint64_t after = reserved();
     cr_assert_leq(after, BLOCKS * 3 * MIB * 115 / 100, "%lu bytes", (unsigned long)after);
@@ -62,23 +63,19 @@ Test(gpu_piece, no_deferred_free_waits_for_a_merge)
     start_bfc(XS_GPU_DEFERRED);
     get_all(2 * MIB);
     fake_hold(NULL);
-    for (int i = 0; i < 100; i++) {
+    for (size_t i = 0; i < 100; i++) {
         give_all();
-        get_all(2 * MIB);
+        get_all((3 - i % 2) * MIB);
     }
     give_all();
     cr_assert_eq(fake_calls("cuMemFree_v2"), 0);
-    /* Not at each chance, as it was in vain a moment ago. */
-    cr_assert_leq(fake_calls("cuStreamQuery"), 60, "%lu", fake_calls("cuStreamQuery"));
+    /* Once for each change of the size, as it may be over at any time. */
+    cr_assert_leq(fake_calls("cuStreamQuery"), 110, "%lu", fake_calls("cuStreamQuery"));
     cr_assert_gt(fake_calls("cuStreamQuery"), 2);
     fake_release(NULL);
     fake_advance(FAKE_ALL, 99);
-    for (int i = 0; i < 40; i++) {
-        get_all(2 * MIB);
-        give_all();
-    }
+    get_all(3 * MIB);
     cr_assert_gt(fake_calls("cuMemFree_v2"), 0);
-    get_all(2 * MIB);
     cr_assert_leq(fake_blocks(), 2);
 }
 
@@ -127,4 +124,293 @@ Test(gpu_piece, memory_that_somebody_else_took)
     cr_assert_eq(stats().flushes, 0);
     cr_assert_geq(stats().slabs, 2, "served from a range");
     fake_release(NULL);
+}
+
+/* ---- pieces that stay with the thread that freed them ---- */
+
+Test(gpu_piece, a_freed_piece_comes_back)
+{
+    start_bfc(XS_GPU_STRICT);
+    CUdeviceptr p = get(10000), q = get(10000);
+    give(p);
+    cr_assert_eq(stats().cached_bytes, 10240);
+    give(q);
+    cr_assert_eq(get(10100), q, "the last one first, of what it is rounded to");
+    cr_assert_eq(get(10000), p);
+    cr_assert_eq(stats().cached_bytes, 0);
+    cr_assert_eq(stats().hits_cut, 1, "only the second was cut");
+    cr_assert_eq(stats().in_use_bytes, 20480);
+}
+
+Test(gpu_piece, not_with_work_pending)
+{
+    start_bfc(XS_GPU_DEFERRED);
+    CUstream s = stream(CU_STREAM_NON_BLOCKING);
+    CUdeviceptr keep = get(MIB), p = get(10000);
+    OK(fake_touch(s, P(p), 10000));
+    give(p);
+    cr_assert_eq(stats().cached_bytes, 10240);
+    for (int i = 0; i < 500; i++) { /* beyond the range, so that all is looked through */
+        CUdeviceptr q = get(10000);
+        cr_assert_neq(q, p);
+        OK(fake_touch(NULL, P(q), 10000));
+    }
+    cr_assert_eq(stats().cached_bytes, 10240, "it stayed where it was");
+    fake_advance(FAKE_ALL, 9999);
+    uint64_t e = xs_gpu_before_sync();
+    OK(cuCtxSynchronize());
+    xs_gpu_after_sync(ctx, e);
+    cr_assert_eq(get(10000), p);
+    give(keep);
+}
+
+/* Its bytes are another piece's before its work is done: that is in order only as long as there is
+ * one stream. */
+Test(gpu_piece, what_went_round_by_order_is_waited_for)
+{
+    start_bfc(XS_GPU_STRICT);
+    get_all(120000);
+    for (unsigned i = 0; i < BLOCKS; i++)
+        OK(fake_touch(NULL, P(block[i]), 120000));
+    give_all();
+    CUdeviceptr p = get(1800000);
+    cr_assert_eq(fake_calls("cuMemAlloc_v2"), 1);
+    cr_assert_eq(fake_pending(NULL), BLOCKS);
+    OK(fake_touch(stream(CU_STREAM_NON_BLOCKING), P(p), 1800000)); /* the oracle aborts */
+}
+
+Test(gpu_piece, what_was_freed_on_a_stream_comes_back_on_it)
+{
+    CUdeviceptr q = 0;
+
+    start_bfc(XS_GPU_STRICT);
+    CUstream s = stream(CU_STREAM_NON_BLOCKING), t = stream(CU_STREAM_NON_BLOCKING);
+    CUdeviceptr p = get(10000);
+    OK(fake_touch(s, P(p), 10000));
+    fake_life_end(P(p));
+    OK(xs_gpu_free_async(p, s, cuMemFreeAsync));
+    OK(xs_gpu_malloc_on(&q, 10000, t));
+    cr_assert_neq(q, p);
+    OK(xs_gpu_malloc_on(&q, 10000, s));
+    cr_assert_eq(q, p);
+    fake_life_begin(P(q), 10000);
+    OK(fake_touch(s, P(q), 10000));
+    cr_assert_eq(stats().reuse_stream, 1);
+}
+
+Test(gpu_piece, a_freed_piece_is_nobodys)
+{
+    CUdeviceptr base = 1;
+    CUresult r = CUDA_SUCCESS;
+    size_t size = 1;
+
+    start_bfc(XS_GPU_STRICT);
+    CUdeviceptr first = get(10000), p = get(10000);
+    cr_assert(xs_gpu_block_range(p + 5, &base, &size));
+    cr_assert_eq(base, p);
+    give(p);
+    GIVES(CUDA_ERROR_INVALID_VALUE, xs_gpu_free(p));
+    GIVES(CUDA_ERROR_NOT_FOUND, xs_gpu_address_range(&base, &size, p));
+    GIVES(CUDA_ERROR_NOT_FOUND, xs_gpu_address_range(&base, &size, p + 5));
+    cr_assert_not(xs_gpu_block_range(p, &base, &size));
+    cr_assert(xs_gpu_exporting(p, &r));
+    cr_assert_eq(r, CUDA_ERROR_INVALID_VALUE);
+    cr_assert(xs_gpu_exporting(first, &r));
+    cr_assert_eq(r, CUDA_ERROR_NOT_SUPPORTED);
+    GIVES(CUDA_ERROR_NOT_FOUND, xs_gpu_address_range(&base, &size, first + 100000));
+}
+
+Test(gpu_piece, other_sizes_get_the_memory)
+{
+    start_bfc(XS_GPU_STRICT);
+    get_all(120000);
+    give_all();
+    cr_assert_eq(stats().cached_bytes, BLOCKS * 120320);
+    CUdeviceptr p = get(1800000); /* all of it together */
+    cr_assert_eq(fake_calls("cuMemAlloc_v2"), 1);
+    cr_assert_eq(stats().cached_bytes, 0);
+    give(p);
+}
+
+Test(gpu_piece, what_is_needed_comes_from_it)
+{
+    start_bfc(XS_GPU_STRICT);
+    CUdeviceptr large = get(MIB + MIB / 2);
+    get_all(30000);
+    give_all(); /* less than half of what is in use: it stays until there is no other room */
+    CUdeviceptr p = get(512);
+    cr_assert_eq(stats().cached_bytes, BLOCKS * 30208);
+    CUdeviceptr q = get(400000);
+    cr_assert_eq(fake_calls("cuMemAlloc_v2"), 1);
+    cr_assert_eq(stats().cached_bytes, 0);
+    give(large);
+    give(p);
+    give(q);
+}
+
+static void *free_all_in_thread(void *arg)
+{
+    OK(cuCtxSetCurrent(ctx));
+    give_all();
+    return arg;
+}
+
+Test(gpu_piece, other_threads_get_it_too)
+{
+    pthread_t t;
+
+    start_bfc(XS_GPU_STRICT);
+    get_all(120000);
+    CUdeviceptr other = get(512);
+    cr_assert_eq(pthread_create(&t, NULL, free_all_in_thread, NULL), 0);
+    pthread_join(t, NULL);
+    cr_assert_eq(stats().cached_bytes, BLOCKS * 120320);
+    (void)get(1800000);
+    cr_assert_eq(fake_calls("cuMemAlloc_v2"), 1);
+    give(other);
+}
+
+Test(gpu_piece, little_that_is_cached_stays)
+{
+    start_bfc(XS_GPU_STRICT);
+    CUdeviceptr large = get(MIB), p = get(10000);
+    give(p);
+    (void)get(20000);
+    cr_assert_eq(stats().cached_bytes, 10240, "beside a MiB in use");
+    cr_assert_eq(get(10000), p);
+    give(large);
+}
+
+Test(gpu_piece, the_limit_holds)
+{
+    options.cache_max_bytes = 50000;
+    start_bfc(XS_GPU_STRICT);
+    get_all(10000);
+    for (unsigned i = 0; i < BLOCKS; i++) {
+        give(block[i]);
+        cr_assert_leq(stats().cached_bytes, 50000);
+    }
+    cr_assert_geq(stats().cached_bytes, 10240);
+    CUdeviceptr p = get(60000);
+    give(p);
+    cr_assert_leq(stats().cached_bytes, 50000);
+    xs_gpu_set_cache_max(-1, 0);
+    cr_assert_eq(stats().cached_bytes, 0);
+    p = get(10000);
+    give(p);
+    cr_assert_eq(stats().cached_bytes_peak, 40960);
+    cr_assert_eq(stats().cached_bytes, 0);
+    xs_gpu_clear(-1);
+    cr_assert_eq(fake_used(0), 0);
+}
+
+Test(gpu_piece, all_of_it_can_be_given_back)
+{
+    options.pool_limit_bytes = (uint64_t)1 << 30;
+    options.step[0].backend = XS_GPU_POOL;
+    start();
+    get_all(10000);
+    give_all();
+    cr_assert_gt(stats().cached_bytes, 0);
+    cr_assert_gt(xs_gpu_defragment(-1), 0);
+    cr_assert_eq(fake_used(0), 0);
+    get_all(MIB);
+    give_all();
+    xs_gpu_clear(0);
+    cr_assert_eq(fake_used(0), 0);
+    cr_assert_eq(stats().cached_bytes + stats().reserved_bytes + stats().in_use_bytes, 0);
+}
+
+Test(gpu_piece, pieces_that_nobody_wants_go_back)
+{
+    start_bfc(XS_GPU_STRICT);
+    CUdeviceptr large = get(MIB), p = get(10000), q = get(512);
+    give(p);
+    give(q);
+    for (int i = 0; i < 40000; i++) {
+        q = get(512);
+        give(q);
+    }
+    cr_assert_eq(stats().cached_bytes, 512);
+    give(large);
+}
+
+Test(gpu_piece, free_memory_counts_ranges_that_are_wholly_free)
+{
+    size_t before, left, total;
+
+    start_bfc(XS_GPU_STRICT);
+    OK(xs_gpu_mem_info(&before, &total));
+    get_all(MIB);
+    OK(xs_gpu_mem_info(&left, &total));
+    cr_assert_leq(left, before - BLOCKS * MIB);
+    give_all();
+    cr_assert_gt(fake_used(0), 0);
+    OK(xs_gpu_mem_info(&left, &total));
+    cr_assert_eq(left, before);
+    CUdeviceptr p = get(512);
+    OK(xs_gpu_mem_info(&left, &total));
+    cr_assert_lt(left, before, "what a piece lies in is not free");
+    give(p);
+}
+
+Test(gpu_piece, free_memory_does_not_count_pieces_with_work_pending)
+{
+    size_t before, left, total;
+
+    start_bfc(XS_GPU_DEFERRED);
+    CUstream s = stream(CU_STREAM_NON_BLOCKING);
+    CUdeviceptr p = get(100000);
+    OK(xs_gpu_mem_info(&before, &total));
+    OK(fake_touch(s, P(p), 100000));
+    give(p);
+    OK(xs_gpu_mem_info(&left, &total));
+    cr_assert_eq(left, before);
+}
+
+/* ---- memory that must not be used again ---- */
+
+Test(gpu_piece, what_is_changed_for_good_goes_with_its_range)
+{
+    start_bfc(XS_GPU_STRICT);
+    CUdeviceptr beside = get(10000), p = get(10000);
+    xs_gpu_never_reuse(p + 100);
+    give(p);
+    GIVES(CUDA_ERROR_INVALID_VALUE, xs_gpu_free(p));
+    cr_assert_eq(stats().cached_bytes, 0);
+    for (int i = 0; i < 150; i++)
+        cr_assert_neq(get(10000), p); /* the range is full now */
+    xs_gpu_clear(-1);
+    cr_assert_neq(fake_used(0), 0);
+    give(beside);
+    xs_gpu_clear(-1);
+    cr_assert_neq(fake_used(0), 0, "others are in it");
+}
+
+Test(gpu_piece, a_range_of_which_all_is_lost_leaves_at_once)
+{
+    start_bfc(XS_GPU_STRICT);
+    get_all(10000);
+    for (unsigned i = 0; i < BLOCKS; i++)
+        xs_gpu_never_reuse(block[i]);
+    give_all();
+    cr_assert_eq(fake_used(0), 0);
+    cr_assert_eq(stats().reserved_bytes, 0);
+    get_all(10000); /* and another one serves */
+    cr_assert_gt(fake_used(0), 0);
+}
+
+Test(gpu_piece, a_lost_range_is_not_waited_for)
+{
+    start_bfc(XS_GPU_DEFERRED);
+    CUdeviceptr p = get(10000);
+    xs_gpu_never_reuse(p);
+    OK(fake_touch(NULL, P(p), 10000));
+    fake_hold(NULL);
+    give(p);
+    cr_assert_gt(fake_used(0), 0);
+    fake_release(NULL);
+    fake_advance(FAKE_ALL, 99);
+    xs_gpu_clear(-1);
+    cr_assert_eq(fake_used(0), 0);
 }

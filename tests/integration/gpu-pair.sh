@@ -1,0 +1,26 @@
+#!/bin/bash
+# A cudaMalloc and cudaFree of a size that was freed before: at most 150 instructions, by every back
+# end that keeps memory, of which the loop around them is not a part.
+# shellcheck source=../support/must.sh
+. "$(dirname "$0")/../support/must.sh"
+need valgrind
+pair=$build/tests/bench/gpu_pair fakes=$build/tests/cuda
+[ -x "$pair" ] && [ -d "$fakes" ] || skip "the fakes are not built: make tests"
+
+most=150
+loop=12 # the program's own, between two pairs
+count=20000
+instructions() { # BACKEND PAIRS
+    timeout --foreground 100 env LD_LIBRARY_PATH="$fakes" LD_PRELOAD="$lib" XSIGMA_STATS=0 \
+        XSIGMA_GPU_BACKEND="$1" valgrind --tool=callgrind --callgrind-out-file=/dev/null \
+        "$pair" driver "$2" 4096 2>&1 | sed -nE 's/.*Collected : ([0-9]+).*/\1/p'
+}
+for backend in caching pool bfc; do
+    one=$(instructions $backend $count)
+    two=$(instructions $backend $((2 * count)))
+    figure=$(((${two:-0} - ${one:-0}) * 10 / count - 10 * loop))
+    printf '%-8s %d.%d instructions a pair\n' $backend $((figure / 10)) $((figure % 10))
+    [ -n "$one" ] && [ $figure -gt 0 ] || fail "$backend: valgrind gave no figure"
+    [ $figure -le $((10 * most)) ] || fail "$backend: more than $most"
+done
+finish
