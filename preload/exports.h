@@ -18,4 +18,7 @@ XS_HIDDEN void *xs_memalign(size_t align, size_t size);
 XS_HIDDEN void *xs_realloc(void *p, size_t size);
 XS_HIDDEN int xs_trim(size_t pad);
 
+/* After the policy has started: if the core is hardened, the operators tell it what they are. */
+XS_HIDDEN void xs_new_harden(void);
+
 #endif

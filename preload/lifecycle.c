@@ -11,6 +11,7 @@
 #include "policy/config.h"
 #include "policy/gpu_options.h"
 #include "policy/select.h"
+#include "preload/exports.h"
 #include "preload/finish.h"
 #include "preload/fork.h"
 #include "report/control.h"
@@ -104,6 +105,7 @@ static void say_warnings(void)
 static void start_policy(void)
 {
     xs_policy_start();
+    xs_new_harden();
     for (unsigned i = 0; i < XS_OWNER_COUNT; i++)
         if (i != XS_OWNER_SYSTEM && xs_backend_is_open((enum xs_owner)i))
             xs_dlopen_strip_deepbind();

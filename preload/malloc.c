@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "backend/entry.h"
+#include "backend/hardened.h"
 #include "base/align.h"
 #include "preload/exports.h"
 #include "report/report.h"
@@ -30,15 +31,19 @@ XS_EXPORT void cfree(void *p)
 
 XS_EXPORT void free_sized(void *p, size_t size)
 {
-    (void)size;
-    xs_entry_free(p);
+    if (XS_UNLIKELY(xs_hardened_is_on()))
+        xs_hardened_free(p, XS_BLOCK_MALLOC, size, (uintptr_t)__builtin_return_address(0));
+    else
+        xs_entry_free(p);
 }
 
 XS_EXPORT void free_aligned_sized(void *p, size_t align, size_t size)
 {
     (void)align;
-    (void)size;
-    xs_entry_free(p);
+    if (XS_UNLIKELY(xs_hardened_is_on()))
+        xs_hardened_free(p, XS_BLOCK_MALLOC, size, (uintptr_t)__builtin_return_address(0));
+    else
+        xs_entry_free(p);
 }
 
 XS_COLD static void *out_of_memory(void)

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "backend/entry.h"
+#include "backend/hardened.h"
 #include "preload/exports.h"
 #include "sys/elf.h"
 #include "sys/io.h"
@@ -49,7 +50,7 @@ static const char *const symbols[OP_COUNT] = {
 };
 
 /* Found out by the first operator that runs, which may be in a constructor long before ours. */
-enum mode { UNKNOWN, DIRECT, REPLACED };
+enum mode { UNKNOWN, DIRECT, REPLACED, HARDENED };
 static _Atomic int mode;
 
 XS_COLD static int find_mode(void)
@@ -61,8 +62,16 @@ XS_COLD static int find_mode(void)
     for (unsigned i = 0; i < OP_COUNT; i++)
         if (xs_elf_before(symbols[i], &object) != NULL)
             found = REPLACED;
+    if (found == DIRECT && xs_hardened_is_on())
+        found = HARDENED;
     atomic_store_explicit(&mode, found, memory_order_relaxed);
     return found;
+}
+
+void xs_new_harden(void)
+{
+    if (xs_hardened_is_on())
+        (void)find_mode();
 }
 
 XS_INLINE bool is_direct(void)
@@ -87,18 +96,72 @@ XS_COLD static void *next_operator(enum operator_id id, uintptr_t a, uintptr_t b
     return ((any_operator *)(uintptr_t)next)(a, b, c);
 }
 
+/* ---- operators that say what they are --------------------------------------------------- */
+
+/* In the order of OPERATORS: plain, array, and either with an alignment. */
+static enum xs_block_kind kind_of(enum operator_id id)
+{
+    switch (id) {
+    case OP_NEW:
+    case OP_NEW_NOTHROW:
+    case OP_DELETE:
+    case OP_DELETE_SIZED:
+    case OP_DELETE_NOTHROW:
+        return XS_BLOCK_NEW;
+    case OP_NEW_ALIGNED:
+    case OP_NEW_ALIGNED_NOTHROW:
+    case OP_DELETE_ALIGNED:
+    case OP_DELETE_SIZED_ALIGNED:
+    case OP_DELETE_ALIGNED_NOTHROW:
+        return XS_BLOCK_NEW_ALIGNED;
+    case OP_NEW_ARRAY_ALIGNED:
+    case OP_NEW_ARRAY_ALIGNED_NOTHROW:
+    case OP_DELETE_ARRAY_ALIGNED:
+    case OP_DELETE_ARRAY_SIZED_ALIGNED:
+    case OP_DELETE_ARRAY_ALIGNED_NOTHROW:
+        return XS_BLOCK_NEW_ARRAY_ALIGNED;
+    default:
+        return XS_BLOCK_NEW_ARRAY;
+    }
+}
+
+static bool has_size(enum operator_id id)
+{
+    return id == OP_DELETE_SIZED || id == OP_DELETE_SIZED_ALIGNED || id == OP_DELETE_ARRAY_SIZED ||
+           id == OP_DELETE_ARRAY_SIZED_ALIGNED;
+}
+
+/* Arguments as the operator had them. An operator that gets no memory goes on to the next. */
+XS_COLD static void *other_operator(enum operator_id id, uintptr_t a, uintptr_t b, uintptr_t c,
+                                    uintptr_t pc)
+{
+    enum xs_block_kind kind = kind_of(id);
+
+    if (atomic_load_explicit(&mode, memory_order_relaxed) != HARDENED)
+        return next_operator(id, a, b, c);
+    if (id >= OP_DELETE) {
+        xs_hardened_free((void *)a, kind, has_size(id) ? b : SIZE_MAX, pc); // NOLINT
+        return NULL;
+    }
+    bool is_aligned = kind == XS_BLOCK_NEW_ALIGNED || kind == XS_BLOCK_NEW_ARRAY_ALIGNED;
+    void *p = is_aligned ? xs_memalign(b, a) : xs_hot.entry.malloc(a);
+    return p != NULL ? xs_hardened_mark(p, kind, pc) : next_operator(id, a, b, c);
+}
+
+#define PC ((uintptr_t)__builtin_return_address(0))
+
 XS_INLINE void *new_plain(enum operator_id id, size_t size, const void *nothrow)
 {
     void *p = XS_LIKELY(is_direct()) ? xs_entry_malloc(size) : NULL;
 
-    return XS_LIKELY(p != NULL) ? p : next_operator(id, size, (uintptr_t)nothrow, 0);
+    return XS_LIKELY(p != NULL) ? p : other_operator(id, size, (uintptr_t)nothrow, 0, PC);
 }
 
-static void *new_aligned(enum operator_id id, size_t size, size_t align, const void *nothrow)
+XS_INLINE void *new_aligned(enum operator_id id, size_t size, size_t align, const void *nothrow)
 {
     void *p = XS_LIKELY(is_direct()) ? xs_memalign(align, size) : NULL;
 
-    return XS_LIKELY(p != NULL) ? p : next_operator(id, size, align, (uintptr_t)nothrow);
+    return XS_LIKELY(p != NULL) ? p : other_operator(id, size, align, (uintptr_t)nothrow, PC);
 }
 
 /* The C names are free to choose: the assembler's are what C++ calls. */
@@ -132,7 +195,7 @@ static void *new_aligned(enum operator_id id, size_t size, size_t align, const v
         if (XS_LIKELY(is_direct()))                                                                \
             xs_entry_free(p);                                                                      \
         else                                                                                       \
-            (void)next_operator(id, (uintptr_t)p, 0, 0);                                           \
+            (void)other_operator(id, (uintptr_t)p, 0, 0, PC);                                           \
     }
 #define DELETE_2(name, symbol, id)                                                                 \
     OPERATOR(void, name, symbol, void *p, uintptr_t a)                                             \
@@ -140,7 +203,7 @@ static void *new_aligned(enum operator_id id, size_t size, size_t align, const v
         if (XS_LIKELY(is_direct()))                                                                \
             xs_entry_free(p);                                                                      \
         else                                                                                       \
-            (void)next_operator(id, (uintptr_t)p, a, 0);                                           \
+            (void)other_operator(id, (uintptr_t)p, a, 0, PC);                                           \
     }
 #define DELETE_3(name, symbol, id)                                                                 \
     OPERATOR(void, name, symbol, void *p, uintptr_t a, uintptr_t b)                                \
@@ -148,7 +211,7 @@ static void *new_aligned(enum operator_id id, size_t size, size_t align, const v
         if (XS_LIKELY(is_direct()))                                                                \
             xs_entry_free(p);                                                                      \
         else                                                                                       \
-            (void)next_operator(id, (uintptr_t)p, a, b);                                           \
+            (void)other_operator(id, (uintptr_t)p, a, b, PC);                                           \
     }
 
 NEW(xs_new, "_Znwm", OP_NEW)

@@ -49,6 +49,7 @@ struct xs_backend_options {
     const char *tbb_library;
     bool tbb_huge_pages;
     struct xs_heap_options bfc;
+    uint64_t quarantine_bytes; /* of the hardened core */
 };
 
 struct xs_backend {
@@ -82,8 +83,6 @@ extern const struct xs_backend xs_backend_system;
 extern const struct xs_backend xs_backend_mimalloc;
 extern const struct xs_backend xs_backend_tbb;
 extern const struct xs_backend xs_backend_bfc;
-
-extern const struct xs_backend *const xs_backends[XS_OWNER_COUNT];
 
 /* By name, or NULL. */
 const struct xs_backend *xs_backend_find(const char *name, size_t len);

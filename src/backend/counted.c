@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdatomic.h>
 
+#include "backend/hardened.h"
 #include "core/heap.h"
 
 /* Counts into the thread's own slot if it can have one, else atomically into the shared one. */
@@ -74,8 +75,10 @@ static bool is_off; /* own.off is for who reads the record, and does not outlive
 static void own_counts(struct xs_counters *c)
 {
     *c = (struct xs_counters){0};
-    if (xs_backend_is_open(XS_OWNER_BFC))
+    if (xs_backend_is_open(XS_OWNER_BFC)) {
         xs_heap_counters_add(c);
+        c->frees += xs_hardened_waiting();
+    }
 }
 
 void xs_counted_switch(bool on)

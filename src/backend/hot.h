@@ -29,6 +29,7 @@ struct xs_hot_state {
     bool counting;
     uint32_t step_count; /* at least 1; the last step's bound is SIZE_MAX */
     struct xs_step step[XS_ROUTE_STEPS_MAX];
+    const struct xs_backend *backend[XS_OWNER_COUNT];
     void (*free_own[XS_OWNER_COUNT])(void *p);
     void *(*realloc_own[XS_OWNER_COUNT])(void *p, size_t size);
 
@@ -60,6 +61,12 @@ struct xs_hot_state {
         bool (*free)(void *pool, void *p);
         size_t (*msize)(void *pool, void *p);
     } tbb;
+
+    struct { /* backend/hardened.h */
+        uint64_t key;
+        uint32_t guard_every; /* 0: never */
+        uint8_t mode;
+    } hardened;
 };
 
 /* 64 KiB is the largest page size of any supported kernel. */
@@ -76,6 +83,9 @@ union xs_hot_page {
 
 extern XS_HIDDEN union xs_hot_page xs_hot_page;
 #define xs_hot (xs_hot_page.hot)
+
+/* By their owner. */
+#define xs_backends (xs_hot.backend)
 
 /* Makes the page writable for the caller alone; waits for another writer. False: it stays as it is,
  * and so must its contents. */

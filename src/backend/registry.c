@@ -1,14 +1,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "backend/backend.h"
-
-const struct xs_backend *const xs_backends[XS_OWNER_COUNT] = {
-    [XS_OWNER_SYSTEM] = &xs_backend_system,
-    [XS_OWNER_MIMALLOC] = &xs_backend_mimalloc,
-    [XS_OWNER_TBB] = &xs_backend_tbb,
-    [XS_OWNER_BFC] = &xs_backend_bfc,
-};
+#include "backend/hot.h"
 
 enum { NOT_TRIED = -1 };
 

@@ -53,6 +53,12 @@
     "bfc: most memory that a thread keeps in large blocks for its next ones; in empty slabs it keeps twice as much, and up to eight times while few do") \
   X(TIME, CPU_DECAY, "CPU_DECAY", "500ms", 0, XS_SECONDS(86400), NULL, 0, \
     "bfc: memory that has been free for so long goes back to the system") \
+  X(CHOICE, CPU_HARDENED, "CPU_HARDENED", "off", 0, 0, "off|check|full", 0, \
+    "bfc: end the process with a message when it misuses its heap. check: each free is checked. full: besides, whole call stacks, freed blocks wait and are looked at, large ones end at a guard page") \
+  X(SIZE, CPU_QUARANTINE, "CPU_QUARANTINE", "16M", 0, XS_GIB(64), NULL, 0, \
+    "XSIGMA_CPU_HARDENED=full: so much freed memory waits before it is used again") \
+  X(COUNT, CPU_GUARD_SAMPLE, "CPU_GUARD_SAMPLE", "0", 0, 1000000000, NULL, 0, \
+    "bfc: one in so many blocks of up to 64 KiB ends at a guard page and faults when used after its free, hardened or not; 0: none") \
   X(SIZE, BFC_INITIAL, "BFC_INITIAL", "2M", XS_KIB(64), XS_TIB(16), NULL, 0, \
     "bfc: size of the first region of memory; the next ones double, up to 64 MiB") \
   X(BOOL, BFC_GROWTH, "BFC_GROWTH", "1", 0, 1, NULL, 0, \

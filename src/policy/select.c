@@ -4,6 +4,7 @@
 
 #include "backend/aligned.h"
 #include "backend/counted.h"
+#include "backend/hardened.h"
 #include "policy/config.h"
 #include "policy/route.h"
 #include "sys/mem.h"
@@ -151,6 +152,7 @@ static struct xs_backend_options backend_options(void)
                 .cache_bytes = xs_config(XS_KNOB_CPU_CACHE)->num,
                 .retry_ns = xs_config(XS_KNOB_BFC_RETRY)->num,
             },
+        .quarantine_bytes = xs_config(XS_KNOB_CPU_QUARANTINE)->num,
     };
 }
 
@@ -181,6 +183,20 @@ static enum xs_owner open_or_system(enum xs_owner wanted, const struct xs_backen
     return rc == 0 ? wanted : XS_OWNER_SYSTEM;
 }
 
+/* Before the first block of the own core, and while the page can still be written. */
+static void harden(void)
+{
+    uint64_t mode = xs_config(XS_KNOB_CPU_HARDENED)->num;
+    uint64_t every = xs_config(XS_KNOB_CPU_GUARD_SAMPLE)->num;
+
+    if (mode == XS_HARDENED_OFF && every == 0)
+        return;
+    xs_hot.backend[XS_OWNER_BFC] = &xs_backend_hardened;
+    xs_hot.hardened.mode = (uint8_t)mode;
+    xs_hot.hardened.guard_every = (uint32_t)every;
+    xs_hot.hardened.key = xs_hardened_key();
+}
+
 void xs_policy_start(void)
 {
     const struct xs_knob_row *row = &xs_knob_rows[XS_KNOB_CPU_BACKEND];
@@ -192,11 +208,14 @@ void xs_policy_start(void)
     if (xs_config(XS_KNOB_CPU_ROUTE)->text[0] != '\0')
         (void)xs_route_parse(xs_config(XS_KNOB_CPU_ROUTE)->text, row->choices, chosen, &route,
                              &unused);
+    harden();
     policy.count = (uint32_t)route.count;
     for (size_t i = 0; i < route.count; i++) {
         policy.step[i].last = route.step[i].last;
         policy.step[i].owner = open_or_system(owner_of_choice(route.step[i].choice), &options);
     }
+    if (xs_hardened_is_on() && !xs_backend_is_open(XS_OWNER_BFC))
+        xs_config_warn("XSIGMA_CPU_HARDENED and XSIGMA_CPU_GUARD_SAMPLE are of no effect without bfc");
     policy.counting = strcmp(xs_config(XS_KNOB_STATS)->text, "0") != 0;
     policy.off_since_ns = policy.counting ? 0 : xs_proc_now_ns();
     xs_counted_switch(policy.counting);

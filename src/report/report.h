@@ -6,7 +6,7 @@
 #ifndef XS_REPORT_REPORT_H
 #define XS_REPORT_REPORT_H
 
-#include "backend/backend.h"
+#include "backend/hot.h"
 #include "base/fmt.h"
 #include "gpu/gpu.h"
 #include "stats/stats.h"

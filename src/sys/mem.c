@@ -81,6 +81,11 @@ int xs_mem_readonly(void *p, size_t size)
     return mprotect(p, size, PROT_READ) == 0 ? 0 : errno;
 }
 
+int xs_mem_forbid(void *p, size_t size)
+{
+    return mprotect(p, size, PROT_NONE) == 0 ? 0 : errno;
+}
+
 void xs_mem_want_huge(void *p, size_t size)
 {
     (void)madvise(p, size, MADV_HUGEPAGE);

@@ -1,0 +1,315 @@
+#include "backend/guard.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <ucontext.h>
+
+#include "backend/counted.h"
+#include "backend/hardened_block.h"
+#include "base/align.h"
+#include "sys/lock.h"
+#include "sys/mem.h"
+
+/* All there are, live and freed; each takes two of the 65,530 mappings that the kernel allows. */
+#define RECORDS 16384u
+/* Of them freed ones whose pages are still kept away, and the address space that they may take. */
+#define DEAD_MOST       2048u
+#define DEAD_MOST_BYTES ((size_t)4 << 30)
+
+/* Behind the block, up to the page that nobody may touch. */
+#define FILL 0xCA
+
+enum state { NONE, LIVE, DEAD };
+
+struct guard {
+    char *base;
+    size_t bytes; /* without the last page */
+    char *p;
+    size_t size;
+    uint64_t allocated;
+    uint64_t freed;
+    uint32_t next; /* number + 1, of the free ones or of the dead */
+    uint8_t kind;
+    uint8_t state;
+};
+
+static struct {
+    struct xs_lock lock;
+    struct guard *record;
+    uint32_t used; /* records ever used */
+    uint32_t free; /* number + 1 */
+    uint32_t first_dead;
+    uint32_t last_dead;
+    uint32_t dead;
+    size_t dead_bytes;
+    struct sigaction before;
+    bool fork_took_lock;
+} guards;
+
+XS_TLS int32_t xs_guard_countdown;
+static XS_TLS uint64_t countdown_random;
+
+bool xs_guard_is_due(void)
+{
+    bool begun = countdown_random != 0;
+
+    if (!begun)
+        countdown_random = xs_hot.hardened.key ^ (uintptr_t)&countdown_random;
+    countdown_random ^= countdown_random << 13;
+    countdown_random ^= countdown_random >> 7;
+    countdown_random ^= countdown_random << 17;
+    /* One in n on average, and nobody can tell which. */
+    uint64_t n = xs_hot.hardened.guard_every;
+    xs_guard_countdown = (int32_t)(countdown_random % (2 * n - 1));
+    return begun || xs_guard_countdown == 0;
+}
+
+/* ---- the fault -------------------------------------------------------------------------- */
+
+static struct guard *guard_at(uint64_t entry)
+{
+    return &guards.record[XS_ENTRY_INDEX(entry)];
+}
+
+static struct xs_story story_of(const struct guard *g)
+{
+    return (struct xs_story){g->size, (enum xs_block_kind)g->kind, g->allocated, g->freed};
+}
+
+static uintptr_t fault_pc(const void *context)
+{
+    const ucontext_t *u = context;
+
+#if defined(__x86_64__)
+    return (uintptr_t)u->uc_mcontext.gregs[REG_RIP] + 1;
+#elif defined(__aarch64__)
+    return (uintptr_t)u->uc_mcontext.pc + 1;
+#else
+    (void)u;
+    return 0;
+#endif
+}
+
+static void on_fault(int sig, siginfo_t *info, void *context)
+{
+    uint64_t entry = xs_page_map_get(info->si_addr);
+    int saved = errno;
+
+    if ((entry & 0xFF) == XS_OWNER_BFC && XS_ENTRY_CLASS(entry) == XS_CLASS_GUARD) {
+        const struct guard *g = guard_at(entry);
+        struct xs_story s = story_of(g);
+        xs_hardened_tell(g->state == LIVE ? "access beyond the end of a block"
+                                          : "use after free",
+                         info->si_addr, &s, fault_pc(context));
+    }
+    /* The same instruction faults again, for whom it would have without us. */
+    (void)sigaction(sig, &guards.before, NULL);
+    errno = saved;
+}
+
+bool xs_guard_open(void)
+{
+    struct sigaction a = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+
+    guards.record = xs_mem_map(RECORDS * sizeof(struct guard), 1);
+    if (guards.record == NULL)
+        return false;
+    /* Whoever brought a handler of his own has it stay. */
+    if (sigaction(SIGSEGV, NULL, &guards.before) == 0 && guards.before.sa_handler == SIG_DFL)
+        (void)sigaction(SIGSEGV, &a, NULL);
+    return true;
+}
+
+/* ---- records ---------------------------------------------------------------------------- */
+
+/* UINT32_MAX: none left. */
+static uint32_t take_record(void)
+{
+    uint32_t i = UINT32_MAX;
+
+    xs_lock_take(&guards.lock);
+    if (guards.free != 0) {
+        i = guards.free - 1;
+        guards.free = guards.record[i].next;
+    } else if (guards.used < RECORDS) {
+        i = guards.used++;
+    }
+    xs_lock_give(&guards.lock);
+    return i;
+}
+
+static void give_record(uint32_t i)
+{
+    xs_lock_take(&guards.lock);
+    guards.record[i].state = NONE;
+    guards.record[i].next = guards.free;
+    guards.free = i + 1;
+    xs_lock_give(&guards.lock);
+}
+
+/* Appends `i` to the dead, and returns one that has been there longest if there are too many:
+ * UINT32_MAX if there are not. */
+static uint32_t bury(uint32_t i)
+{
+    struct guard *g = &guards.record[i];
+    uint32_t oldest = UINT32_MAX;
+
+    xs_lock_take(&guards.lock);
+    g->next = 0;
+    if (guards.last_dead != 0)
+        guards.record[guards.last_dead - 1].next = i + 1;
+    else
+        guards.first_dead = i + 1;
+    guards.last_dead = i + 1;
+    guards.dead++;
+    guards.dead_bytes += g->bytes;
+    if (guards.dead > 1 && (guards.dead > DEAD_MOST || guards.dead_bytes > DEAD_MOST_BYTES)) {
+        oldest = guards.first_dead - 1;
+        guards.first_dead = guards.record[oldest].next;
+        guards.dead--;
+        guards.dead_bytes -= guards.record[oldest].bytes;
+    }
+    xs_lock_give(&guards.lock);
+    return oldest;
+}
+
+static void unmap(uint32_t i)
+{
+    struct guard *g = &guards.record[i];
+    size_t total = g->bytes + xs_mem_page();
+
+    /* Out of the map first: once unmapped, the range may be anybody's. */
+    (void)xs_page_map_set(g->base, total, 0);
+    (void)xs_mem_unmap(g->base, total);
+    give_record(i);
+}
+
+/* ---- blocks ----------------------------------------------------------------------------- */
+
+static bool map(struct guard *g, uint32_t i, size_t size, size_t align)
+{
+    size_t page = xs_mem_page();
+
+    g->bytes = xs_align_up(size + (size == 0), page);
+    g->base = xs_mem_map(g->bytes + page, 1);
+    if (g->base == NULL)
+        return false;
+    if (xs_mem_forbid(g->base + g->bytes, page) != 0 ||
+        xs_page_map_set(g->base, g->bytes + page, xs_entry(XS_OWNER_BFC, XS_CLASS_GUARD, i)) != 0) {
+        (void)xs_mem_unmap(g->base, g->bytes + page);
+        return false;
+    }
+    g->size = size;
+    g->p = g->base + ((g->bytes - size) & ~(align - 1));
+    return true;
+}
+
+void *xs_guard_alloc(size_t size, size_t align, uint64_t place)
+{
+    int saved = errno;
+
+    if (align < 16)
+        align = 16;
+    if (align > xs_mem_page() || size > XS_SIZE_MAX_REQUEST / 2)
+        return NULL;
+    uint32_t i = take_record();
+    if (i == UINT32_MAX)
+        return NULL;
+    struct guard *g = &guards.record[i];
+    if (!map(g, i, size, align)) {
+        give_record(i);
+        errno = saved;
+        return NULL;
+    }
+    memset(g->p + size, FILL, (size_t)(g->base + g->bytes - (g->p + size)));
+    g->allocated = place;
+    g->freed = 0;
+    g->kind = XS_BLOCK_MALLOC;
+    g->state = LIVE;
+    xs_heap_count_request(xs_heap_mine, size);
+    return g->p;
+}
+
+/* Of a pointer that must be a live block. */
+static struct guard *checked(void *p, uint64_t entry, const char *call, uintptr_t pc)
+{
+    struct guard *g = guard_at(entry);
+    struct xs_story s = story_of(g);
+    XS_BUF(what, 80);
+
+    if (g->state == LIVE && g->p == p)
+        return g;
+    if (g->p == p && g->state == DEAD)
+        xs_hardened_die("double free", p, &s, pc);
+    xs_fmt(&what, "%s of a pointer inside a block", call);
+    xs_hardened_die(what.at, p, &s, pc);
+}
+
+size_t xs_guard_size(void *p, uint64_t entry, uintptr_t pc)
+{
+    return checked(p, entry, "use", pc)->size;
+}
+
+void xs_guard_mark(void *p, uint64_t entry, enum xs_block_kind kind, uint64_t place)
+{
+    struct guard *g = guard_at(entry);
+
+    (void)p;
+    g->kind = (uint8_t)kind;
+    if (xs_hot.hardened.mode != XS_HARDENED_FULL)
+        g->allocated = place;
+}
+
+static void check_end(struct guard *g, uintptr_t pc)
+{
+    struct xs_story s = story_of(g);
+
+    for (const char *at = g->p + g->size; at < g->base + g->bytes; at++)
+        if ((unsigned char)*at != FILL)
+            xs_hardened_die("write beyond the end of a block", g->p, &s, pc);
+}
+
+void xs_guard_free(void *p, uint64_t entry, enum xs_block_kind kind, size_t size, uintptr_t pc)
+{
+    int saved = errno;
+    struct guard *g = checked(p, entry, xs_free_names[kind], pc);
+    struct xs_story s = story_of(g);
+
+    if (g->kind != kind)
+        xs_hardened_accuse_kind(p, &s, kind, pc);
+    if (size != SIZE_MAX && size != g->size)
+        xs_hardened_die("delete with a wrong size", p, &s, pc);
+    check_end(g, pc);
+    g->freed = xs_hardened_place(pc);
+    /* One of two threads that free it at the same time is told. */
+    if (__atomic_exchange_n(&g->state, DEAD, __ATOMIC_ACQ_REL) != LIVE)
+        xs_hardened_die("double free", p, &s, pc);
+    xs_heap_count_frees(xs_heap_mine, 1);
+    (void)xs_mem_purge(g->base, g->bytes);
+    (void)xs_mem_forbid(g->base, g->bytes);
+    uint32_t oldest = bury(XS_ENTRY_INDEX(entry));
+    if (oldest != UINT32_MAX)
+        unmap(oldest);
+    errno = saved;
+}
+
+/* ---- fork ------------------------------------------------------------------------------- */
+
+void xs_guard_fork_prepare(void)
+{
+    guards.fork_took_lock = !xs_lock_is_mine(&guards.lock);
+    if (guards.fork_took_lock)
+        xs_lock_take(&guards.lock);
+}
+
+void xs_guard_fork_parent(void)
+{
+    if (guards.fork_took_lock)
+        xs_lock_give(&guards.lock);
+}
+
+void xs_guard_fork_child(void)
+{
+    xs_lock_reset(&guards.lock);
+}

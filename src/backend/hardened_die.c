@@ -1,0 +1,184 @@
+/* What misuse is told as. All of it runs once in a process. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend/hardened_block.h"
+#include "backend/stacks.h"
+#include "sys/backtrace.h"
+#include "sys/io.h"
+
+const char *const xs_free_names[XS_BLOCK_KINDS] = {"free", "delete", "delete[]", "aligned delete",
+                                                   "aligned delete[]"};
+static const char *const made_by[XS_BLOCK_KINDS] = {"malloc", "new", "new[]", "aligned new",
+                                                    "aligned new[]"};
+
+uint64_t xs_hardened_place(uintptr_t pc)
+{
+    return xs_hot.hardened.mode == XS_HARDENED_FULL ? xs_stacks_here(pc) : pc;
+}
+
+static void put_frames(struct xs_buf *b, const char *label, const uintptr_t pc[], unsigned n)
+{
+    if (n == 0)
+        return;
+    xs_fmt(b, "xsigma:   %s by\n", label);
+    for (unsigned i = 0; i < n; i++) {
+        xs_fmt(b, "xsigma:     #%u ", i);
+        xs_backtrace_name(b, pc[i]);
+        xs_put_char(b, '\n');
+    }
+}
+
+static void put_place(struct xs_buf *b, const char *label, uint64_t place)
+{
+    uintptr_t pc[XS_STACK_FRAMES] = {(uintptr_t)place};
+
+    put_frames(b, label, pc,
+               xs_hot.hardened.mode == XS_HARDENED_FULL ? xs_stacks_get((uint32_t)place, pc)
+                                                        : place != 0);
+}
+
+void xs_hardened_tell(const char *what, const void *p, const struct xs_story *s, uintptr_t pc)
+{
+    static char text[8192]; /* a handler's stack may be small */
+    struct xs_buf b;
+    uintptr_t frame[XS_STACK_FRAMES] = {pc};
+
+    xs_buf_init(&b, text, sizeof(text));
+    xs_fmt(&b, "xsigma: %s: 0x%lx\n", what, (unsigned long)(uintptr_t)p);
+    if (s->size != XS_UNKNOWN)
+        xs_fmt(&b, "xsigma:   a block of %lu bytes from %s\n", (unsigned long)s->size,
+               made_by[s->kind]);
+    unsigned n = pc != 0 && xs_backtrace_open(false) ? xs_backtrace(frame, XS_STACK_FRAMES) : 0;
+    if (n == 0) {
+        frame[0] = pc;
+        n = pc != 0;
+    }
+    put_frames(&b, "found in a call", frame, n);
+    put_place(&b, "allocated", s->allocated);
+    put_place(&b, "freed", s->freed);
+    int fd = xs_io_stderr();
+    if (fd >= 0)
+        (void)xs_io_write(fd, b.at, b.len);
+}
+
+void xs_hardened_die(const char *what, const void *p, const struct xs_story *s, uintptr_t pc)
+{
+    xs_hardened_tell(what, p, s, pc);
+    abort();
+}
+
+void xs_hardened_accuse_kind(const void *p, const struct xs_story *s, enum xs_block_kind kind,
+                             uintptr_t pc)
+{
+    XS_BUF(what, 80);
+
+    xs_fmt(&what, "%s of a block from %s", xs_free_names[kind], made_by[s->kind]);
+    xs_hardened_die(what.at, p, s, pc);
+}
+
+/* The block that `p` points into, by its entry: `p` itself if it is one. */
+static char *base_of(char *p, uint64_t entry)
+{
+    if (XS_ENTRY_CLASS(entry) >= XS_CLASS_SLABS)
+        return (char *)((uintptr_t)p & ~(XS_SPAN_PAGE - 1)); // NOLINT(performance-no-int-to-ptr)
+    const struct xs_slab *s = xs_slab_at(XS_ENTRY_INDEX(entry));
+    return s->base + (size_t)(p - s->base) / s->size * s->size;
+}
+
+/* What the seal of a block says, live or freed: false if it says nothing. */
+static bool read_seal(char *p, uint64_t entry, struct xs_story *s)
+{
+    size_t bytes = xs_sealed_bytes(p, entry);
+    const struct xs_seal *seal = xs_seal_at(p, bytes);
+    uint64_t value = xs_seal_open(seal, p);
+
+    *s = (struct xs_story){XS_UNKNOWN, XS_BLOCK_MALLOC, 0, 0};
+    if ((value & ~XS_SEAL_LOW) == XS_SEAL_DEAD) {
+        s->allocated = seal->place;
+        s->freed = value & XS_SEAL_LOW;
+        return true;
+    }
+    if (value >> XS_SEAL_SHIFT >= XS_BLOCK_KINDS || (value & XS_SEAL_LOW) > bytes - XS_SEAL_BYTES)
+        return false;
+    s->size = value & XS_SEAL_LOW;
+    s->kind = (enum xs_block_kind)(value >> XS_SEAL_SHIFT);
+    s->allocated = seal->place;
+    return true;
+}
+
+void xs_hardened_accuse(void *p, uint64_t entry, enum xs_block_kind kind, uintptr_t pc)
+{
+    char *base = base_of(p, entry);
+    struct xs_story s;
+    XS_BUF(what, 80);
+    bool known = read_seal(base, entry, &s);
+
+    if (base != p) {
+        xs_fmt(&what, "%s of a pointer inside a block", xs_free_names[kind]);
+        xs_hardened_die(what.at, p, &s, pc);
+    }
+    if (s.freed != 0 || XS_ENTRY_CLASS(entry) == XS_CLASS_DEAD ||
+        (!known && ((uintptr_t *)p)[1] == xs_heap_key()))
+        xs_hardened_die("double free", p, &s, pc);
+    if (known && s.kind != kind)
+        xs_hardened_accuse_kind(p, &s, kind, pc);
+    xs_hardened_die("write beyond the end of a block", p, &s, pc);
+}
+
+void xs_hardened_accuse_late(void *p, const struct xs_seal *seal)
+{
+    struct xs_story s = {XS_UNKNOWN, XS_BLOCK_MALLOC, seal->place, 0};
+    uint64_t value = xs_seal_open(seal, p);
+
+    if ((value & ~XS_SEAL_LOW) == XS_SEAL_DEAD)
+        s.freed = value & XS_SEAL_LOW;
+    xs_hardened_die("write to a freed block", p, &s, 0);
+}
+
+/* ---- pointers that are nobody's --------------------------------------------------------- */
+
+/* No block of the C library's begins in the program's data, nor on a stack. */
+static bool is_on_stack(const void *p)
+{
+    uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+
+    return (uintptr_t)p - here < ((size_t)64 << 10);
+}
+
+/* Of a chunk, only the page where it begins is in the page map. */
+static char *chunk_around(char *p)
+{
+    char *page = (char *)((uintptr_t)p & ~(XS_SPAN_PAGE - 1)); // NOLINT(performance-no-int-to-ptr)
+
+    for (unsigned i = 1; i <= 65536; i++) {
+        char *at = page - i * XS_SPAN_PAGE;
+        uint64_t entry = xs_page_map_get(at);
+        if (entry == 0)
+            continue;
+        unsigned class = XS_ENTRY_CLASS(entry);
+        bool is_chunk = (entry & 0xFF) == XS_OWNER_BFC && class >= XS_CLASS_SLABS &&
+                        class != XS_CLASS_DEAD && class != XS_CLASS_GUARD;
+        return is_chunk && (size_t)(p - at) < xs_heap_usable_size(at) ? at : NULL;
+    }
+    return NULL;
+}
+
+void xs_hardened_suspect(void *p, uintptr_t pc)
+{
+    struct xs_story s = {XS_UNKNOWN, XS_BLOCK_MALLOC, 0, 0};
+    const char *name;
+    uintptr_t base;
+
+    if ((uintptr_t)p % 16 != 0)
+        xs_hardened_die("free of a pointer that is no block", p, &s, pc);
+    if (is_on_stack(p))
+        xs_hardened_die("free of a pointer to the stack", p, &s, pc);
+    char *chunk = chunk_around(p);
+    if (chunk != NULL) {
+        (void)read_seal(chunk, xs_page_map_get(chunk), &s);
+        xs_hardened_die("free of a pointer inside a block", p, &s, pc);
+    }
+    if (xs_backtrace_object((uintptr_t)p, &name, &base))
+        xs_hardened_die("free of a pointer to static data", p, &s, pc);
+}
