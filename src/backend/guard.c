@@ -148,12 +148,9 @@ static void give_record(uint32_t i)
     xs_lock_give(&guards.lock);
 }
 
-/* Appends `i` to the dead, and returns one that has been there longest if there are too many:
- * UINT32_MAX if there are not. */
-static uint32_t bury(uint32_t i)
+static void bury(uint32_t i)
 {
     struct guard *g = &guards.record[i];
-    uint32_t oldest = UINT32_MAX;
 
     xs_lock_take(&guards.lock);
     g->next = 0;
@@ -164,14 +161,25 @@ static uint32_t bury(uint32_t i)
     guards.last_dead = i + 1;
     guards.dead++;
     guards.dead_bytes += g->bytes;
-    if (guards.dead > 1 && (guards.dead > DEAD_MOST || guards.dead_bytes > DEAD_MOST_BYTES)) {
-        oldest = guards.first_dead - 1;
-        guards.first_dead = guards.record[oldest].next;
+    xs_lock_give(&guards.lock);
+}
+
+/* The one that has been dead longest, if more than so many are: UINT32_MAX if not. */
+static uint32_t dig(uint32_t most, size_t most_bytes)
+{
+    uint32_t i = UINT32_MAX;
+
+    xs_lock_take(&guards.lock);
+    if (guards.dead > most || (guards.dead > 0 && guards.dead_bytes > most_bytes)) {
+        i = guards.first_dead - 1;
+        guards.first_dead = guards.record[i].next;
+        if (guards.first_dead == 0)
+            guards.last_dead = 0;
         guards.dead--;
-        guards.dead_bytes -= guards.record[oldest].bytes;
+        guards.dead_bytes -= guards.record[i].bytes;
     }
     xs_lock_give(&guards.lock);
-    return oldest;
+    return i;
 }
 
 static void unmap(uint32_t i)
@@ -183,6 +191,19 @@ static void unmap(uint32_t i)
     (void)xs_page_map_set(g->base, total, 0);
     (void)xs_mem_unmap(g->base, total);
     give_record(i);
+}
+
+static void drop(uint32_t most, size_t most_bytes)
+{
+    uint32_t i;
+
+    while ((i = dig(most, most_bytes)) != UINT32_MAX)
+        unmap(i);
+}
+
+void xs_guard_flush(void)
+{
+    drop(0, 0);
 }
 
 /* ---- blocks ----------------------------------------------------------------------------- */
@@ -276,9 +297,11 @@ void xs_guard_free(void *p, uint64_t entry, enum xs_block_kind kind, size_t size
     struct guard *g = checked(p, entry, xs_free_names[kind], pc);
     struct xs_story s = story_of(g);
 
-    if (g->kind != kind)
+    /* What is only sampled goes by what others let pass. */
+    bool strict = xs_hot.hardened.mode != XS_HARDENED_OFF;
+    if (strict && g->kind != kind)
         xs_hardened_accuse_kind(p, &s, kind, pc);
-    if (size != SIZE_MAX && size != g->size)
+    if (strict && size != SIZE_MAX && size != g->size)
         xs_hardened_die("delete with a wrong size", p, &s, pc);
     check_end(g, pc);
     g->freed = xs_hardened_place(pc);
@@ -288,9 +311,8 @@ void xs_guard_free(void *p, uint64_t entry, enum xs_block_kind kind, size_t size
     xs_heap_count_frees(xs_heap_mine, 1);
     (void)xs_mem_purge(g->base, g->bytes);
     (void)xs_mem_forbid(g->base, g->bytes);
-    uint32_t oldest = bury(XS_ENTRY_INDEX(entry));
-    if (oldest != UINT32_MAX)
-        unmap(oldest);
+    bury(XS_ENTRY_INDEX(entry));
+    drop(DEAD_MOST, DEAD_MOST_BYTES);
     errno = saved;
 }
 

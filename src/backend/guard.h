@@ -27,6 +27,9 @@ void xs_guard_free(void *p, uint64_t entry, enum xs_block_kind kind, size_t size
 size_t xs_guard_size(void *p, uint64_t entry, uintptr_t pc);
 void xs_guard_mark(void *p, uint64_t entry, enum xs_block_kind kind, uint64_t place);
 
+/* The pages of all freed ones go. */
+void xs_guard_flush(void);
+
 void xs_guard_fork_prepare(void);
 void xs_guard_fork_parent(void);
 void xs_guard_fork_child(void);

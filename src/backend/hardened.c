@@ -197,12 +197,11 @@ static void guard_free(void *p)
 
 /* ---- realloc ---------------------------------------------------------------------------- */
 
+/* In realloc, of a block that is sealed or guarded. */
 static size_t size_of(void *p, uint64_t entry, uintptr_t pc)
 {
     if (XS_ENTRY_CLASS(entry) == XS_CLASS_GUARD)
         return xs_guard_size(p, entry, pc);
-    if (!is_sealed())
-        return xs_heap_usable_size(p);
     if (XS_ENTRY_CLASS(entry) == XS_CLASS_DEAD)
         xs_hardened_accuse(p, entry, XS_BLOCK_MALLOC, pc);
     return xs_seal_check(p, entry, xs_sealed_bytes(p, entry), XS_BLOCK_MALLOC, pc);
@@ -276,7 +275,21 @@ static void *hardened_realloc(void *p, size_t size)
 
 static size_t hardened_usable_size(void *p)
 {
-    return size_of(p, xs_page_map_get(p), XS_PC);
+    uint64_t entry = xs_page_map_get(p);
+    enum xs_block_kind kind = XS_BLOCK_MALLOC;
+
+    if (XS_ENTRY_CLASS(entry) == XS_CLASS_GUARD)
+        return xs_guard_size(p, entry, XS_PC);
+    if (!is_sealed())
+        return xs_heap_usable_size(p);
+    if (XS_ENTRY_CLASS(entry) == XS_CLASS_DEAD)
+        xs_hardened_accuse(p, entry, kind, XS_PC);
+    /* Whoever asks need not know what made it. */
+    size_t bytes = xs_sealed_bytes(p, entry);
+    uint64_t said = xs_seal_open(xs_seal_at(p, bytes), p) >> XS_SEAL_SHIFT;
+    if (said < XS_BLOCK_KINDS)
+        kind = (enum xs_block_kind)said;
+    return xs_seal_check(p, entry, bytes, kind, XS_PC);
 }
 
 /* ---- operators -------------------------------------------------------------------------- */
@@ -361,6 +374,7 @@ static bool hardened_trim(size_t pad)
 {
     if (is_full())
         xs_full_flush();
+    xs_guard_flush();
     return xs_backend_bfc.trim(pad);
 }
 

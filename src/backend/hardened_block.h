@@ -7,9 +7,10 @@
 #include "backend/hardened.h"
 #include "core/thread_heap.h"
 
+/* The word comes last, so that what is written before the start of the next block is seen too. */
 struct xs_seal {
-    uint64_t word;
     uint64_t place; /* of the allocation: a return address, under full the number of a stack */
+    uint64_t word;
 };
 
 /* With the copy of the word. */

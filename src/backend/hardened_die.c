@@ -1,4 +1,5 @@
 /* What misuse is told as. All of it runs once in a process. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -6,6 +7,7 @@
 #include "backend/stacks.h"
 #include "sys/backtrace.h"
 #include "sys/io.h"
+#include "sys/mem.h"
 
 const char *const xs_free_names[XS_BLOCK_KINDS] = {"free", "delete", "delete[]", "aligned delete",
                                                    "aligned delete[]"};
@@ -53,6 +55,14 @@ void xs_hardened_tell(const char *what, const void *p, const struct xs_story *s,
     if (n == 0) {
         frame[0] = pc;
         n = pc != 0;
+    }
+    /* Out of the handler of a fault, the frames before the fault are the kernel's. */
+    for (unsigned i = 0; i < n; i++) {
+        if (frame[i] == pc - 1) {
+            memmove(frame, frame + i, (n - i) * sizeof(frame[0]));
+            frame[0] = pc;
+            n -= i;
+        }
     }
     put_frames(&b, "found in a call", frame, n);
     put_place(&b, "allocated", s->allocated);
@@ -166,11 +176,13 @@ static char *chunk_around(char *p)
 
 void xs_hardened_suspect(void *p, uintptr_t pc)
 {
+    int saved = errno;
     struct xs_story s = {XS_UNKNOWN, XS_BLOCK_MALLOC, 0, 0};
     const char *name;
     uintptr_t base;
 
-    if ((uintptr_t)p % 16 != 0)
+    /* The C library looks at the word before the block. */
+    if ((uintptr_t)p % 16 != 0 || !xs_mem_is_mapped((char *)p - sizeof(size_t)))
         xs_hardened_die("free of a pointer that is no block", p, &s, pc);
     if (is_on_stack(p))
         xs_hardened_die("free of a pointer to the stack", p, &s, pc);
@@ -181,4 +193,5 @@ void xs_hardened_suspect(void *p, uintptr_t pc)
     }
     if (xs_backtrace_object((uintptr_t)p, &name, &base))
         xs_hardened_die("free of a pointer to static data", p, &s, pc);
+    errno = saved;
 }

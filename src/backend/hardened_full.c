@@ -146,8 +146,9 @@ void *xs_full_alloc(size_t size, size_t align, uintptr_t pc)
             return p;
     }
     p = get(size, align);
-    if (p == NULL && full.n > 0) {
+    if (p == NULL) {
         xs_full_flush();
+        xs_guard_flush();
         p = get(size, align);
         if (p != NULL)
             xs_heap_forgive(xs_with_seal(size));

@@ -86,6 +86,14 @@ int xs_mem_forbid(void *p, size_t size)
     return mprotect(p, size, PROT_NONE) == 0 ? 0 : errno;
 }
 
+bool xs_mem_is_mapped(const void *p)
+{
+    size_t page = xs_mem_page();
+
+    // NOLINTNEXTLINE(performance-no-int-to-ptr)
+    return msync((void *)((uintptr_t)p & ~(page - 1)), page, MS_ASYNC) == 0 || errno != ENOMEM;
+}
+
 void xs_mem_want_huge(void *p, size_t size)
 {
     (void)madvise(p, size, MADV_HUGEPAGE);

@@ -27,6 +27,7 @@ void *xs_mem_reserve(size_t size, size_t align);
 int xs_mem_writable(void *p, size_t size);
 int xs_mem_readonly(void *p, size_t size);
 int xs_mem_forbid(void *p, size_t size); /* to read and write */
+bool xs_mem_is_mapped(const void *p); /* the page that it lies in */
 void xs_mem_want_huge(void *p, size_t size); /* transparent huge pages, if the kernel likes */
 
 /* Replaces the range by explicit huge pages (`page` is 1 GiB or 2 MiB); errno if there are none. */

@@ -43,9 +43,10 @@ for policy in system mimalloc tbb "$small"; do
 done
 run "system ALIGN=4096" system XSIGMA_CPU_ALIGN=4096
 run "mimalloc ALIGN=1024 STATS=0" mimalloc XSIGMA_CPU_ALIGN=1024 XSIGMA_STATS=0
-for setting in "${bfc_settings[@]}"; do
+for setting in "${bfc_settings[@]}" "${hardened_settings[@]}"; do
     # shellcheck disable=SC2086 # words on purpose
     run "bfc $setting" bfc $setting
 done
+run "$own_route HARDENED=full" "$own_route" XSIGMA_CPU_HARDENED=full
 run "DISABLE=1" system XSIGMA_DISABLE=1
 finish

@@ -37,7 +37,7 @@ for policy in "${policies[@]}"; do
     preloaded 0.5 "$policy"
 done
 preloaded 2 bfc XSIGMA_STATS=0
-for setting in "${bfc_settings[@]}"; do
+for setting in "${bfc_settings[@]}" "${hardened_settings[@]}"; do
     # shellcheck disable=SC2086 # words on purpose
     preloaded 0.5 bfc $setting
 done

@@ -110,7 +110,10 @@ tbb libtbbmalloc.so.2
 route-a libmimalloc.so.2 libtbbmalloc.so.2
 route-b libmimalloc.so.2 libtbbmalloc.so.2
 route-c libmimalloc.so.2
+check
 TABLE
+    # Slower: by long-hardened.sh.
+    [ -z "${XS_ONLY_POLICY-}" ] || xs_policies=("$XS_ONLY_POLICY")
 }
 xs_find_policies
 
@@ -122,6 +125,7 @@ xs_policy_env() {
         route-a) xs_env=('XSIGMA_CPU_ROUTE=<=64K:mimalloc,<=1M:tbb,*:system') ;;
         route-b) xs_env=('XSIGMA_CPU_ROUTE=<=1K:tbb,<=256K:mimalloc,*:system') ;;
         route-c) xs_env=('XSIGMA_CPU_ROUTE=<=1K:bfc,<=64K:mimalloc,*:bfc') ;;
+        check | full) xs_env=("XSIGMA_CPU_HARDENED=$1" XSIGMA_CPU_GUARD_SAMPLE=1000) ;;
         *=*) xs_env=($1) ;;
         *)
             echo "FAIL: no policy $1"
@@ -180,7 +184,7 @@ xs_proven() {
     case $backend in
         route-a) backend=mimalloc ;;
         route-b) backend=tbb ;;
-        route-c) backend=bfc ;;
+        route-c | check | full) backend=bfc ;;
         *=*) backend=totals ;;
     esac
     [ $# -gt 0 ] || set -- ''

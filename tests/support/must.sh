@@ -21,6 +21,12 @@ own_route='<=1K:bfc,<=64K:mimalloc,*:bfc'
 bfc_settings=(XSIGMA_CPU_ALIGN=64 XSIGMA_BFC_LIMIT=64G XSIGMA_BFC_COALESCE=0 XSIGMA_CPU_CACHE=0
     'XSIGMA_CPU_CACHE=0 XSIGMA_BFC_COALESCE=0 XSIGMA_CPU_DECAY=0')
 
+# The own core with every block checked, and some at guard pages.
+# shellcheck disable=SC2034 # for the scripts
+hardened_settings=(XSIGMA_CPU_HARDENED=check XSIGMA_CPU_HARDENED=full XSIGMA_CPU_GUARD_SAMPLE=5
+    'XSIGMA_CPU_HARDENED=check XSIGMA_CPU_GUARD_SAMPLE=20 XSIGMA_CPU_ALIGN=64'
+    'XSIGMA_CPU_HARDENED=full XSIGMA_CPU_GUARD_SAMPLE=3 XSIGMA_CPU_QUARANTINE=64K')
+
 fail() {
     printf 'FAIL: %s\n' "$*"
     failures=$((failures + 1))
