@@ -69,7 +69,7 @@ bool xs_guard_is_due(void)
 
 static struct guard *guard_at(uint64_t entry)
 {
-    return &guards.record[XS_ENTRY_INDEX(entry)];
+    return &guards.record[XS_ENTRY_CHUNK(entry)];
 }
 
 static struct xs_story story_of(const struct guard *g)
@@ -96,7 +96,7 @@ static void on_fault(int sig, siginfo_t *info, void *context)
     uint64_t entry = xs_page_map_get(info->si_addr);
     int saved = errno;
 
-    if ((entry & 0xFF) == XS_OWNER_BFC && XS_ENTRY_CLASS(entry) == XS_CLASS_GUARD) {
+    if (XS_PAGE_MAP_OWNER(entry) == XS_OWNER_BFC && xs_block_class(entry) == XS_CLASS_GUARD) {
         const struct guard *g = guard_at(entry);
         struct xs_story s = story_of(g);
         xs_hardened_tell(g->state == LIVE ? "access beyond the end of a block"
@@ -217,7 +217,7 @@ static bool map(struct guard *g, uint32_t i, size_t size, size_t align)
     if (g->base == NULL)
         return false;
     if (xs_mem_forbid(g->base + g->bytes, page) != 0 ||
-        xs_page_map_set(g->base, g->bytes + page, xs_entry(XS_OWNER_BFC, XS_CLASS_GUARD, i)) != 0) {
+        xs_page_map_set(g->base, g->bytes + page, xs_entry_of_chunk(XS_CLASS_GUARD, 0, i)) != 0) {
         (void)xs_mem_unmap(g->base, g->bytes + page);
         return false;
     }
@@ -311,7 +311,7 @@ void xs_guard_free(void *p, uint64_t entry, enum xs_block_kind kind, size_t size
     xs_heap_count_frees(xs_heap_mine, 1);
     (void)xs_mem_purge(g->base, g->bytes);
     (void)xs_mem_forbid(g->base, g->bytes);
-    bury(XS_ENTRY_INDEX(entry));
+    bury(XS_ENTRY_CHUNK(entry));
     drop(DEAD_MOST, DEAD_MOST_BYTES);
     errno = saved;
 }

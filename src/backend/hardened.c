@@ -139,7 +139,7 @@ void xs_hardened_free(void *p, enum xs_block_kind kind, size_t size, uintptr_t p
         xs_hot.free_own[owner](p);
         return;
     }
-    if (XS_ENTRY_CLASS(entry) == XS_CLASS_GUARD) {
+    if (xs_block_class(entry) == XS_CLASS_GUARD) {
         xs_guard_free(p, entry, kind, size, pc);
         return;
     }
@@ -147,7 +147,7 @@ void xs_hardened_free(void *p, enum xs_block_kind kind, size_t size, uintptr_t p
         (void)xs_heap_free_at(p, entry);
         return;
     }
-    if (XS_ENTRY_CLASS(entry) == XS_CLASS_DEAD)
+    if (xs_block_class(entry) == XS_CLASS_DEAD)
         xs_hardened_accuse(p, entry, kind, pc);
     size_t bytes = xs_sealed_bytes(p, entry);
     size_t had = xs_seal_check(p, entry, bytes, kind, pc);
@@ -173,13 +173,12 @@ static __attribute__((noinline)) void any_free(void *p)
 static void check_free(void *p)
 {
     uint64_t entry = xs_page_map_get(p);
-    unsigned class = XS_ENTRY_CLASS(entry);
 
-    if (XS_UNLIKELY((entry & 0xFF) != XS_OWNER_BFC || class >= XS_CLASS_COUNT)) {
+    if (XS_UNLIKELY(XS_PAGE_MAP_OWNER(entry) != XS_OWNER_BFC || !xs_entry_is_object(entry))) {
         any_free(p);
         return;
     }
-    size_t bytes = xs_class_bytes(class);
+    size_t bytes = xs_class_bytes(XS_ENTRY_CLASS(entry));
     (void)xs_seal_check(p, entry, bytes, XS_BLOCK_MALLOC, XS_PC);
     xs_seal_at(p, bytes)->word = xs_seal_word(p, XS_SEAL_DEAD | XS_PC);
     (void)xs_heap_free_at(p, entry);
@@ -189,7 +188,7 @@ static void guard_free(void *p)
 {
     uint64_t entry = xs_page_map_get(p);
 
-    if (XS_LIKELY((entry & 0xFF) == XS_OWNER_BFC && XS_ENTRY_CLASS(entry) != XS_CLASS_GUARD))
+    if (XS_LIKELY(XS_PAGE_MAP_OWNER(entry) == XS_OWNER_BFC && xs_block_class(entry) != XS_CLASS_GUARD))
         (void)xs_heap_free_at(p, entry);
     else
         any_free(p);
@@ -200,9 +199,9 @@ static void guard_free(void *p)
 /* In realloc, of a block that is sealed or guarded. */
 static size_t size_of(void *p, uint64_t entry, uintptr_t pc)
 {
-    if (XS_ENTRY_CLASS(entry) == XS_CLASS_GUARD)
+    if (xs_block_class(entry) == XS_CLASS_GUARD)
         return xs_guard_size(p, entry, pc);
-    if (XS_ENTRY_CLASS(entry) == XS_CLASS_DEAD)
+    if (xs_block_class(entry) == XS_CLASS_DEAD)
         xs_hardened_accuse(p, entry, XS_BLOCK_MALLOC, pc);
     return xs_seal_check(p, entry, xs_sealed_bytes(p, entry), XS_BLOCK_MALLOC, pc);
 }
@@ -212,7 +211,7 @@ static bool stays(void *p, uint64_t entry, size_t size, uintptr_t pc)
 {
     size_t bytes;
 
-    if (is_full() || XS_ENTRY_CLASS(entry) == XS_CLASS_GUARD)
+    if (is_full() || xs_block_class(entry) == XS_CLASS_GUARD)
         return false;
     bytes = xs_sealed_bytes(p, entry);
     if (xs_with_seal(size) > bytes || xs_with_seal(size) <= bytes / 2)
@@ -244,7 +243,7 @@ static void *realloc_own(void *p, size_t size, uintptr_t pc)
     uint64_t entry = xs_page_map_get(p);
     void *q = p;
 
-    if (!is_sealed() && XS_ENTRY_CLASS(entry) != XS_CLASS_GUARD)
+    if (!is_sealed() && xs_block_class(entry) != XS_CLASS_GUARD)
         return xs_heap_realloc_at(p, entry, size);
     size_t old = size_of(p, entry, pc);
     if (!stays(p, entry, size, pc)) {
@@ -266,7 +265,7 @@ static void *hardened_realloc_own(void *p, size_t size)
 
 static void *hardened_realloc(void *p, size_t size)
 {
-    if (XS_LIKELY((xs_page_map_get(p) & 0xFF) == XS_OWNER_BFC))
+    if (XS_LIKELY(XS_PAGE_MAP_OWNER(xs_page_map_get(p)) == XS_OWNER_BFC))
         return realloc_own(p, size, XS_PC);
     if (is_sealed() && xs_owner_of(p) == XS_OWNER_SYSTEM)
         xs_hardened_suspect(p, XS_PC);
@@ -278,11 +277,11 @@ static size_t hardened_usable_size(void *p)
     uint64_t entry = xs_page_map_get(p);
     enum xs_block_kind kind = XS_BLOCK_MALLOC;
 
-    if (XS_ENTRY_CLASS(entry) == XS_CLASS_GUARD)
+    if (xs_block_class(entry) == XS_CLASS_GUARD)
         return xs_guard_size(p, entry, XS_PC);
     if (!is_sealed())
         return xs_heap_usable_size(p);
-    if (XS_ENTRY_CLASS(entry) == XS_CLASS_DEAD)
+    if (xs_block_class(entry) == XS_CLASS_DEAD)
         xs_hardened_accuse(p, entry, kind, XS_PC);
     /* Whoever asks need not know what made it. */
     size_t bytes = xs_sealed_bytes(p, entry);
@@ -299,7 +298,7 @@ void *xs_hardened_mark(void *p, enum xs_block_kind kind, uintptr_t pc)
     if (p == NULL || xs_owner_of(p) != XS_OWNER_BFC)
         return p;
     uint64_t entry = xs_page_map_get(p);
-    if (XS_ENTRY_CLASS(entry) == XS_CLASS_GUARD) {
+    if (xs_block_class(entry) == XS_CLASS_GUARD) {
         xs_guard_mark(p, entry, kind, pc);
     } else if (is_sealed()) {
         size_t bytes = xs_sealed_bytes(p, entry);

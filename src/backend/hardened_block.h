@@ -63,6 +63,12 @@ extern const char *const xs_free_names[XS_BLOCK_KINDS];
 /* What the place of a call is, as a seal has it. */
 uint64_t xs_hardened_place(uintptr_t pc);
 
+/* Of an entry of the core's: the class of an object or a chunk, or what stands instead. */
+XS_INLINE unsigned xs_block_class(uint64_t entry)
+{
+    return xs_entry_is_object(entry) ? XS_ENTRY_CLASS(entry) : XS_ENTRY_CHUNK_CLASS(entry);
+}
+
 /* What a sealed block takes of the core; more than it ever has stays more. */
 XS_INLINE size_t xs_with_seal(size_t size)
 {
@@ -72,7 +78,7 @@ XS_INLINE size_t xs_with_seal(size_t size)
 /* Bytes of a block with this entry, to the end of its seal. */
 XS_INLINE size_t xs_sealed_bytes(const void *p, uint64_t entry)
 {
-    unsigned class = XS_ENTRY_CLASS(entry);
+    unsigned class = xs_block_class(entry);
 
     return XS_LIKELY(class < XS_CLASS_COUNT) ? xs_class_bytes(class) : xs_heap_usable_size(p);
 }

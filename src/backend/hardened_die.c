@@ -90,9 +90,9 @@ void xs_hardened_accuse_kind(const void *p, const struct xs_story *s, enum xs_bl
 /* The block that `p` points into, by its entry: `p` itself if it is one. */
 static char *base_of(char *p, uint64_t entry)
 {
-    if (XS_ENTRY_CLASS(entry) >= XS_CLASS_SLABS)
+    if (!xs_entry_is_object(entry))
         return (char *)((uintptr_t)p & ~(XS_SPAN_PAGE - 1)); // NOLINT(performance-no-int-to-ptr)
-    const struct xs_slab *s = xs_slab_at(XS_ENTRY_INDEX(entry));
+    const struct xs_slab *s = XS_ENTRY_SLAB(entry);
     return s->base + (size_t)(p - s->base) / s->size * s->size;
 }
 
@@ -128,7 +128,7 @@ void xs_hardened_accuse(void *p, uint64_t entry, enum xs_block_kind kind, uintpt
         xs_fmt(&what, "%s of a pointer inside a block", xs_free_names[kind]);
         xs_hardened_die(what.at, p, &s, pc);
     }
-    if (s.freed != 0 || XS_ENTRY_CLASS(entry) == XS_CLASS_DEAD ||
+    if (s.freed != 0 || xs_block_class(entry) == XS_CLASS_DEAD ||
         (!known && ((uintptr_t *)p)[1] == xs_heap_key()))
         xs_hardened_die("double free", p, &s, pc);
     if (known && s.kind != kind)
@@ -166,8 +166,8 @@ static char *chunk_around(char *p)
         uint64_t entry = xs_page_map_get(at);
         if (entry == 0)
             continue;
-        unsigned class = XS_ENTRY_CLASS(entry);
-        bool is_chunk = (entry & 0xFF) == XS_OWNER_BFC && class >= XS_CLASS_SLABS &&
+        unsigned class = xs_block_class(entry);
+        bool is_chunk = XS_PAGE_MAP_OWNER(entry) == XS_OWNER_BFC && class >= XS_CLASS_SLABS &&
                         class != XS_CLASS_DEAD && class != XS_CLASS_GUARD;
         return is_chunk && (size_t)(p - at) < xs_heap_usable_size(at) ? at : NULL;
     }
