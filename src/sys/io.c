@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -136,26 +137,56 @@ int xs_io_write(int fd, const char *text, size_t len)
     return rc;
 }
 
-int xs_io_create(const char *path, bool guarded)
+/* Everybody may write to the directory that the file lies in, and so have put something in our way. */
+static bool is_in_shared_directory(const char *path)
 {
-    int flags = O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+    const char *slash = strrchr(path, '/');
+    XS_BUF(dir, 4096);
     struct stat st;
 
-    int fd = open(path, flags | (guarded ? O_NOFOLLOW : O_TRUNC), guarded ? 0600 : 0644);
-    if (fd < 0 || !guarded)
-        return fd;
-    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_uid != geteuid() || st.st_nlink != 1 ||
-        ftruncate(fd, 0) != 0) {
-        close(fd);
-        errno = EPERM;
+    if (slash == NULL)
+        xs_put_char(&dir, '.');
+    else
+        xs_put_mem(&dir, path, (size_t)(slash - path) + 1);
+    return stat(dir.at, &st) == 0 && (st.st_mode & S_IWOTH) != 0;
+}
+
+static int open_for_writing(const char *path, int flags, int mode, bool guarded)
+{
+    struct stat st;
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | flags |
+                            (guarded ? O_NOFOLLOW : 0),
+                  mode);
+
+    if (fd < 0) {
+        if (guarded && errno == ELOOP)
+            errno = EPERM;
         return -1;
     }
-    return fd;
+    if (!guarded ||
+        (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid() && st.st_nlink == 1))
+        return fd;
+    close(fd);
+    errno = EPERM;
+    return -1;
+}
+
+/* Emptied only when it is known to be ours. */
+int xs_io_create(const char *path, bool is_private)
+{
+    bool guarded = is_private || is_in_shared_directory(path);
+    int fd = open_for_writing(path, guarded ? 0 : O_TRUNC, is_private ? 0600 : 0644, guarded);
+
+    if (fd < 0 || !guarded || ftruncate(fd, 0) == 0)
+        return fd;
+    close(fd);
+    errno = EPERM;
+    return -1;
 }
 
 int xs_io_open_append(const char *path)
 {
-    return open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0644);
+    return open_for_writing(path, O_APPEND, 0644, is_in_shared_directory(path));
 }
 
 void xs_io_close(int fd)
