@@ -195,7 +195,7 @@ XS_INLINE void *new_aligned(enum operator_id id, size_t size, size_t align, cons
         if (XS_LIKELY(is_direct()))                                                                \
             xs_entry_free(p);                                                                      \
         else                                                                                       \
-            (void)other_operator(id, (uintptr_t)p, 0, 0, PC);                                           \
+            (void)other_operator(id, (uintptr_t)p, 0, 0, PC);                                      \
     }
 #define DELETE_2(name, symbol, id)                                                                 \
     OPERATOR(void, name, symbol, void *p, uintptr_t a)                                             \
@@ -203,7 +203,7 @@ XS_INLINE void *new_aligned(enum operator_id id, size_t size, size_t align, cons
         if (XS_LIKELY(is_direct()))                                                                \
             xs_entry_free(p);                                                                      \
         else                                                                                       \
-            (void)other_operator(id, (uintptr_t)p, a, 0, PC);                                           \
+            (void)other_operator(id, (uintptr_t)p, a, 0, PC);                                      \
     }
 #define DELETE_3(name, symbol, id)                                                                 \
     OPERATOR(void, name, symbol, void *p, uintptr_t a, uintptr_t b)                                \
@@ -211,7 +211,7 @@ XS_INLINE void *new_aligned(enum operator_id id, size_t size, size_t align, cons
         if (XS_LIKELY(is_direct()))                                                                \
             xs_entry_free(p);                                                                      \
         else                                                                                       \
-            (void)other_operator(id, (uintptr_t)p, a, b, PC);                                           \
+            (void)other_operator(id, (uintptr_t)p, a, b, PC);                                      \
     }
 
 NEW(xs_new, "_Znwm", OP_NEW)

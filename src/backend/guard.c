@@ -99,8 +99,7 @@ static void on_fault(int sig, siginfo_t *info, void *context)
     if (XS_PAGE_MAP_OWNER(entry) == XS_OWNER_BFC && xs_block_class(entry) == XS_CLASS_GUARD) {
         const struct guard *g = guard_at(entry);
         struct xs_story s = story_of(g);
-        xs_hardened_tell(g->state == LIVE ? "access beyond the end of a block"
-                                          : "use after free",
+        xs_hardened_tell(g->state == LIVE ? "access beyond the end of a block" : "use after free",
                          info->si_addr, &s, fault_pc(context));
     }
     /* The same instruction faults again, for whom it would have without us. */

@@ -34,7 +34,8 @@ void xs_guard_fork_prepare(void);
 void xs_guard_fork_parent(void);
 void xs_guard_fork_child(void);
 
-/* Blocks of the thread until the next one that is guarded, about one in xs_hot.hardened.guard_every. */
+/* Blocks of the thread until the next one that is guarded, about one in
+ * xs_hot.hardened.guard_every. */
 extern XS_HIDDEN XS_TLS int32_t xs_guard_countdown;
 
 /* The countdown is over: sets the next. False: it had not begun yet. */

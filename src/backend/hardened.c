@@ -188,7 +188,8 @@ static void guard_free(void *p)
 {
     uint64_t entry = xs_page_map_get(p);
 
-    if (XS_LIKELY(XS_PAGE_MAP_OWNER(entry) == XS_OWNER_BFC && xs_block_class(entry) != XS_CLASS_GUARD))
+    if (XS_LIKELY(XS_PAGE_MAP_OWNER(entry) == XS_OWNER_BFC &&
+                  xs_block_class(entry) != XS_CLASS_GUARD))
         (void)xs_heap_free_at(p, entry);
     else
         any_free(p);

@@ -25,7 +25,7 @@ struct xs_seal {
 /* Instead of a class in the page map's entry: one of backend/guard.h. */
 #define XS_CLASS_GUARD 0xFCu
 
-#define XS_PC ((uintptr_t)__builtin_return_address(0))
+#define XS_PC          ((uintptr_t)__builtin_return_address(0))
 
 /* What a message tells of a block. */
 struct xs_story {

@@ -14,7 +14,7 @@
 /* Larger blocks have pages of their own, and fault at once. */
 #define GUARDED_FROM ((size_t)32 << 10)
 
-#define QUEUE 65536u
+#define QUEUE        65536u
 
 struct waiting {
     void *p;

@@ -215,7 +215,8 @@ void xs_policy_start(void)
         policy.step[i].owner = open_or_system(owner_of_choice(route.step[i].choice), &options);
     }
     if (xs_hardened_is_on() && !xs_backend_is_open(XS_OWNER_BFC))
-        xs_config_warn("XSIGMA_CPU_HARDENED and XSIGMA_CPU_GUARD_SAMPLE are of no effect without bfc");
+        xs_config_warn(
+            "XSIGMA_CPU_HARDENED and XSIGMA_CPU_GUARD_SAMPLE are of no effect without bfc");
     policy.counting = strcmp(xs_config(XS_KNOB_STATS)->text, "0") != 0;
     policy.off_since_ns = policy.counting ? 0 : xs_proc_now_ns();
     xs_counted_switch(policy.counting);

@@ -137,7 +137,8 @@ int xs_io_write(int fd, const char *text, size_t len)
     return rc;
 }
 
-/* Everybody may write to the directory that the file lies in, and so have put something in our way. */
+/* Everybody may write to the directory that the file lies in, and so have put something in our way.
+ */
 static bool is_in_shared_directory(const char *path)
 {
     const char *slash = strrchr(path, '/');
@@ -154,8 +155,9 @@ static bool is_in_shared_directory(const char *path)
 static int open_for_writing(const char *path, int flags, int mode, bool guarded)
 {
     struct stat st;
-    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | flags |
-                            (guarded ? O_NOFOLLOW : 0),
+    int fd = open(path,
+                  O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | flags |
+                      (guarded ? O_NOFOLLOW : 0),
                   mode);
 
     if (fd < 0) {

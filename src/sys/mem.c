@@ -90,8 +90,10 @@ bool xs_mem_is_mapped(const void *p)
 {
     size_t page = xs_mem_page();
 
+    unsigned char in_core;
+
     // NOLINTNEXTLINE(performance-no-int-to-ptr)
-    return msync((void *)((uintptr_t)p & ~(page - 1)), page, MS_ASYNC) == 0 || errno != ENOMEM;
+    return mincore((void *)((uintptr_t)p & ~(page - 1)), page, &in_core) == 0 || errno != ENOMEM;
 }
 
 void xs_mem_want_huge(void *p, size_t size)

@@ -1,5 +1,5 @@
-/* misuse CASE - misuses its heap in one way, and prints "survived" if nothing stops it. The block of
- * interest is made by allocate_here and freed by free_here. */
+/* misuse CASE - misuses its heap in one way, and prints "survived" if nothing stops it. The block
+ * of interest is made by allocate_here and freed by free_here. */
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
-// misuse_new CASE - frees what new gave in a way that C++ does not allow; prints "survived" if nothing
-// stops it.
+// misuse_new CASE - frees what new gave in a way that C++ does not allow; prints "survived" if
+// nothing stops it.
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -31,7 +31,7 @@ void none()
     delete opaque(new wide);
     delete[] opaque(new wide[3]);
     delete[] opaque(new std::string[10]);
-    ::operator delete(allocate_here(), std::size_t{100});
+    ::operator delete (allocate_here(), std::size_t{100});
     ::operator delete(opaque(::operator new(100, std::nothrow)), std::nothrow);
 }
 
@@ -54,11 +54,11 @@ int main(int argc, char **argv)
     else if (name == "delete-array-of-new")
         ::operator delete[](allocate_here());
     else if (name == "delete-of-aligned-new")
-        ::operator delete(opaque(::operator new(100, std::align_val_t{64})));
+        ::operator delete(opaque(::operator new (100, std::align_val_t{64})));
     else if (name == "aligned-delete-of-new")
-        ::operator delete(allocate_here(), std::align_val_t{64});
+        ::operator delete (allocate_here(), std::align_val_t{64});
     else if (name == "wrong-size")
-        ::operator delete(allocate_here(), std::size_t{99});
+        ::operator delete (allocate_here(), std::size_t{99});
     else if (name == "double-delete") {
         void *p = allocate_here();
         ::operator delete(opaque(p));
