@@ -57,7 +57,10 @@ if mount -t tmpfs -o size=16k tmpfs "$work/full" 2>/dev/null; then
     (export LD_PRELOAD=$lib XSIGMA_RECORD=$work/full XSIGMA_STATS_FILE=$work/report
      exec "$storm" 1000000) >/dev/null 2>&1 &
     pid=$!
-    sleep 1
+    for _ in $(seq 200); do
+        XSIGMA_RECORD=$work/full "$tool" report --json $pid 2>/dev/null | grep -q '"not_recorded": [1-9]' && break
+        sleep 0.1
+    done
     kill -9 $pid
     wait $pid 2>/dev/null
     "$tool" report --json "$work/full" >"$work/out" 2>&1 || fail "no record after a storm of threads: $(cat "$work/out")"
