@@ -105,7 +105,8 @@ build/tests/programs/%: tests/programs/%.c include/xsigma.h
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CC) $(ALL_CPPFLAGS) $(TEST_CFLAGS) -o $@ $< $(LIBS_$*) -ldl
-build/tests/programs/decay build/tests/programs/trim_back: tests/programs/resident.h
+LIBS_hooked_pages := -rdynamic
+build/tests/programs/decay build/tests/programs/trim_back build/tests/programs/idle_service build/tests/programs/fork_storm: tests/programs/resident.h
 build/tests/programs/%: tests/programs/%.cc include/xsigma.h include/xsigma.hpp
 	@mkdir -p $(@D)
 	$(call say,CXX)

@@ -6,6 +6,9 @@
 
 #include "backend/counted.h"
 #include "backend/hot.h"
+#include "core/heap.h"
+#include "core/keeper.h"
+#include "core/pressure.h"
 #include "gpu/gpu.h"
 #include "policy/select.h"
 #include "preload/exports.h"
@@ -35,6 +38,8 @@ static bool call_libc(const char *function)
 
 static void fork_prepare(void)
 {
+    if (xs_backend_is_open(XS_OWNER_BFC))
+        xs_heap_before_fork();
     forking.was_threaded = !__libc_single_threaded;
     if (!forking.was_threaded)
         return;
@@ -64,6 +69,8 @@ static void fork_child(void)
     xs_finish_fork_child();
     xs_control_fork_child();
     xs_gpu_fork_child();
+    xs_keeper_fork_child();
+    xs_pressure_fork_child();
     if (xs_finish_reports())
         xs_control_begin();
     errno = saved;

@@ -1,4 +1,4 @@
-/* Functions that we only look at in passing: dlopen, prctl, syscall.
+/* Functions that we only look at in passing: dlopen, prctl, syscall, pthread_create.
  *
  * They are entered by a jump that leaves return address and arguments as they are: the real dlopen
  * reads its caller's address (for RPATH, and for RTLD_NEXT), and the other two take what arguments
@@ -7,6 +7,8 @@
 #include <dlfcn.h>
 #include <sys/syscall.h>
 
+#include "core/keeper.h"
+#include "core/pressure.h"
 #include "preload/finish.h"
 #include "preload/lifecycle.h"
 #include "sys/elf.h"
@@ -19,21 +21,32 @@ XS_HIDDEN uint32_t xs_dlopen_mask = UINT32_MAX;
 XS_HIDDEN void *xs_next_dlopen;
 XS_HIDDEN void *xs_next_prctl;
 XS_HIDDEN void *xs_next_syscall;
+XS_HIDDEN void *xs_next_pthread_create;
 
 XS_HIDDEN void xs_jumps_find(void);
 XS_HIDDEN void xs_jumps_seccomp(void);
+XS_HIDDEN void xs_jumps_thread(void);
 
 void xs_jumps_find(void)
 {
     xs_next_dlopen = xs_elf_next("dlopen");
     xs_next_prctl = xs_elf_next("prctl");
     xs_next_syscall = xs_elf_next("syscall");
+    xs_next_pthread_create = xs_elf_next("pthread_create");
 }
 
 /* A filter of system calls is about to be set: the report's own would kill the process. */
 void xs_jumps_seccomp(void)
 {
     xs_keep_silent();
+    xs_keeper_plain();
+    xs_pressure_plain();
+}
+
+/* The program is about to have threads: so it may have ours. */
+void xs_jumps_thread(void)
+{
+    xs_before_thread();
 }
 
 void xs_dlopen_strip_deepbind(void)
@@ -88,6 +101,8 @@ void xs_dlopen_strip_deepbind(void)
 #error "write the jumps for this processor"
 #endif
 
+#define ALWAYS(function) CALL_KEEPING_ARGUMENTS(function)
+
 /* PR_SET_SECCOMP, spelled out for the assembler. */
 #define SET_SECCOMP 22
 
@@ -95,3 +110,4 @@ __asm__(BEGIN("dlopen") MASK_SECOND_ARGUMENT("xs_dlopen_mask") JUMP("dlopen"));
 __asm__(BEGIN("prctl") ON_FIRST_ARGUMENT(VALUE(SET_SECCOMP), "xs_jumps_seccomp") JUMP("prctl"));
 __asm__(BEGIN("syscall") ON_FIRST_ARGUMENT(VALUE(__NR_seccomp), "xs_jumps_seccomp")
             JUMP("syscall"));
+__asm__(BEGIN("pthread_create") ALWAYS("xs_jumps_thread") JUMP("pthread_create"));

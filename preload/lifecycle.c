@@ -7,7 +7,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "backend/counted.h"
 #include "backend/hot.h"
+#include "core/keeper.h"
 #include "policy/config.h"
 #include "policy/gpu_options.h"
 #include "policy/select.h"
@@ -16,6 +18,7 @@
 #include "preload/fork.h"
 #include "report/control.h"
 #include "report/log.h"
+#include "report/pressure.h"
 #include "sys/elf.h"
 #include "sys/env.h"
 #include "sys/io.h"
@@ -57,6 +60,29 @@ static void at_exit(int status, void *arg)
 static void at_quick(void)
 {
     xs_finish("quick_exit", -1, false);
+}
+
+/* ---- a thread of ours ------------------------------------------------------------------- */
+
+/* Set before any of the program's code runs but constructors of libraries. */
+static bool wants_keeper;
+
+/* What the new thread allocates is not the program's. */
+static XS_COLD void start_keeper(void)
+{
+    bool counting = xs_hot.counting;
+
+    if (counting)
+        xs_counted_switch(false);
+    xs_keeper_start();
+    if (counting)
+        xs_counted_switch(true);
+}
+
+void xs_before_thread(void)
+{
+    if (XS_UNLIKELY(wants_keeper && !xs_keeper_is_settled()))
+        start_keeper();
 }
 
 /* ---- start ------------------------------------------------------------------------------ */
@@ -104,8 +130,10 @@ static void say_warnings(void)
 
 static void start_policy(void)
 {
+    xs_report_pressure_start();
     xs_policy_start();
     xs_new_harden();
+    wants_keeper = xs_backend_is_open(XS_OWNER_BFC) && xs_config(XS_KNOB_CPU_IDLE_THREAD)->num != 0;
     for (unsigned i = 0; i < XS_OWNER_COUNT; i++)
         if (i != XS_OWNER_SYSTEM && xs_backend_is_open((enum xs_owner)i))
             xs_dlopen_strip_deepbind();

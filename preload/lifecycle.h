@@ -12,4 +12,7 @@ void xs_dlopen_strip_deepbind(void);
 /* The library stands aside: disabled, privileged, or the program has its own malloc. */
 bool xs_is_bypassed(void);
 
+/* The program is about to make a thread. */
+void xs_before_thread(void);
+
 #endif

@@ -13,8 +13,10 @@
 #include "backend/counted.h"
 #include "backend/library.h"
 #include "base/align.h"
+#include "core/supply.h"
 #include "sys/env.h"
 #include "sys/mem.h"
+#include "sys/numa.h"
 #include "sys/proc.h"
 
 /* mimalloc's option numbers, the same from 2.0.9 to 3.x. */
@@ -44,6 +46,7 @@ static struct {
                              int numa_node);
     void (*register_error)(void (*handler)(int error, void *arg), void *arg);
     void (*collect)(bool force);
+    bool want_huge; /* transparent huge pages */
 } mi;
 
 static _Atomic bool growing;
@@ -74,13 +77,19 @@ static bool add_range(size_t need)
     need = xs_align_up(need + SEGMENT, SEGMENT);
     want = xs_align_down(want < 2 * SEGMENT ? 2 * SEGMENT : want, SEGMENT);
     for (size_t size = want > need ? want : need; size >= need; size -= SEGMENT) {
-        void *p = xs_mem_reserve(size, SEGMENT);
+        bool may = xs_supply_charge(size);
+        void *p = may ? xs_mem_reserve(size, SEGMENT) : NULL;
+        if (p == NULL && may)
+            xs_supply_uncharge(size);
         if (p == NULL) {
             if (size / 2 > need)
                 size = xs_align_up(size / 2, SEGMENT);
             continue;
         }
         if (xs_page_map_set(p, size, XS_OWNER_MIMALLOC) == 0) {
+            xs_numa_place(p, size, XS_NUMA_ANY);
+            if (mi.want_huge)
+                xs_mem_want_huge(p, size);
             if (mi.manage_os_memory(p, size, false, false, true, -1)) {
                 atomic_fetch_add_explicit(&grown_bytes, size, memory_order_relaxed);
                 return true;
@@ -88,6 +97,7 @@ static bool add_range(size_t need)
             (void)xs_page_map_set(p, size, 0);
         }
         (void)xs_mem_unmap(p, size);
+        xs_supply_uncharge(size);
         return false;
     }
     return false;
@@ -317,8 +327,9 @@ static void reserve(const struct xs_backend_options *o, struct xs_buf *why)
     size_t huge = o->mimalloc_huge_gib > 0 && o->mimalloc_huge_gib << 30 < size
                       ? map_huge(base, o->mimalloc_huge_gib, why)
                       : 0;
-    if (o->mimalloc_large_pages)
+    if (mi.want_huge)
         xs_mem_want_huge(base + huge, size - huge);
+    xs_numa_place(base + huge, size - huge, XS_NUMA_ANY);
     if (!mi.manage_os_memory(base + huge, size - huge, false, false, true, -1)) {
         (void)xs_mem_unmap(base + huge, size - huge);
         return;
@@ -381,6 +392,7 @@ static int mimalloc_open(const struct xs_backend_options *o, struct xs_buf *why)
     mi.option_set(MI_VERBOSE, o->mimalloc_verbose);
     mi.option_set(MI_EAGER_COMMIT, o->mimalloc_eager_commit);
     mi.register_error(on_error, NULL);
+    mi.want_huge = o->mimalloc_large_pages;
     if (o->mimalloc_reserve_bytes != 0)
         reserve(o, why);
     if (o->mimalloc_huge_gib > 0 && xs_hot.mimalloc.size == 0)

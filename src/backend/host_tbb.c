@@ -11,6 +11,8 @@
 #include "backend/counted.h"
 #include "backend/library.h"
 #include "base/align.h"
+#include "core/pressure.h"
+#include "core/supply.h"
 #include "sys/mem.h"
 
 /* oneTBB's pool interface, from its documentation; C++ there, plain functions in the library. */
@@ -49,9 +51,12 @@ static void *raw_alloc(intptr_t id, size_t *bytes)
     (void)id;
     if (size < *bytes)
         return NULL;
-    void *p = xs_mem_map(size, MAP_GRANULE);
+    if (xs_pressure_is_due(size))
+        xs_pressure_look(size);
+    void *p = xs_supply_map(XS_NUMA_ANY, &size, MAP_GRANULE,
+                            atomic_load_explicit(&tbb.mapped_bytes, memory_order_relaxed));
     if (p != NULL && xs_page_map_set(p, size, XS_OWNER_TBB) != 0) {
-        (void)xs_mem_unmap(p, size);
+        xs_supply_unmap(p, size);
         p = NULL;
     }
     if (p != NULL) {
@@ -77,7 +82,7 @@ static int raw_free(intptr_t id, void *p, size_t bytes)
     (void)id;
     /* Out of the map first: once unmapped, the range may be anybody's. */
     (void)xs_page_map_set(p, bytes, 0);
-    int rc = xs_mem_unmap(p, bytes);
+    int rc = xs_supply_unmap(p, bytes);
     if (rc != 0)
         (void)xs_page_map_set(p, bytes, XS_OWNER_TBB);
     else

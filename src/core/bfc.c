@@ -5,16 +5,21 @@
 #include "base/align.h"
 #include "core/bfc_record.h"
 
-#define BLOCK_BYTES ((size_t)RECORDS_PER_BLOCK * sizeof(struct xs_bfc_record))
+_Static_assert(XS_BFC_RECORDS_BYTES >= RECORDS_PER_BLOCK * sizeof(struct xs_bfc_record), "fits");
+
+/* Whoever adds records himself does it when so many are left. */
+#define RECORDS_LOW 256u
 
 /* ---- records ---------------------------------------------------------------------------- */
 
-static bool add_block(struct xs_bfc *b)
+bool xs_bfc_wants_records(const struct xs_bfc *b)
 {
-    if (b->blocks == XS_BFC_BLOCKS)
-        return false;
-    struct xs_bfc_record *fresh = b->ops.map_records(b->ops.ctx, BLOCK_BYTES);
-    if (fresh == NULL)
+    return b->unused_count < RECORDS_LOW && b->blocks < b->most_blocks;
+}
+
+bool xs_bfc_add_records(struct xs_bfc *b, void *fresh)
+{
+    if (b->blocks >= b->most_blocks)
         return false;
     /* What is left of the block before it: fewer than a split needs. */
     for (; b->fresh < b->blocks * RECORDS_PER_BLOCK; b->fresh++) {
@@ -29,6 +34,14 @@ static bool add_block(struct xs_bfc *b)
         b->unused_count--;
     }
     return true;
+}
+
+static bool add_block(struct xs_bfc *b)
+{
+    if (b->ops.map_records == NULL || b->blocks >= b->most_blocks)
+        return false;
+    void *fresh = b->ops.map_records(b->ops.ctx, XS_BFC_RECORDS_BYTES);
+    return fresh != NULL && xs_bfc_add_records(b, fresh);
 }
 
 /* Makes sure that `n` records can be had; splits must not fail half way. */
@@ -336,15 +349,6 @@ static xs_chunk whole_free(const struct xs_bfc *b, xs_chunk region)
     return is_free(b, c) && bfc_record(b, c)->right == 0 ? c : 0;
 }
 
-static uint64_t room(const struct xs_bfc *b)
-{
-    if (b->options.limit_bytes == 0)
-        return UINT64_MAX;
-    return b->options.limit_bytes > b->stats.reserved_bytes
-               ? b->options.limit_bytes - b->stats.reserved_bytes
-               : 0;
-}
-
 /* Two records can be had. The region's one free chunk. */
 static xs_chunk add_region(struct xs_bfc *b, uintptr_t base, size_t size)
 {
@@ -373,43 +377,32 @@ static xs_chunk add_region(struct xs_bfc *b, uintptr_t base, size_t size)
     return c;
 }
 
+/* The next region is larger. */
+static void note_growth(struct xs_bfc *b)
+{
+    if (b->next_region_bytes <= SIZE_MAX / 2 && b->next_region_bytes < b->options.region_max_bytes)
+        b->next_region_bytes *= 2;
+}
+
 /* A region of at least `need` bytes as one free chunk, or 0. */
 static xs_chunk extend(struct xs_bfc *b, size_t need, size_t align)
 {
-    size_t unit = b->options.unit;
-    uint64_t available = xs_align_down(room(b), unit);
-    size_t size = b->next_region_bytes;
-
-    if (!b->options.allow_growth && b->first_region != 0)
-        return 0;
-    if (!b->options.allow_growth && b->options.limit_bytes == 0)
-        available = size;
-    if (need > available || !have_records(b, 2))
-        return 0;
-    if (!b->options.allow_growth && b->options.limit_bytes != 0)
-        size = (size_t)available;
-    while (size < need && size <= SIZE_MAX / 2)
-        size *= 2;
-    if (b->options.allow_growth && size > b->options.region_max_bytes)
-        size = b->options.region_max_bytes;
-    if (size < need)
-        size = need;
-    if (size > available)
-        size = (size_t)available;
+    size_t size;
     void *p = NULL;
-    for (;;) {
+
+    if (b->ops.map == NULL)
+        return 0;
+    size = bfc_growth(b, need);
+    if (size == 0 || !have_records(b, 2))
+        return 0;
+    for (;; size = xs_bfc_less(b, size, need)) {
         p = b->ops.map(b->ops.ctx, size, align);
         if (p != NULL || size == need)
             break;
-        /* The system is short: a tenth less, down to what is needed. */
-        size = xs_align_down(size - (size / 10 < unit ? unit : size / 10), unit);
-        if (size < need)
-            size = need;
     }
     if (p == NULL)
         return 0;
-    if (b->next_region_bytes <= SIZE_MAX / 2 && b->next_region_bytes < b->options.region_max_bytes)
-        b->next_region_bytes *= 2;
+    note_growth(b);
     return add_region(b, (uintptr_t)p, size);
 }
 
@@ -419,38 +412,62 @@ bool xs_bfc_add(struct xs_bfc *b, void *p, size_t size)
 
     if (size == 0 || ((base | size) & (b->options.unit - 1)) != 0 || !have_records(b, 2))
         return false;
+    if (b->ops.map == NULL)
+        note_growth(b);
     (void)add_region(b, base, size);
     return true;
 }
 
-size_t xs_bfc_collect(struct xs_bfc *b, uint64_t until)
+bool xs_bfc_add_kept(struct xs_bfc *b, void *p, size_t size)
 {
-    size_t bytes = 0;
+    if (!xs_bfc_add(b, p, size))
+        return false;
+    bfc_record(b, b->first_region)->is_kept = true;
+    return true;
+}
+
+unsigned xs_bfc_take_regions(struct xs_bfc *b, uint64_t until, struct xs_bfc_range out[],
+                             unsigned most)
+{
+    unsigned n = 0;
 
     merge_all(b);
-    for (xs_chunk *link = &b->first_region; *link != 0;) {
+    for (xs_chunk *link = &b->first_region; *link != 0 && n < most;) {
         xs_chunk region = *link;
         xs_chunk c = whole_free(b, region);
-        if (c == 0 || bfc_record(b, c)->freed_at > until) {
+        if (c == 0 || bfc_record(b, c)->freed_at > until || bfc_record(b, region)->is_kept) {
             link = &bfc_record(b, region)->next;
             continue;
         }
         *link = bfc_record(b, region)->next;
         bin_remove(b, c);
-        size_t size = bfc_record(b, c)->size;
-        b->ops.unmap(b->ops.ctx, xs_bfc_address(b, c), size);
-        bytes += size;
-        b->stats.reserved_bytes -= size;
+        out[n].p = xs_bfc_address(b, c);
+        out[n].size = bfc_record(b, c)->size;
+        out[n].chunk = 0;
+        b->stats.reserved_bytes -= out[n].size;
         b->stats.regions--;
         b->stats.collected++;
         give_record(b, c);
         give_record(b, region);
+        n++;
+    }
+    return n;
+}
+
+size_t xs_bfc_collect(struct xs_bfc *b, uint64_t until)
+{
+    struct xs_bfc_range range;
+    size_t bytes = 0;
+
+    while (xs_bfc_take_regions(b, until, &range, 1) != 0) {
+        b->ops.unmap(b->ops.ctx, range.p, range.size);
+        bytes += range.size;
     }
     return bytes;
 }
 
-/* Whole free regions, if giving them back would leave room for `need`. */
-static bool collect_for(struct xs_bfc *b, size_t need)
+/* Giving whole free regions back would leave room for `need`. */
+static bool worth_collecting(struct xs_bfc *b, size_t need)
 {
     uint64_t whole = 0;
 
@@ -458,12 +475,20 @@ static bool collect_for(struct xs_bfc *b, size_t need)
         return false;
     merge_all(b);
     for (xs_chunk region = b->first_region; region != 0; region = bfc_record(b, region)->next)
-        if (whole_free(b, region) != 0)
+        if (whole_free(b, region) != 0 && !bfc_record(b, region)->is_kept)
             whole += bfc_record(b, region)->requested;
-    if (whole == 0 || need > b->options.limit_bytes ||
-        need > b->options.limit_bytes - (b->stats.reserved_bytes - whole))
-        return false;
-    return xs_bfc_collect(b, UINT64_MAX) != 0;
+    return whole != 0 && need <= b->options.limit_bytes &&
+           need <= b->options.limit_bytes - (b->stats.reserved_bytes - whole);
+}
+
+static bool collect_for(struct xs_bfc *b, size_t need)
+{
+    return b->ops.map != NULL && worth_collecting(b, need) && xs_bfc_collect(b, UINT64_MAX) != 0;
+}
+
+bool xs_bfc_worth_collecting(struct xs_bfc *b, size_t size)
+{
+    return size <= XS_SIZE_MAX_REQUEST && worth_collecting(b, xs_align_up(size, b->options.unit));
 }
 
 /* ---- the calls -------------------------------------------------------------------------- */
@@ -479,7 +504,8 @@ int xs_bfc_open(struct xs_bfc *b, const struct xs_bfc_options *o, const struct x
                                       ? xs_align_up(o->region_max_bytes, o->unit)
                                       : b->next_region_bytes;
     b->stats.limit_bytes = o->limit_bytes;
-    return add_block(b) ? 0 : ENOMEM;
+    b->most_blocks = o->chunks_max != 0 ? o->chunks_max / RECORDS_PER_BLOCK : XS_BFC_BLOCKS;
+    return ops->map_records == NULL || add_block(b) ? 0 : ENOMEM;
 }
 
 void xs_bfc_close(struct xs_bfc *b)
@@ -491,7 +517,7 @@ void xs_bfc_close(struct xs_bfc *b)
         region = next;
     }
     for (uint32_t i = 0; i < b->blocks; i++)
-        b->ops.unmap_records(b->ops.ctx, b->block[i], BLOCK_BYTES);
+        b->ops.unmap_records(b->ops.ctx, b->block[i], XS_BFC_RECORDS_BYTES);
     b->blocks = 0;
     b->first_region = 0;
 }
@@ -515,22 +541,31 @@ static xs_chunk find_in_bin(struct xs_bfc *b, size_t size)
     return at.fl > XS_BFC_FLS ? 0 : best_in(b, b->bin[at.fl][at.sl], size, UINT32_MAX);
 }
 
+enum from {
+    FROM_ANY,
+    FROM_HELD,  /* what is there; a failure is not counted */
+    FROM_NEWEST /* the region that was just added */
+};
+
 /* A free chunk of at least `need` bytes; a new region is aligned already, so `size` will do there.
  */
-static xs_chunk find_or_grow(struct xs_bfc *b, size_t need, size_t size, size_t align)
+static xs_chunk find_or_grow(struct xs_bfc *b, size_t need, size_t size, size_t align,
+                             enum from from)
 {
+    if (from == FROM_NEWEST)
+        return whole_free(b, b->first_region);
     xs_chunk c = find(b, need);
-
     if (c == 0 && merge_all(b))
         c = find(b, need);
-    if (c == 0)
-        c = extend(b, size, align);
+    if (c != 0 || from == FROM_HELD)
+        return c;
+    c = extend(b, size, align);
     if (c == 0 && collect_for(b, size))
         c = extend(b, size, align);
     return c != 0 ? c : find_in_bin(b, need);
 }
 
-xs_chunk xs_bfc_alloc(struct xs_bfc *b, size_t request, size_t align)
+static xs_chunk alloc(struct xs_bfc *b, size_t request, size_t align, enum from from)
 {
     size_t unit = b->options.unit;
 
@@ -538,15 +573,15 @@ xs_chunk xs_bfc_alloc(struct xs_bfc *b, size_t request, size_t align)
         align = unit;
     if (request == 0 || align > XS_SIZE_MAX_REQUEST / 4 ||
         request > XS_SIZE_MAX_REQUEST - 2 * align || !have_records(b, 2)) {
-        b->stats.failures++;
+        b->stats.failures += from != FROM_HELD;
         return 0;
     }
     size_t size = xs_align_up(request, unit);
     /* Room to move up to the alignment; a chunk that happens to be aligned gives it back. */
     size_t need = size + (align - unit);
-    xs_chunk c = find_or_grow(b, need, size, align);
+    xs_chunk c = find_or_grow(b, need, size, align, from);
     if (c == 0 || !have_records(b, 2)) {
-        b->stats.failures++;
+        b->stats.failures += from != FROM_HELD;
         return 0;
     }
     struct xs_bfc_record *r = bfc_record(b, c);
@@ -569,6 +604,7 @@ xs_chunk xs_bfc_alloc(struct xs_bfc *b, size_t request, size_t align)
     r->requested = request;
     r->was_purged = r->is_purged;
     r->is_purged = false;
+    b->stats.refilled_bytes += r->was_purged && r->freed_at != 0 ? r->size : 0;
     b->stats.allocations++;
     b->stats.chunks_in_use++;
     b->stats.requested_bytes += request;
@@ -580,9 +616,19 @@ xs_chunk xs_bfc_alloc(struct xs_bfc *b, size_t request, size_t align)
     return c;
 }
 
-bool xs_bfc_is_zero(const struct xs_bfc *b, xs_chunk c)
+xs_chunk xs_bfc_alloc(struct xs_bfc *b, size_t size, size_t align)
 {
-    return bfc_record(b, c)->was_purged;
+    return alloc(b, size, align, FROM_ANY);
+}
+
+xs_chunk xs_bfc_alloc_held(struct xs_bfc *b, size_t size, size_t align)
+{
+    return alloc(b, size, align, FROM_HELD);
+}
+
+xs_chunk xs_bfc_alloc_newest(struct xs_bfc *b, size_t size, size_t align)
+{
+    return alloc(b, size, align, FROM_NEWEST);
 }
 
 bool xs_bfc_in_use(const struct xs_bfc *b, xs_chunk c)
@@ -666,14 +712,38 @@ void *xs_bfc_address(const struct xs_bfc *b, xs_chunk c)
     return (void *)bfc_record(b, c)->base; // NOLINT(performance-no-int-to-ptr)
 }
 
-size_t xs_bfc_size(const struct xs_bfc *b, xs_chunk c)
+unsigned xs_bfc_take_old(struct xs_bfc *b, uint64_t until, struct xs_bfc_range out[], unsigned most)
 {
-    return bfc_record(b, c)->size;
+    unsigned n = 0;
+
+    for (unsigned fl = 0; fl <= XS_BFC_FLS; fl++) {
+        for (uint32_t sls = b->sl_map[fl]; sls != 0; sls &= sls - 1) {
+            for (xs_chunk c = b->bin[fl][__builtin_ctz(sls)], next; c != 0; c = next) {
+                struct xs_bfc_record *r = bfc_record(b, c);
+                next = r->next;
+                if (r->is_purged || r->freed_at > until)
+                    continue;
+                if (n == most)
+                    return n;
+                bin_remove(b, c);
+                r->state = CHUNK_CUT;
+                out[n++] = (struct xs_bfc_range){xs_bfc_address(b, c), r->size, c};
+            }
+        }
+    }
+    return n;
 }
 
-size_t xs_bfc_requested(const struct xs_bfc *b, xs_chunk c)
+void xs_bfc_put_back(struct xs_bfc *b, xs_chunk c, bool is_purged, uint64_t now)
 {
-    return bfc_record(b, c)->requested;
+    struct xs_bfc_record *r = bfc_record(b, c);
+
+    r->is_purged = is_purged;
+    if (is_purged)
+        b->stats.ever_purged_bytes += r->size;
+    else
+        r->freed_at = now; /* not again before it has aged once more */
+    release(b, c);
 }
 
 size_t xs_bfc_purge(struct xs_bfc *b, uint64_t until)
@@ -697,10 +767,4 @@ size_t xs_bfc_purge(struct xs_bfc *b, uint64_t until)
         }
     }
     return bytes;
-}
-
-void xs_bfc_set_limit(struct xs_bfc *b, uint64_t limit_bytes)
-{
-    b->options.limit_bytes = limit_bytes;
-    b->stats.limit_bytes = limit_bytes;
 }

@@ -7,20 +7,19 @@
  *
  * Units:   bytes at the interface, always multiples of options.unit inside.
  * Owns:    regions got from ops->map and records got from ops->map_records, until xs_bfc_close.
- * Threads: the caller holds one lock for an instance. ops are called under it.
- * Context: callable inside malloc and before main. Allocates: only through ops.
- * Errors:  0 = exhausted, nothing changed. A handle that is no chunk in use, or a broken neighbour,
- *          is reported by the return value (EINVAL, EFAULT) and never followed.
- * Cost:    xs_bfc_alloc without growth: at most 2 * XS_BFC_PROBES probes and 2 splits; xs_bfc_free:
- *          2 merges. Before it fails, it looks through the whole of one bin. Growth and
- *          collection walk the regions, never the chunks in use. With coalesce off, an allocation
- *          that finds nothing merges everything once: linear.
- * Bound:   no allocator that cannot move blocks does better than Robson's bound in the worst case:
- *          for blocks up to n units and M live, M(log2(n)/2 + 1) - n + 1 units.
- * Source:  Knuth's boundary tags without the tags; the two-level bitmap of TLSF (Masmano et al.,
- *          2004) with a bounded best-fit scan; options as the BFC allocator of TensorFlow has them.
- *          Different from the latter: exact split by default, bounded search, alignment to any
- *          power of two.
+ * Threads: the caller holds one lock for an instance. ops are called under it, which is why whoever
+ *          may not hold a lock across them leaves map and purge NULL and uses what is below
+ * "apart". Context: callable inside malloc and before main. Allocates: only through ops. Errors:  0
+ * = exhausted, nothing changed. A handle that is no chunk in use, or a broken neighbour, is
+ * reported by the return value (EINVAL, EFAULT) and never followed. Cost:    xs_bfc_alloc without
+ * growth: at most 2 * XS_BFC_PROBES probes and 2 splits; xs_bfc_free: 2 merges. Before it fails, it
+ * looks through the whole of one bin. Growth and collection walk the regions, never the chunks in
+ * use. With coalesce off, an allocation that finds nothing merges everything once: linear. Bound:
+ * no allocator that cannot move blocks does better than Robson's bound in the worst case: for
+ * blocks up to n units and M live, M(log2(n)/2 + 1) - n + 1 units. Source:  Knuth's boundary tags
+ * without the tags; the two-level bitmap of TLSF (Masmano et al., 2004) with a bounded best-fit
+ * scan; options as the BFC allocator of TensorFlow has them. Different from the latter: exact split
+ * by default, bounded search, alignment to any power of two.
  */
 #ifndef XS_CORE_BFC_H
 #define XS_CORE_BFC_H
@@ -28,23 +27,29 @@
 #include "base/compiler.h"
 #include "base/fmt.h"
 
-#define XS_BFC_PROBES 8
-#define XS_BFC_FLS    44 /* doublings above 32 units */
-#define XS_BFC_SLS    32
-#define XS_BFC_BLOCKS 4096u
-#define XS_BFC_CHUNKS ((uint32_t)1 << 24) /* handles are below this */
+#define XS_BFC_PROBES      8
+#define XS_BFC_FLS         44 /* doublings above 32 units */
+#define XS_BFC_SLS         32
+#define XS_BFC_BLOCKS      4096u
+#define XS_BFC_CHUNKS_LOG2 24
+#define XS_BFC_CHUNKS      ((uint32_t)1 << XS_BFC_CHUNKS_LOG2) /* handles are below this */
+
+/* Of a block of records, zeroed. */
+#define XS_BFC_RECORDS_BYTES ((size_t)224 << 10)
 
 /* A chunk; 0 is none. */
 typedef uint32_t xs_chunk;
 
 struct xs_bfc_ops {
-    /* At least `size` bytes at a multiple of `align`; NULL = none. */
+    /* At least `size` bytes at a multiple of `align`; NULL = none. As an op NULL: the caller grows
+     * the instance himself. */
     void *(*map)(void *ctx, size_t size, size_t align);
     void (*unmap)(void *ctx, void *p, size_t size);
     /* Gives the memory behind a free range back but keeps the range; false: it did not, as for
      * memory that the program has locked. NULL: it never can. */
     bool (*purge)(void *ctx, void *p, size_t size);
-    /* Zeroed host memory for records, never given back before close. */
+    /* Zeroed host memory for records, never given back before close; as an op NULL: the caller adds
+     * records before they run out. */
     void *(*map_records)(void *ctx, size_t size);
     void (*unmap_records)(void *ctx, void *p, size_t size);
     void *ctx;
@@ -61,6 +66,7 @@ struct xs_bfc_options {
     /* A remainder is kept inside a chunk unless it is at least the request or this part of the
      * limit; 0: every remainder is split off. In 1/1000. */
     unsigned fragmentation_permille;
+    uint32_t chunks_max; /* handles stay below; 0: XS_BFC_CHUNKS */
 };
 
 struct xs_bfc_stats {
@@ -76,7 +82,9 @@ struct xs_bfc_stats {
     uint64_t limit_bytes;
     uint64_t free_bytes;
     uint64_t largest_free_bytes;
-    uint64_t purged_bytes; /* of free_bytes, without memory behind them */
+    uint64_t purged_bytes;      /* of free_bytes, without memory behind them */
+    uint64_t ever_purged_bytes; /* the sum of all that was put back purged */
+    uint64_t refilled_bytes;    /* of chunks that were handed out with no memory behind them */
     uint32_t regions;
     uint32_t growth_steps; /* regions ever obtained */
     uint32_t collected;    /* regions ever given back */
@@ -92,6 +100,7 @@ struct xs_bfc {
     struct xs_bfc_options options;
     struct xs_bfc_record *block[XS_BFC_BLOCKS];
     uint32_t blocks;
+    uint32_t most_blocks;
     unsigned unit_log2;
     xs_chunk unused; /* records without a chunk */
     xs_chunk fresh;  /* from here on, to the end of the newest block, they were never touched */
@@ -116,6 +125,9 @@ void xs_bfc_close(struct xs_bfc *b);
  * it is not made of whole units. Collection and close hand it to ops->unmap like any other. */
 bool xs_bfc_add(struct xs_bfc *b, void *p, size_t size);
 
+/* The same for good: collection passes it by. */
+bool xs_bfc_add_kept(struct xs_bfc *b, void *p, size_t size);
+
 /* `size` > 0; `align` a power of two or 0. The address is xs_bfc_address of the result. */
 xs_chunk xs_bfc_alloc(struct xs_bfc *b, size_t size, size_t align);
 
@@ -138,6 +150,45 @@ size_t xs_bfc_collect(struct xs_bfc *b, uint64_t until);
 
 /* Free chunks dated up to `until` lose the memory behind them; the bytes given back. */
 size_t xs_bfc_purge(struct xs_bfc *b, uint64_t until);
+
+/* ---- apart: what happens to memory while the lock is not held ---- */
+
+/* The same as xs_bfc_alloc where there is something free of that size or the neighbours' merging
+ * makes it; never grows, never searches a bin to its end. */
+xs_chunk xs_bfc_alloc_held(struct xs_bfc *b, size_t size, size_t align);
+
+/* From the region that was just added, for which it was got: it is aligned. */
+xs_chunk xs_bfc_alloc_newest(struct xs_bfc *b, size_t size, size_t align);
+
+/* Few records are left; and more of them, XS_BFC_RECORDS_BYTES: false if it cannot use them. */
+bool xs_bfc_wants_records(const struct xs_bfc *b);
+bool xs_bfc_add_records(struct xs_bfc *b, void *records);
+
+/* How large a region should be got for a request that found nothing, at least *least; 0: none may
+ * be. It is then xs_bfc_add's. */
+/* The next size to try where the system did not have `size`. */
+size_t xs_bfc_less(const struct xs_bfc *b, size_t size, size_t least);
+size_t xs_bfc_growth(const struct xs_bfc *b, size_t size, size_t align, size_t *least);
+
+/* Giving whole free regions back would let a request of `size` succeed at the limit. */
+bool xs_bfc_worth_collecting(struct xs_bfc *b, size_t size);
+
+/* Memory on its way to the system. */
+struct xs_bfc_range {
+    void *p;
+    size_t size;
+    xs_chunk chunk;
+};
+
+/* Up to `most` free chunks dated up to `until` that have memory behind them: nobody gets them until
+ * each is put back, purged or not. */
+unsigned xs_bfc_take_old(struct xs_bfc *b, uint64_t until, struct xs_bfc_range out[],
+                         unsigned most);
+void xs_bfc_put_back(struct xs_bfc *b, xs_chunk c, bool is_purged, uint64_t now);
+
+/* Up to `most` wholly free regions dated up to `until`: they are the instance's no more. */
+unsigned xs_bfc_take_regions(struct xs_bfc *b, uint64_t until, struct xs_bfc_range out[],
+                             unsigned most);
 
 void xs_bfc_set_limit(struct xs_bfc *b, uint64_t limit_bytes);
 

@@ -31,11 +31,15 @@ struct xs_bfc_record {
     uint8_t state;
     bool is_purged;  /* while free: no memory behind it */
     bool was_purged; /* while in use: it came so */
+    bool is_kept;    /* of a region: never given back */
 };
 
 static inline struct xs_bfc_record *bfc_record(const struct xs_bfc *b, xs_chunk c)
 {
     return &b->block[c / RECORDS_PER_BLOCK][c % RECORDS_PER_BLOCK];
 }
+
+/* The bytes of a region for `need`, which is whole units; 0: there may be none. */
+size_t bfc_growth(const struct xs_bfc *b, size_t need);
 
 #endif

@@ -1,4 +1,76 @@
+/* What is read of an instance: sizes, how it may grow, statistics, and the walker. */
+#include "base/align.h"
 #include "core/bfc_record.h"
+
+bool xs_bfc_is_zero(const struct xs_bfc *b, xs_chunk c)
+{
+    return bfc_record(b, c)->was_purged;
+}
+
+size_t xs_bfc_size(const struct xs_bfc *b, xs_chunk c)
+{
+    return bfc_record(b, c)->size;
+}
+
+size_t xs_bfc_requested(const struct xs_bfc *b, xs_chunk c)
+{
+    return bfc_record(b, c)->requested;
+}
+
+void xs_bfc_set_limit(struct xs_bfc *b, uint64_t limit_bytes)
+{
+    b->options.limit_bytes = limit_bytes;
+    b->stats.limit_bytes = limit_bytes;
+}
+
+size_t xs_bfc_less(const struct xs_bfc *b, size_t size, size_t least)
+{
+    size_t unit = b->options.unit;
+
+    size = xs_align_down(size - (size / 10 < unit ? unit : size / 10), unit);
+    return size < least ? least : size;
+}
+
+static uint64_t room(const struct xs_bfc *b)
+{
+    if (b->options.limit_bytes == 0)
+        return UINT64_MAX;
+    return b->options.limit_bytes > b->stats.reserved_bytes
+               ? b->options.limit_bytes - b->stats.reserved_bytes
+               : 0;
+}
+
+size_t bfc_growth(const struct xs_bfc *b, size_t need)
+{
+    size_t unit = b->options.unit;
+    uint64_t available = xs_align_down(room(b), unit);
+    size_t size = b->next_region_bytes;
+
+    if (!b->options.allow_growth && b->first_region != 0)
+        return 0;
+    if (!b->options.allow_growth && b->options.limit_bytes == 0)
+        available = size;
+    if (need > available)
+        return 0;
+    if (!b->options.allow_growth && b->options.limit_bytes != 0)
+        size = (size_t)available;
+    while (size < need && size <= SIZE_MAX / 2)
+        size *= 2;
+    if (b->options.allow_growth && size > b->options.region_max_bytes)
+        size = b->options.region_max_bytes;
+    if (size < need)
+        size = need;
+    return size > available ? (size_t)available : size;
+}
+
+size_t xs_bfc_growth(const struct xs_bfc *b, size_t size, size_t align, size_t *least)
+{
+    if (size == 0 || align > XS_SIZE_MAX_REQUEST / 4 || size > XS_SIZE_MAX_REQUEST - 2 * align)
+        return 0;
+    /* A new region is aligned already. */
+    *least = xs_align_up(size, b->options.unit);
+    return bfc_growth(b, *least);
+}
 
 void xs_bfc_stats_get(const struct xs_bfc *b, struct xs_bfc_stats *out)
 {

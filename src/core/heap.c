@@ -3,6 +3,8 @@
 #include <string.h>
 
 #include "base/align.h"
+#include "core/keeper.h"
+#include "core/pressure.h"
 #include "core/thread_heap.h"
 #include "sys/die.h"
 
@@ -105,6 +107,8 @@ static bool keep_bytes(struct xs_heap *h, size_t bytes)
     uint64_t sum = h->kept_bytes + bytes;
     uint64_t more = beyond(h, sum) - beyond(h, h->kept_bytes);
 
+    if (xs_span_in_hurry())
+        return false;
     if (more != 0) {
         if (sum > KEPT_ALONE * (KEPT_PER_CACHE * h->cache_bytes))
             return false;
@@ -177,7 +181,7 @@ static void release_list(struct xs_heap *h, struct xs_slab *list)
     }
 }
 
-static void release_kept(struct xs_heap *h)
+void xs_heap_release_kept(struct xs_heap *h)
 {
     for (unsigned kind = 0; kind < XS_SLAB_SPAN_KINDS; kind++) {
         release_list(h, h->spare[kind]);
@@ -201,8 +205,9 @@ static void keep_or_release(struct xs_heap *h, struct xs_slab *s)
 
     xs_slab_reset(s);
     s->next = NULL;
+    xs_keeper_poke();
     if (!keep_bytes(h, span_bytes)) {
-        release_kept(h);
+        xs_heap_release_kept(h);
         if (!keep_bytes(h, span_bytes)) {
             release_list(h, s);
             return;
@@ -219,7 +224,7 @@ static void keep_or_release(struct xs_heap *h, struct xs_slab *s)
     }
 }
 
-void xs_heap_settle(struct xs_heap *h, struct xs_slab *s)
+static void settle(struct xs_heap *h, struct xs_slab *s)
 {
     if (s->state == XS_SLAB_FULL) {
         s->held += XS_SLAB_IS_FULL;
@@ -240,6 +245,15 @@ void xs_heap_settle(struct xs_heap *h, struct xs_slab *s)
         unlink_partial(h, s);
         keep_or_release(h, s);
     }
+}
+
+void xs_heap_settle(struct xs_heap *h, struct xs_slab *s)
+{
+    bool begun = xs_heap_begin(h);
+
+    settle(h, s);
+    xs_heap_end(h, begun);
+    xs_heap_look_for_old();
 }
 
 /* The next chain becomes the list, which is used up: false if there is none. */
@@ -284,6 +298,7 @@ static bool take_remote(struct xs_slab *s, uintptr_t key)
 
 void xs_heap_drain(struct xs_heap *h)
 {
+    bool begun = xs_heap_begin(h);
     struct xs_slab *s = atomic_exchange_explicit(&h->pending, NULL, memory_order_seq_cst);
 
     while (s != NULL) {
@@ -291,9 +306,10 @@ void xs_heap_drain(struct xs_heap *h)
         /* From here on a push tells again; what came before is seen below. Pairs with notify. */
         (void)atomic_exchange_explicit(&s->is_pending, false, memory_order_acq_rel);
         if (take_remote(s, h->key))
-            xs_heap_settle(h, s);
+            settle(h, s);
         s = next;
     }
+    xs_heap_end(h, begun);
 }
 
 static void notify(struct xs_slab *s)
@@ -367,8 +383,9 @@ static void keep_current(struct xs_heap *h)
     }
 }
 
-/* How much is allocated between two looks at the clock. */
-#define TICK_BYTES ((int64_t)1 << 20)
+/* How much is allocated between two looks at the clock: less where looks are rare. */
+#define TICK_BYTES      ((int64_t)1 << 20)
+#define TICK_RARE_BYTES ((int64_t)64 << 10)
 
 /* Chunks that a magazine hands out between two looks. */
 #define POPS_A_LOOK 16
@@ -386,28 +403,33 @@ static void look(void)
 void *xs_heap_tick(struct xs_heap *h, void *p)
 {
     int saved = errno;
+    bool is_due = xs_span_tick();
+    int64_t next = is_due ? TICK_RARE_BYTES : TICK_BYTES;
 
     uint32_t ticks = atomic_load_explicit(&h->counts.ticks, memory_order_relaxed);
     atomic_store_explicit(&h->counts.ticks, ticks + 1, memory_order_relaxed);
     atomic_thread_fence(memory_order_release);
-    h->counts.requested += TICK_BYTES - h->counts.until_tick;
-    h->counts.until_tick = TICK_BYTES;
+    h->counts.requested += next - h->counts.until_tick;
+    h->counts.until_tick = next;
     atomic_store_explicit(&h->counts.ticks, ticks + 2, memory_order_release);
     look();
-    if (!xs_span_tick())
+    if (!is_due)
         return p;
+    xs_pressure_poll();
     xs_heap_age_idle();
+    bool begun = xs_heap_begin(h);
     keep_current(h);
     /* What was never needed since the last look will not be missed. */
-    if (h->kept_least > 0)
-        release_kept(h);
-    if (h->chunk_least > 0)
+    if (h->kept_least > 0 || xs_span_in_hurry())
+        xs_heap_release_kept(h);
+    if (h->chunk_least > 0 || xs_span_in_hurry())
         xs_large_empty_hot(h);
     if (h->kept_room_is_old)
         xs_large_drop_room(h);
     h->kept_room_is_old = h->kept_room != 0;
     h->kept_least = h->kept_bytes;
     h->chunk_least = h->chunk_bytes;
+    xs_heap_end(h, begun);
     errno = saved;
     return p;
 }
@@ -426,7 +448,9 @@ XS_COLD static void *refill_slow(size_t size)
     if (m->n > 0) {
         p = xs_magazine_pop(h, m);
     } else {
+        bool begun = xs_heap_begin(h);
         struct xs_slab *s = next_slab(h, class);
+        xs_heap_end(h, begun);
         if (s != NULL)
             p = xs_slab_take(s);
         if (p != NULL)
@@ -489,16 +513,22 @@ static void *pop_chunk(struct xs_heap *h, size_t size)
 {
     unsigned class = xs_class_of(size);
     struct xs_magazine *m = &h->hot[class];
+    void *p = NULL;
 
     if (m->n == 0)
         return NULL;
-    XS_COUNT(h->counts.requested, (int64_t)size);
-    h->chunk_bytes -= xs_class_bytes(class);
-    if (h->chunk_bytes < h->chunk_least)
-        h->chunk_least = h->chunk_bytes;
+    bool begun = xs_heap_begin(h);
+    if (XS_LIKELY(m->n != 0)) {
+        XS_COUNT(h->counts.requested, (int64_t)size);
+        h->chunk_bytes -= xs_class_bytes(class);
+        if (h->chunk_bytes < h->chunk_least)
+            h->chunk_least = h->chunk_bytes;
+        p = xs_magazine_pop(h, m);
+    }
+    xs_heap_end(h, begun);
     if (++h->chunk_pops % POPS_A_LOOK == 0)
         look();
-    return xs_magazine_pop(h, m);
+    return p;
 }
 
 void *xs_heap_malloc_above(size_t size)
@@ -657,7 +687,10 @@ static __attribute__((noinline)) void free_slower(void *p, uint64_t entry)
 
     xs_heap_count_frees(h, 1);
     if (!xs_entry_is_object(entry)) {
+        bool begun = h != NULL && xs_heap_begin(h);
         xs_large_free(h, p, entry);
+        if (h != NULL)
+            xs_heap_end(h, begun);
     } else if (h == NULL) {
         struct xs_slab *s = XS_ENTRY_SLAB(entry);
         *(void **)p = NULL;
@@ -670,6 +703,7 @@ static __attribute__((noinline)) void free_slower(void *p, uint64_t entry)
     }
     if (h != NULL)
         xs_heap_leave(h);
+    xs_heap_look_for_old();
     errno = saved;
 }
 
@@ -692,6 +726,8 @@ bool xs_heap_free(void *p)
 
 void xs_heap_flush(struct xs_heap *h)
 {
+    bool begun = xs_heap_begin(h);
+
     for (unsigned c = 0; c < XS_CLASS_SLABS; c++) {
         struct xs_magazine *m = &h->hot[c];
         while (m->n > 0) {
@@ -708,13 +744,17 @@ void xs_heap_flush(struct xs_heap *h)
     xs_large_empty_hot(h);
     xs_large_give_room(h);
     xs_large_drop_room(h);
+    xs_heap_end(h, begun);
 }
 
 void xs_heap_release(struct xs_heap *h)
 {
+    bool begun = xs_heap_begin(h);
+
     xs_heap_drain(h);
     keep_current(h);
-    release_kept(h);
+    xs_heap_release_kept(h);
+    xs_heap_end(h, begun);
 }
 
 size_t xs_heap_usable_size(const void *p)

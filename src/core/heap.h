@@ -83,6 +83,10 @@ void xs_heap_uncount_move(size_t size);
  * For tests. */
 bool xs_heap_check(struct xs_buf *why);
 
+/* Before any lock is taken for a fork: after several in a row, what is free goes back, as each
+ * child would keep the pages that this process is about to write to. */
+void xs_heap_before_fork(void);
+
 /* Around fork, when the process has threads; and in the child, always. The heaps of threads that
  * are not there are left as they were found, perhaps half way through a change. */
 void xs_heap_fork_prepare(void);

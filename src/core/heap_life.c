@@ -5,8 +5,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "core/keeper.h"
+#include "core/pressure.h"
 #include "core/thread_heap.h"
 #include "sys/mem.h"
+#include "sys/proc.h"
 #include "sys/thread_end.h"
 
 /* A magazine holds at most so many bytes of a slab's objects. */
@@ -71,6 +74,8 @@ void *xs_heap_fail(size_t size)
     xs_heap_note_failure(size);
     if (heaps.count_failure != NULL)
         heaps.count_failure(size, 1);
+    xs_pressure_failed(size);
+    errno = ENOMEM;
     return NULL;
 }
 
@@ -92,6 +97,7 @@ static void set_up(struct xs_heap *h, uint32_t id)
     memcpy(h->place, xs_class_table, sizeof(h->place));
     h->key = heaps.key;
     h->cache_bytes = heaps.cache_bytes;
+    h->mixed_from = xs_span_parts() > 1 ? XS_CLASS_SLABS : XS_CLASS_MIXED;
     for (unsigned c = 0; c < XS_CLASS_COUNT; c++) {
         size_t most = c < XS_CLASS_SLABS ? MAGAZINE_BYTES : heaps.cache_bytes / 4;
         size_t cap = most / xs_class_bytes(c);
@@ -102,7 +108,7 @@ static void set_up(struct xs_heap *h, uint32_t id)
     }
 }
 
-static struct xs_heap *make_heap(void)
+static struct xs_heap *make_heap(unsigned part)
 {
     struct xs_heap *h = xs_mem_map(sizeof(*h), 1);
 
@@ -110,6 +116,7 @@ static struct xs_heap *make_heap(void)
         return NULL;
     uint32_t id = atomic_fetch_add_explicit(&heaps.count, 1, memory_order_relaxed) + 1;
     set_up(h, id);
+    h->part = part;
     /* If there are too many, what this one counts is seen by this process alone. */
     (void)xs_record_area(XS_RECORD_HEAPS, &h->counts, sizeof(h->counts));
     h->next = atomic_load_explicit(&heaps.all, memory_order_relaxed);
@@ -121,17 +128,22 @@ static struct xs_heap *make_heap(void)
 
 static struct xs_heap *adopt_or_make(void)
 {
+    unsigned part = xs_span_part();
     struct xs_heap *h;
 
     xs_lock_take(&xs_heaps_lock);
-    h = heaps.idle;
+    struct xs_heap **link = &heaps.idle;
+    /* One whose memory is where the thread runs. */
+    while (*link != NULL && (*link)->part != part)
+        link = &(*link)->next_idle;
+    h = *link;
     if (h != NULL) {
-        heaps.idle = h->next_idle;
+        *link = h->next_idle;
         h->idle_looks = 0;
         atomic_store_explicit(&h->is_idle, false, memory_order_relaxed);
     }
     xs_lock_give(&xs_heaps_lock);
-    return h != NULL ? h : make_heap();
+    return h != NULL ? h : make_heap(part);
 }
 
 static void put_idle(struct xs_heap *h)
@@ -155,11 +167,14 @@ static void thread_ends(void)
     if (h == &xs_heap_none)
         return;
     xs_heap_mine = &xs_heap_none;
+    bool begun = xs_heap_begin(h);
     xs_large_empty_hot(h);
     xs_large_give_room(h);
     xs_large_drop_room(h);
+    xs_heap_end(h, begun);
     h->grown = NULL;
     put_idle(h);
+    xs_keeper_thread_ends();
 }
 
 static XS_TLS bool has_end;
@@ -194,6 +209,23 @@ void xs_heap_help(struct xs_heap *h)
     if (atomic_load_explicit(&h->is_idle, memory_order_relaxed))
         xs_heap_drain(h);
     xs_lock_give(&xs_heaps_lock);
+}
+
+static bool may_look(void)
+{
+    return !xs_lock_is_mine(&xs_heaps_lock) && !xs_span_is_giver();
+}
+
+void xs_heap_look_for_old(void)
+{
+    if (may_look())
+        (void)xs_span_tick();
+}
+
+void xs_heap_mind(size_t size)
+{
+    if (xs_pressure_is_due(size) && may_look())
+        xs_pressure_look(size);
 }
 
 /* ---- giving back ------------------------------------------------------------------------ */
@@ -263,8 +295,9 @@ size_t xs_heap_trim(void)
 bool xs_heap_span(struct xs_heap *h, size_t size, size_t align, struct xs_span *out)
 {
     int saved = errno;
-    bool done = xs_span_take(size, align, out);
 
+    xs_heap_mind(size);
+    bool done = xs_span_take(size, align, out);
     if (done)
         return true;
     give_all(h);
@@ -423,6 +456,28 @@ bool xs_heap_check(struct xs_buf *why)
 }
 
 /* ---- fork ------------------------------------------------------------------------------- */
+
+/* Forks no further apart than this make a storm, which is answered after so many, and whenever
+ * there were twice as many. */
+#define STORM_NS    1000000000u
+#define STORM_FORKS 4u
+
+void xs_heap_before_fork(void)
+{
+    static _Atomic uint64_t last_ns;
+    static _Atomic uint32_t in_a_row;
+    uint64_t now = xs_proc_now_ns();
+    uint64_t last = atomic_exchange_explicit(&last_ns, now, memory_order_relaxed);
+    uint32_t n = 0;
+
+    if (now - last < STORM_NS)
+        n = atomic_fetch_add_explicit(&in_a_row, 1, memory_order_relaxed) + 1;
+    else
+        atomic_store_explicit(&in_a_row, 0, memory_order_relaxed);
+    /* Not the heap's own caches: a signal handler that forks may have interrupted malloc. */
+    if (n >= STORM_FORKS && (n & (n - 1)) == 0 && may_look() && !xs_span_is_mine())
+        (void)xs_span_trim();
+}
 
 void xs_heap_fork_prepare(void)
 {

@@ -70,6 +70,8 @@ void *xs_heap_realloc_at(void *p, uint64_t entry, size_t size)
         h->roomy_size = size;
         h->reached |= size > ROOMY_FROM;
         xs_heap_count_request(h, size);
+        if (XS_UNLIKELY(size >= h->minded_size))
+            xs_large_mind(h, size);
         q = p;
     } else if (xs_entry_is_object(entry)) {
         size_t old_size = xs_class_bytes(XS_ENTRY_CLASS(entry));

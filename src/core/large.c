@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/align.h"
+#include "core/keeper.h"
 #include "core/thread_heap.h"
 #include "sys/die.h"
 
@@ -13,6 +14,9 @@
 
 /* What a block leaves of its room is kept for the next one from so much on. */
 #define REST_LEAST ((size_t)64 << 10)
+
+/* What a block has grown in its room is told of in such steps. */
+#define MIND_STEP ((size_t)256 << 10)
 
 /* A chunk with room is kept up to so many times what other large blocks may be, as empty slabs. */
 #define ROOM_KEPT_PER_CACHE 4
@@ -171,8 +175,17 @@ static void have_room(struct xs_heap *h, void *p, xs_chunk chunk, size_t size)
     h->roomy = p;
     h->roomy_entry = roomy_entry(h, chunk);
     h->roomy_size = size;
+    h->minded_size = size + MIND_STEP;
     h->room_bytes = xs_span_requested(chunk);
     xs_page_map_put(p, h->roomy_entry);
+}
+
+void xs_large_mind(struct xs_heap *h, size_t size)
+{
+    size_t more = size - h->minded_size + MIND_STEP;
+
+    h->minded_size = size + MIND_STEP;
+    xs_heap_mind(more);
 }
 
 void *xs_large_roomy(struct xs_heap *h, size_t size)
@@ -188,7 +201,10 @@ void *xs_large_roomy(struct xs_heap *h, size_t size)
         have_room(h, span.p, span.chunk, size);
         return span.p;
     }
-    if (size > XS_SIZE_MAX_REQUEST / 2 || !xs_span_take(with_room(size), 0, &span))
+    if (size > XS_SIZE_MAX_REQUEST / 2)
+        return NULL;
+    xs_heap_mind(size);
+    if (!xs_span_take(with_room(size), 0, &span))
         return NULL;
     have_room(h, span.p, span.chunk, size);
     return span.p;
@@ -242,13 +258,13 @@ void xs_large_empty_hot(struct xs_heap *h)
 }
 
 /* Keeps the block for the next request of its class: false if it may not. */
-static bool keep(struct xs_heap *h, void *p, unsigned class)
+static bool keep(struct xs_heap *h, void *p, unsigned class, xs_chunk chunk)
 {
     struct xs_magazine *m = &h->hot[class];
     size_t bytes = xs_class_bytes(class);
     uintptr_t *word = p;
 
-    if (m->fill == 0)
+    if (m->fill == 0 || xs_span_in_hurry() || xs_span_part_of(chunk) != h->part)
         return false;
     if (word[1] == h->key && xs_heap_any_holds(p, class))
         xs_die("double free", p);
@@ -262,6 +278,7 @@ static bool keep(struct xs_heap *h, void *p, unsigned class)
     word[1] = h->key;
     (void)xs_magazine_push(m, p);
     h->chunk_bytes += bytes;
+    xs_keeper_poke();
     return true;
 }
 
@@ -270,7 +287,7 @@ void xs_large_free(struct xs_heap *h, void *p, uint64_t entry)
     unsigned class = XS_ENTRY_CHUNK_CLASS(entry);
 
     if (class < XS_CLASS_COUNT) {
-        if (h == NULL || !keep(h, p, class))
+        if (h == NULL || !keep(h, p, class, XS_ENTRY_CHUNK(entry)))
             give(p, entry);
         return;
     }
@@ -304,6 +321,7 @@ static void *grow(struct xs_heap *h, void *p, uint64_t entry, size_t old_size, s
     }
     if (h != NULL)
         h->grown = p;
+    xs_heap_mind(size - old_size);
     if (on_its_way && xs_span_resize(chunk, with_room(size))) {
         have_room(h, p, chunk, size);
         return p;
@@ -341,6 +359,8 @@ static void *resize(struct xs_heap *h, void *p, uint64_t entry, size_t size, boo
                        : grow(h, p, xs_page_map_get(p), usable, size);
     if (is_mine && size > h->roomy_size / 2) {
         h->roomy_size = size > h->roomy_size ? size : h->roomy_size;
+        if (size >= h->minded_size)
+            xs_large_mind(h, size);
         return p;
     }
     if (size > usable / 2)
@@ -368,7 +388,11 @@ static void *resize(struct xs_heap *h, void *p, uint64_t entry, size_t size, boo
 void *xs_large_realloc(struct xs_heap *h, void *p, uint64_t entry, size_t size)
 {
     bool counted = false;
+    bool begun = h != NULL && xs_heap_begin(h);
     void *q = resize(h, p, entry, size, &counted);
+
+    if (h != NULL)
+        xs_heap_end(h, begun);
 
     if (q != NULL && !counted)
         xs_heap_count_request(h, size);

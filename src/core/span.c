@@ -1,77 +1,94 @@
 #include "core/span.h"
 
 #include <errno.h>
-#include <time.h>
+#include <stdatomic.h>
 
+#include "base/align.h"
+#include "core/keeper.h"
 #include "core/page_map.h"
+#include "core/span_part.h"
 #include "sys/die.h"
-#include "sys/lock.h"
 #include "sys/mem.h"
 
 /* Regions double up to this size: large enough that few mappings serve a large heap, small enough
  * that a whole one gets free again. */
 #define REGION_MAX_BYTES ((size_t)64 << 20)
 
-/* Memory is looked through for what has been free long enough at most this often a decay time. */
-#define LOOKS_PER_DECAY 4
+/* Who finds another thread growing the core waits for what that brings, but not for ever: what it
+ * waits for might be a hook of mmap, which waits for us. */
+#define GROWTH_WAITS   50
+#define GROWTH_WAIT_NS 20000
 
-static struct {
-    struct xs_lock lock;
-    struct xs_bfc bfc;
-    uint64_t decay_ns;
-    _Atomic uint64_t next_look_ns;
-    bool fork_took_lock;
-} span;
+/* The same for memory that is just on its way to the system and could be had otherwise. */
+#define GIVING_WAITS   200
+#define GIVING_WAIT_NS 100000
 
-static uint64_t now_ns(void)
+/* A take looks again so often for what others may have brought. */
+#define TRIES         8
+#define PATIENT_TRIES 3
+
+/* Not an array for all nodes that there could be: mlockall locks what is static, too. */
+static struct xs_span_part only_part;
+struct xs_span_state xs_spans = {.parts = 1, .part = &only_part};
+
+static struct xs_span_part *part_of(xs_chunk chunk)
 {
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+    return &xs_spans.part[chunk >> xs_spans.part_shift];
 }
 
-static void *map(void *ctx, size_t size, size_t align)
+static xs_chunk own(xs_chunk chunk)
 {
-    void *p = xs_mem_map(size, align);
+    return chunk & (((xs_chunk)1 << xs_spans.part_shift) - 1);
+}
 
-    (void)ctx;
-    if (p != NULL && xs_page_map_prepare(p, size) != 0) {
-        (void)xs_mem_unmap(p, size);
-        return NULL;
+static xs_chunk everybodys(const struct xs_span_part *s, xs_chunk own)
+{
+    return own | (xs_chunk)(s - xs_spans.part) << xs_spans.part_shift;
+}
+
+/* ---- start ------------------------------------------------------------------------------ */
+
+static bool add_records(struct xs_span_part *s)
+{
+    void *records = xs_mem_map(XS_BFC_RECORDS_BYTES, 1);
+
+    if (records == NULL)
+        return false;
+    xs_lock_take(&s->lock);
+    bool used = xs_bfc_add_records(&s->bfc, records);
+    xs_lock_give(&s->lock);
+    if (!used)
+        (void)xs_mem_unmap(records, XS_BFC_RECORDS_BYTES);
+    return used;
+}
+
+/* A region that is there from the start and stays. */
+static void add_kept(void *p, size_t size)
+{
+    if (p == NULL)
+        return;
+    if (xs_page_map_prepare(p, size) != 0 || !xs_bfc_add_kept(&xs_spans.part[0].bfc, p, size))
+        (void)xs_supply_unmap(p, size);
+    else
+        atomic_fetch_add_explicit(&xs_spans.reserved_bytes, size, memory_order_relaxed);
+}
+
+static void get_kept(const struct xs_span_options *o)
+{
+    size_t huge = xs_align_up(o->reserve_huge_bytes, XS_MEM_HUGE);
+    size_t prefault = xs_align_up(o->prefault_bytes, XS_MEM_HUGE);
+
+    if (huge != 0) {
+        void *p = xs_supply_reserve_huge(&huge);
+        add_kept(p, huge);
     }
-    return p;
-}
-
-static void unmap(void *ctx, void *p, size_t size)
-{
-    (void)ctx;
-    /* Out of the map first: once unmapped, the range may be anybody's. */
-    (void)xs_page_map_set(p, size, 0);
-    (void)xs_mem_unmap(p, size);
-}
-
-static bool purge(void *ctx, void *p, size_t size)
-{
-    (void)ctx;
-    return xs_mem_purge(p, size) == 0;
-}
-
-static void *map_records(void *ctx, size_t size)
-{
-    (void)ctx;
-    return xs_mem_map(size, 1);
-}
-
-static void unmap_records(void *ctx, void *p, size_t size)
-{
-    (void)ctx;
-    (void)xs_mem_unmap(p, size);
+    if (prefault != 0)
+        add_kept(xs_supply_prefault(prefault, o->prefault_lock), prefault);
 }
 
 int xs_span_open(const struct xs_span_options *o)
 {
-    static const struct xs_bfc_ops ops = {map, unmap, purge, map_records, unmap_records, NULL};
+    static const struct xs_bfc_ops ops = {0};
     struct xs_bfc_options bfc = {
         /* What is given back must be whole pages of the kernel's. */
         .unit = xs_mem_page() > XS_SPAN_PAGE ? xs_mem_page() : XS_SPAN_PAGE,
@@ -83,152 +100,308 @@ int xs_span_open(const struct xs_span_options *o)
         .coalesce_on_free = o->coalesce_on_free,
         .fragmentation_permille = o->fragmentation_permille,
     };
+    unsigned bits = 0;
 
-    span.decay_ns = o->decay_ns;
-    return xs_bfc_open(&span.bfc, &bfc, &ops);
+    xs_spans.parts = xs_numa_parts();
+    if (xs_spans.parts > 1) {
+        struct xs_span_part *parts = xs_mem_map(xs_spans.parts * sizeof(*parts), XS_NO_SHARE);
+        if (parts == NULL)
+            return ENOMEM;
+        xs_spans.part = parts;
+    }
+    while (1u << bits < xs_spans.parts)
+        bits++;
+    xs_spans.part_shift = XS_BFC_CHUNKS_LOG2 - bits;
+    xs_spans.decay_ns = o->decay_ns;
+    xs_spans.limit_bytes = o->limit_bytes;
+    xs_spans.is_limited = o->limit_bytes != 0 || o->is_limited;
+    bfc.chunks_max = (uint32_t)1 << xs_spans.part_shift;
+    for (unsigned i = 0; i < xs_spans.parts; i++) {
+        int rc = xs_bfc_open(&xs_spans.part[i].bfc, &bfc, &ops);
+        if (rc == 0 && !add_records(&xs_spans.part[i]))
+            rc = ENOMEM;
+        if (rc != 0)
+            return rc;
+    }
+    get_kept(o);
+    return 0;
+}
+
+unsigned xs_span_parts(void)
+{
+    return xs_spans.parts;
+}
+
+unsigned xs_span_part(void)
+{
+    return xs_numa_here();
+}
+
+unsigned xs_span_part_of(xs_chunk chunk)
+{
+    return chunk >> xs_spans.part_shift;
+}
+
+/* ---- take ------------------------------------------------------------------------------- */
+
+/* True: the caller may grow the part. False: somebody else just did, or was at it for long. */
+static bool begin_growth(struct xs_span_part *s)
+{
+    if (!atomic_exchange_explicit(&s->is_growing, true, memory_order_acquire))
+        return true;
+    for (unsigned i = 0; i < GROWTH_WAITS; i++) {
+        xs_pause_ns(GROWTH_WAIT_NS);
+        if (!atomic_load_explicit(&s->is_growing, memory_order_relaxed))
+            return false;
+    }
+    return false;
+}
+
+/* With no lock held; the region is in order but for being the core's. */
+static void *map_region(struct xs_span_part *s, size_t *size, size_t least, size_t align)
+{
+    unsigned node = (unsigned)(s - xs_spans.part);
+
+    for (;;) {
+        size_t got = *size;
+        uint64_t sum = atomic_load_explicit(&xs_spans.reserved_bytes, memory_order_relaxed);
+        void *p = xs_supply_map(node, &got, align, sum);
+        bool is_fine = p != NULL && xs_page_map_prepare(p, got) == 0;
+        sum = is_fine
+                  ? atomic_fetch_add_explicit(&xs_spans.reserved_bytes, got, memory_order_relaxed)
+                  : 0;
+        if (is_fine && xs_spans.limit_bytes != 0 && sum + got > xs_spans.limit_bytes) {
+            atomic_fetch_sub_explicit(&xs_spans.reserved_bytes, got, memory_order_relaxed);
+            is_fine = false;
+        }
+        if (p != NULL && !is_fine) {
+            (void)xs_supply_unmap(p, got);
+            p = NULL;
+        }
+        if (p != NULL || *size == least) {
+            *size = got;
+            return p;
+        }
+        *size = xs_bfc_less(&s->bfc, *size, least);
+    }
+}
+
+static bool is_out(const struct xs_span_part *s, xs_chunk c, struct xs_span *out)
+{
+    if (c == 0)
+        return false;
+    out->chunk = everybodys(s, c);
+    out->p = xs_bfc_address(&s->bfc, c);
+    out->is_zero = xs_bfc_is_zero(&s->bfc, c);
+    return true;
+}
+
+/* From a new region of about `size` bytes; false: there is none to be had. */
+static bool take_new(struct xs_span_part *s, size_t size, size_t least, size_t align,
+                     size_t request, struct xs_span *out)
+{
+    bool added = false;
+    bool done = false;
+
+    void *p = map_region(s, &size, least, align);
+    if (p != NULL) {
+        xs_lock_take(&s->lock);
+        added = xs_bfc_add(&s->bfc, p, size);
+        done = added && is_out(s, xs_bfc_alloc_newest(&s->bfc, request, align), out);
+        xs_lock_give(&s->lock);
+        if (!added)
+            xs_span_unmap(p, size);
+    }
+    atomic_store_explicit(&s->is_growing, false, memory_order_release);
+    return done;
+}
+
+/* From what the part has or may get. */
+static bool take_here(struct xs_span_part *s, size_t size, size_t align, struct xs_span *out)
+{
+    for (unsigned tries = 0; tries < TRIES; tries++) {
+        size_t least = 0;
+        size_t want = 0;
+        bool collect = false;
+
+        xs_lock_take(&s->lock);
+        bool done = is_out(s, xs_bfc_alloc_held(&s->bfc, size, align), out);
+        bool records = xs_bfc_wants_records(&s->bfc);
+        if (!done) {
+            want = xs_bfc_growth(&s->bfc, size, align, &least);
+            collect = want == 0 && xs_bfc_worth_collecting(&s->bfc, size);
+        }
+        xs_lock_give(&s->lock);
+        if (XS_UNLIKELY(records) && !add_records(s) && !done)
+            return false;
+        if (XS_LIKELY(done))
+            return true;
+        if (want == 0) {
+            if (!collect || xs_span_collect(s) == 0)
+                break;
+        } else if (begin_growth(s) || tries >= PATIENT_TRIES) {
+            if (take_new(s, want, least, align, size, out))
+                return true;
+            break;
+        }
+    }
+    /* Whatever is left, wherever it lies. */
+    xs_lock_take(&s->lock);
+    bool done = is_out(s, xs_bfc_alloc(&s->bfc, size, align), out);
+    xs_lock_give(&s->lock);
+    return done;
+}
+
+/* What another thread is just giving back is neither free nor gone. */
+static bool wait_for_giver(void)
+{
+    if (!atomic_load_explicit(&xs_spans.is_giving, memory_order_relaxed) || xs_span_is_giver())
+        return false;
+    for (unsigned i = 0; i < GIVING_WAITS; i++) {
+        xs_pause_ns(GIVING_WAIT_NS);
+        if (!atomic_load_explicit(&xs_spans.is_giving, memory_order_acquire))
+            return true;
+    }
+    return false;
 }
 
 bool xs_span_take(size_t size, size_t align, struct xs_span *out)
 {
     int saved = errno;
+    unsigned mine = xs_numa_here();
+    bool done = take_here(&xs_spans.part[mine], size, align, out);
 
-    xs_lock_take(&span.lock);
-    xs_chunk c = xs_bfc_alloc(&span.bfc, size, align);
-    if (c != 0) {
-        out->chunk = c;
-        out->p = xs_bfc_address(&span.bfc, c);
-        out->is_zero = xs_bfc_is_zero(&span.bfc, c);
-    }
-    xs_lock_give(&span.lock);
+    /* Better far away than not at all. */
+    for (unsigned i = 0; i < xs_spans.parts && !done; i++)
+        if (i != mine)
+            done = take_here(&xs_spans.part[i], size, align, out);
+    if (!done && wait_for_giver())
+        done = take_here(&xs_spans.part[mine], size, align, out);
     errno = saved;
-    return c != 0;
+    return done;
 }
 
-/* After the decay time free memory goes, after twice that whole free regions. */
-static void look_for_old(uint64_t now)
-{
-    atomic_store_explicit(&span.next_look_ns, now + span.decay_ns / LOOKS_PER_DECAY,
-                          memory_order_relaxed);
-    if (now < 2 * span.decay_ns)
-        return;
-    (void)xs_bfc_collect(&span.bfc, now - 2 * span.decay_ns);
-    (void)xs_bfc_purge(&span.bfc, now - span.decay_ns);
-}
-
-static bool is_look_due(uint64_t now)
-{
-    return now >= atomic_load_explicit(&span.next_look_ns, memory_order_relaxed);
-}
-
-bool xs_span_tick(void)
-{
-    uint64_t now = now_ns();
-    int saved = errno;
-
-    if (!is_look_due(now))
-        return false;
-    xs_lock_take(&span.lock);
-    if (is_look_due(now))
-        look_for_old(now);
-    xs_lock_give(&span.lock);
-    errno = saved;
-    return true;
-}
+/* ---- give ------------------------------------------------------------------------------- */
 
 void xs_span_give(const xs_chunk chunks[], unsigned n, const void *p)
 {
     int saved = errno;
-    uint64_t now = now_ns();
+    uint64_t now = xs_span_now_ns();
     int rc = 0;
-    unsigned i = 0;
 
-    xs_lock_take(&span.lock);
-    for (; i < n && rc == 0; i++)
-        rc = xs_bfc_free(&span.bfc, chunks[i], now);
-    if (rc == 0 && is_look_due(now))
-        look_for_old(now);
-    xs_lock_give(&span.lock);
+    for (unsigned i = 0; i < n && rc == 0;) {
+        struct xs_span_part *s = part_of(chunks[i]);
+        xs_lock_take(&s->lock);
+        for (; i < n && rc == 0 && part_of(chunks[i]) == s; i++)
+            rc = xs_bfc_free(&s->bfc, own(chunks[i]), now);
+        xs_lock_give(&s->lock);
+    }
     if (rc != 0)
         xs_die(rc == EINVAL ? "double free" : "corrupted heap", p);
+    xs_keeper_poke();
     errno = saved;
 }
 
 /* Records of chunks in use are only changed by their owner, so reading them needs no lock. */
 void *xs_span_address(xs_chunk chunk)
 {
-    return xs_bfc_address(&span.bfc, chunk);
+    return xs_bfc_address(&part_of(chunk)->bfc, own(chunk));
 }
 
 size_t xs_span_requested(xs_chunk chunk)
 {
-    return xs_bfc_requested(&span.bfc, chunk);
+    return xs_bfc_requested(&part_of(chunk)->bfc, own(chunk));
 }
 
 bool xs_span_resize(xs_chunk chunk, size_t size)
 {
-    xs_lock_take(&span.lock);
-    bool done = xs_bfc_resize(&span.bfc, chunk, size, now_ns());
-    xs_lock_give(&span.lock);
+    struct xs_span_part *s = part_of(chunk);
+
+    xs_lock_take(&s->lock);
+    bool done = xs_bfc_resize(&s->bfc, own(chunk), size, xs_span_now_ns());
+    xs_lock_give(&s->lock);
     return done;
 }
 
-size_t xs_span_trim(void)
-{
-    int saved = errno;
+/* ---- statistics and the walker ---------------------------------------------------------- */
 
-    xs_lock_take(&span.lock);
-    size_t bytes = xs_bfc_collect(&span.bfc, UINT64_MAX) + xs_bfc_purge(&span.bfc, UINT64_MAX);
-    xs_lock_give(&span.lock);
-    errno = saved;
-    return bytes;
+static void add(struct xs_bfc_stats *sum, const struct xs_bfc_stats *s)
+{
+    sum->allocations += s->allocations;
+    sum->frees += s->frees;
+    sum->failures += s->failures;
+    sum->in_use_bytes += s->in_use_bytes;
+    sum->in_use_peak_bytes += s->in_use_peak_bytes;
+    sum->requested_bytes += s->requested_bytes;
+    sum->reserved_bytes += s->reserved_bytes;
+    sum->reserved_peak_bytes += s->reserved_peak_bytes;
+    sum->free_bytes += s->free_bytes;
+    sum->purged_bytes += s->purged_bytes;
+    sum->ever_purged_bytes += s->ever_purged_bytes;
+    sum->refilled_bytes += s->refilled_bytes;
+    sum->regions += s->regions;
+    sum->growth_steps += s->growth_steps;
+    sum->collected += s->collected;
+    sum->chunks_in_use += s->chunks_in_use;
+    sum->chunks_free += s->chunks_free;
+    if (s->largest_allocation_bytes > sum->largest_allocation_bytes)
+        sum->largest_allocation_bytes = s->largest_allocation_bytes;
+    if (s->largest_free_bytes > sum->largest_free_bytes)
+        sum->largest_free_bytes = s->largest_free_bytes;
+}
+
+static bool stats(struct xs_bfc_stats *sum, bool may_wait)
+{
+    *sum = (struct xs_bfc_stats){.limit_bytes = xs_spans.limit_bytes};
+    for (unsigned i = 0; i < xs_spans.parts; i++) {
+        struct xs_span_part *s = &xs_spans.part[i];
+        struct xs_bfc_stats one;
+        if (may_wait)
+            xs_lock_take(&s->lock);
+        else if (!xs_lock_try(&s->lock))
+            return false;
+        xs_bfc_stats_get(&s->bfc, &one);
+        xs_lock_give(&s->lock);
+        add(sum, &one);
+    }
+    sum->fragmentation = sum->free_bytes == 0
+                             ? 0.0
+                             : 1.0 - (double)sum->largest_free_bytes / (double)sum->free_bytes;
+    return true;
 }
 
 void xs_span_stats(struct xs_bfc_stats *out)
 {
-    xs_lock_take(&span.lock);
-    xs_bfc_stats_get(&span.bfc, out);
-    xs_lock_give(&span.lock);
+    (void)stats(out, true);
 }
 
 bool xs_span_stats_try(struct xs_bfc_stats *out)
 {
-    if (!xs_lock_try(&span.lock))
-        return false;
-    xs_bfc_stats_get(&span.bfc, out);
-    xs_lock_give(&span.lock);
-    return true;
+    return stats(out, false);
+}
+
+void xs_span_part_stats(unsigned part, struct xs_bfc_stats *out)
+{
+    struct xs_span_part *s = &xs_spans.part[part];
+
+    xs_lock_take(&s->lock);
+    xs_bfc_stats_get(&s->bfc, out);
+    xs_lock_give(&s->lock);
 }
 
 bool xs_span_check(struct xs_buf *why)
 {
-    xs_lock_take(&span.lock);
-    bool fine = xs_bfc_check(&span.bfc, why);
-    xs_lock_give(&span.lock);
+    bool fine = true;
+
+    for (unsigned i = 0; i < xs_spans.parts && fine; i++) {
+        xs_lock_take(&xs_spans.part[i].lock);
+        fine = xs_bfc_check(&xs_spans.part[i].bfc, why);
+        xs_lock_give(&xs_spans.part[i].lock);
+    }
     return fine;
 }
 
 bool xs_span_is_limited(void)
 {
-    return span.bfc.options.limit_bytes != 0;
-}
-
-void xs_span_fork_prepare(void)
-{
-    /* A signal handler may fork while its own thread is in the middle of a call. */
-    bool take = !xs_lock_is_mine(&span.lock);
-
-    if (take)
-        xs_lock_take(&span.lock);
-    span.fork_took_lock = take;
-}
-
-void xs_span_fork_parent(void)
-{
-    if (span.fork_took_lock)
-        xs_lock_give(&span.lock);
-}
-
-void xs_span_fork_child(void)
-{
-    xs_lock_reset(&span.lock);
+    return xs_spans.is_limited;
 }

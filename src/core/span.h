@@ -1,16 +1,20 @@
 /* core/span.h - the process's BFC over pages of the host: spans for slabs and large blocks.
  * Units:   bytes; spans are whole pages of 4 KiB.
- * Owns:    the one BFC instance for host memory and its lock. Page map: the leaves under a span
- *          exist; when its memory leaves the process, its entries are 0.
+ * Owns:    the BFC instance for host memory and its lock, one for each NUMA node where memory is
+ *          kept local. Page map: the leaves under a span exist; when its memory leaves the process,
+ *          its entries are 0.
  * Threads: any. Context: inside malloc; keeps errno. Allocates: by mmap.
  * Errors:  false = exhausted, at the limit or by the system; a span that is none = the process dies
  *          with a message.
- * Cost:    of core/bfc.h, under one lock; mmap and munmap are called under it too.
+ * Cost:    of core/bfc.h, under one lock. mmap, munmap and madvise are called with no lock held, so
+ *          that a hook of them may allocate; but see who calls with which lock.
  */
 #ifndef XS_CORE_SPAN_H
 #define XS_CORE_SPAN_H
 
 #include "core/bfc.h"
+#include "core/supply.h"
+#include "sys/numa.h"
 
 #define XS_SPAN_PAGE ((size_t)4096)
 
@@ -21,7 +25,11 @@ struct xs_span_options {
     bool garbage_collection;
     bool coalesce_on_free;
     unsigned fragmentation_permille;
-    uint64_t decay_ns; /* free memory goes back to the system after this time */
+    uint64_t decay_ns;           /* free memory goes back to the system after this time */
+    bool is_limited;             /* there is another limit besides */
+    uint64_t reserve_huge_bytes; /* of explicit huge pages, got at once and kept */
+    uint64_t prefault_bytes;     /* got at once with the memory behind them, and kept */
+    bool prefault_lock;
 };
 
 struct xs_span {
@@ -34,8 +42,8 @@ int xs_span_open(const struct xs_span_options *options);
 
 bool xs_span_take(size_t size, size_t align, struct xs_span *out);
 
-/* Many at once, under one lock. `p` is what the program freed, for the message if that is no chunk
- * in use; NULL where it freed none of them just now. */
+/* Many at once. `p` is what the program freed, for the message if that is no chunk in use; NULL
+ * where it freed none of them just now. No system call. */
 void xs_span_give(const xs_chunk chunks[], unsigned n, const void *p);
 
 void *xs_span_address(xs_chunk chunk);    /* of one in use */
@@ -44,17 +52,41 @@ size_t xs_span_requested(xs_chunk chunk); /* what was asked for it last */
 /* In place, to hold `size`; false leaves it as it was. */
 bool xs_span_resize(xs_chunk chunk, size_t size);
 
+/* The part of the process's memory that the calling thread is served from: 0 but with numa local.
+ */
+unsigned xs_span_part(void);
+unsigned xs_span_parts(void);
+unsigned xs_span_part_of(xs_chunk chunk);
+
 /* Looks after memory that has been free for the decay time, if it is time to look again; true if a
- * look was due. Cheap enough to be called often. */
+ * look was due. Cheap enough to be called often. The caller holds no lock, as the next one's. */
 bool xs_span_tick(void);
 
 /* All free memory goes back now; the bytes. */
 size_t xs_span_trim(void);
 
+/* Free memory that has not gone back yet. */
+uint64_t xs_span_dirty_bytes(void);
+
+/* One thread at a time gives memory back; false: another one is at it. Meanwhile no look is due, so
+ * no system call is made for what is given to us. */
+bool xs_span_begin(void);
+void xs_span_end(void);
+bool xs_span_is_giver(void); /* the calling thread is: a hook of munmap may allocate */
+
+uint64_t xs_span_decay_ns(void);
+
+/* Free memory goes back at the next look, however young it is. */
+void xs_span_hurry(bool on);
+bool xs_span_in_hurry(void);
+
 void xs_span_stats(struct xs_bfc_stats *out);
 
 /* The same without waiting for the lock: for a caller that may have interrupted its holder. */
 bool xs_span_stats_try(struct xs_bfc_stats *out);
+
+/* Of one part. */
+void xs_span_part_stats(unsigned part, struct xs_bfc_stats *out);
 
 /* Everything in order? For tests. */
 bool xs_span_check(struct xs_buf *why);
@@ -62,8 +94,11 @@ bool xs_span_check(struct xs_buf *why);
 /* There is a limit on all memory: nothing should be set aside that may not be needed. */
 bool xs_span_is_limited(void);
 
-/* Around fork: the child finds the lock free, and the chunks whole unless it was forked by a signal
- * handler that interrupted a change. */
+/* The calling thread, which was interrupted then, holds a lock of these. */
+bool xs_span_is_mine(void);
+
+/* Around fork: the child finds the locks free, and the chunks whole unless it was forked by a
+ * signal handler that interrupted a change. */
 void xs_span_fork_prepare(void);
 void xs_span_fork_parent(void);
 void xs_span_fork_child(void);

@@ -68,6 +68,9 @@ struct xs_heap {
     uint64_t kept_least;
     uint32_t chunk_pops;  /* chunks out of magazines */
     uint32_t reached;     /* how far the last blocks grew: core/heap_realloc.c */
+    _Atomic uint32_t turn; /* odd while its owner is at what a visitor would take: below */
+    atomic_bool is_visited;
+    unsigned mixed_from; /* XS_CLASS_MIXED; no class where memory is to stay on its node */
     uint64_t cache_bytes; /* the most of chunk_bytes; of kept_bytes, KEPT_PER_CACHE times that */
 
     /* The block that realloc returned last, being larger than before: when it grows again it is on
@@ -78,6 +81,7 @@ struct xs_heap {
     uint64_t roomy_entry;
     size_t roomy_size;
     size_t room_bytes;
+    size_t minded_size; /* its growth beyond this is told of: xs_heap_mind */
     /* The chunk of the last such block after it was freed, for the next one. */
     xs_chunk kept_room;
     bool kept_room_is_old;
@@ -97,6 +101,8 @@ struct xs_heap {
     atomic_bool is_idle;                                     /* changed under xs_heaps_lock */
     struct xs_heap *next_idle;
     uint32_t idle_looks;  /* looks at the clock since it is idle; at the second it is emptied */
+    unsigned part;        /* of core/span.h; changed under xs_heaps_lock */
+    uint32_t seen_turn;   /* at the last visit */
     struct xs_heap *next; /* of all there are; never changed */
 };
 
@@ -137,6 +143,7 @@ XS_INLINE void xs_heap_leave(struct xs_heap *h)
 /* The object lies in a slab of the heap, which the tag need not tell. */
 XS_INLINE bool xs_heap_has(const struct xs_heap *h, uint64_t entry)
 {
+    // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): an object's entry has a slab
     return (uint16_t)entry == h->entry_tag && XS_ENTRY_SLAB(entry)->heap == h;
 }
 
@@ -152,7 +159,45 @@ XS_INLINE void xs_heap_note_leaf(const void *p)
     }
 }
 
+/* ---- visits ---- */
+
+/* What a sleeping thread keeps, empty slabs and chunks in magazines, another one may take: whoever
+ * touches it on his way does so between these two. They nest; a visitor sees that somebody is
+ * there, or that somebody sees him (heap_visit.c), which costs the owner no fence. */
+void xs_heap_wait_visit(struct xs_heap *h, uint32_t turn);
+
+XS_INLINE bool xs_heap_begin(struct xs_heap *h)
+{
+    uint32_t turn = atomic_load_explicit(&h->turn, memory_order_relaxed);
+
+    if (turn % 2 != 0)
+        return false;
+#ifdef __SANITIZE_THREAD__
+    (void)atomic_exchange_explicit(&h->turn, turn + 1, memory_order_seq_cst);
+#else
+    atomic_store_explicit(&h->turn, turn + 1, memory_order_relaxed);
+    atomic_signal_fence(memory_order_seq_cst); /* the visitor has the processor do its part */
+#endif
+    if (XS_UNLIKELY(atomic_load_explicit(&h->is_visited, memory_order_acquire)))
+        xs_heap_wait_visit(h, turn);
+    return true;
+}
+
+XS_INLINE void xs_heap_end(struct xs_heap *h, bool begun)
+{
+    if (begun)
+        atomic_store_explicit(&h->turn, atomic_load_explicit(&h->turn, memory_order_relaxed) + 1,
+                              memory_order_release);
+}
+
+/* Takes what the threads keep that did nothing since the last visit; true if any keeps something.
+ * The caller is the giver of core/span.h. */
+bool xs_heap_visit(void);
+
 /* ---- heap.c: objects in slabs ---- */
+
+/* Every empty slab of a heap that is kept goes back. */
+void xs_heap_release_kept(struct xs_heap *h);
 
 /* What the fast paths cannot do: for an empty magazine, perhaps of xs_heap_none. `size` is what was
  * asked. */
@@ -262,6 +307,12 @@ void xs_heap_want_end(void);
  * block that bears the mark of a free one. */
 bool xs_heap_any_holds(const void *p, unsigned class);
 
+/* Looks at the clock, where no block was handed out: not with a lock of the core's. */
+void xs_heap_look_for_old(void);
+
+/* So much memory is about to be used: it may be time to see how much there is. The same holds. */
+void xs_heap_mind(size_t size);
+
 /* Empties the heaps that have been idle since the last look at the clock. */
 void xs_heap_age_idle(void);
 
@@ -282,6 +333,9 @@ size_t xs_large_usable(const void *p, uint64_t entry);
 
 /* A block that holds `size` with room to grow; NULL, with nothing noted, if there is none. */
 void *xs_large_roomy(struct xs_heap *h, size_t size);
+
+/* The block with room is `size` now. It may lose its room. */
+void xs_large_mind(struct xs_heap *h, size_t size);
 
 void xs_large_empty_hot(struct xs_heap *h);
 void xs_large_drop_room(struct xs_heap *h); /* the kept one */
@@ -389,7 +443,7 @@ XS_INLINE bool xs_heap_send_inline(struct xs_heap *h, void *p, uint64_t entry)
 
     unsigned class = XS_ENTRY_CLASS(entry);
     struct xs_magazine *m = &h->hot[class];
-    if (class >= XS_CLASS_MIXED && word[1] != h->key && xs_magazine_push(m, p)) {
+    if (class >= h->mixed_from && word[1] != h->key && xs_magazine_push(m, p)) {
         word[1] = h->key;
         return true;
     }

@@ -9,6 +9,7 @@
 #include "policy/route.h"
 #include "sys/env.h"
 #include "sys/io.h"
+#include "sys/numa.h"
 
 #define PREFIX            "XSIGMA_"
 #define PREFIX_LEN        (sizeof(PREFIX) - 1)
@@ -141,6 +142,12 @@ void xs_config_grammar(struct xs_buf *b, const struct xs_knob_row *row)
         xs_fmt(b, "number such as 1.5, from %lu to %lu", (unsigned long)(row->min / 1000),
                (unsigned long)(row->max / 1000));
         break;
+    case XS_TYPE_PERCENT:
+        xs_put_str(b, "per cent such as 90%, from 0 to 100");
+        break;
+    case XS_TYPE_NODES:
+        xs_fmt(b, "%s and nodes such as 0-1,3", row->choices);
+        break;
     case XS_TYPE_TEXT:
         xs_put_str(b, "text");
         break;
@@ -157,6 +164,36 @@ static int parse_route(const struct xs_knob_row *row, const char *text)
     struct xs_route route;
 
     return xs_route_parse(text, row->choices, 0, &route, &why);
+}
+
+/* A word of the choices, or one that ends in a colon and a list behind it. */
+static int parse_nodes(const struct xs_knob_row *row, const char *text, uint64_t *choice,
+                       uint64_t *nodes)
+{
+    const char *colon = strchr(text, ':');
+    size_t len = colon != NULL ? (size_t)(colon - text) + 1 : strlen(text);
+    uint64_t list = 0;
+    int found = xs_text_choice(row->choices, text, len);
+
+    if (found < 0 && colon == NULL) /* a list alone, where that is a choice */
+        found = xs_numa_parse(text, &list) ? xs_text_choice(row->choices, ":", 1) : -1;
+    else if (colon != NULL && !xs_numa_parse(colon + 1, &list))
+        found = -1;
+    if (found < 0)
+        return EINVAL;
+    *choice = (uint64_t)found;
+    if (nodes != NULL)
+        *nodes = list;
+    return 0;
+}
+
+uint64_t xs_config_nodes(enum xs_knob knob)
+{
+    uint64_t choice;
+    uint64_t nodes = 0;
+
+    (void)parse_nodes(&xs_knob_rows[knob], xs_config(knob)->text, &choice, &nodes);
+    return nodes;
 }
 
 int xs_config_parse(const struct xs_knob_row *row, const char *text, uint64_t *out)
@@ -203,6 +240,14 @@ int xs_config_parse(const struct xs_knob_row *row, const char *text, uint64_t *o
         rc = xs_text_factor(text, len, &v);
         if (rc == 0 && (v < row->min || v > row->max))
             rc = ERANGE;
+        break;
+    case XS_TYPE_PERCENT:
+        rc = xs_text_count(text, len - (len > 1 && text[len - 1] == '%'), &v);
+        if (rc == 0 && v > 100)
+            rc = ERANGE;
+        break;
+    case XS_TYPE_NODES:
+        rc = parse_nodes(row, text, &v, NULL);
         break;
     case XS_TYPE_TEXT:
         break;

@@ -29,14 +29,17 @@ enum xs_knob {
 };
 
 enum xs_knob_type {
-    XS_TYPE_BOOL,   /* 1/0 on/off true/false yes/no; num is 0 or 1 */
-    XS_TYPE_CHOICE, /* num is the index into choices */
-    XS_TYPE_SIZE,   /* num in bytes */
-    XS_TYPE_COUNT,  /* num */
-    XS_TYPE_TIME,   /* num in nanoseconds */
-    XS_TYPE_FACTOR, /* num in thousandths */
-    XS_TYPE_TEXT,   /* text */
-    XS_TYPE_ROUTE   /* text, parsed by policy/route.h */
+    XS_TYPE_BOOL,    /* 1/0 on/off true/false yes/no; num is 0 or 1 */
+    XS_TYPE_CHOICE,  /* num is the index into choices */
+    XS_TYPE_SIZE,    /* num in bytes */
+    XS_TYPE_COUNT,   /* num */
+    XS_TYPE_TIME,    /* num in nanoseconds */
+    XS_TYPE_FACTOR,  /* num in thousandths */
+    XS_TYPE_PERCENT, /* num, "90%" or 90; 0 to 100 */
+    XS_TYPE_NODES, /* num is the index into choices, whose words may end in ":" and a list of nodes
+                    */
+    XS_TYPE_TEXT,  /* text */
+    XS_TYPE_ROUTE  /* text, parsed by policy/route.h */
 };
 
 enum xs_knob_flags {
@@ -74,6 +77,9 @@ void xs_config_forget(void);
 void xs_config_restore(const char *name, const char *text, const char *source);
 
 const struct xs_value *xs_config(enum xs_knob knob);
+
+/* The list of nodes in a NODES value as bits; 0 where it has none. */
+uint64_t xs_config_nodes(enum xs_knob knob);
 
 /* XSIGMA_GPU1_CACHE_MAX: a GPU row for one device. It wins over the row for all of them, wherever
  * that was set; of two for the same device the environment's wins. */

@@ -59,6 +59,8 @@
     "XSIGMA_CPU_HARDENED=full: so much freed memory waits before it is used again") \
   X(COUNT, CPU_GUARD_SAMPLE, "CPU_GUARD_SAMPLE", "0", 0, 1000000000, NULL, 0, \
     "bfc: one in so many blocks of up to 64 KiB ends at a guard page and faults when used after its free, hardened or not; 0: none") \
+  X(BOOL, CPU_IDLE_THREAD, "CPU_IDLE_THREAD", "1", 0, 1, NULL, 0, \
+    "bfc: in a process with threads one more gives memory back while they sleep; 0: memory goes back in the program's own calls only") \
   X(SIZE, BFC_INITIAL, "BFC_INITIAL", "2M", XS_KIB(64), XS_TIB(16), NULL, 0, \
     "bfc: size of the first region of memory; the next ones double, up to 64 MiB") \
   X(BOOL, BFC_GROWTH, "BFC_GROWTH", "1", 0, 1, NULL, 0, \
@@ -73,8 +75,22 @@
     "bfc: leave what remains of a chunk with the block unless it is as large as the block or this many thousandths of the limit; 0: always split it off") \
   X(TIME, BFC_RETRY, "BFC_RETRY", "0", 0, XS_SECONDS(3600), NULL, 0, \
     "bfc: wait so long for other threads to free memory before an allocation fails") \
-  X(CHOICE, CPU_NUMA, "CPU_NUMA", "off", 0, 0, "off|local", XS_KNOB_LATER, \
-    "keep a thread's memory on its own NUMA node") \
+  X(CHOICE, CPU_HUGE_PAGES, "CPU_HUGE_PAGES", "off", 0, 0, "off|thp|always|explicit", 0, \
+    "bfc, mimalloc, tbb: 2 MiB pages. thp: transparent ones, of bfc only for a heap past 32 MiB; always: for all of it; explicit: from the kernel's pool (vm.nr_hugepages), else transparent ones") \
+  X(SIZE, RESERVE_HUGE_PAGES, "RESERVE_HUGE_PAGES", "0", 0, XS_TIB(1), NULL, 0, \
+    "explicit huge pages got at start and kept, for bfc or mimalloc: pages of 1 GiB where the kernel has some, else of 2 MiB") \
+  X(NODES, CPU_NUMA, "CPU_NUMA", "off", 0, 0, "off|local|interleave|bind:|preferred:", 0, \
+    "bfc, and but for local mimalloc and tbb: where memory comes from on a machine with several nodes: a thread's own node, all in turn, some nodes only, one node while it has some") \
+  X(NODES, CPU_NUMA_RUN, "CPU_NUMA_RUN", "off", 0, 0, "off|:", 0, \
+    "the process runs on the processors of these nodes only") \
+  X(SIZE, MEMORY_LIMIT, "MEMORY_LIMIT", "0", 0, XS_TIB(16), NULL, 0, \
+    "most memory that bfc, mimalloc and tbb take from the system together; beyond it malloc returns NULL with ENOMEM. 0: no limit") \
+  X(PERCENT, PRESSURE_WARN, "PRESSURE_WARN", "90%", 0, 100, NULL, 0, \
+    "when so much of the memory cgroup's limit, of XSIGMA_MEMORY_LIMIT or of the machine's memory is used, one line says who holds it, and caches give way; 0: nothing is looked at") \
+  X(SIZE, PREFAULT, "PREFAULT", "0", 0, XS_TIB(1), NULL, 0, \
+    "bfc: so much memory is got at start, pages and all, and kept, so that the program does not wait for it later") \
+  X(BOOL, PREFAULT_LOCK, "PREFAULT_LOCK", "0", 0, 1, NULL, 0, \
+    "bfc: what XSIGMA_PREFAULT gets is never swapped") \
   X(SIZE, RESERVE, "RESERVE", "auto", XS_GIB(1), XS_TIB(16), "auto|off", 0, \
     "address space set aside so that mimalloc's blocks are known by their address; auto: 1 TiB, or none under a limit on address space; a size given here must hold all of them") \
   X(TEXT, CPU_MIMALLOC_LIBRARY, "CPU_MIMALLOC_LIBRARY", "libmimalloc.so.2", 0, 0, NULL, 0, \

@@ -115,7 +115,8 @@ static uint64_t reserve_bytes(void)
     const struct xs_value *v = xs_config(XS_KNOB_RESERVE);
     const uint64_t tib = (uint64_t)1 << 40;
 
-    if (strcmp(v->text, "off") == 0)
+    /* Under a limit of ours it takes range by range, which are counted. */
+    if (strcmp(v->text, "off") == 0 || xs_config(XS_KNOB_MEMORY_LIMIT)->num != 0)
         return 0;
     if (strcmp(v->text, "auto") != 0)
         return v->num;
@@ -123,17 +124,49 @@ static uint64_t reserve_bytes(void)
     return xs_mem_space_is_free() ? tib : 0;
 }
 
-static struct xs_backend_options backend_options(void)
+/* Where memory comes from, whoever asks for it. */
+static void open_supply(void)
+{
+    const struct xs_supply_options supply = {
+        .huge = (enum xs_huge)xs_config(XS_KNOB_CPU_HUGE_PAGES)->num,
+        .limit_bytes = xs_config(XS_KNOB_MEMORY_LIMIT)->num,
+    };
+    uint64_t run = xs_config_nodes(XS_KNOB_CPU_NUMA_RUN);
+    int rc = run != 0 ? xs_numa_run(run) : 0;
+
+    if (rc != 0)
+        xs_config_warn("XSIGMA_CPU_NUMA_RUN=%s: the process cannot run there (%s)",
+                       xs_config(XS_KNOB_CPU_NUMA_RUN)->text, strerrorname_np(rc));
+    xs_numa_open((enum xs_numa)xs_config(XS_KNOB_CPU_NUMA)->num, xs_config_nodes(XS_KNOB_CPU_NUMA));
+    xs_supply_open(&supply);
+}
+
+static bool wants_huge(void)
+{
+    return xs_config(XS_KNOB_CPU_HUGE_PAGES)->num != XS_HUGE_OFF;
+}
+
+static uint64_t mimalloc_huge_gib(bool has_core)
+{
+    uint64_t gib = xs_config(XS_KNOB_CPU_MIMALLOC_RESERVE_HUGE_OS_PAGES)->num;
+
+    if (gib == 0 && !has_core)
+        gib = (xs_config(XS_KNOB_RESERVE_HUGE_PAGES)->num + XS_GIB(1) - 1) / XS_GIB(1);
+    return gib;
+}
+
+static struct xs_backend_options backend_options(bool has_core)
 {
     return (struct xs_backend_options){
         .mimalloc_library = xs_config(XS_KNOB_CPU_MIMALLOC_LIBRARY)->text,
         .mimalloc_reserve_bytes = reserve_bytes(),
         .mimalloc_reserve_is_given = strcmp(xs_config(XS_KNOB_RESERVE)->text, "auto") != 0,
-        .mimalloc_huge_gib = xs_config(XS_KNOB_CPU_MIMALLOC_RESERVE_HUGE_OS_PAGES)->num,
+        .mimalloc_huge_gib = mimalloc_huge_gib(has_core),
         .mimalloc_show_stats = xs_config(XS_KNOB_CPU_MIMALLOC_SHOW_STATS)->num != 0,
         .mimalloc_verbose = xs_config(XS_KNOB_CPU_MIMALLOC_VERBOSE)->num != 0,
         .mimalloc_eager_commit = xs_config(XS_KNOB_CPU_MIMALLOC_EAGER_COMMIT)->num != 0,
-        .mimalloc_large_pages = xs_config(XS_KNOB_CPU_MIMALLOC_LARGE_OS_PAGES)->num != 0,
+        .mimalloc_large_pages =
+            wants_huge() || xs_config(XS_KNOB_CPU_MIMALLOC_LARGE_OS_PAGES)->num != 0,
         .tbb_library = xs_config(XS_KNOB_CPU_TBB_LIBRARY)->text,
         .tbb_huge_pages = xs_config(XS_KNOB_CPU_TBB_HUGE_PAGES)->num != 0,
         .bfc =
@@ -148,6 +181,10 @@ static struct xs_backend_options backend_options(void)
                         .fragmentation_permille =
                             (unsigned)xs_config(XS_KNOB_BFC_FRAGMENTATION)->num,
                         .decay_ns = xs_config(XS_KNOB_CPU_DECAY)->num,
+                        .is_limited = xs_config(XS_KNOB_MEMORY_LIMIT)->num != 0,
+                        .reserve_huge_bytes = xs_config(XS_KNOB_RESERVE_HUGE_PAGES)->num,
+                        .prefault_bytes = xs_config(XS_KNOB_PREFAULT)->num,
+                        .prefault_lock = xs_config(XS_KNOB_PREFAULT_LOCK)->num != 0,
                     },
                 .cache_bytes = xs_config(XS_KNOB_CPU_CACHE)->num,
                 .retry_ns = xs_config(XS_KNOB_BFC_RETRY)->num,
@@ -200,7 +237,6 @@ static void harden(void)
 void xs_policy_start(void)
 {
     const struct xs_knob_row *row = &xs_knob_rows[XS_KNOB_CPU_BACKEND];
-    struct xs_backend_options options = backend_options();
     int chosen = (int)xs_config(XS_KNOB_CPU_BACKEND)->num;
     struct xs_route route = {.count = 1, .step = {{SIZE_MAX, chosen}}};
     XS_BUF(unused, 8);
@@ -210,6 +246,11 @@ void xs_policy_start(void)
                              &unused);
     harden();
     policy.count = (uint32_t)route.count;
+    bool has_core = false;
+    for (size_t i = 0; i < route.count; i++)
+        has_core |= owner_of_choice(route.step[i].choice) == XS_OWNER_BFC;
+    struct xs_backend_options options = backend_options(has_core);
+    open_supply();
     for (size_t i = 0; i < route.count; i++) {
         policy.step[i].last = route.step[i].last;
         policy.step[i].owner = open_or_system(owner_of_choice(route.step[i].choice), &options);

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "core/heap.h"
+#include "core/pressure.h"
 #include "gpu/hooks.h"
 #include "policy/config.h"
 #include "policy/gpu_options.h"
@@ -206,6 +207,18 @@ void xs_control_begin(void)
     errno = saved;
 }
 
+/* Memory of the host runs short, and pinned memory is of the host; and on a machine where that is
+ * so, the device's may be wanted too. */
+static void give_way(void)
+{
+    static _Atomic uint32_t seen;
+    uint32_t calls = atomic_load_explicit(&xs_pressure_calls, memory_order_relaxed);
+
+    xs_pressure_poll();
+    if (XS_UNLIKELY(atomic_exchange_explicit(&seen, calls, memory_order_relaxed) != calls))
+        xs_gpu_clear(-1);
+}
+
 static void look(void)
 {
     if (atomic_load_explicit(&control.state, memory_order_acquire) != OPEN)
@@ -227,6 +240,7 @@ static void look_and_report(void)
 /* A process that uses CUDA is to be reached even if it will not report. */
 static void gpu_look(void)
 {
+    give_way();
     if (atomic_load_explicit(&control.state, memory_order_relaxed) == NONE)
         xs_control_begin();
     if (atomic_load_explicit(&control.state, memory_order_acquire) == OPEN)

@@ -153,6 +153,7 @@ static void cpu(struct xs_emit *e, const struct xs_report *r, const struct xs_to
     size_bins(e, &t->counters);
     xs_emit_end(e);
     core(e, r);
+    xs_report_pages_json(e, &r->pages);
     xs_emit_end(e);
 }
 

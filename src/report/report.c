@@ -82,6 +82,7 @@ void xs_report_collect(struct xs_report *r, bool may_lock)
             xs_backends[i]->memory(&r->memory[i], may_lock);
     if (r->open[XS_OWNER_BFC])
         r->has_core = xs_heap_stats_get(&r->core, may_lock);
+    xs_report_pages_get(&r->pages);
     collect_gpus(r, may_lock);
     xs_timeline_lend(r);
     pthread_setcancelstate(cancel, NULL);

@@ -9,6 +9,7 @@
 #include "backend/hot.h"
 #include "base/fmt.h"
 #include "gpu/gpu.h"
+#include "report/pages.h"
 #include "stats/stats.h"
 
 /* A snapshot stands on stacks, so not all devices that there could be find room in it. */
@@ -70,6 +71,7 @@ struct xs_report {
     /* the own core, when it is open and could be asked */
     bool has_core;
     struct xs_heap_stats core;
+    struct xs_report_pages pages;
     /* devices that were used, in rising order */
     unsigned gpu_count;
     unsigned gpus_left_out;

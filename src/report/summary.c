@@ -85,7 +85,7 @@ bool xs_value_differs(enum xs_knob knob, const struct xs_value *value)
 
     if (value->source == XS_SOURCE_DEFAULT)
         return false;
-    if (row->type == XS_TYPE_TEXT || row->type == XS_TYPE_ROUTE)
+    if (row->type == XS_TYPE_TEXT || row->type == XS_TYPE_ROUTE || row->type == XS_TYPE_NODES)
         return strcmp(value->text, row->def) != 0;
     return xs_config_parse(row, row->def, &def) != 0 || def != value->num;
 }

@@ -215,6 +215,8 @@ static void memory_table(struct xs_emit *e, const struct xs_report *r, const str
         memory_row(e, "total", t->reserved_bytes, XS_UNKNOWN, t->in_use_bytes, NULL);
     memory_row(e, "RSS", r->rss_bytes, r->rss_peak_bytes, XS_UNKNOWN, "the kernel");
     core_line(e, r);
+    if (!r->passive)
+        xs_report_pages_text(e, &r->pages);
     if (r->threads_total > 0) {
         xs_put_str(&threads, "threads that allocated: ");
         xs_put_count(&threads, r->threads_total);

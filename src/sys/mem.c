@@ -10,6 +10,9 @@
 #ifndef MAP_HUGE_SHIFT
 #define MAP_HUGE_SHIFT 26
 #endif
+#ifndef MADV_POPULATE_WRITE /* Linux 5.14 */
+#define MADV_POPULATE_WRITE 23
+#endif
 
 size_t xs_mem_page(void)
 {
@@ -101,10 +104,42 @@ void xs_mem_want_huge(void *p, size_t size)
     (void)madvise(p, size, MADV_HUGEPAGE);
 }
 
+void xs_mem_want_small(void *p, size_t size)
+{
+    (void)madvise(p, size, MADV_NOHUGEPAGE);
+}
+
+static int huge_flags(size_t page)
+{
+    return MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB |
+           __builtin_ctzll((unsigned long long)page) << MAP_HUGE_SHIFT;
+}
+
+void *xs_mem_map_huge(size_t size, size_t page)
+{
+    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, huge_flags(page), -1, 0);
+
+    return p == MAP_FAILED ? NULL : p;
+}
+
+void xs_mem_populate(void *p, size_t size)
+{
+    size_t page = xs_mem_page();
+
+    if (madvise(p, size, MADV_POPULATE_WRITE) == 0)
+        return;
+    for (size_t i = 0; i < size; i += page)
+        ((volatile char *)p)[i] = 0;
+}
+
+int xs_mem_lock(void *p, size_t size)
+{
+    return mlock(p, size) == 0 ? 0 : errno;
+}
+
 int xs_mem_map_huge_at(void *p, size_t size, size_t page)
 {
-    int log2_page = __builtin_ctzll((unsigned long long)page);
-    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_HUGETLB | log2_page << MAP_HUGE_SHIFT;
+    int flags = huge_flags(page) | MAP_FIXED;
 
     return mmap(p, size, PROT_READ | PROT_WRITE, flags, -1, 0) == MAP_FAILED ? errno : 0;
 }

@@ -30,6 +30,18 @@ int xs_mem_forbid(void *p, size_t size); /* to read and write */
 bool xs_mem_is_mapped(const void *p); /* the page that it lies in */
 void xs_mem_want_huge(void *p, size_t size); /* transparent huge pages, if the kernel likes */
 
+void xs_mem_want_small(void *p, size_t size); /* no huge ones, even where the system gives all */
+
+#define XS_MEM_HUGE  ((size_t)2 << 20)
+#define XS_MEM_GIANT ((size_t)1 << 30)
+
+/* From the kernel's pool of huge pages, of size `page`; NULL if that has none left. */
+void *xs_mem_map_huge(size_t size, size_t page);
+
+/* Has memory put behind the whole range now; the kernel may lack some of it. */
+void xs_mem_populate(void *p, size_t size);
+int xs_mem_lock(void *p, size_t size);
+
 /* Replaces the range by explicit huge pages (`page` is 1 GiB or 2 MiB); errno if there are none. */
 int xs_mem_map_huge_at(void *p, size_t size, size_t page);
 

@@ -254,6 +254,66 @@ uint64_t xs_proc_resident(bool (*mine)(uintptr_t start))
     return each_line("/proc/self/smaps", smaps_line, &r) ? r.sum : UINT64_MAX;
 }
 
+struct huge {
+    uint64_t resident;
+    uint64_t huge;
+};
+
+static bool rollup_line(const char *line, void *arg)
+{
+    struct huge *h = arg;
+
+    h->resident += line_bytes(line, "Rss:") + line_bytes(line, "Private_Hugetlb:");
+    h->huge += line_bytes(line, "AnonHugePages:") + line_bytes(line, "Private_Hugetlb:");
+    return true;
+}
+
+void xs_proc_huge(uint64_t *resident_bytes, uint64_t *huge_bytes)
+{
+    struct huge h = {0};
+
+    (void)each_line("/proc/self/smaps_rollup", rollup_line, &h);
+    *resident_bytes = h.resident;
+    *huge_bytes = h.huge;
+}
+
+static uint64_t decimal(const char **at)
+{
+    uint64_t n = 0;
+
+    for (; **at >= '0' && **at <= '9'; (*at)++)
+        n = n * 10 + (uint64_t)(**at - '0');
+    return n;
+}
+
+/* "7f... default anon=9 N0=5 N1=4 kernelpagesize_kB=4" */
+static bool numa_line(const char *line, void *arg)
+{
+    const char *page = strstr(line, "kernelpagesize_kB=");
+    uint64_t *bytes = arg;
+    uint64_t kib = 4;
+
+    if (page != NULL) {
+        page += strlen("kernelpagesize_kB=");
+        kib = decimal(&page);
+    }
+    for (const char *at = strstr(line, " N"); at != NULL; at = strstr(at, " N")) {
+        at += 2;
+        uint64_t node = decimal(&at);
+        if (*at != '=' || node >= 64)
+            continue;
+        at++;
+        bytes[node] += decimal(&at) * kib * 1024;
+    }
+    return true;
+}
+
+void xs_proc_nodes(uint64_t bytes[64])
+{
+    memset(bytes, 0, 64 * sizeof(bytes[0]));
+    (void)each_line("/proc/self/numa_maps", numa_line, bytes);
+}
+
 struct search {
     const char *name;
     bool found;

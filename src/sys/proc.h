@@ -28,6 +28,12 @@ uint64_t xs_proc_rss_now(void); /* the quick way, to a few pages */
  * does not tell. Walks the page tables of the whole process: not for hot paths. */
 uint64_t xs_proc_resident(bool (*mine)(uintptr_t start));
 
+/* Resident bytes, and those of them in huge pages; 0 if the kernel does not tell. Walks too. */
+void xs_proc_huge(uint64_t *resident_bytes, uint64_t *huge_bytes);
+
+/* Resident bytes on each node of memory below 64. Walks too. */
+void xs_proc_nodes(uint64_t bytes[64]);
+
 /* The parent has a file of this name mapped: it runs under us, so this process is not the root of
  * the tree. Its environment would say less: programs write over it, and static ones only pass it
  * on. */

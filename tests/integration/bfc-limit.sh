@@ -53,7 +53,7 @@ done
 
 retry() { # WANT RETRY meanwhile|after
     local out
-    out=$(under bfc XSIGMA_STATS=0 XSIGMA_BFC_LIMIT=64M "XSIGMA_BFC_RETRY=$2" "$bfc_retry" "$3" 2>&1)
+    out=$(under bfc XSIGMA_STATS=0 XSIGMA_LOG=off XSIGMA_BFC_LIMIT=64M "XSIGMA_BFC_RETRY=$2" "$bfc_retry" "$3" 2>&1)
     [ "$out" = "$1" ] || fail "XSIGMA_BFC_RETRY=$2, freed $3: $out, not $1"
 }
 retry given 20s meanwhile

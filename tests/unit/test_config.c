@@ -84,6 +84,32 @@ Test(config, limits_of_a_size)
     cr_assert_eq(xs_config(XS_KNOB_CPU_ALIGN)->num, 64u);
 }
 
+Test(config, nodes_and_per_cent)
+{
+    setenv("XSIGMA_CPU_NUMA", "bind:0-1,3", 1);
+    setenv("XSIGMA_CPU_NUMA_RUN", "2", 1);
+    setenv("XSIGMA_PRESSURE_WARN", "75%", 1);
+    xs_config_load(false);
+    cr_assert(xs_config_warning(0) == NULL);
+    cr_assert_eq(xs_config(XS_KNOB_CPU_NUMA)->num, 3u);
+    cr_assert_eq(xs_config_nodes(XS_KNOB_CPU_NUMA), 11u);
+    cr_assert_eq(xs_config_nodes(XS_KNOB_CPU_NUMA_RUN), 4u);
+    cr_assert_eq(xs_config(XS_KNOB_PRESSURE_WARN)->num, 75u);
+    const char *wrong[] = {"bind", "bind:", "local:1", "bind:9-1", "preferred:x", "1"};
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        setenv("XSIGMA_CPU_NUMA", wrong[i], 1);
+        xs_config_load(false);
+        expect_warning("XSIGMA_CPU_NUMA=");
+        cr_assert_eq(xs_config(XS_KNOB_CPU_NUMA)->num, 0u, "%s", wrong[i]);
+    }
+    unsetenv("XSIGMA_CPU_NUMA");
+    unsetenv("XSIGMA_CPU_NUMA_RUN");
+    setenv("XSIGMA_PRESSURE_WARN", "101%", 1);
+    xs_config_load(false);
+    expect_warning("XSIGMA_PRESSURE_WARN=101%");
+    unsetenv("XSIGMA_PRESSURE_WARN");
+}
+
 Test(config, unknown_names)
 {
     setenv("XSIGMA_STAT", "1", 1);
@@ -159,7 +185,7 @@ Test(config, file_between_preset_and_environment)
     setenv("XSIGMA_STATS", "1", 1);
     xs_config_load(false);
     unlink(path);
-    expect_warning("XSIGMA_CPU_NUMA has no effect");
+    cr_assert(xs_config_warning(0) == NULL);
     cr_assert_str_eq(xs_config(XS_KNOB_CPU_BACKEND)->text, "mimalloc");
     cr_assert_eq(xs_config(XS_KNOB_CPU_ALIGN)->num, 64u);
     cr_assert_eq(xs_config(XS_KNOB_CPU_ALIGN)->source, XS_SOURCE_FILE);

@@ -1,0 +1,270 @@
+/* Free memory goes back to the system: when, and with no lock held.
+ *
+ * What is on its way is in no bin, so nobody can get it; who finds nothing else waits for it
+ * (span.c). One thread at a time gives back. */
+#include <errno.h>
+#include <time.h>
+
+#include "core/page_map.h"
+#include "core/span_part.h"
+
+/* Memory is looked through for what has been free long enough at most this often a decay time. */
+#define LOOKS_PER_DECAY 4
+
+/* Where most of what went back is wanted again soon, the decay time doubles, up to so many times.
+ */
+#define PATIENCE_MOST 8
+
+#define TRIM_WAITS    200
+#define TRIM_WAIT_NS  100000
+
+static struct {
+    uint64_t patience; /* times the decay time; 0: 1 */
+    uint64_t next_ns;  /* of the patience's own look */
+    uint64_t purged;   /* sums at the last one */
+    uint64_t refilled;
+} wants;
+
+uint64_t xs_span_now_ns(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+bool xs_span_begin(void)
+{
+    if (atomic_exchange_explicit(&xs_spans.is_giving, true, memory_order_acquire))
+        return false;
+    atomic_store_explicit(&xs_spans.giver, (uintptr_t)__builtin_thread_pointer(),
+                          memory_order_relaxed);
+    return true;
+}
+
+void xs_span_end(void)
+{
+    atomic_store_explicit(&xs_spans.giver, 0, memory_order_relaxed);
+    atomic_store_explicit(&xs_spans.is_giving, false, memory_order_release);
+}
+
+bool xs_span_is_giver(void)
+{
+    return atomic_load_explicit(&xs_spans.giver, memory_order_relaxed) ==
+           (uintptr_t)__builtin_thread_pointer();
+}
+
+void xs_span_unmap(void *p, size_t size)
+{
+    /* Out of the map first: once unmapped, the range may be anybody's. */
+    (void)xs_page_map_set(p, size, 0);
+    (void)xs_supply_unmap(p, size);
+    atomic_fetch_sub_explicit(&xs_spans.reserved_bytes, size, memory_order_relaxed);
+}
+
+/* Whole regions dated up to `until`. The caller is the giver, or at the limit. */
+static size_t collect(struct xs_span_part *s, uint64_t until)
+{
+    struct xs_bfc_range gone[XS_SPAN_OUT];
+    size_t bytes = 0;
+    unsigned n;
+
+    do {
+        xs_lock_take(&s->lock);
+        n = xs_bfc_take_regions(&s->bfc, until, gone, XS_SPAN_OUT);
+        xs_lock_give(&s->lock);
+        for (unsigned i = 0; i < n; i++) {
+            xs_span_unmap(gone[i].p, gone[i].size);
+            bytes += gone[i].size;
+        }
+    } while (n == XS_SPAN_OUT);
+    return bytes;
+}
+
+size_t xs_span_collect(struct xs_span_part *s)
+{
+    return collect(s, UINT64_MAX);
+}
+
+/* The memory behind free chunks dated up to `until`. The caller is the giver. */
+static size_t purge(struct xs_span_part *s, uint64_t until, uint64_t now)
+{
+    size_t bytes = 0;
+    unsigned n;
+
+    do {
+        bool done[XS_SPAN_OUT];
+        xs_lock_take(&s->lock);
+        n = xs_bfc_take_old(&s->bfc, until, s->out, XS_SPAN_OUT);
+        s->out_count = n;
+        xs_lock_give(&s->lock);
+        for (unsigned i = 0; i < n; i++) {
+            done[i] = xs_supply_purge(s->out[i].p, s->out[i].size);
+            bytes += done[i] ? s->out[i].size : 0;
+        }
+        xs_lock_take(&s->lock);
+        for (unsigned i = 0; i < n; i++)
+            xs_bfc_put_back(&s->bfc, s->out[i].chunk, done[i], now + 1);
+        s->out_count = 0;
+        xs_lock_give(&s->lock);
+    } while (n == XS_SPAN_OUT);
+    return bytes;
+}
+
+/* How long free memory is kept: longer while most of what went back is taken again before long, so
+ * that a load that swings does not pay for its pages with each swing. */
+static uint64_t decay_ns(uint64_t now)
+{
+    if (wants.patience == 0)
+        wants.patience = 1;
+    if (now >= wants.next_ns) {
+        uint64_t purged = 0;
+        uint64_t refilled = 0;
+        for (unsigned i = 0; i < xs_spans.parts; i++) {
+            xs_lock_take(&xs_spans.part[i].lock);
+            purged += xs_spans.part[i].bfc.stats.ever_purged_bytes;
+            refilled += xs_spans.part[i].bfc.stats.refilled_bytes;
+            xs_lock_give(&xs_spans.part[i].lock);
+        }
+        uint64_t away = purged - wants.purged;
+        uint64_t again = refilled - wants.refilled;
+        if (again > away / 2 && again != 0 && wants.patience < PATIENCE_MOST)
+            wants.patience *= 2;
+        else if (again <= away / 4 && wants.patience > 1)
+            wants.patience /= 2;
+        wants.purged = purged;
+        wants.refilled = refilled;
+        wants.next_ns = now + 2 * wants.patience * xs_spans.decay_ns;
+    }
+    return wants.patience * xs_spans.decay_ns;
+}
+
+/* After the decay time free memory goes, after twice that whole free regions. */
+static void look_for_old(uint64_t now)
+{
+    uint64_t decay = decay_ns(now);
+
+    uint64_t next = xs_spans.decay_ns / LOOKS_PER_DECAY;
+
+    if (xs_span_in_hurry()) {
+        decay = 0;
+        next = 0;
+    }
+    atomic_store_explicit(&xs_spans.next_look_ns, now + next, memory_order_relaxed);
+    if (now < 2 * decay)
+        return;
+    for (unsigned i = 0; i < xs_spans.parts; i++) {
+        (void)collect(&xs_spans.part[i], now - 2 * decay);
+        (void)purge(&xs_spans.part[i], now - decay, now);
+    }
+}
+
+bool xs_span_tick(void)
+{
+    uint64_t now = xs_span_now_ns();
+    int saved = errno;
+
+    if (now < atomic_load_explicit(&xs_spans.next_look_ns, memory_order_relaxed) ||
+        !xs_span_begin())
+        return false;
+    look_for_old(now);
+    xs_span_end();
+    errno = saved;
+    return true;
+}
+
+size_t xs_span_trim(void)
+{
+    int saved = errno;
+    uint64_t now = xs_span_now_ns();
+    size_t bytes = 0;
+    bool is_giver = xs_span_begin();
+
+    /* What another thread has out is not here to be given back, so its turn first. */
+    for (unsigned i = 0; i < TRIM_WAITS && !is_giver && !xs_span_is_giver(); i++) {
+        xs_pause_ns(TRIM_WAIT_NS);
+        is_giver = xs_span_begin();
+    }
+    for (unsigned i = 0; i < xs_spans.parts; i++) {
+        bytes += collect(&xs_spans.part[i], UINT64_MAX);
+        if (is_giver)
+            bytes += purge(&xs_spans.part[i], now, now);
+    }
+    if (is_giver)
+        xs_span_end();
+    errno = saved;
+    return bytes;
+}
+
+uint64_t xs_span_dirty_bytes(void)
+{
+    uint64_t bytes = 0;
+
+    for (unsigned i = 0; i < xs_spans.parts; i++) {
+        xs_lock_take(&xs_spans.part[i].lock);
+        bytes += xs_spans.part[i].bfc.stats.free_bytes - xs_spans.part[i].bfc.stats.purged_bytes;
+        xs_lock_give(&xs_spans.part[i].lock);
+    }
+    return bytes;
+}
+
+uint64_t xs_span_decay_ns(void)
+{
+    return xs_spans.decay_ns;
+}
+
+void xs_span_hurry(bool on)
+{
+    atomic_store_explicit(&xs_spans.in_hurry, on, memory_order_relaxed);
+    atomic_store_explicit(&xs_spans.next_look_ns, 0, memory_order_relaxed);
+}
+
+bool xs_span_in_hurry(void)
+{
+    return atomic_load_explicit(&xs_spans.in_hurry, memory_order_relaxed);
+}
+
+/* ---- fork ------------------------------------------------------------------------------- */
+
+bool xs_span_is_mine(void)
+{
+    for (unsigned i = 0; i < xs_spans.parts; i++)
+        if (xs_lock_is_mine(&xs_spans.part[i].lock))
+            return true;
+    return false;
+}
+
+void xs_span_fork_prepare(void)
+{
+    for (unsigned i = 0; i < xs_spans.parts; i++) {
+        struct xs_span_part *s = &xs_spans.part[i];
+        /* A signal handler may fork while its own thread is in the middle of a call. */
+        bool take = !xs_lock_is_mine(&s->lock);
+        if (take)
+            xs_lock_take(&s->lock);
+        s->fork_took_lock = take;
+    }
+}
+
+void xs_span_fork_parent(void)
+{
+    for (unsigned i = 0; i < xs_spans.parts; i++)
+        if (xs_spans.part[i].fork_took_lock)
+            xs_lock_give(&xs_spans.part[i].lock);
+}
+
+void xs_span_fork_child(void)
+{
+    for (unsigned i = 0; i < xs_spans.parts; i++) {
+        struct xs_span_part *s = &xs_spans.part[i];
+        /* What another thread had out is still there. */
+        for (unsigned k = 0; k < s->out_count && !xs_span_is_giver(); k++)
+            xs_bfc_put_back(&s->bfc, s->out[k].chunk, false, xs_span_now_ns());
+        if (!xs_span_is_giver())
+            s->out_count = 0;
+        atomic_store_explicit(&s->is_growing, false, memory_order_relaxed);
+        xs_lock_reset(&s->lock);
+    }
+    if (!xs_span_is_giver())
+        xs_span_end();
+}

@@ -1,0 +1,141 @@
+#include "core/keeper.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <linux/membarrier.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "core/pressure.h"
+#include "core/thread_heap.h"
+
+/* A look oftener than this would cost more than it finds. */
+#define PAUSE_LEAST_NS 10000000u
+
+_Atomic uint32_t xs_keeper_state;
+
+static atomic_bool may_visit; /* the kernel lends the fence that a visit needs */
+
+static void sleep_while(uint32_t state, uint64_t ns)
+{
+    const struct timespec t = {(time_t)(ns / 1000000000u), (long)(ns % 1000000000u)};
+
+    syscall(SYS_futex, &xs_keeper_state, FUTEX_WAIT_PRIVATE, state, ns != 0 ? &t : NULL, NULL, 0);
+}
+
+void xs_keeper_wake(void)
+{
+    int saved = errno;
+    uint32_t asleep = XS_KEEPER_ASLEEP;
+
+    if (atomic_compare_exchange_strong_explicit(&xs_keeper_state, &asleep, XS_KEEPER_AWAKE,
+                                                memory_order_relaxed, memory_order_relaxed))
+        syscall(SYS_futex, &xs_keeper_state, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+    errno = saved;
+}
+
+void xs_keeper_stop(void)
+{
+    int saved = errno;
+
+    atomic_store_explicit(&xs_keeper_state, XS_KEEPER_ENDED, memory_order_relaxed);
+    syscall(SYS_futex, &xs_keeper_state, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+    errno = saved;
+}
+
+void xs_keeper_plain(void)
+{
+    atomic_store_explicit(&may_visit, false, memory_order_relaxed);
+}
+
+void xs_keeper_thread_ends(void)
+{
+    if (xs_keeper_is_settled() && syscall(SYS_gettid) == getpid())
+        xs_keeper_stop();
+}
+
+/* ---- the thread ------------------------------------------------------------------------- */
+
+/* True: there is something that may be given back later. */
+static bool look(void)
+{
+    bool more = false;
+
+    if (atomic_load_explicit(&may_visit, memory_order_relaxed) && xs_span_begin()) {
+        more = xs_heap_visit();
+        xs_span_end();
+    }
+    (void)xs_span_tick();
+    xs_pressure_poll();
+    return xs_span_dirty_bytes() != 0 || more;
+}
+
+static void *keep(void *unused)
+{
+    uint64_t pause = xs_span_decay_ns();
+    uint32_t awake = XS_KEEPER_AWAKE;
+    unsigned idle = 0;
+
+    (void)unused;
+    (void)pthread_setname_np(pthread_self(), "xsigma");
+    if (pause < PAUSE_LEAST_NS)
+        pause = PAUSE_LEAST_NS;
+    for (;;) {
+        uint32_t state = atomic_load_explicit(&xs_keeper_state, memory_order_relaxed);
+        if (state != XS_KEEPER_AWAKE && state != XS_KEEPER_ASLEEP)
+            return NULL;
+        sleep_while(state, state == XS_KEEPER_AWAKE ? pause : 0);
+        if (atomic_load_explicit(&xs_keeper_state, memory_order_relaxed) != XS_KEEPER_AWAKE)
+            continue;
+        /* Asleep first, then a last look: what comes after it wakes us. */
+        if (look())
+            idle = 0;
+        else if (++idle > 1)
+            atomic_compare_exchange_strong_explicit(&xs_keeper_state, &awake, XS_KEEPER_ASLEEP,
+                                                    memory_order_relaxed, memory_order_relaxed);
+        awake = XS_KEEPER_AWAKE;
+    }
+}
+
+/* Not where a filter of system calls might kill for it. */
+static bool register_fence(void)
+{
+    return prctl(PR_GET_SECCOMP) == 0 &&
+           syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
+}
+
+void xs_keeper_start(void)
+{
+    uint32_t none = XS_KEEPER_NONE;
+    int saved = errno;
+    sigset_t all;
+    sigset_t before;
+    pthread_attr_t attr;
+    pthread_t thread;
+
+    if (!atomic_compare_exchange_strong_explicit(&xs_keeper_state, &none, XS_KEEPER_AWAKE,
+                                                 memory_order_relaxed, memory_order_relaxed))
+        return;
+    atomic_store_explicit(&may_visit, register_fence(), memory_order_relaxed);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    if (pthread_attr_init(&attr) != 0 ||
+        pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED) != 0 ||
+        pthread_attr_setstacksize(&attr, (size_t)256 << 10) != 0 ||
+        pthread_create(&thread, &attr, keep, NULL) != 0)
+        atomic_store_explicit(&xs_keeper_state, XS_KEEPER_ENDED, memory_order_relaxed);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    errno = saved;
+}
+
+void xs_keeper_fork_child(void)
+{
+    uint32_t state = atomic_load_explicit(&xs_keeper_state, memory_order_relaxed);
+
+    if (state != XS_KEEPER_ENDED)
+        atomic_store_explicit(&xs_keeper_state, XS_KEEPER_NONE, memory_order_relaxed);
+}

@@ -1,0 +1,51 @@
+/* core/keeper.h - the one thread of ours: it gives memory back while the program's threads sleep.
+ *
+ * A process without threads has none; memory then goes back when the program calls. In one with
+ * threads it is there from before the first of them, sleeps without an end while there is nothing
+ * to give back, else wakes once a decay time. It empties the caches of threads that did nothing
+ * since its last visit, too.
+ * Units:   none. Owns: one thread, all signals blocked.
+ * Threads: any. Context: xs_keeper_start where the program makes a thread, not inside malloc: it
+ *          allocates what any thread needs. The rest: inside malloc.
+ * Errors:  without it memory goes back when the program calls.
+ */
+#ifndef XS_CORE_KEEPER_H
+#define XS_CORE_KEEPER_H
+
+#include <stdatomic.h>
+
+#include "base/compiler.h"
+
+enum { XS_KEEPER_NONE, XS_KEEPER_AWAKE, XS_KEEPER_ASLEEP, XS_KEEPER_ENDED };
+
+extern XS_HIDDEN _Atomic uint32_t xs_keeper_state;
+
+/* There is one, or there will be none. */
+XS_INLINE bool xs_keeper_is_settled(void)
+{
+    return atomic_load_explicit(&xs_keeper_state, memory_order_relaxed) != XS_KEEPER_NONE;
+}
+
+void xs_keeper_start(void);
+
+/* For good: the process shall have no thread of ours. */
+void xs_keeper_stop(void);
+
+/* From now on it makes no system call but those for memory and futexes. */
+void xs_keeper_plain(void);
+
+/* Its thread must not be the last one: when the main thread ends by itself, so does it. */
+void xs_keeper_thread_ends(void);
+void xs_keeper_fork_child(void);
+
+XS_COLD void xs_keeper_wake(void);
+
+/* There is something to give back. */
+XS_INLINE void xs_keeper_poke(void)
+{
+    if (XS_UNLIKELY(atomic_load_explicit(&xs_keeper_state, memory_order_relaxed) ==
+                    XS_KEEPER_ASLEEP))
+        xs_keeper_wake();
+}
+
+#endif

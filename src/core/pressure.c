@@ -1,0 +1,215 @@
+#include "core/pressure.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#include "core/heap.h"
+#include "core/supply.h"
+#include "sys/limits.h"
+#include "sys/mem.h"
+#include "sys/proc.h"
+
+/* The next look comes when so much of what was left has been handed out, within bounds. */
+#define PART_OF_LEFT 4
+#define LEFT_LEAST   ((uint64_t)1 << 20)
+#define LEFT_MOST    ((uint64_t)1 << 32)
+
+/* Looks by the clock, and two warnings, are so far apart. */
+#define POLL_NS 250000000u
+#define WARN_NS 10000000000u
+
+/* The state of pressure ends so far below where it began. */
+#define BELOW_PERMILLE 50
+
+/* Waiting for memory so much of the time is pressure too, from half of the limit on. */
+#define STALLED_FROM 2000u
+
+_Atomic uint32_t xs_pressure_calls;
+_Atomic int64_t xs_pressure_left = INT64_MAX;
+
+static struct {
+    struct xs_pressure_options options;
+    atomic_bool is_looking;
+    atomic_bool is_plain;
+    atomic_bool is_pressed;
+    atomic_bool polls;
+    _Atomic uint64_t next_poll_ns;
+    _Atomic uint64_t next_warning_ns;
+    _Atomic uint64_t next_failure_ns;
+    _Atomic uint64_t looks;
+    _Atomic uint64_t shrinks;
+    _Atomic uint64_t given;
+    _Atomic uint64_t warnings;
+    _Atomic uint64_t most_permille;
+    struct xs_pressure last; /* by who looks */
+} pressure;
+
+void xs_pressure_open(const struct xs_pressure_options *o)
+{
+    pressure.options = *o;
+    /* The first look, which finds the cgroup, comes with the first memory of any size. */
+    if (o->warn_permille != 0)
+        atomic_store_explicit(&xs_pressure_left, (int64_t)LEFT_LEAST * 4, memory_order_relaxed);
+}
+
+static void add(_Atomic uint64_t *to, uint64_t n)
+{
+    atomic_fetch_add_explicit(to, n, memory_order_relaxed);
+}
+
+static uint64_t permille(const struct xs_pressure *p, uint64_t used)
+{
+    return p->limit_bytes != 0 ? used / ((p->limit_bytes + 999) / 1000) : 0;
+}
+
+static uint64_t left_of(const struct xs_pressure *p)
+{
+    return p->limit_bytes > p->used_bytes ? p->limit_bytes - p->used_bytes : 0;
+}
+
+/* What has least left, of the machine, the cgroup and our own limit. */
+static bool measure(struct xs_pressure *p)
+{
+    struct xs_supply_stats own;
+    struct xs_limits l;
+    bool known =
+        !atomic_load_explicit(&pressure.is_plain, memory_order_relaxed) && xs_limits_look(&l);
+
+    *p = (struct xs_pressure){0};
+    if (known)
+        *p = (struct xs_pressure){l.is_cgroup ? XS_PRESSURE_CGROUP : XS_PRESSURE_MACHINE,
+                                  l.limit_bytes,
+                                  l.used_bytes,
+                                  0,
+                                  l.stalled,
+                                  0};
+    xs_supply_stats(&own);
+    if (own.limit_bytes != 0) {
+        struct xs_pressure ours = {
+            XS_PRESSURE_LIMIT, own.limit_bytes, own.charged_bytes, 0, p->stalled, 0};
+        if (!known || left_of(&ours) < left_of(p))
+            *p = ours;
+        known = true;
+    }
+    return known;
+}
+
+/* One warning each time that it gets tight, and not too often. */
+static void warn(const struct xs_pressure *p, uint64_t now, bool begins)
+{
+    if (!begins || now < atomic_load_explicit(&pressure.next_warning_ns, memory_order_relaxed))
+        return;
+    atomic_store_explicit(&pressure.next_warning_ns, now + WARN_NS, memory_order_relaxed);
+    add(&pressure.warnings, 1);
+    if (pressure.options.say != NULL)
+        pressure.options.say(p);
+}
+
+static void shrink(struct xs_pressure *p)
+{
+    p->given_bytes = xs_heap_trim();
+    atomic_fetch_add_explicit(&xs_pressure_calls, 1, memory_order_relaxed);
+    add(&pressure.shrinks, 1);
+    add(&pressure.given, p->given_bytes);
+}
+
+static void note(const struct xs_pressure *p, uint64_t now)
+{
+    uint64_t part = left_of(p) / PART_OF_LEFT;
+    uint64_t share = permille(p, p->used_bytes);
+
+    part = part < LEFT_LEAST ? LEFT_LEAST : part > LEFT_MOST ? LEFT_MOST : part;
+    atomic_store_explicit(&xs_pressure_left, (int64_t)part, memory_order_relaxed);
+    atomic_store_explicit(&pressure.next_poll_ns, now + POLL_NS, memory_order_relaxed);
+    atomic_store_explicit(&pressure.polls, xs_limits_has_cgroup(), memory_order_relaxed);
+    add(&pressure.looks, 1);
+    if (share > atomic_load_explicit(&pressure.most_permille, memory_order_relaxed))
+        atomic_store_explicit(&pressure.most_permille, share, memory_order_relaxed);
+}
+
+static void look(size_t size)
+{
+    uint64_t now = xs_proc_now_ns();
+    bool was_pressed = atomic_load_explicit(&pressure.is_pressed, memory_order_relaxed);
+    struct xs_pressure p;
+
+    if (!measure(&p)) {
+        atomic_store_explicit(&xs_pressure_left, INT64_MAX, memory_order_relaxed);
+        return;
+    }
+    note(&p, now);
+    p.wanted_bytes = size;
+    uint64_t from = pressure.options.warn_permille - (was_pressed ? BELOW_PERMILLE : 0);
+    /* A very large block is hardly ever filled. */
+    uint64_t share = permille(&p, p.used_bytes + (size < p.limit_bytes / 2 ? size : 0));
+    bool is_pressed = share >= from || (p.stalled >= STALLED_FROM && share >= 500);
+    if (is_pressed)
+        shrink(&p);
+    if (is_pressed != was_pressed) {
+        atomic_store_explicit(&pressure.is_pressed, is_pressed, memory_order_relaxed);
+        xs_span_hurry(is_pressed);
+    }
+    pressure.last = p;
+    warn(&p, now, is_pressed && !was_pressed);
+}
+
+void xs_pressure_look(size_t size)
+{
+    int saved = errno;
+
+    if (pressure.options.warn_permille == 0) {
+        atomic_store_explicit(&xs_pressure_left, INT64_MAX, memory_order_relaxed);
+        return;
+    }
+    if (atomic_exchange_explicit(&pressure.is_looking, true, memory_order_acquire))
+        return;
+    look(size);
+    atomic_store_explicit(&pressure.is_looking, false, memory_order_release);
+    errno = saved;
+}
+
+void xs_pressure_poll(void)
+{
+    if (atomic_load_explicit(&pressure.polls, memory_order_relaxed) &&
+        xs_proc_now_ns() >= atomic_load_explicit(&pressure.next_poll_ns, memory_order_relaxed))
+        xs_pressure_look(0);
+}
+
+/* A size that no machine could give is a question, not a need. */
+void xs_pressure_failed(size_t size)
+{
+    int saved = errno;
+    uint64_t now = xs_proc_now_ns();
+    long pages = sysconf(_SC_PHYS_PAGES);
+
+    if (pressure.options.say_failure != NULL && pages > 0 &&
+        size / xs_mem_page() <= (size_t)pages &&
+        now >= atomic_load_explicit(&pressure.next_failure_ns, memory_order_relaxed)) {
+        atomic_store_explicit(&pressure.next_failure_ns, now + WARN_NS, memory_order_relaxed);
+        pressure.options.say_failure(size);
+    }
+    errno = saved;
+}
+
+void xs_pressure_plain(void)
+{
+    atomic_store_explicit(&pressure.is_plain, true, memory_order_relaxed);
+}
+
+void xs_pressure_fork_child(void)
+{
+    atomic_store_explicit(&pressure.is_looking, false, memory_order_relaxed);
+    xs_limits_fork_child();
+}
+
+void xs_pressure_stats(struct xs_pressure_stats *out)
+{
+    *out = (struct xs_pressure_stats){
+        .looks = atomic_load_explicit(&pressure.looks, memory_order_relaxed),
+        .shrinks = atomic_load_explicit(&pressure.shrinks, memory_order_relaxed),
+        .given_bytes = atomic_load_explicit(&pressure.given, memory_order_relaxed),
+        .warnings = atomic_load_explicit(&pressure.warnings, memory_order_relaxed),
+        .most_permille = atomic_load_explicit(&pressure.most_permille, memory_order_relaxed),
+        .last = pressure.last,
+    };
+}

@@ -1,0 +1,75 @@
+/* core/pressure.h - memory runs short: the caches give way, and somebody says so.
+ *
+ * The core asks for a look when it has handed out a part of what was left at the last one, so that
+ * the limit is not passed between two looks; with a limit on this process, also now and then.
+ * Units:   bytes; shares in 1/1000.
+ * Owns:    nothing. Threads: any; one looks at a time.
+ * Context: inside malloc, with no lock of the core's held: reads files, unless the program has set
+ *          a filter of system calls. Keeps errno. Allocates: never.
+ * Errors:  none.
+ */
+#ifndef XS_CORE_PRESSURE_H
+#define XS_CORE_PRESSURE_H
+
+#include <stdatomic.h>
+
+#include "base/compiler.h"
+
+enum xs_pressure_of { XS_PRESSURE_MACHINE, XS_PRESSURE_CGROUP, XS_PRESSURE_LIMIT };
+
+struct xs_pressure {
+    enum xs_pressure_of of;
+    uint64_t limit_bytes;
+    uint64_t used_bytes;
+    uint64_t wanted_bytes; /* besides, just now */
+    unsigned stalled;      /* as in sys/limits.h */
+    uint64_t given_bytes;  /* what the caches just gave back */
+};
+
+struct xs_pressure_options {
+    unsigned warn_permille; /* 0: nothing is looked at */
+    /* May be NULL. Says a line; of the second, why an allocation of `size` failed. No lock held. */
+    void (*say)(const struct xs_pressure *p);
+    void (*say_failure)(size_t size);
+};
+
+void xs_pressure_open(const struct xs_pressure_options *options);
+
+struct xs_pressure_stats {
+    uint64_t looks;
+    uint64_t shrinks; /* the caches gave way */
+    uint64_t given_bytes;
+    uint64_t warnings;
+    uint64_t most_permille;  /* seen used */
+    struct xs_pressure last; /* at the last look; limit 0: there was none */
+};
+
+void xs_pressure_stats(struct xs_pressure_stats *out);
+
+/* Goes up when caches shall give way: for those that the core does not know. */
+extern XS_HIDDEN _Atomic uint32_t xs_pressure_calls;
+
+/* So much more may be handed out until the next look. */
+extern XS_HIDDEN _Atomic int64_t xs_pressure_left;
+
+/* `size` bytes are about to be used that may not have been before: true if it is time to look. */
+XS_INLINE bool xs_pressure_is_due(size_t size)
+{
+    return XS_UNLIKELY(atomic_fetch_sub_explicit(&xs_pressure_left, (int64_t)size,
+                                                 memory_order_relaxed) < (int64_t)size);
+}
+
+/* `size` bytes more are wanted. */
+void xs_pressure_look(size_t size);
+
+/* The same if the last look is some time ago and the process has a limit of its own. */
+void xs_pressure_poll(void);
+
+/* An allocation failed. */
+XS_COLD void xs_pressure_failed(size_t size);
+
+/* No more files are read. */
+void xs_pressure_plain(void);
+void xs_pressure_fork_child(void);
+
+#endif

@@ -1,0 +1,15 @@
+/* report/pressure.h - the lines that say that memory runs short, and who holds it.
+ * Threads: any. Context: inside malloc, no lock held. Allocates: never.
+ */
+#ifndef XS_REPORT_PRESSURE_H
+#define XS_REPORT_PRESSURE_H
+
+#include "core/pressure.h"
+
+/* Has core/pressure.h use them, from XSIGMA_PRESSURE_WARN. */
+void xs_report_pressure_start(void);
+
+/* "its memory cgroup", "XSIGMA_MEMORY_LIMIT", "the machine" */
+const char *xs_report_pressure_of(enum xs_pressure_of of);
+
+#endif

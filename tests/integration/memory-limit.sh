@@ -1,0 +1,53 @@
+#!/bin/bash
+# XSIGMA_MEMORY_LIMIT over back ends, RLIMIT_AS set by a running program, XSIGMA_PREFAULT and its cost,
+# and memory that goes back before a storm of forks.
+# shellcheck source=../support/must.sh
+. "$(dirname "$0")/../support/must.sh"
+
+heavy=$(program cache_heavy) && later=$(program limited_later) && storm=$(program fork_storm) || exit 1
+
+for policy in bfc mimalloc tbb; do
+    have_backend $policy || continue
+    out=$(under $policy XSIGMA_MEMORY_LIMIT=256M XSIGMA_STATS_FILE="$work/r.json" -- "$heavy" 20 150 2 2>"$work/err")
+    [ "$? $out" = '0 ok' ] || fail "$policy: 170 MiB in 256: $out; $(cat "$work/err")"
+    peak=$(json_get "$work/r.json" cpu.memory_pages.charged_peak_bytes)
+    { [ "$peak" -gt $((150 << 20)) ] && [ "$peak" -le $((256 << 20)) ]; } || fail "$policy: charged $peak"
+    out=$(under $policy XSIGMA_MEMORY_LIMIT=256M XSIGMA_STATS=0 -- "$heavy" 20 600 1 2>"$work/err")
+    [ "$? $out" = '4 round 0' ] || fail "$policy: 620 MiB in 256: $out"
+    [ $policy != bfc ] || grep -q 'out of memory: an allocation of .* returns NULL; XSIGMA_MEMORY_LIMIT=256 MiB; .*bfc in use' "$work/err" ||
+        fail "no last word: $(cat "$work/err")"
+    [ "$(grep -c 'out of memory' "$work/err")" -le 1 ] || fail "more than one last word"
+done
+
+read -r glibc_mib _ < <("$later" 300)
+read -r mib refused again < <(under bfc XSIGMA_STATS=0 -- "$later" 300 2>/dev/null)
+echo "RLIMIT_AS: $mib MiB of 100,000 bytes each, glibc $glibc_mib"
+{ [ "$mib" -ge $((glibc_mib * 9 / 10)) ] && [ "$refused $again" = '1 1' ]; } || fail "RLIMIT_AS set late: $mib $refused $again"
+read -r mib refused again < <(ulimit -v 500000 && under bfc XSIGMA_STATS=0 -- "$later" 200 2>/dev/null)
+{ [ "$mib" -ge 170 ] && [ "$refused $again" = '1 1' ]; } || fail "RLIMIT_AS set twice: $mib $refused $again"
+
+under bfc XSIGMA_PREFAULT=64M XSIGMA_STATS_FILE="$work/r.json" -- "$heavy" 1 20 1 >/dev/null || fail "prefault"
+got=$(json_get "$work/r.json" cpu.memory_pages.prefault_bytes)
+took=$(json_get "$work/r.json" cpu.memory_pages.prefault_ns)
+echo "prefault: $got bytes in $took ns"
+{ [ "$got" = $((64 << 20)) ] && [ "$took" -gt 0 ]; } || fail "prefault: $got bytes in $took ns"
+# No page fault for memory that is there: of 20 MiB there would be 5,120.
+faults() { # SETTINGS...
+    under bfc XSIGMA_STATS=0 "$@" -- python3 -c 'import ctypes, resource
+n = 20 << 20
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+p = libc.malloc(ctypes.c_size_t(n))
+ctypes.memset(p, 1, n)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)'
+}
+without=$(faults A=1)
+with=$(faults XSIGMA_PREFAULT=64M)
+echo "page faults of 20 MiB: $without, prefaulted $with"
+{ [ "$without" -gt 4000 ] && [ "$with" -lt 200 ]; } || fail "page faults: $without, $with"
+
+read -r full kept < <(under bfc XSIGMA_STATS=0 XSIGMA_CPU_DECAY=60min -- "$storm" 2>/dev/null)
+echo "forks: $full KiB, after them $kept"
+{ [ "$full" -gt 60000 ] && [ "$kept" -lt 20000 ]; } || fail "a storm of forks leaves $kept of $full KiB"
+finish
