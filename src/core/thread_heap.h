@@ -66,11 +66,11 @@ struct xs_heap {
     uint64_t kept_bytes;  /* spans of empty and spare slabs */
     uint64_t chunk_least; /* the least of either since the last look at the clock */
     uint64_t kept_least;
-    uint32_t chunk_pops;  /* chunks out of magazines */
-    uint32_t reached;     /* how far the last blocks grew: core/heap_realloc.c */
+    uint32_t chunk_pops;   /* chunks out of magazines */
+    uint32_t reached;      /* how far the last blocks grew: core/heap_realloc.c */
     _Atomic uint32_t turn; /* odd while its owner is at what a visitor would take: below */
     atomic_bool is_visited;
-    unsigned mixed_from; /* XS_CLASS_MIXED; no class where memory is to stay on its node */
+    unsigned mixed_from;  /* XS_CLASS_MIXED; no class where memory is to stay on its node */
     uint64_t cache_bytes; /* the most of chunk_bytes; of kept_bytes, KEPT_PER_CACHE times that */
 
     /* The block that realloc returned last, being larger than before: when it grows again it is on

@@ -21,7 +21,8 @@ const char *xs_report_pressure_of(enum xs_pressure_of of)
 {
     static const char *const names[] = {"the machine", "the memory cgroup", "XSIGMA_MEMORY_LIMIT"};
 
-    return names[of];
+    return (unsigned)of < XS_COUNT_OF(names) ? names[of]
+                                             : "the machine"; /* a record may say more */
 }
 
 static void insert(struct holder list[], unsigned *n, const char *what, uint64_t bytes)

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "report/pressure.h"
 #include "report/summary.h"
 #include "tool/input.h"
 
@@ -134,6 +135,52 @@ static void core(const struct reader *rd, const struct xs_json *c)
     b->reserved_peak_bytes = rd->r->memory[XS_OWNER_BFC].reserved_peak_bytes;
 }
 
+static void pressure(const struct reader *rd, const struct xs_json *o)
+{
+    struct xs_pressure_stats *s = &rd->r->pages.pressure;
+    const char *of = text(rd, o, "of");
+
+    s->looks = number(rd, o, "looks");
+    s->shrinks = number(rd, o, "shrinks");
+    s->given_bytes = number(rd, o, "given_back_bytes");
+    s->warnings = number(rd, o, "warnings");
+    s->most_permille = number(rd, o, "most_permille");
+    for (unsigned k = XS_PRESSURE_MACHINE; k <= XS_PRESSURE_LIMIT; k++)
+        if (strcmp(of, xs_report_pressure_of((enum xs_pressure_of)k)) == 0)
+            s->last.of = (enum xs_pressure_of)k;
+    s->last.limit_bytes = number(rd, o, "limit_bytes");
+    s->last.used_bytes = number(rd, o, "used_bytes");
+    s->last.stalled = (unsigned)number(rd, o, "stalled_percent_x100");
+}
+
+static void pages(const struct reader *rd, const struct xs_json *o)
+{
+    struct xs_report_pages *p = &rd->r->pages;
+    struct xs_supply_stats *s = &p->supply;
+
+    s->charged_bytes = number(rd, o, "charged_bytes");
+    s->charged_peak_bytes = number(rd, o, "charged_peak_bytes");
+    s->limit_bytes = number(rd, o, "limit_bytes");
+    s->refused = number(rd, o, "refused");
+    p->resident_bytes = number(rd, o, "resident_bytes");
+    p->huge_bytes = number(rd, o, "huge_bytes");
+    s->explicit_bytes = number(rd, o, "explicit_bytes");
+    s->explicit_refused_bytes = number(rd, o, "explicit_refused_bytes");
+    s->prefault_bytes = number(rd, o, "prefault_bytes");
+    s->prefault_locked_bytes = number(rd, o, "prefault_locked_bytes");
+    s->prefault_ns = number(rd, o, "prefault_ns");
+    p->parts = (unsigned)number(rd, o, "arenas");
+    for (const struct xs_json *v = xs_json_first(rd->t, xs_json_get(rd->t, o, "nodes")); v != NULL;
+         v = xs_json_next(rd->t, v)) {
+        uint64_t node = number(rd, v, "node");
+        if (node >= XS_NUMA_NODES)
+            continue;
+        p->node_bytes[node] = number(rd, v, "resident_bytes");
+        p->nodes++;
+    }
+    pressure(rd, xs_json_get(rd->t, o, "pressure"));
+}
+
 /* Sums of this size are nobody's, and would overflow when added up. */
 static uint64_t bounded(const struct reader *rd, const struct xs_json *object, const char *key)
 {
@@ -231,6 +278,7 @@ bool xs_input_from_json(struct xs_input *i)
          b = xs_json_next(t, b))
         backend(&rd, b);
     core(&rd, xs_json_get(t, cpu, "core"));
+    pages(&rd, xs_json_get(t, cpu, "memory_pages"));
     for (const struct xs_json *d = xs_json_first(t, xs_json_get(t, root, "gpu")); d != NULL;
          d = xs_json_next(t, d))
         device(&rd, d);
