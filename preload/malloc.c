@@ -2,6 +2,7 @@
  * rest is a jump through xs_hot.entry. */
 #include <errno.h>
 #include <malloc.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -125,9 +126,9 @@ XS_EXPORT int posix_memalign(void **out, size_t align, size_t size)
     if (align % sizeof(void *) != 0 || !xs_is_pow2(align))
         return EINVAL;
     void *p = allocate_aligned(align, size);
-    errno = saved;
     if (p == NULL)
-        return ENOMEM;
+        return errno = ENOMEM; /* glibc leaves it there, too, and programs look */
+    errno = saved;
     *out = p;
     return 0;
 }
@@ -239,15 +240,21 @@ static void to_stderr(const char *text, size_t len, void *arg)
 XS_EXPORT void malloc_stats(void)
 {
     void (*next)(void) = (void (*)(void))(uintptr_t)xs_elf_libc("malloc_stats");
+    static const char rest[] = "the C library's own part:\n";
     struct xs_report r;
+    int cancel;
 
-    if (only_system() && next != NULL) {
-        next();
-        return;
+    if (!only_system()) {
+        /* glibc's is no cancellation point. */
+        pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+        xs_report_collect(&r, true);
+        r.how = "malloc_stats";
+        xs_report_text(&r, false, to_stderr, NULL);
+        to_stderr(rest, next != NULL ? sizeof(rest) - 1 : 0, NULL);
+        pthread_setcancelstate(cancel, NULL);
     }
-    xs_report_collect(&r, true);
-    r.how = "malloc_stats";
-    xs_report_text(&r, false, to_stderr, NULL);
+    if (next != NULL)
+        next();
 }
 
 XS_EXPORT int malloc_info(int options, FILE *stream)
