@@ -7,6 +7,7 @@
 #   limit     seconds that one test may take
 #   list      names of the tests
 #   left      what is left out, and why: a line each
+#   settings TEST BACKEND   further variables for it, which the notes under `left` tell of
 #   run TEST  status 0: passed; 77: does not apply here; else failed
 # A suite defines functions of these names, suite_prepare and so on, and ends with: suite "$@".
 # Only what stands behind `tested` runs with the library.
@@ -16,6 +17,7 @@ export PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH
 
 suite_limit() { echo 120; }
 suite_left() { :; }
+suite_settings() { :; }
 
 give_up() { # why
     echo "$*"
@@ -87,9 +89,10 @@ get_source() {
 suite() {
     case ${1-} in
         prepare | version | what | limit | list | left) "suite_$1" ;;
+        settings) suite_settings "$2" "$3" ;;
         run) suite_run "$2" ;;
         *)
-            sed -n '2,13s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
+            sed -n '2,14s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
             exit 2
             ;;
     esac

@@ -13,7 +13,8 @@ HEAD = """# Other people's test suites
 Written by `make test-suites`, which gets, builds and runs them: each test once without the library and once under each
 back end with `LD_PRELOAD` (`SUITES="python3 redis"` and `BACKENDS=bfc` choose). A cell is the number of tests run,
 then of those that fail with the library and not without it; a test that failed with it once and passed three times
-when repeated counts as unsteady. All of these, and what fails without the library, are named with reasons below.
+when repeated counts as unsteady, and one that fails with the back end's library preloaded in our place as that
+library's. All of these, and what fails without the library, are named with reasons below.
 
 """
 
@@ -47,6 +48,8 @@ def problems(row, reasons):
            for t in row["without"] if not reasons.of(name, t)]
     for backend, r in row["backends"].items():
         bad += [f"{name} {t}: fails under {backend}, not without the library" for t in r["only"]]
+        bad += [f"{name} {t}: fails under {backend} and with its library alone, for no reason that "
+                "is written down" for t in r["theirs"] if not reasons.of(name, t)]
         bad += [f"{name} {t}: failed once under {backend}, for no reason that is written down"
                 for t in r["unsteady"] if not reasons.of(name, t)]
     return bad
@@ -56,6 +59,8 @@ def cell(r):
     if r is None:
         return "not run"
     text = f"{r['run']}, {len(r['only'])}"
+    if r["theirs"]:
+        text += f" ({len(r['theirs'])} by its library)"
     return text + (f" ({len(r['unsteady'])} unsteady)" if r["unsteady"] else "")
 
 
@@ -81,6 +86,9 @@ def markdown(rows, backends, reasons):
         for b in backends:
             for t in r["backends"].get(b, {}).get("only", []):
                 named.append(f"- {r['suite']}, `{t}`, only under {b}: not explained\n")
+            for t in r["backends"].get(b, {}).get("theirs", []):
+                named.append(f"- {r['suite']}, `{t}`, under {b}, and with its library preloaded in "
+                             f"our place: {reasons.of(r['suite'], t) or 'not explained'}\n")
             for t in r["backends"].get(b, {}).get("unsteady", []):
                 named.append(f"- {r['suite']}, `{t}`, once under {b}: "
                              f"{reasons.of(r['suite'], t) or 'not explained'}\n")

@@ -1,0 +1,81 @@
+#!/bin/bash
+# The library on another processor: built by the cross compiler into a tree of its own, its unit
+# tests, contract, stress and CUDA clients under an emulator of the machine.
+# timeout: 3600
+# shellcheck source=../support/must.sh
+. "$(dirname "$0")/../support/must.sh"
+
+cross=aarch64-linux-gnu
+need $cross-gcc $cross-g++ $cross-ar qemu-aarch64 make
+tree=$build/aarch64
+mkdir -p "$tree/empty" || exit 1
+for f in src include tests preload cuda_shim scripts Makefile; do
+    ln -sfn "$root/$f" "$tree/$f"
+done
+# tests/support/cross stands in for Criterion, which starts itself again as no emulator lets it.
+[ -e "$tree/empty/libcriterion.a" ] || $cross-ar rcs "$tree/empty/libcriterion.a"
+
+units=()
+for f in "$root"/tests/unit/*.c; do
+    f=${f##*/}
+    units+=("build/tests/unit/${f%.c}")
+done
+programs=(deepbind libdeep.so thread_storm fork_threads seccomp_exit cancelled_exit thread_ends free_errno_locked)
+clients=(shared static per-thread driver dlsym)
+env -u MAKEFLAGS -u MAKELEVEL make -C "$tree" CC="$cross-gcc -Lempty" CXX=$cross-g++ \
+    CPPFLAGS=-Itests/support/cross build/libxsigma.so "${units[@]}" build/tests/stress/plain \
+    build/tests/contract/{contract,new,new_replaced} "${programs[@]/#/build/tests/programs/}" \
+    "${clients[@]/#/build/tests/cuda/client-}" build/tests/property/gpu-shim >"$work/make" 2>&1 || {
+    tail -n 30 "$work/make"
+    fail "it cannot be built for aarch64"
+    finish
+}
+cd "$tree" || exit 1
+export QEMU_LD_PREFIX=/usr/$cross
+
+emulated() { # LABEL SECONDS COMMAND...
+    local label=$1 limit=$2 status started=$SECONDS
+    shift 2
+    timeout --foreground "$limit" qemu-aarch64 "$@" >"$work/out" 2>&1
+    status=$?
+    echo "$label: status $status, $((SECONDS - started)) s"
+    [ $status -eq 0 ] && return
+    fail "$label: status $status$([ $status -eq 124 ] && echo ' (ran too long)')"
+    tail -n 20 "$work/out"
+}
+preloaded() { # POLICY... -- COMMAND...
+    local variables=(-E "LD_PRELOAD=$PWD/build/libxsigma.so" -E "LD_LIBRARY_PATH=$PWD/build/tests/cuda"
+        -E XSIGMA_STATS_FILE="$work/report.json") label=''
+    while [ "$1" != -- ]; do
+        variables+=(-E "$1")
+        label+="${1#XSIGMA_CPU_} "
+        shift
+    done
+    shift
+    emulated "$label$(basename "$1")" 600 "${variables[@]}" "$@"
+}
+
+for u in "${units[@]}"; do
+    emulated "${u##*/}" 900 -E "LD_LIBRARY_PATH=$PWD/build/tests/cuda" "$u"
+done
+# mimalloc and oneTBB of that machine are not here: what is ours is.
+for policy in XSIGMA_CPU_BACKEND=system XSIGMA_CPU_BACKEND=bfc 'XSIGMA_CPU_ROUTE=<=1K:bfc,*:system'; do
+    for p in contract new new_replaced; do
+        preloaded "$policy" -- build/tests/contract/$p
+    done
+    preloaded "$policy" -- build/tests/stress/plain 0.05
+    preloaded "$policy" -- build/tests/programs/deepbind build/tests/programs/libdeep.so
+    preloaded "$policy" -- build/tests/programs/thread_storm 5
+    for p in fork_threads seccomp_exit thread_ends; do
+        preloaded "$policy" -- build/tests/programs/$p
+    done
+done
+# The shim's jumps: every way of linking gets its memory from us.
+for kind in "${clients[@]}"; do
+    rm -f "$work/report.json"
+    preloaded XSIGMA_CPU_BACKEND=bfc -- build/tests/cuda/client-"$kind" 7
+    [ "$(json_get "$work/report.json" 'gpu[0].allocations')" = 7 ] ||
+        fail "client-$kind: the report does not show its 7 allocations"
+done
+preloaded XSIGMA_CPU_BACKEND=bfc -- build/tests/property/gpu-shim 40
+finish
