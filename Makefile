@@ -50,7 +50,7 @@ CONTRACT := build/tests/contract/contract \
 
 BENCHES := $(patsubst tests/bench/%.c,build/tests/bench/%,$(wildcard tests/bench/*.c))
 
-.PHONY: all run test test-all check bench install uninstall clean help tests format
+.PHONY: all run test test-all test-suites test-aarch64 check bench install uninstall clean help tests format
 .DELETE_ON_ERROR:
 
 all: build/libxsigma.so build/xsigma ## the library and the xsigma command
@@ -379,6 +379,16 @@ test-all: ## the same and the long ones
 	@$(MAKE) --no-print-directory tests
 	@tests/run --long
 
+test-suites: ## other people's tests (SUITES="python3 redis" BACKENDS=bfc); docs/test-suites.md
+	@scripts/setup suites
+	@$(MAKE) --no-print-directory all
+	@tests/suites/run --backends "$(BACKENDS)" $(SUITES)
+
+test-aarch64: ## unit tests, contract, stress and CUDA clients under an emulator of aarch64
+	@scripts/setup aarch64
+	@$(MAKE) --no-print-directory all build/tests/programs/json_flat
+	@tests/run --long integration/long-aarch64
+
 check: ## static analysis, layers, format, generated documents
 	@scripts/setup check
 	@$(MAKE) --no-print-directory all
@@ -406,4 +416,4 @@ clean: ## everything built
 	rm -rf build
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18

@@ -241,6 +241,29 @@ static enum xs_wrapper skip_env(struct xs_words *w, const char **why, const char
     return *why != NULL ? XS_WRAPPER_LOST : XS_WRAPPER_FOLLOW;
 }
 
+/* Its options are one word each. Tools that put a malloc of their own in the C library's place never
+ * see ours; those that only count run as ever. */
+static enum xs_wrapper skip_valgrind(struct xs_words *w, const char **why)
+{
+    static const char *const blind[] = {"memcheck", "massif", "dhat", "helgrind", "drd"};
+    const char *tool = blind[0];
+    const char *arg;
+
+    while ((arg = xs_words_peek(w)) != NULL && arg[0] == '-') {
+        xs_words_take(w);
+        if (strncmp(arg, "--tool=", 7) == 0)
+            tool = arg + 7;
+    }
+    if (arg == NULL)
+        return XS_WRAPPER_ALONE;
+    for (size_t i = 0; i < XS_COUNT_OF(blind); i++)
+        if (strcmp(tool, blind[i]) == 0) {
+            *why = "this tool watches the C library's malloc only: run it without xsigma";
+            return XS_WRAPPER_LOST;
+        }
+    return XS_WRAPPER_FOLLOW;
+}
+
 enum xs_wrapper xs_wrapper_skip(const char *name, struct xs_words *w, const char **why,
                                 const char **search)
 {
@@ -249,6 +272,8 @@ enum xs_wrapper xs_wrapper_skip(const char *name, struct xs_words *w, const char
 
     if (strcmp(name, "env") == 0)
         return skip_env(w, why, search);
+    if (strcmp(name, "valgrind") == 0)
+        return skip_valgrind(w, why);
     for (size_t i = 0; i < XS_COUNT_OF(privileged); i++)
         if (strcmp(name, privileged[i]) == 0) {
             *why = "it takes LD_PRELOAD away from the program: put 'xsigma run --' behind it";

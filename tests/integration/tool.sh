@@ -362,6 +362,18 @@ for wrapper in 'env -i' 'env -' 'env -u LD_PRELOAD' 'env -uLD_PRELOAD' 'env --un
     # shellcheck disable=SC2086 # words on purpose
     refused 2 'takes LD_PRELOAD away' $wrapper true
 done
+printf '#!/bin/sh\nshift 1\nexec "$@"\n' >valgrind
+chmod 755 valgrind
+refused 2 "C library's malloc only" ./valgrind ./dynamic
+for blind in memcheck massif dhat helgrind drd; do
+    refused 2 "C library's malloc only" ./valgrind -q --tool=$blind ./dynamic
+done
+expect 0 "$xsigma" run ./valgrind --tool=callgrind ./dynamic
+quiet
+last='valgrind without a program'
+"$xsigma" run ./valgrind --version >out 2>err
+quiet
+refused 127 'no-such-program' ./valgrind --tool=callgrind no-such-program
 cp dynamic sudo
 cp dynamic mpirun
 cp dynamic nice

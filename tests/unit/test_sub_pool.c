@@ -1,4 +1,5 @@
 /* gpu/sub.h: the pool's own ways, records that cannot be had, and the tree of blocks. */
+#include <sys/mman.h>
 #include <sys/resource.h>
 
 #include "gpu/sub_tree.h"
@@ -121,6 +122,11 @@ Test(sub_pool, without_records)
         struct xs_sub_bfc_options f = {.unit = 512};
         struct xs_sub_block b;
         allow_mappings(false);
+        void *any = mmap(NULL, 1, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (any != MAP_FAILED) {
+            allow_mappings(true);
+            return; /* an emulator that does not keep the limit */
+        }
         cr_assert_null(pool == 1 ? xs_sub_pool_open(&o) : xs_sub_bfc_open(&f));
         allow_mappings(true);
         if (pool == 1)

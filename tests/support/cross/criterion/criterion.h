@@ -44,7 +44,7 @@ static inline void xs_cross_add(struct xs_cross_test *t, struct xs_cross_options
         .suite = suite_name, .name = test_name, .body = body_function};                            \
     __attribute__((constructor)) static void id##_add(void)                                        \
     {                                                                                              \
-        xs_cross_add(&id, (struct xs_cross_options){.none = 0, __VA_ARGS__});                    \
+        xs_cross_add(&id, (struct xs_cross_options){.none = 0, __VA_ARGS__});                      \
     }
 #define Test(s, n, ...)                                                                            \
     static void s##_##n##_body(void);                                                              \
@@ -61,20 +61,20 @@ static inline void xs_cross_add(struct xs_cross_test *t, struct xs_cross_options
             _exit(1);                                                                              \
         }                                                                                          \
     } while (0)
-#define XS_CROSS_COMPARE(a, op, b, ...)                                                            \
-    XS_CROSS_CHECK((a)op(b), #a " " #op " " #b, __VA_ARGS__)
-#define cr_assert(c, ...)            XS_CROSS_CHECK(c, #c, __VA_ARGS__)
-#define cr_assert_not(c, ...)        XS_CROSS_CHECK(!(c), "not " #c, __VA_ARGS__)
-#define cr_assert_eq(a, b, ...)      XS_CROSS_COMPARE(a, ==, b, __VA_ARGS__)
-#define cr_assert_neq(a, b, ...)     XS_CROSS_COMPARE(a, !=, b, __VA_ARGS__)
-#define cr_assert_lt(a, b, ...)      XS_CROSS_COMPARE(a, <, b, __VA_ARGS__)
-#define cr_assert_leq(a, b, ...)     XS_CROSS_COMPARE(a, <=, b, __VA_ARGS__)
-#define cr_assert_gt(a, b, ...)      XS_CROSS_COMPARE(a, >, b, __VA_ARGS__)
-#define cr_assert_geq(a, b, ...)     XS_CROSS_COMPARE(a, >=, b, __VA_ARGS__)
-#define cr_assert_null(a, ...)       XS_CROSS_CHECK((a) == NULL, #a " is NULL", __VA_ARGS__)
-#define cr_assert_not_null(a, ...)   XS_CROSS_CHECK((a) != NULL, #a " is not NULL", __VA_ARGS__)
-#define cr_assert_str_eq(a, b, ...)  XS_CROSS_CHECK(strcmp(a, b) == 0, #a " is " #b, __VA_ARGS__)
-#define cr_assert_str_neq(a, b, ...) XS_CROSS_CHECK(strcmp(a, b) != 0, #a " is not " #b, __VA_ARGS__)
+#define XS_CROSS_COMPARE(a, op, b, ...) XS_CROSS_CHECK((a)op(b), #a " " #op " " #b, __VA_ARGS__)
+#define cr_assert(c, ...)               XS_CROSS_CHECK(c, #c, __VA_ARGS__)
+#define cr_assert_not(c, ...)           XS_CROSS_CHECK(!(c), "not " #c, __VA_ARGS__)
+#define cr_assert_eq(a, b, ...)         XS_CROSS_COMPARE(a, ==, b, __VA_ARGS__)
+#define cr_assert_neq(a, b, ...)        XS_CROSS_COMPARE(a, !=, b, __VA_ARGS__)
+#define cr_assert_lt(a, b, ...)         XS_CROSS_COMPARE(a, <, b, __VA_ARGS__)
+#define cr_assert_leq(a, b, ...)        XS_CROSS_COMPARE(a, <=, b, __VA_ARGS__)
+#define cr_assert_gt(a, b, ...)         XS_CROSS_COMPARE(a, >, b, __VA_ARGS__)
+#define cr_assert_geq(a, b, ...)        XS_CROSS_COMPARE(a, >=, b, __VA_ARGS__)
+#define cr_assert_null(a, ...)          XS_CROSS_CHECK((a) == NULL, #a " is NULL", __VA_ARGS__)
+#define cr_assert_not_null(a, ...)      XS_CROSS_CHECK((a) != NULL, #a " is not NULL", __VA_ARGS__)
+#define cr_assert_str_eq(a, b, ...)     XS_CROSS_CHECK(strcmp(a, b) == 0, #a " is " #b, __VA_ARGS__)
+#define cr_assert_str_neq(a, b, ...)                                                               \
+    XS_CROSS_CHECK(strcmp(a, b) != 0, #a " is not " #b, __VA_ARGS__)
 #define cr_assert_float_eq(a, b, e, ...)                                                           \
     XS_CROSS_CHECK(fabs((double)((a) - (b))) <= (e), #a " is about " #b, __VA_ARGS__)
 
