@@ -241,8 +241,8 @@ static enum xs_wrapper skip_env(struct xs_words *w, const char **why, const char
     return *why != NULL ? XS_WRAPPER_LOST : XS_WRAPPER_FOLLOW;
 }
 
-/* Its options are one word each. Tools that put a malloc of their own in the C library's place never
- * see ours; those that only count run as ever. */
+/* Its options are one word each. Tools that put a malloc of their own in the C library's place
+ * never see ours; those that only count run as ever. */
 static enum xs_wrapper skip_valgrind(struct xs_words *w, const char **why)
 {
     static const char *const blind[] = {"memcheck", "massif", "dhat", "helgrind", "drd"};
