@@ -81,7 +81,9 @@ static void case_too_large(void)
         FAILS(valloc(n));
         FAILS(pvalloc(n));
         void *p = &p;
+        errno = 0;
         CHECK2(posix_memalign(&p, 64, n) == ENOMEM, i, 0);
+        CHECK2(errno == ENOMEM, i, errno);
         CHECK2(p == (void *)&p, i, 0);
         for (size_t size = 9; size < 4 * MIB; size = size * 16 + 1) {
             char *block = malloc(size);
@@ -400,6 +402,18 @@ static void case_sized_free(void)
     CHECK(errno == 1234);
 }
 
+static bool past_stats;
+
+static void *cancelled_stats(void *arg)
+{
+    (void)arg;
+    pthread_cancel(pthread_self());
+    malloc_stats();
+    past_stats = true;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+    return &past_stats;
+}
+
 static void case_statistics_calls(void)
 {
     void *p = malloc(100000);
@@ -434,9 +448,15 @@ static void case_statistics_calls(void)
     int saved = dup(2);
     MUST(saved >= 0 && dup2(fileno(out), 2) == 2);
     malloc_stats();
+    CHECK(lseek(fileno(out), 0, SEEK_END) > 0);
+    /* It is no cancellation point. */
+    pthread_t thread;
+    void *result = NULL;
+    MUST(pthread_create(&thread, NULL, cancelled_stats, NULL) == 0);
+    MUST(pthread_join(thread, &result) == 0);
+    CHECK(result == &past_stats && past_stats);
     MUST(dup2(saved, 2) == 2);
     close(saved);
-    CHECK(lseek(fileno(out), 0, SEEK_END) > 0);
     fclose(out);
     free(p);
 }
