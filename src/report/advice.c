@@ -1,11 +1,5 @@
 #include "report/advice.h"
 
-#include "base/align.h"
-#include "policy/config.h"
-#include "policy/gpu_options.h"
-
-#define GOOD_HIT_RATE 0.9
-
 static void put(char *mem, size_t cap, const char *text)
 {
     struct xs_buf b;
@@ -14,142 +8,153 @@ static void put(char *mem, size_t cap, const char *text)
     xs_put_str(&b, text);
 }
 
-/* Names the variable as it would have to be written to take effect on this device. */
-static void suggest(struct xs_advice *a, unsigned device, enum xs_knob knob, const char *suggested)
+void xs_advice_suggest(struct xs_advice *a, int device, enum xs_knob knob, const char *suggested)
 {
-    const struct xs_value *v = xs_config_device(device, knob);
+    const struct xs_value *v = xs_config(knob);
     struct xs_buf b;
 
     xs_buf_init(&b, a->variable, sizeof(a->variable));
-    if (v == xs_config(knob))
+    if (device >= 0 && xs_config_device((unsigned)device, knob) != v) {
+        v = xs_config_device((unsigned)device, knob);
+        xs_config_device_name(&b, (unsigned)device, knob);
+    } else {
         xs_put_str(&b, xs_knob_rows[knob].name);
-    else
-        xs_config_device_name(&b, device, knob);
-    put(a->value, sizeof(a->value), v->text);
+    }
+    put(a->current, sizeof(a->current), v->text);
     put(a->suggested, sizeof(a->suggested), suggested);
 }
 
-static void suggest_bytes(struct xs_advice *a, unsigned device, enum xs_knob knob, uint64_t bytes)
+void xs_advice_suggest_size(struct xs_advice *a, int device, enum xs_knob knob, uint64_t bytes)
 {
-    const uint64_t most = xs_knob_rows[knob].max;
+    const struct xs_knob_row *row = &xs_knob_rows[knob];
     XS_BUF(text, 32);
 
-    xs_put_size(&text, bytes < most ? xs_pow2_up(bytes) : most);
-    suggest(a, device, knob, text.at);
+    bytes = bytes < row->min ? row->min : bytes;
+    xs_put_size(&text, bytes < row->max ? bytes : row->max);
+    xs_advice_suggest(a, device, knob, text.at);
 }
 
-/* Twice what there is, or all that was ever held of the driver: on a device that holds it there was
- * room for it. */
-static uint64_t larger_cache(const struct xs_report_gpu *g)
+uint64_t xs_advice_permille(uint64_t part, uint64_t whole)
 {
-    uint64_t now = g->stats.cache_max_bytes;
-    uint64_t twice = now > XS_TIB(8) ? XS_TIB(16) : 2 * now;
-    uint64_t most = twice > g->stats.reserved_bytes_peak ? twice : g->stats.reserved_bytes_peak;
-
-    return most < XS_MIB(1) ? XS_MIB(1) : most;
+    return whole == 0 ? 0 : (uint64_t)((double)part * 1000.0 / (double)whole);
 }
 
-/* The next coarser way to round, or none. */
-static const char *coarser(enum xs_gpu_round round)
+struct xs_advice_from xs_advice_from(const struct xs_report *r)
 {
-    switch (round) {
-    case XS_GPU_ROUND_NONE:
-        return "eighth";
-    case XS_GPU_ROUND_EIGHTH:
-        return "quarter";
-    case XS_GPU_ROUND_QUARTER:
-        return "half";
-    case XS_GPU_ROUND_HALF:
-        return "pow2";
-    default:
-        return NULL;
-    }
+    return (struct xs_advice_from){
+        .cpu = r->passive ? NULL : r,
+        .gpu = r->gpu,
+        .gpu_count = r->gpu_count,
+        .wall_ns = r->wall_ns,
+    };
 }
 
-enum cause { COLD, EVICTED, SIZE, STREAM, CAUSES };
-
-static enum cause main_cause(const struct xs_gpu_stats *s)
+static bool try_rule(const struct xs_advice_rule *rule, const struct xs_advice_subject *s,
+                     struct xs_advice *out)
 {
-    const uint64_t count[CAUSES] = {s->misses_cold, s->misses_evicted, s->misses_size,
-                                    s->misses_stream};
-    enum cause most = COLD;
+    uint64_t value;
+    struct xs_buf why;
 
-    for (enum cause c = COLD; c < CAUSES; c++)
-        if (count[c] > count[most])
-            most = c;
-    return most;
+    if (!rule->measure(s, &value) ||
+        (rule->below ? value >= rule->threshold : value <= rule->threshold))
+        return false;
+    *out = (struct xs_advice){
+        .id = rule->id,
+        .metric = rule->metric,
+        .device = s->gpu != NULL ? (int)s->gpu->device : -1,
+        .value = value,
+        .threshold = rule->threshold,
+    };
+    xs_buf_init(&why, out->text, sizeof(out->text));
+    return rule->advise(s, out, &why);
 }
 
-static bool uses(const struct xs_gpu_options *o, enum xs_gpu_backend backend)
+static unsigned count(const struct xs_advice_rule *rules)
 {
-    for (unsigned i = 0; i < o->step_count; i++)
-        if (o->step[i].backend == backend)
+    unsigned n = 0;
+
+    while (rules[n].id != NULL)
+        n++;
+    return n;
+}
+
+/* *at counts the rules of the CPU first, then for each device all of a device's. */
+bool xs_advice_next(const struct xs_advice_from *from, unsigned *at, struct xs_advice *out)
+{
+    const unsigned cpu_rules = count(xs_advice_cpu_rules);
+    const unsigned gpu_rules = count(xs_advice_gpu_rules);
+    struct xs_advice_subject s = {.from = from, .cpu = from->cpu};
+
+    for (; *at < cpu_rules; (*at)++)
+        if (from->cpu != NULL && try_rule(&xs_advice_cpu_rules[*at], &s, out)) {
+            (*at)++;
             return true;
+        }
+    while (*at - cpu_rules < gpu_rules * from->gpu_count) {
+        unsigned i = (*at)++ - cpu_rules;
+        s.gpu = &from->gpu[i / gpu_rules];
+        xs_gpu_options_of(s.gpu->device, &s.options);
+        if (try_rule(&xs_advice_gpu_rules[i % gpu_rules], &s, out))
+            return true;
+    }
     return false;
 }
 
-static void of_caching(const struct xs_report_gpu *g, const struct xs_gpu_options *o,
-                       struct xs_advice *a, struct xs_buf *why)
-{
-    const char *round = coarser(o->round);
+/* ---- both forms --------------------------------------------------------------------------- */
 
-    switch (main_cause(&g->stats)) {
-    case EVICTED:
-        xs_put_str(why, "most others had been given back for want of room in the cache");
-        suggest_bytes(a, g->device, XS_KNOB_GPU_CACHE_MAX, larger_cache(g));
-        break;
-    case STREAM:
-        xs_put_str(why, "most others found kept blocks with work still running on them; room for "
-                        "more of these helps, or fewer streams in flight");
-        suggest_bytes(a, g->device, XS_KNOB_GPU_CACHE_MAX, larger_cache(g));
-        break;
-    case SIZE:
-        xs_put_str(why, "most others were of sizes that no kept block fitted");
-        if (round != NULL)
-            suggest(a, g->device, XS_KNOB_GPU_ROUND, round);
-        else
-            suggest(a, g->device, XS_KNOB_GPU_BACKEND, "bfc");
-        break;
-    default:
-        xs_put_str(why, "most others were the first of their size, which no setting changes");
-        break;
+void xs_advice_text(struct xs_emit *e, const struct xs_advice_from *from)
+{
+    struct xs_advice a;
+    unsigned at = 0;
+    bool any = false;
+
+    while (xs_advice_next(from, &at, &a)) {
+        XS_BUF(b, 640);
+
+        if (!any) {
+            xs_emit_left(e, 0, "ADVICE");
+            xs_emit_line(e);
+        }
+        any = true;
+        if (a.device >= 0)
+            xs_fmt(&b, "GPU %d: ", a.device);
+        xs_put_str(&b, a.text);
+        if (a.variable[0] != '\0')
+            xs_fmt(&b, ": %s=%s (now %s)", a.variable, a.suggested,
+                   a.current[0] != '\0' ? a.current : "not set");
+        xs_put_pad(&e->line, 2);
+        e->indent = 4;
+        xs_emit_words(e, b.at);
+        xs_emit_line(e);
+        e->indent = 2;
     }
 }
 
-static void of_pool(const struct xs_report_gpu *g, const struct xs_gpu_options *o,
-                    struct xs_advice *a, struct xs_buf *why)
+static void string_or_null(struct xs_emit *e, const char *key, const char *text, bool there)
 {
-    if (g->stats.largest_request_bytes > o->pool_max_block) {
-        xs_put_str(why, "some requests were larger than the pool's largest block");
-        suggest_bytes(a, g->device, XS_KNOB_GPU_POOL_MAX_BLOCK, g->stats.largest_request_bytes);
-    } else {
-        xs_put_str(why, "the pool was full");
-        suggest_bytes(a, g->device, XS_KNOB_GPU_POOL_LIMIT, 2 * o->pool_limit_bytes);
+    xs_emit_string(e, key, there ? text : NULL);
+}
+
+void xs_advice_json(struct xs_emit *e, const struct xs_advice_from *from)
+{
+    struct xs_advice a;
+    unsigned at = 0;
+
+    xs_emit_array(e, "advice", false);
+    while (xs_advice_next(from, &at, &a)) {
+        bool names = a.variable[0] != '\0';
+
+        xs_emit_object(e, NULL);
+        xs_emit_string(e, "id", a.id);
+        xs_emit_natural(e, "device", a.device);
+        xs_emit_string(e, "metric", a.metric);
+        xs_emit_u64(e, "value", a.value);
+        xs_emit_u64(e, "threshold", a.threshold);
+        xs_emit_string(e, "text", a.text);
+        string_or_null(e, "variable", a.variable, names);
+        string_or_null(e, "current", a.current, names);
+        string_or_null(e, "suggested", a.suggested, names);
+        xs_emit_end(e);
     }
-}
-
-uint64_t xs_report_gpu_asked(const struct xs_report_gpu *g)
-{
-    const struct xs_gpu_stats *s = &g->stats;
-
-    return s->hits + s->misses_cold + s->misses_evicted + s->misses_size + s->misses_stream;
-}
-
-bool xs_advice_of(const struct xs_report_gpu *g, struct xs_advice *out)
-{
-    double rate = xs_gpu_hit_rate(&g->stats);
-    struct xs_gpu_options o;
-    struct xs_buf b;
-
-    if (xs_report_gpu_asked(g) < XS_ADVICE_ALLOCATIONS || rate >= GOOD_HIT_RATE)
-        return false;
-    xs_gpu_options_of(g->device, &o);
-    *out = (struct xs_advice){0};
-    xs_buf_init(&b, out->text, sizeof(out->text));
-    xs_fmt(&b, "%d%% of the requests needed no call of the driver; ", (int)(rate * 100));
-    if (uses(&o, XS_GPU_POOL) && g->stats.reserved_bytes_peak * 2 > o.pool_limit_bytes)
-        of_pool(g, &o, out, &b);
-    else
-        of_caching(g, &o, out, &b);
-    return true;
+    xs_emit_end(e);
 }

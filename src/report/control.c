@@ -69,8 +69,10 @@ static void stats(struct answer *a)
         xs_report_gpu_text(&e, &g);
     }
     for (unsigned d = 0; d < devices; d++)
-        if (xs_report_gpu_get(d, &g, true))
-            xs_report_advice_text(&e, &g, 1);
+        if (xs_report_gpu_get(d, &g, true)) {
+            const struct xs_advice_from from = {.gpu = &g, .gpu_count = 1};
+            xs_advice_text(&e, &from);
+        }
     xs_emit_close(&e);
 }
 

@@ -196,32 +196,6 @@ void xs_report_gpu_text(struct xs_emit *e, const struct xs_report_gpu *g)
     others(e, &g->stats, &b);
 }
 
-void xs_report_advice_text(struct xs_emit *e, const struct xs_report_gpu *g, size_t count)
-{
-    struct xs_advice a;
-    bool any = false;
-
-    for (size_t i = 0; i < count; i++) {
-        XS_BUF(b, 512);
-
-        if (!xs_advice_of(&g[i], &a))
-            continue;
-        if (!any) {
-            xs_emit_left(e, 0, "ADVICE");
-            xs_emit_line(e);
-        }
-        any = true;
-        xs_fmt(&b, "GPU %u: %s", g[i].device, a.text);
-        if (a.variable[0] != '\0')
-            xs_fmt(&b, ": %s=%s (now %s)", a.variable, a.suggested, a.value);
-        xs_put_pad(&e->line, 2);
-        e->indent = 4;
-        xs_emit_words(e, b.at);
-        xs_emit_line(e);
-        e->indent = 2;
-    }
-}
-
 /* ---- JSON ------------------------------------------------------------------------------- */
 
 void xs_report_gpu_json(struct xs_emit *e, const struct xs_report_gpu *g)
@@ -250,29 +224,5 @@ void xs_report_gpu_json(struct xs_emit *e, const struct xs_report_gpu *g)
         xs_emit_string(e, "hit_permille", NULL);
     else
         xs_emit_u64(e, "hit_permille", (uint64_t)(xs_gpu_hit_rate(s) * 1000));
-    xs_emit_end(e);
-}
-
-static void string_or_null(struct xs_emit *e, const char *key, const char *text)
-{
-    xs_emit_string(e, key, text[0] != '\0' ? text : NULL);
-}
-
-void xs_report_advice_json(struct xs_emit *e, const struct xs_report_gpu *g, size_t count)
-{
-    struct xs_advice a;
-
-    xs_emit_array(e, "advice", false);
-    for (size_t i = 0; i < count; i++) {
-        if (!xs_advice_of(&g[i], &a))
-            continue;
-        xs_emit_object(e, NULL);
-        xs_emit_u64(e, "device", g[i].device);
-        xs_emit_string(e, "text", a.text);
-        string_or_null(e, "variable", a.variable);
-        string_or_null(e, "value", a.value);
-        string_or_null(e, "suggested", a.suggested);
-        xs_emit_end(e);
-    }
     xs_emit_end(e);
 }

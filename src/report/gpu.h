@@ -17,7 +17,4 @@ void xs_report_gpu_head(struct xs_emit *e); /* the table's first line, before th
 void xs_report_gpu_text(struct xs_emit *e, const struct xs_report_gpu *g);
 void xs_report_gpu_json(struct xs_emit *e, const struct xs_report_gpu *g);
 
-void xs_report_advice_text(struct xs_emit *e, const struct xs_report_gpu *g, size_t count);
-void xs_report_advice_json(struct xs_emit *e, const struct xs_report_gpu *g, size_t count);
-
 #endif

@@ -1,3 +1,4 @@
+#include "report/advice.h"
 #include "report/gpu.h"
 #include "report/render.h"
 #include "report/summary.h"
@@ -174,6 +175,7 @@ void xs_report_json(const struct xs_report *r, xs_sink *sink, void *arg)
 {
     struct xs_emit e;
     struct xs_totals t;
+    const struct xs_advice_from advice = xs_advice_from(r);
 
     xs_emit_open(&e, true, sink, arg);
     xs_totals_of(r, &t);
@@ -191,7 +193,7 @@ void xs_report_json(const struct xs_report *r, xs_sink *sink, void *arg)
         xs_report_gpu_json(&e, &r->gpu[i]);
     xs_emit_end(&e);
     xs_render_timeline_json(&e, r);
-    xs_report_advice_json(&e, r->gpu, r->gpu_count);
+    xs_advice_json(&e, &advice);
     xs_emit_end(&e);
     xs_emit_close(&e);
 }

@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "report/advice.h"
 #include "report/cells.h"
 #include "report/gpu.h"
 #include "report/render.h"
@@ -359,6 +360,7 @@ void xs_report_text(const struct xs_report *r, bool utf8, xs_sink *sink, void *a
 {
     struct xs_emit e;
     struct xs_totals t;
+    const struct xs_advice_from advice = xs_advice_from(r);
 
     xs_emit_open(&e, utf8, sink, arg);
     xs_totals_of(r, &t);
@@ -375,7 +377,7 @@ void xs_report_text(const struct xs_report *r, bool utf8, xs_sink *sink, void *a
     gpus(&e, r);
     if (!r->passive)
         sizes(&e, &t);
-    xs_report_advice_text(&e, r->gpu, r->gpu_count);
+    xs_advice_text(&e, &advice);
     config(&e);
     warnings(&e);
     xs_emit_close(&e);

@@ -1,0 +1,280 @@
+/* The rules for the CPU allocator. */
+#include <string.h>
+
+#include "base/align.h"
+#include "report/advice.h"
+#include "report/summary.h"
+#include "report/timeline.h"
+
+#define MANY_CALLS    100000 /* fewer cost nothing that anybody would notice */
+#define WORTH_BYTES   XS_MIB(64)
+#define RISE_PARTS    8 /* of the timeline, each higher than the one before */
+#define RISE_POINTS   4 /* in each, at least */
+#define LARGE_CLASSES 2 /* the last ones of xs_size_classes: above 64 KiB */
+
+/* The one back end that serves all sizes; XS_OWNER_COUNT if there are several. */
+static enum xs_owner only_backend(const struct xs_report *r)
+{
+    enum xs_owner only = XS_OWNER_COUNT;
+
+    for (enum xs_owner owner = 0; owner < XS_OWNER_COUNT; owner++) {
+        if (!r->active[owner])
+            continue;
+        if (only != XS_OWNER_COUNT)
+            return XS_OWNER_COUNT;
+        only = owner;
+    }
+    return only;
+}
+
+static bool uses_core(const struct xs_report *r)
+{
+    return r->has_core && r->active[XS_OWNER_BFC];
+}
+
+/* With a route the back end's variable is not asked. */
+static void suggest_core(struct xs_advice *out)
+{
+    if (xs_config(XS_KNOB_CPU_ROUTE)->text[0] == '\0')
+        xs_advice_suggest(out, -1, XS_KNOB_CPU_BACKEND, "bfc");
+    else
+        xs_advice_suggest(out, -1, XS_KNOB_CPU_ROUTE, "*:bfc");
+}
+
+/* A variable that this build may not have: false, and nothing is suggested. */
+static bool suggest_if_known(struct xs_advice *out, const char *name, const char *suggested)
+{
+    enum xs_knob knob;
+    int device;
+
+    if (!xs_config_find(name, strlen(name), &knob, &device))
+        return false;
+    xs_advice_suggest(out, -1, knob, suggested);
+    return true;
+}
+
+/* ---- time in the kernel -------------------------------------------------------------------- */
+
+static bool kernel_ns(const struct xs_advice_subject *s, uint64_t *value)
+{
+    struct xs_totals t;
+
+    xs_totals_of(s->cpu, &t);
+    if (s->cpu->sys_ns == XS_UNKNOWN || t.requests < MANY_CALLS)
+        return false;
+    *value = s->cpu->sys_ns / t.requests;
+    return true;
+}
+
+static bool slow(const struct xs_advice_subject *s, struct xs_advice *out, struct xs_buf *why)
+{
+    const enum xs_owner owner = only_backend(s->cpu);
+    struct xs_totals t;
+    uint64_t large = 0;
+
+    xs_totals_of(s->cpu, &t);
+    for (size_t i = XS_SIZE_CLASSES - LARGE_CLASSES; i < XS_SIZE_CLASSES; i++)
+        large += t.class_calls[i];
+    xs_fmt(why, "the kernel took %lu ns for each allocation", (unsigned long)out->value);
+    if (owner == XS_OWNER_SYSTEM || owner == XS_OWNER_TBB) {
+        xs_put_str(why, ", much of it perhaps for memory that was given back and got again");
+        suggest_core(out);
+        return true;
+    }
+    if (owner != XS_OWNER_BFC || large * 10 < t.requests)
+        return false; /* it was not for us */
+    xs_fmt(why, ", and %lu%% of them were above 64 KiB; ",
+           (unsigned long)(large * 100 / t.requests));
+    if (xs_config(XS_KNOB_CPU_CACHE)->num < XS_MIB(64)) {
+        xs_put_str(why, "room to keep large blocks saves their page faults");
+        xs_advice_suggest_size(out, -1, XS_KNOB_CPU_CACHE, XS_MIB(64));
+        return true;
+    }
+    xs_put_str(why, "huge pages make their page faults fewer");
+    return suggest_if_known(out, "XSIGMA_CPU_HUGE_PAGES", "thp");
+}
+
+/* ---- the own core -------------------------------------------------------------------------- */
+
+static bool growth_steps(const struct xs_advice_subject *s, uint64_t *value)
+{
+    *value = s->cpu->core.bfc.growth_steps;
+    return uses_core(s->cpu);
+}
+
+static bool grew(const struct xs_advice_subject *s, struct xs_advice *out, struct xs_buf *why)
+{
+    const uint64_t peak = s->cpu->core.bfc.reserved_peak_bytes;
+
+    /* Several processes have as many cores; a peak that is not known is no size. */
+    if (s->cpu->processes > 1 || peak == XS_UNKNOWN || peak > XS_TIB(8) ||
+        peak <= xs_config(XS_KNOB_BFC_INITIAL)->num)
+        return false;
+    xs_fmt(why, "memory was got from the system in %lu steps, ", (unsigned long)out->value);
+    xs_put_bytes(why, peak);
+    xs_put_str(why, " at most; one region of that size takes one");
+    xs_advice_suggest_size(out, -1, XS_KNOB_BFC_INITIAL, xs_pow2_up(peak));
+    return true;
+}
+
+static bool failed(const struct xs_advice_subject *s, uint64_t *value)
+{
+    *value = s->cpu->core.failures;
+    return uses_core(s->cpu) && s->cpu->core.bfc.limit_bytes != 0;
+}
+
+/* Switches that are off and would keep free memory together; false: none. */
+static bool suggest_together(struct xs_advice *out, struct xs_buf *why)
+{
+    static const enum xs_knob knobs[] = {XS_KNOB_BFC_COALESCE, XS_KNOB_BFC_GC};
+
+    for (size_t i = 0; i < XS_COUNT_OF(knobs); i++) {
+        if (xs_config(knobs[i])->num != 0)
+            continue;
+        xs_put_str(why, "; free neighbours stay apart, or free regions stay, by a switch");
+        xs_advice_suggest(out, -1, knobs[i], "1");
+        return true;
+    }
+    return false;
+}
+
+static bool at_limit(const struct xs_advice_subject *s, struct xs_advice *out, struct xs_buf *why)
+{
+    const struct xs_heap_stats *core = &s->cpu->core;
+    const struct xs_bfc_stats *b = &core->bfc;
+
+    xs_fmt(why, "%lu requests found no memory, the last of ", (unsigned long)out->value);
+    xs_put_bytes(why, core->last_failure_bytes);
+    if (b->largest_free_bytes < core->last_failure_bytes &&
+        core->last_failure_bytes <= b->free_bytes) {
+        xs_put_str(why, ", while ");
+        xs_put_bytes(why, b->free_bytes);
+        xs_put_str(why, " lay free in smaller pieces");
+        if (suggest_together(out, why))
+            return true;
+    }
+    xs_put_str(why, "; the limit leaves no room");
+    xs_advice_suggest_size(out, -1, XS_KNOB_BFC_LIMIT,
+                           b->limit_bytes < XS_TIB(8) ? xs_pow2_up(2 * b->limit_bytes)
+                                                      : XS_TIB(16));
+    return s->cpu->processes <= 1;
+}
+
+static bool fragmentation(const struct xs_advice_subject *s, uint64_t *value)
+{
+    const struct xs_bfc_stats *b = &s->cpu->core.bfc;
+
+    *value = (uint64_t)(b->fragmentation * 1000);
+    return uses_core(s->cpu) && s->cpu->core.failures == 0 && b->free_bytes >= XS_MIB(4) &&
+           b->free_bytes > b->in_use_bytes / 2;
+}
+
+static bool fragmented(const struct xs_advice_subject *s, struct xs_advice *out, struct xs_buf *why)
+{
+    xs_put_bytes(why, s->cpu->core.bfc.free_bytes);
+    xs_fmt(why, " lay free in pieces (%lu%% fragmented)", (unsigned long)(out->value / 10));
+    return suggest_together(out, why);
+}
+
+static bool reserved_permille(const struct xs_advice_subject *s, uint64_t *value)
+{
+    const struct xs_bfc_stats *b = &s->cpu->core.bfc;
+
+    *value = xs_advice_permille(b->reserved_peak_bytes, b->in_use_peak_bytes);
+    return uses_core(s->cpu) && s->cpu->processes <= 1 && b->in_use_peak_bytes != 0 &&
+           b->reserved_peak_bytes != XS_UNKNOWN &&
+           b->reserved_peak_bytes >= b->in_use_peak_bytes + WORTH_BYTES;
+}
+
+static bool over_reserved(const struct xs_advice_subject *s, struct xs_advice *out,
+                          struct xs_buf *why)
+{
+    const struct xs_bfc_stats *b = &s->cpu->core.bfc;
+
+    /* A first region that is larger than all that was ever wanted. */
+    if (xs_config(XS_KNOB_BFC_INITIAL)->num <= b->in_use_peak_bytes)
+        return false;
+    xs_put_bytes(why, b->reserved_peak_bytes);
+    xs_put_str(why, " was got from the system where ");
+    xs_put_bytes(why, b->in_use_peak_bytes);
+    xs_put_str(why, " was in use at most; the first region is too large");
+    xs_advice_suggest_size(out, -1, XS_KNOB_BFC_INITIAL, xs_pow2_up(b->in_use_peak_bytes));
+    return true;
+}
+
+/* ---- which back end ------------------------------------------------------------------------ */
+
+static bool small_permille(const struct xs_advice_subject *s, uint64_t *value)
+{
+    struct xs_totals t;
+
+    xs_totals_of(s->cpu, &t);
+    *value = xs_advice_permille(t.class_calls[0] + t.class_calls[1], t.requests);
+    return t.requests >= 10 * (uint64_t)MANY_CALLS;
+}
+
+static bool small_and_frequent(const struct xs_advice_subject *s, struct xs_advice *out,
+                               struct xs_buf *why)
+{
+    const enum xs_owner owner = only_backend(s->cpu);
+
+    if (owner != XS_OWNER_SYSTEM && owner != XS_OWNER_TBB)
+        return false;
+    xs_fmt(why,
+           "%lu%% of the requests were of 64 bytes and less; %s takes more instructions for "
+           "those than the own core",
+           (unsigned long)(out->value / 10), xs_backends[owner]->name);
+    suggest_core(out);
+    return true;
+}
+
+/* ---- what only rises ------------------------------------------------------------------------ */
+
+/* How much higher the last part of the timeline is than the first, if each part's lowest point is
+ * above that of the one before; a program that builds up and stays there has two that are equal. */
+static bool rise_permille(const struct xs_advice_subject *s, uint64_t *value)
+{
+    const struct xs_timeline *t = s->cpu->timeline;
+    uint64_t first = 0;
+    uint64_t last = 0;
+
+    if (t == NULL || t->count < (uint64_t)RISE_PARTS * RISE_POINTS || t->count > XS_TIMELINE_POINTS)
+        return false;
+    for (uint64_t part = 0; part < RISE_PARTS; part++) {
+        uint64_t low = XS_UNKNOWN;
+        for (uint64_t i = part * t->count / RISE_PARTS; i < (part + 1) * t->count / RISE_PARTS; i++)
+            low = t->point[i].in_use_bytes < low ? t->point[i].in_use_bytes : low;
+        if (low == XS_UNKNOWN || (part > 0 && low <= last + last / 50))
+            return false;
+        first = part == 0 ? low : first;
+        last = low;
+    }
+    *value = xs_advice_permille(last, first == 0 ? 1 : first);
+    return last - first >= WORTH_BYTES / 4;
+}
+
+static bool rises(const struct xs_advice_subject *s, struct xs_advice *out, struct xs_buf *why)
+{
+    const struct xs_timeline *t = s->cpu->timeline;
+
+    xs_put_str(why, "bytes in use only rose, to ");
+    xs_put_bytes(why, t->point[t->count - 1].in_use_bytes);
+    xs_put_str(why, " in the end; sampled call sites show who holds them");
+    /* Already on: the sites are in this report. */
+    if (suggest_if_known(out, "XSIGMA_SAMPLE", "512K") && strcmp(out->current, "off") != 0 &&
+        strcmp(out->current, "0") != 0)
+        out->variable[0] = '\0';
+    return true;
+}
+
+const struct xs_advice_rule xs_advice_cpu_rules[] = {
+    {"slow-allocation", "kernel_ns_per_allocation", 1000, false, kernel_ns, slow},
+    {"bfc-limit", "failures", 0, false, failed, at_limit},
+    {"bfc-fragmentation", "fragmentation_permille", 500, false, fragmentation, fragmented},
+    {"bfc-growth", "growth_steps", 3, false, growth_steps, grew},
+    {"bfc-over-reserved", "reserved_per_in_use_permille", 1500, false, reserved_permille,
+     over_reserved},
+    {"small-frequent", "small_permille", 500, false, small_permille, small_and_frequent},
+    {"only-rises", "rise_permille", 1500, false, rise_permille, rises},
+    {NULL, NULL, 0, false, NULL, NULL},
+};

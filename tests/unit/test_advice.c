@@ -1,0 +1,495 @@
+/* Every rule of advice: a snapshot that provokes it, one that does not, and what it suggests. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "report/advice.h"
+#include "report/timeline.h"
+
+static struct xs_report r;
+static char kept[16384];
+static size_t kept_len;
+
+static void keep(const char *text, size_t len, void *arg)
+{
+    (void)arg;
+    cr_assert(kept_len + len < sizeof(kept));
+    memcpy(kept + kept_len, text, len);
+    kept_len += len;
+    kept[kept_len] = '\0';
+}
+
+static void set(const char *name, const char *value)
+{
+    setenv(name, value, 1);
+    xs_config_load(false);
+}
+
+/* What the rule says of r, or NULL; and it must be a value that the variable takes. */
+static const struct xs_advice *said(const char *id)
+{
+    static struct xs_advice a;
+    const struct xs_advice_from from = xs_advice_from(&r);
+    unsigned at = 0;
+
+    while (xs_advice_next(&from, &at, &a)) {
+        enum xs_knob knob;
+        int device;
+        uint64_t ignored;
+        cr_assert(a.text[0] != '\0' && a.metric[0] != '\0');
+        if (a.variable[0] != '\0') {
+            cr_assert(xs_config_find(a.variable, strlen(a.variable), &knob, &device), "%s",
+                      a.variable);
+            cr_assert_eq(xs_config_parse(&xs_knob_rows[knob], a.suggested, &ignored), 0, "%s=%s",
+                         a.variable, a.suggested);
+            cr_assert_str_neq(a.suggested, a.current, "%s suggests what is", id);
+        }
+        if (strcmp(a.id, id) == 0)
+            return &a;
+    }
+    return NULL;
+}
+
+#define SAYS(id, name, value)                                                                      \
+    do {                                                                                           \
+        const struct xs_advice *says = said(id);                                                   \
+        cr_assert(says != NULL, "%s is silent", id);                                               \
+        cr_assert_str_eq(says->variable, name);                                                    \
+        cr_assert_str_eq(says->suggested, value);                                                  \
+    } while (0)
+#define SILENT(id) cr_assert(said(id) == NULL, "%s: %s", id, said(id)->text)
+
+/* A process of ten seconds with the own core, nothing else. */
+static void begin(void)
+{
+    memset(&r, 0, sizeof(r));
+    r.wall_ns = 10000000000;
+    r.counting = true;
+    r.open[XS_OWNER_BFC] = r.active[XS_OWNER_BFC] = r.has_core = true;
+    xs_config_load(false);
+}
+
+static void serve_by(enum xs_owner owner)
+{
+    memset(r.active, 0, sizeof(r.active));
+    r.open[owner] = r.active[owner] = true;
+}
+
+static struct xs_gpu_stats *device(void)
+{
+    begin();
+    r.gpu_count = 1;
+    r.gpu[0].stats = (struct xs_gpu_stats){
+        .allocations = 200000,
+        .requested_bytes = 200000 * 4096ULL,
+        .hits = 199800,
+        .misses_cold = 200,
+        .in_use_bytes = XS_MIB(1),
+        .in_use_bytes_peak = XS_MIB(900),
+        .cached_bytes_peak = XS_MIB(100),
+        .reserved_bytes = XS_MIB(101),
+        .reserved_bytes_peak = XS_MIB(1000),
+        .largest_request_bytes = XS_MIB(64),
+        .cache_max_bytes = XS_MIB(256),
+        .backend = "caching",
+    };
+    return &r.gpu[0].stats;
+}
+
+Test(advice, none_where_all_is_well)
+{
+    const struct xs_advice_from from = xs_advice_from(&r);
+    struct xs_advice a;
+    unsigned at = 0;
+
+    device();
+    cr_assert(!xs_advice_next(&from, &at, &a));
+    struct xs_advice_from of = xs_advice_from(&r);
+    at = 0;
+    cr_assert(!xs_advice_next(&of, &at, &a), "%s: %s", a.id, a.text);
+}
+
+Test(advice, every_rule_has_a_name_of_its_own)
+{
+    const struct xs_advice_rule *tables[] = {xs_advice_cpu_rules, xs_advice_gpu_rules};
+    const char *seen[64];
+    size_t n = 0;
+
+    for (size_t t = 0; t < 2; t++)
+        for (const struct xs_advice_rule *rule = tables[t]; rule->id != NULL; rule++) {
+            for (size_t i = 0; i < n; i++)
+                cr_assert_str_neq(seen[i], rule->id);
+            seen[n++] = rule->id;
+            cr_assert(rule->measure != NULL && rule->advise != NULL && rule->metric[0] != '\0');
+        }
+    cr_assert(n >= 15);
+}
+
+Test(advice, both_forms)
+{
+    struct xs_emit e;
+    struct xs_advice_from from;
+
+    set("XSIGMA_GPU0_CACHE_MAX", "8M");
+    struct xs_gpu_stats *s = device();
+    s->hits = 500;
+    s->misses_cold = 3;
+    s->misses_evicted = 497;
+    from = xs_advice_from(&r);
+    xs_emit_open(&e, false, keep, NULL);
+    xs_advice_text(&e, &from);
+    xs_emit_close(&e);
+    cr_assert_str_eq(
+        kept, "ADVICE\n"
+              "  GPU 0: 50% of the requests needed no call of the driver; most others had been\n"
+              "    given back for want of room in the cache: XSIGMA_GPU0_CACHE_MAX=1G (now 8M)\n");
+    kept_len = 0;
+    xs_emit_open(&e, false, keep, NULL);
+    xs_emit_object(&e, NULL);
+    xs_advice_json(&e, &from);
+    xs_emit_end(&e);
+    xs_emit_close(&e);
+    cr_assert(strstr(kept, "\"id\": \"gpu-hit-rate\",\n      \"device\": 0,\n      "
+                           "\"metric\": \"hit_permille\",\n      \"value\": 500,\n      "
+                           "\"threshold\": 900,\n"),
+              "%s", kept);
+    cr_assert(strstr(kept, "\"variable\": \"XSIGMA_GPU0_CACHE_MAX\",\n      \"current\": \"8M\",\n"
+                           "      \"suggested\": \"1G\"\n"),
+              "%s", kept);
+}
+
+Test(advice, of_a_program_with_its_own_malloc_only_of_devices)
+{
+    begin();
+    r.core.bfc.growth_steps = 9;
+    r.core.bfc.reserved_peak_bytes = XS_MIB(300);
+    SAYS("bfc-growth", "XSIGMA_BFC_INITIAL", "512M");
+    r.passive = true;
+    SILENT("bfc-growth");
+}
+
+/* --- devices --- */
+
+static struct xs_gpu_stats *half_missed(void)
+{
+    struct xs_gpu_stats *s = device();
+
+    s->allocations = 1000;
+    s->hits = 500;
+    s->misses_cold = s->misses_evicted = s->misses_stream = s->misses_size = 1;
+    return s;
+}
+
+Test(advice_hit_rate, at_nine_of_ten_and_a_thousand)
+{
+    struct xs_gpu_stats *s = half_missed();
+
+    s->misses_cold = 97;
+    s->hits = 900;
+    SILENT("gpu-hit-rate");
+    s->misses_cold = 98;
+    s->hits = 899;
+    cr_assert(said("gpu-hit-rate"));
+    s->hits = 0; /* too few to say anything */
+    s->misses_cold = 996;
+    SILENT("gpu-hit-rate");
+    s->misses_cold = 997;
+    cr_assert(said("gpu-hit-rate"));
+}
+
+Test(advice_hit_rate, by_cause)
+{
+    struct xs_gpu_stats *s = half_missed();
+
+    s->misses_evicted = 497;
+    s->reserved_bytes_peak = XS_MIB(1024);
+    SAYS("gpu-hit-rate", "XSIGMA_GPU_CACHE_MAX", "1G"); /* it held as much at one time */
+    cr_assert_str_eq(said("gpu-hit-rate")->current, "256M");
+    s->reserved_bytes_peak = XS_MIB(600);
+    SAYS("gpu-hit-rate", "XSIGMA_GPU_CACHE_MAX", "1G"); /* a power of two */
+    s->reserved_bytes_peak = XS_MIB(3);
+    SAYS("gpu-hit-rate", "XSIGMA_GPU_CACHE_MAX", "512M");
+    s->cache_max_bytes = XS_TIB(16);
+    SAYS("gpu-hit-rate", "XSIGMA_GPU_CACHE_MAX", "16T");
+    s = half_missed();
+    s->misses_stream = 497;
+    cr_assert(strstr(said("gpu-hit-rate")->text, "work still running"));
+    s = half_missed();
+    s->misses_cold = 497;
+    cr_assert(strstr(said("gpu-hit-rate")->text, "the first of their size"));
+    cr_assert_str_eq(said("gpu-hit-rate")->variable, "");
+}
+
+Test(advice_hit_rate, rounding_gets_coarser_and_then_bfc)
+{
+    static const char *const steps[] = {"none", "eighth", "quarter", "half", "pow2"};
+
+    for (size_t i = 0; i + 1 < XS_COUNT_OF(steps); i++) {
+        set("XSIGMA_GPU_ROUND", steps[i]);
+        half_missed()->misses_size = 497;
+        SAYS("gpu-hit-rate", "XSIGMA_GPU_ROUND", steps[i + 1]);
+    }
+    set("XSIGMA_GPU_ROUND", "pow2");
+    SAYS("gpu-hit-rate", "XSIGMA_GPU_BACKEND", "bfc");
+    set("XSIGMA_GPU_ROUTE", "<1K:direct,*:caching");
+    SAYS("gpu-hit-rate", "XSIGMA_GPU_ROUTE", "*:bfc");
+}
+
+Test(advice_hit_rate, of_the_pool)
+{
+    set("XSIGMA_GPU_BACKEND", "pool");
+    struct xs_gpu_stats *s = half_missed();
+    s->misses_cold = 497;
+    SAYS("gpu-hit-rate", "XSIGMA_GPU_POOL_LIMIT", "512M");
+    s->largest_request_bytes = XS_MIB(65);
+    SAYS("gpu-hit-rate", "XSIGMA_GPU_POOL_MAX_BLOCK", "128M");
+}
+
+Test(advice_gpu, out_of_memory)
+{
+    struct xs_gpu_stats *s = device();
+
+    s->flushes = 3;
+    s->cached_bytes_peak = s->reserved_bytes_peak - s->in_use_bytes_peak;
+    SAYS("gpu-oom", "XSIGMA_GPU_CACHE_MAX", "32M"); /* half of what there was room for */
+    cr_assert(strstr(said("gpu-oom")->text, "xsigma gpu clear"));
+    s->cached_bytes_peak = 0;
+    s->ooms = 5;
+    SAYS("gpu-oom", "XSIGMA_GPU_BACKEND", "managed");
+    cr_assert_eq(said("gpu-oom")->value, 5);
+    s->flushes = s->ooms = 0;
+    SILENT("gpu-oom");
+}
+
+Test(advice_gpu, out_of_memory_that_is_there_in_pieces)
+{
+    set("XSIGMA_GPU_BACKEND", "pool");
+    struct xs_gpu_stats *s = device();
+    s->ooms = 1;
+    s->last_oom_bytes = XS_MIB(50);
+    s->largest_free_bytes = XS_MIB(20); /* of 100 */
+    SAYS("gpu-oom-cut-up", "XSIGMA_GPU_BACKEND", "bfc");
+    SILENT("gpu-oom");
+    s->last_oom_bytes = XS_MIB(101);
+    SILENT("gpu-oom-cut-up");
+    s->last_oom_bytes = XS_MIB(20);
+    SILENT("gpu-oom-cut-up");
+    s->last_oom_bytes = XS_MIB(50);
+    set("XSIGMA_GPU_BACKEND", "bfc");
+    SILENT("gpu-oom-cut-up");
+}
+
+Test(advice_gpu, fragmentation)
+{
+    set("XSIGMA_GPU_BACKEND", "pool");
+    struct xs_gpu_stats *s = device();
+    s->fragmentation = 0.6;
+    SAYS("gpu-fragmentation", "XSIGMA_GPU_BACKEND", "bfc");
+    s->fragmentation = 0.5;
+    SILENT("gpu-fragmentation");
+    s->fragmentation = 0.6;
+    s->in_use_bytes = XS_MIB(90); /* of 101 */
+    SILENT("gpu-fragmentation");
+    s->in_use_bytes = XS_MIB(1);
+    set("XSIGMA_GPU_BACKEND", "caching");
+    SILENT("gpu-fragmentation");
+}
+
+Test(advice_gpu, more_reserved_than_used)
+{
+    struct xs_gpu_stats *s = device();
+
+    s->in_use_bytes_peak = XS_MIB(100);
+    s->cached_bytes_peak = XS_MIB(90);
+    s->reserved_bytes_peak = XS_MIB(150);
+    SILENT("gpu-over-reserved");
+    s->reserved_bytes_peak = XS_MIB(151);
+    SAYS("gpu-over-reserved", "XSIGMA_GPU_CACHE_MAX", "32M");
+    s->misses_evicted = 1000; /* it is too small already */
+    SILENT("gpu-over-reserved");
+}
+
+Test(advice_gpu, small_and_frequent)
+{
+    set("XSIGMA_GPU_BACKEND", "direct");
+    struct xs_gpu_stats *s = device();
+    s->hits = 0;
+    SAYS("gpu-small-frequent", "XSIGMA_GPU_BACKEND", "caching");
+    s->requested_bytes = s->allocations * XS_MIB(1);
+    SILENT("gpu-small-frequent");
+    s->requested_bytes = s->allocations;
+    r.wall_ns = 2000 * UINT64_C(1000000000); /* 100 a second */
+    SILENT("gpu-small-frequent");
+    r.wall_ns = 10000000000;
+    set("XSIGMA_GPU_BACKEND", "caching");
+    SILENT("gpu-small-frequent");
+}
+
+Test(advice_gpu, large_and_rare)
+{
+    struct xs_gpu_stats *s = device();
+
+    s->allocations = 900;
+    s->requested_bytes = 900 * XS_MIB(2);
+    s->hits = 0;
+    s->misses_size = 900;
+    SAYS("gpu-large-rare", "XSIGMA_GPU_ROUTE", "<1M:caching,*:direct");
+    r.wall_ns = 9000000000; /* 100 a second */
+    SILENT("gpu-large-rare");
+    r.wall_ns = 10000000000;
+    s->hits = 1100; /* as many as missed */
+    SILENT("gpu-large-rare");
+    s->hits = 0;
+    s->requested_bytes = 900 * XS_KIB(2);
+    SILENT("gpu-large-rare");
+}
+
+Test(advice_gpu, slow_by_the_driver)
+{
+    struct xs_gpu_stats *s = device();
+
+    s->misses_cold = 0;
+    s->misses_evicted = 200;
+    s->driver_ns = 200000 * 1001ULL; /* the clock is ours */
+    SAYS("gpu-slow-allocation", "XSIGMA_GPU_CACHE_MAX", "1G");
+    s->driver_ns = 200000 * 1000ULL;
+    SILENT("gpu-slow-allocation");
+    s->driver_ns = 200000 * 5000ULL;
+    s->misses_cold = 300; /* no setting changes these */
+    SILENT("gpu-slow-allocation");
+}
+
+/* --- the CPU allocator --- */
+
+Test(advice_cpu, slow_by_the_kernel)
+{
+    set("XSIGMA_CPU_BACKEND", "system");
+    begin();
+    serve_by(XS_OWNER_SYSTEM);
+    r.counters[XS_OWNER_SYSTEM].size_bin[4] = 100000;
+    r.sys_ns = 100000 * 1001ULL;
+    SAYS("slow-allocation", "XSIGMA_CPU_BACKEND", "bfc");
+    r.sys_ns = 100000 * 1000ULL;
+    SILENT("slow-allocation");
+    r.sys_ns = UINT64_MAX;
+    SILENT("slow-allocation");
+    r.sys_ns = 100000 * 2000ULL;
+    serve_by(XS_OWNER_BFC);
+    memset(r.counters, 0, sizeof(r.counters));
+    r.counters[XS_OWNER_BFC].size_bin[4] = 90001;
+    r.counters[XS_OWNER_BFC].size_bin[22] = 9999;
+    SILENT("slow-allocation"); /* small blocks take nothing in the kernel */
+    r.counters[XS_OWNER_BFC].size_bin[22] = 11000;
+    r.sys_ns *= 2;
+    SAYS("slow-allocation", "XSIGMA_CPU_CACHE", "64M");
+    setenv("XSIGMA_CPU_HUGE_PAGES", "off", 1);
+    set("XSIGMA_CPU_CACHE", "64M");
+    /* Only what this build has a variable for. */
+    enum xs_knob knob;
+    int n;
+    if (xs_config_find("XSIGMA_CPU_HUGE_PAGES", 21, &knob, &n))
+        SAYS("slow-allocation", "XSIGMA_CPU_HUGE_PAGES", "thp");
+    else
+        SILENT("slow-allocation");
+}
+
+Test(advice_cpu, growth)
+{
+    begin();
+    r.core.bfc.growth_steps = 3;
+    r.core.bfc.reserved_peak_bytes = XS_MIB(14);
+    SILENT("bfc-growth");
+    r.core.bfc.growth_steps = 4;
+    SAYS("bfc-growth", "XSIGMA_BFC_INITIAL", "16M");
+    serve_by(XS_OWNER_MIMALLOC);
+    SILENT("bfc-growth");
+    serve_by(XS_OWNER_BFC);
+    set("XSIGMA_BFC_INITIAL", "16M");
+    SILENT("bfc-growth");
+}
+
+Test(advice_cpu, at_the_limit)
+{
+    begin();
+    r.core.bfc.limit_bytes = XS_MIB(64);
+    SILENT("bfc-limit");
+    r.core.failures = 2;
+    r.core.last_failure_bytes = XS_MIB(10);
+    r.core.bfc.free_bytes = XS_MIB(5);
+    SAYS("bfc-limit", "XSIGMA_BFC_LIMIT", "128M");
+    set("XSIGMA_BFC_GC", "0");
+    SAYS("bfc-limit", "XSIGMA_BFC_LIMIT", "128M");
+    r.core.bfc.free_bytes = XS_MIB(12); /* it would do, in one piece */
+    r.core.bfc.largest_free_bytes = XS_MIB(4);
+    SAYS("bfc-limit", "XSIGMA_BFC_GC", "1");
+    set("XSIGMA_BFC_COALESCE", "0");
+    SAYS("bfc-limit", "XSIGMA_BFC_COALESCE", "1");
+    r.core.bfc.limit_bytes = 0;
+    SILENT("bfc-limit");
+}
+
+Test(advice_cpu, fragmentation)
+{
+    set("XSIGMA_BFC_COALESCE", "0");
+    begin();
+    r.core.bfc.fragmentation = 0.7;
+    r.core.bfc.free_bytes = XS_MIB(8);
+    r.core.bfc.in_use_bytes = XS_MIB(10);
+    SAYS("bfc-fragmentation", "XSIGMA_BFC_COALESCE", "1");
+    r.core.bfc.fragmentation = 0.5;
+    SILENT("bfc-fragmentation");
+    r.core.bfc.fragmentation = 0.7;
+    set("XSIGMA_BFC_COALESCE", "1"); /* all is done that can be */
+    SILENT("bfc-fragmentation");
+}
+
+Test(advice_cpu, more_reserved_than_used)
+{
+    set("XSIGMA_BFC_INITIAL", "1G");
+    begin();
+    r.core.bfc.in_use_peak_bytes = XS_MIB(100);
+    r.core.bfc.reserved_peak_bytes = XS_MIB(1024);
+    SAYS("bfc-over-reserved", "XSIGMA_BFC_INITIAL", "128M");
+    r.core.bfc.in_use_peak_bytes = XS_MIB(700);
+    SILENT("bfc-over-reserved");
+}
+
+Test(advice_cpu, small_and_frequent)
+{
+    set("XSIGMA_CPU_BACKEND", "system");
+    begin();
+    serve_by(XS_OWNER_SYSTEM);
+    r.counters[XS_OWNER_SYSTEM].size_bin[5] = 600000;
+    r.counters[XS_OWNER_SYSTEM].size_bin[9] = 400000;
+    SAYS("small-frequent", "XSIGMA_CPU_BACKEND", "bfc");
+    r.counters[XS_OWNER_SYSTEM].size_bin[9] = 600000;
+    SILENT("small-frequent");
+    r.counters[XS_OWNER_SYSTEM].size_bin[9] = 0; /* too few */
+    SILENT("small-frequent");
+    r.counters[XS_OWNER_SYSTEM].size_bin[5] = 1000000;
+    cr_assert(said("small-frequent"));
+    set("XSIGMA_CPU_ROUTE", "*:system");
+    SAYS("small-frequent", "XSIGMA_CPU_ROUTE", "*:bfc");
+    r.active[XS_OWNER_MIMALLOC] = true;
+    SILENT("small-frequent");
+}
+
+Test(advice_cpu, what_only_rises)
+{
+    static struct xs_timeline t;
+
+    begin();
+    r.timeline = &t;
+    t.count = 64;
+    for (uint64_t i = 0; i < t.count; i++)
+        t.point[i].in_use_bytes = XS_MIB(10) + i * XS_MIB(1) + (i % 2) * XS_MIB(3);
+    cr_assert(said("only-rises"));
+    cr_assert(strstr(said("only-rises")->text, "to 76.0 MiB"), "%s", said("only-rises")->text);
+    t.count = 31; /* too few to tell */
+    SILENT("only-rises");
+    t.count = 64;
+    for (uint64_t i = 40; i < 64; i++)
+        t.point[i].in_use_bytes = XS_MIB(50); /* it has built up */
+    SILENT("only-rises");
+}
