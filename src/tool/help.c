@@ -108,6 +108,34 @@ const char xs_help_top[] = "usage: xsigma top [-n TIMES] [-d TIME] PID\n"
                            "\n"
                            "Exit status: 0 done, 1 no such process or record, 64 wrong usage.\n";
 
+const char xs_help_tune[] =
+    "usage: xsigma tune [-n RUNS] [--objective time|rss|gpu-peak] [--check CMD]\n"
+    "                   [--candidate SET]... [--save FILE] [--seed N] [--preset P]\n"
+    "                   [--set K=V]... [--lib PATH] [--] program args...\n"
+    "\n"
+    "Runs a program as it is and under other settings, in random order, and prints the\n"
+    "settings that served it best, or that there is no significant difference. It tries the\n"
+    "back ends, a route, what the report of a first run advises, and for programs that use\n"
+    "CUDA its back ends and the presets.\n"
+    "\n"
+    "  -n RUNS           so many runs of each; 5 otherwise\n"
+    "  --objective WHAT  time: CPU time, user and system, of the program and of what it\n"
+    "                    waited for; rss: peak resident memory of its largest process;\n"
+    "                    gpu-peak: device memory held at most, all devices and processes\n"
+    "  --check CMD       a shell command that reads the program's output; where it fails,\n"
+    "                    the candidate is out\n"
+    "  --candidate SET   try this and nothing else, 'NAME=VALUE NAME=VALUE'; repeatable\n"
+    "  --save FILE       write the settings to FILE, for XSIGMA_CONFIG\n"
+    "  --seed N          the order of an earlier call again\n" OPTIONS
+    "The program should do the same each time. Its output is kept from the screen; it reads\n"
+    "its input again from the start if that is a file, and nothing otherwise. A candidate is\n"
+    "out when its exit status is not the baseline's or a signal ends it. It is better only if\n"
+    "all its runs lie below all of the baseline's; of 8 runs and more, an eighth at each end\n"
+    "is left out. ^C ends it with what is known.\n"
+    "\n"
+    "Exit status: 0 done, better or not; 1 not done, 2 refused, 64 wrong usage, 126 not\n"
+    "executable, 127 not found, 128 and the signal's number when interrupted.\n";
+
 const char xs_help_help[] = "usage: xsigma help [verb]\n"
                             "\n"
                             "Explains a verb, or lists them.\n";
@@ -122,7 +150,9 @@ void xs_help_print_all(void)
 
 bool xs_help_asked(int argc, char **argv)
 {
-    static const char *const with_value[] = {"--preset", "--set", "--json", "--html", "--lib"};
+    static const char *const with_value[] = {"--preset", "--set",       "--json",  "--lib",
+                                             "-n",       "--objective", "--check", "--candidate",
+                                             "--save",   "--seed",      "--html"};
 
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)

@@ -12,6 +12,7 @@ const struct xs_verb xs_verbs[] = {
     {"report", "show what processes counted, running or gone", xs_help_report, xs_tool_report},
     {"diff", "show what is different between two reports", xs_help_diff, xs_tool_diff},
     {"top", "watch a running process", xs_help_top, xs_tool_top},
+    {"tune", "find the settings that serve a program best", xs_help_tune, xs_tool_tune},
     {"gpu", "ask or tell running processes about their device memory", xs_help_gpu, xs_tool_gpu},
     {"help", "explain a verb", xs_help_help, xs_tool_help},
     {NULL, NULL, NULL, NULL},

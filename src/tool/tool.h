@@ -35,6 +35,7 @@ int xs_tool_gpu(int argc, char **argv);
 int xs_tool_report(int argc, char **argv);
 int xs_tool_diff(int argc, char **argv);
 int xs_tool_top(int argc, char **argv);
+int xs_tool_tune(int argc, char **argv);
 
 /* Asked of a child by doctor: prints whose malloc it runs on. */
 int xs_tool_probe(void);
@@ -46,6 +47,7 @@ extern const char xs_help_gpu[];
 extern const char xs_help_report[];
 extern const char xs_help_diff[];
 extern const char xs_help_top[];
+extern const char xs_help_tune[];
 extern const char xs_help_help[];
 
 void xs_help_print_all(void);

@@ -1,0 +1,218 @@
+/* One run of the program that is tuned: its environment, its figures, whether it did its work. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tool/input.h"
+#include "tool/tool.h"
+#include "tool/tune.h"
+
+static volatile sig_atomic_t caught;
+static volatile sig_atomic_t running;
+
+int xs_tune_interrupted(void)
+{
+    return (int)caught;
+}
+
+/* From a terminal the program gets ^C itself; of other senders it would not hear. */
+static void on_signal(int signal)
+{
+    caught = signal;
+    if (running != 0)
+        kill((pid_t)running, signal);
+}
+
+void xs_tune_catch_signals(void)
+{
+    static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+    struct sigaction sa = {.sa_handler = on_signal}; /* no SA_RESTART: waits end */
+
+    for (size_t i = 0; i < XS_COUNT_OF(signals); i++)
+        sigaction(signals[i], &sa, NULL);
+}
+
+static void path_of(const struct xs_tune *t, const char *name, char *out, size_t cap)
+{
+    snprintf(out, cap, "%s/%s", t->directory, name);
+}
+
+/* Removes what the directory holds; counts reports only if `count` is not NULL, and removes none.
+ */
+static void each_file(const struct xs_tune *t, unsigned *count)
+{
+    char path[512];
+    const struct dirent *d;
+    DIR *dir = opendir(t->directory);
+
+    if (dir == NULL)
+        return;
+    while ((d = readdir(dir)) != NULL) {
+        if (d->d_name[0] == '.')
+            continue;
+        if (count != NULL) {
+            *count += strncmp(d->d_name, "report-", 7) == 0;
+            continue;
+        }
+        path_of(t, d->d_name, path, sizeof(path));
+        unlink(path);
+    }
+    closedir(dir);
+}
+
+void xs_tune_clear(struct xs_tune *t)
+{
+    each_file(t, NULL);
+}
+
+/* ---- the child ----------------------------------------------------------------------------- */
+
+static void put_at(int fd, const char *path, int flags)
+{
+    int opened = open(path, flags | O_CLOEXEC, 0600);
+
+    if (opened >= 0)
+        dup2(opened, fd);
+}
+
+static _Noreturn void become(const struct xs_tune *t, const struct xs_tune_candidate *c,
+                             bool reports)
+{
+    char path[512];
+
+    /* A file is read from its start each time; what can be read only once, not at all. */
+    if (lseek(STDIN_FILENO, 0, SEEK_SET) < 0)
+        put_at(STDIN_FILENO, "/dev/null", O_RDONLY);
+    path_of(t, "stdout", path, sizeof(path));
+    put_at(STDOUT_FILENO, path, O_WRONLY | O_CREAT | O_TRUNC);
+    path_of(t, "stderr", path, sizeof(path));
+    put_at(STDERR_FILENO, path, O_WRONLY | O_CREAT | O_TRUNC);
+    path_of(t, "report-%p.json", path, sizeof(path));
+    setenv("XSIGMA_STATS", reports ? "auto" : "0", 1);
+    setenv("XSIGMA_STATS_FILE", path, 1);
+    setenv("XSIGMA_STATS_FORMAT", "json", 1);
+    setenv("XSIGMA_STATS_CHILDREN", "1", 1);
+    for (unsigned i = 0; i < c->settings; i++)
+        setenv(c->setting[i].name, c->setting[i].value, 1);
+    execvp(t->program, t->argv);
+    _exit(errno == ENOENT ? XS_EXIT_NOT_FOUND : XS_EXIT_NOT_EXECUTABLE);
+}
+
+/* True if it was waited for to its end. */
+static bool wait_for(pid_t pid, int *status, struct rusage *usage)
+{
+    running = pid;
+    if (caught != 0)
+        kill(pid, (int)caught);
+    while (wait4(pid, status, 0, usage) < 0)
+        if (errno != EINTR)
+            break;
+    running = 0;
+    return caught == 0;
+}
+
+/* ---- afterwards ---------------------------------------------------------------------------- */
+
+static uint64_t ns_of(const struct timeval *tv)
+{
+    return (uint64_t)tv->tv_sec * 1000000000 + (uint64_t)tv->tv_usec * 1000;
+}
+
+/* Of all processes and devices. */
+static bool gpu_peak(const struct xs_tune *t, uint64_t *figure)
+{
+    struct xs_inputs in = {0};
+    unsigned reports = 0;
+    bool any = false;
+
+    each_file(t, &reports);
+    if (reports == 0 || xs_inputs_add(&in, t->directory) != 0)
+        return false;
+    *figure = 0;
+    for (size_t i = 0; i < in.count; i++)
+        for (unsigned d = 0; d < in.at[i].report.gpu_count; d++) {
+            *figure += in.at[i].report.gpu[d].stats.reserved_bytes_peak;
+            any = true;
+        }
+    xs_inputs_free(&in);
+    return any;
+}
+
+/* The check reads what the program wrote. */
+static bool passes(const struct xs_tune *t, int *status)
+{
+    char path[512];
+    struct rusage ignored;
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        path_of(t, "stdout", path, sizeof(path));
+        put_at(STDIN_FILENO, path, O_RDONLY);
+        unsetenv("LD_PRELOAD");
+        dup2(STDERR_FILENO, STDOUT_FILENO);
+        execl("/bin/sh", "sh", "-c", t->check, (char *)NULL);
+        _exit(XS_EXIT_NOT_FOUND);
+    }
+    if (pid < 0)
+        return false;
+    (void)wait_for(pid, status, &ignored);
+    return WIFEXITED(*status) && WEXITSTATUS(*status) == 0;
+}
+
+static void judge(struct xs_tune *t, struct xs_tune_candidate *c, int status)
+{
+    bool is_first = c == &t->candidate[0] && c->figure == NULL;
+
+    if (WIFSIGNALED(status)) {
+        snprintf(c->out, sizeof(c->out), "killed by signal %d (%s)", WTERMSIG(status),
+                 strsignal(WTERMSIG(status)));
+        return;
+    }
+    if (is_first)
+        t->baseline_status = WEXITSTATUS(status);
+    if (is_first && WEXITSTATUS(status) >= XS_EXIT_NOT_EXECUTABLE)
+        snprintf(c->out, sizeof(c->out), "exit status %d", WEXITSTATUS(status));
+    else if (WEXITSTATUS(status) != t->baseline_status)
+        snprintf(c->out, sizeof(c->out), "exit status %d, the baseline's is %d",
+                 WEXITSTATUS(status), t->baseline_status);
+    else if (t->check != NULL && !passes(t, &status) && caught == 0)
+        snprintf(c->out, sizeof(c->out), "the check failed");
+}
+
+bool xs_tune_run(struct xs_tune *t, struct xs_tune_candidate *c, bool reports, uint64_t *figure)
+{
+    struct rusage usage = {0};
+    int status = 0;
+
+    *figure = 0;
+    if (caught != 0)
+        return false;
+    xs_tune_clear(t);
+    fflush(stdout);
+    pid_t pid = fork();
+    if (pid == 0)
+        become(t, c, reports);
+    if (pid < 0) {
+        snprintf(c->out, sizeof(c->out), "fork: %s", strerror(errno));
+        return true;
+    }
+    if (!wait_for(pid, &status, &usage))
+        return false;
+    judge(t, c, status);
+    if (caught != 0)
+        return false;
+    if (t->objective == XS_TUNE_TIME)
+        *figure = ns_of(&usage.ru_utime) + ns_of(&usage.ru_stime);
+    else if (t->objective == XS_TUNE_RSS)
+        *figure = (uint64_t)usage.ru_maxrss * 1024;
+    else if (c->out[0] == '\0' && !gpu_peak(t, figure))
+        snprintf(c->out, sizeof(c->out), "no report of a device: it used none");
+    return true;
+}

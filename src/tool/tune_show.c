@@ -1,0 +1,195 @@
+/* The verdict of `xsigma tune`. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fmt.h"
+#include "report/cells.h"
+#include "tool/tool.h"
+#include "tool/tune.h"
+
+#define RUNS_TO_TELL 3 /* fewer say nothing of the spread */
+
+static int by_size(const void *a, const void *b)
+{
+    uint64_t p = *(const uint64_t *)a;
+    uint64_t q = *(const uint64_t *)b;
+
+    return p < q ? -1 : p > q;
+}
+
+static void sorted(const struct xs_tune_candidate *c, uint64_t *out)
+{
+    memcpy(out, c->figure, c->runs * sizeof(*out));
+    qsort(out, c->runs, sizeof(*out), by_size);
+}
+
+uint64_t xs_tune_median(const struct xs_tune_candidate *c)
+{
+    uint64_t v[XS_TUNE_RUNS];
+
+    if (c->runs == 0)
+        return 0;
+    sorted(c, v);
+    return (v[(c->runs - 1) / 2] + v[c->runs / 2]) / 2;
+}
+
+void xs_tune_interval(const struct xs_tune_candidate *c, uint64_t *low, uint64_t *high)
+{
+    uint64_t v[XS_TUNE_RUNS];
+
+    *low = *high = 0;
+    if (c->runs == 0)
+        return;
+    sorted(c, v);
+    *low = v[c->runs / 8];
+    *high = v[c->runs - 1 - c->runs / 8];
+}
+
+static bool is_in_play(const struct xs_tune_candidate *c)
+{
+    return c->out[0] == '\0' && c->runs > 0;
+}
+
+unsigned xs_tune_choose(const struct xs_tune *t)
+{
+    uint64_t base_low;
+    uint64_t ignored;
+    uint64_t high;
+    unsigned best = 0;
+
+    if (!is_in_play(&t->candidate[0]) || t->candidate[0].runs < RUNS_TO_TELL)
+        return 0;
+    xs_tune_interval(&t->candidate[0], &base_low, &ignored);
+    for (unsigned i = 1; i < t->candidates; i++) {
+        const struct xs_tune_candidate *c = &t->candidate[i];
+        if (!is_in_play(c) || c->runs < RUNS_TO_TELL)
+            continue;
+        xs_tune_interval(c, &ignored, &high);
+        if (high < base_low &&
+            (best == 0 || xs_tune_median(c) < xs_tune_median(&t->candidate[best])))
+            best = i;
+    }
+    return best;
+}
+
+/* ---- printing ------------------------------------------------------------------------------ */
+
+static void put_figure(struct xs_buf *b, const struct xs_tune *t, uint64_t v)
+{
+    if (t->objective == XS_TUNE_TIME)
+        xs_put_duration(b, v);
+    else
+        xs_put_bytes(b, v);
+}
+
+static void print_row(const struct xs_tune *t, const struct xs_tune_candidate *c, bool is_chosen)
+{
+    const uint64_t base = xs_tune_median(&t->candidate[0]);
+    uint64_t low;
+    uint64_t high;
+    XS_BUF(median, 32);
+    XS_BUF(spread, 64);
+
+    printf("%c %-38s ", is_chosen ? '*' : ' ', c->label);
+    if (c->out[0] != '\0' || c->runs == 0) {
+        printf("%s%s\n", c->runs == 0 && c->out[0] == '\0' ? "not run" : "out: ", c->out);
+        return;
+    }
+    xs_tune_interval(c, &low, &high);
+    put_figure(&median, t, xs_tune_median(c));
+    put_figure(&spread, t, low);
+    xs_put_str(&spread, " .. ");
+    put_figure(&spread, t, high);
+    printf("%10s  %-24s %4u", median.at, spread.at, c->runs);
+    if (c != &t->candidate[0] && base != 0)
+        printf("  %+.1f%%", ((double)xs_tune_median(c) / (double)base - 1) * 100);
+    putchar('\n');
+}
+
+/* For a shell, whatever is in it. */
+static void print_quoted(FILE *out, const char *text)
+{
+    fputc('\'', out);
+    for (; *text != '\0'; text++)
+        if (*text == '\'')
+            fputs("'\\''", out);
+        else
+            fputc(*text, out);
+    fputc('\'', out);
+}
+
+/* What was given to all, but for what the chosen one sets otherwise; then the chosen one's. */
+static void each_setting(const struct xs_tune *t, const struct xs_tune_candidate *c,
+                         void (*print)(FILE *out, const struct xs_tune_setting *s), FILE *out)
+{
+    for (unsigned g = 0; g < t->givens; g++) {
+        bool is_set = false;
+        for (unsigned i = 0; i < c->settings; i++)
+            is_set |= strcmp(t->given[g].name, c->setting[i].name) == 0;
+        if (!is_set)
+            print(out, &t->given[g]);
+    }
+    for (unsigned i = 0; i < c->settings; i++)
+        print(out, &c->setting[i]);
+}
+
+static void print_export(FILE *out, const struct xs_tune_setting *s)
+{
+    fprintf(out, "export %s=", s->name);
+    print_quoted(out, s->value);
+    fputc('\n', out);
+}
+
+static void print_line(FILE *out, const struct xs_tune_setting *s)
+{
+    fprintf(out, "%s=%s\n", s->name, s->value);
+}
+
+static int save(const struct xs_tune *t, const struct xs_tune_candidate *c)
+{
+    FILE *out = fopen(t->save, "we");
+    bool ok = out != NULL;
+
+    if (ok) {
+        fputs("# Made by 'xsigma tune'; for XSIGMA_CONFIG.\n", out);
+        each_setting(t, c, print_line, out);
+        ok = !ferror(out);
+        ok = fclose(out) == 0 && ok;
+    }
+    if (!ok)
+        xs_tool_error("tune: %s: %s", t->save, strerror(errno));
+    return ok ? XS_EXIT_OK : XS_EXIT_NO;
+}
+
+int xs_tune_show(const struct xs_tune *t)
+{
+    static const char *const what[] = {"CPU time, user and system, of all processes",
+                                       "peak resident memory of the largest process",
+                                       "peak device memory held, all devices and processes"};
+    const unsigned chosen = xs_tune_choose(t);
+    const struct xs_tune_candidate *c = &t->candidate[chosen];
+
+    printf("%s; at most %u runs each, interleaved, seed %lu\n", what[t->objective], t->runs,
+           (unsigned long)t->seed);
+    printf("  %-38s %10s  %-24s runs  change\n", "candidate", "median", "from .. to");
+    for (unsigned i = 0; i < t->candidates; i++)
+        print_row(t, &t->candidate[i], i == chosen);
+    if (xs_tune_interrupted() != 0)
+        puts("interrupted; this is what is known so far");
+    if (t->candidate[0].runs < RUNS_TO_TELL) {
+        printf("nothing can be told from fewer than %d runs\n", RUNS_TO_TELL);
+        return XS_EXIT_NO;
+    }
+    if (chosen == 0)
+        puts("no significant difference: no candidate's runs all lie below the baseline's (of 8 "
+             "runs and\n"
+             "more, an eighth at each end is left out)");
+    else
+        puts("the runs marked * all lie below the baseline's (of 8 runs and more, an eighth at "
+             "each end is\n"
+             "left out):");
+    each_setting(t, c, print_export, stdout);
+    return t->save != NULL ? save(t, c) : XS_EXIT_OK;
+}
