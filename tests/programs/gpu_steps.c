@@ -1,8 +1,8 @@
 /* Uses CUDA as told, a line of standard input at a time, and answers each with a line; knows
  * nothing of XSigma. The driver is opened and its functions looked up, as Numba does. m SIZE
  * allocate      f  free the last one      fork  a child comes and goes n COUNT  as many allocations
- * and frees of 4 KiB exec  start over, as the same process      exit  _exit  abort  kill  ways to
- * end */
+ * and frees of 4 KiB sleep  1.1 s exec  start over, as the same process      exit  _exit  abort
+ * kill  ways to end */
 #include <dlfcn.h>
 #include <signal.h>
 #include <stdio.h>
@@ -90,6 +90,8 @@ static int step(const char *line, char **argv)
         waitpid(child, &status, 0);
         return status;
     }
+    if (strcmp(line, "sleep") == 0)
+        return usleep(1100000);
     if (strcmp(line, "exec") == 0)
         execv("/proc/self/exe", argv);
     if (strcmp(line, "exit") == 0)
