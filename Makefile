@@ -404,10 +404,14 @@ install: all ## PREFIX=/usr/local, DESTDIR= for packages
 	install -m 755 build/libxsigma.so $(DESTDIR)$(PREFIX)/lib/libxsigma.so
 	install -m 755 build/xsigma $(DESTDIR)$(PREFIX)/bin/xsigma
 	install -m 644 include/xsigma.h include/xsigma.hpp $(DESTDIR)$(PREFIX)/include/
+	install -D -m 644 docs/xsigma.1 $(DESTDIR)$(PREFIX)/share/man/man1/xsigma.1
+	install -D -m 644 scripts/xsigma.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/xsigma
 
 uninstall: ## what install put there
 	rm -f $(DESTDIR)$(PREFIX)/lib/libxsigma.so $(DESTDIR)$(PREFIX)/bin/xsigma \
-	  $(DESTDIR)$(PREFIX)/include/xsigma.h $(DESTDIR)$(PREFIX)/include/xsigma.hpp
+	  $(DESTDIR)$(PREFIX)/include/xsigma.h $(DESTDIR)$(PREFIX)/include/xsigma.hpp \
+	  $(DESTDIR)$(PREFIX)/share/man/man1/xsigma.1 \
+	  $(DESTDIR)$(PREFIX)/share/bash-completion/completions/xsigma
 
 format: ## clang-format over the tree
 	clang-format -i $$(git ls-files '*.c' '*.h' '*.cc' '*.hpp')
