@@ -1,8 +1,8 @@
 /* Uses CUDA as told, a line of standard input at a time, and answers each with a line; knows
- * nothing of XSigma. The driver is opened and its functions looked up, as Numba does. m SIZE
- * allocate      f  free the last one      fork  a child comes and goes n COUNT  as many allocations
- * and frees of 4 KiB sleep  1.1 s exec  start over, as the same process      exit  _exit  abort
- * kill  ways to end */
+ * nothing of XSigma. The driver is opened and its functions looked up, as Numba does.
+ *   m SIZE  allocate    f  free the last one    n COUNT  as many allocations and frees of 4 KiB
+ *   fork  a child comes and goes    sleep  1.1 s    exec  start over, as the same process
+ *   exit  _exit  abort  kill  ways to end */
 #include <dlfcn.h>
 #include <signal.h>
 #include <stdio.h>
