@@ -48,7 +48,8 @@ UNITS := $(patsubst tests/unit/%.c,build/tests/unit/%,$(wildcard tests/unit/*.c)
 CONTRACT := build/tests/contract/contract \
   $(patsubst tests/%.cc,build/tests/%,$(wildcard tests/contract/*.cc))
 
-BENCHES := $(patsubst tests/bench/%.c,build/tests/bench/%,$(wildcard tests/bench/*.c))
+BENCHES := $(patsubst tests/bench/%.c,build/tests/bench/%,$(wildcard tests/bench/*.c)) \
+  $(patsubst tests/bench/%.cc,build/tests/bench/%,$(wildcard tests/bench/*.cc))
 
 .PHONY: all run test test-all test-suites test-aarch64 check bench install uninstall clean help tests format
 .DELETE_ON_ERROR:
@@ -184,6 +185,11 @@ build/tests/bench/%: tests/bench/%.c tests/bench/bench.h
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CC) $(ALL_CPPFLAGS) $(TEST_CFLAGS) -O2 -o $@ $< -ldl -lm
+build/tests/bench/lines build/tests/bench/line_model: tests/bench/lines.h
+build/tests/bench/%: tests/bench/%.cc
+	@mkdir -p $(@D)
+	$(call say,CXX)
+	$(Q)$(CXX) -std=c++17 -O2 -g -Wall -Wextra -pthread -o $@ $<
 
 # ---- stress: begin ----
 # One source twice: a plain program, and against the core's own objects under each sanitizer.

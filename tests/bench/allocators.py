@@ -15,12 +15,14 @@ PEERS = [
 ]
 # The peer that a back end of XSigma is, when it is used directly.
 SAME_LIBRARY = {"system": "glibc"}
+# The value that switches sampling on.
+SAMPLE_ON = "1"
 
 
 class Allocator:
     """One column of the tables. `directly` names the peer that its back end is, if any."""
 
-    def __init__(self, name, library, env=None, version=None, backend=None, stats=False):
+    def __init__(self, name, library, env=None, version=None, backend=None, mode=None):
         self.name = name
         self.library = library
         self.env = dict(env or {})
@@ -28,7 +30,8 @@ class Allocator:
             self.env["LD_PRELOAD"] = library
         self.known_version = version
         self.backend = backend
-        self.stats = stats
+        self.mode = mode  # of XSigma's statistics: off, on or sampling
+        self.stats = mode in ("on", "sampling")
         self.is_peer = backend is None
         self.directly = None if self.is_peer else SAME_LIBRARY.get(backend, backend)
 
@@ -44,7 +47,7 @@ class Allocator:
         env = {k: v for k, v in self.env.items() if k != "LD_PRELOAD"}
         file = os.path.basename(os.path.realpath(self.library)) if self.library else None
         return {"name": self.name, "peer": self.is_peer, "file": file, "version": self.version,
-                "environment": env, "statistics": self.stats, "same_as_peer": self.directly}
+                "environment": env, "statistics": self.mode, "same_as_peer": self.directly}
 
 
 def clean_env(work):
@@ -83,12 +86,13 @@ def find_library(soname):
 
 
 def backends_of(tool):
-    """The choices of XSIGMA_CPU_BACKEND, as the tool itself lists them, and the default."""
+    """The choices of XSIGMA_CPU_BACKEND, as the tool itself lists them, and whether it can sample."""
     lines = output_of([tool, "vars"]).splitlines()
+    samples = any(line.startswith("XSIGMA_SAMPLE=") for line in lines)
     for at, line in enumerate(lines):
         found = re.match(r"XSIGMA_CPU_BACKEND=(\S+)", line)
         if found:
-            return lines[at + 1].strip().split("|"), found.group(1)
+            return lines[at + 1].strip().split("|"), samples
     raise SystemExit(f"bench: {tool} vars does not list XSIGMA_CPU_BACKEND")
 
 
@@ -117,13 +121,17 @@ def all_allocators(root, library, more_peers):
     commit = output_of(["git", "-c", "safe.directory=*", "-C", root, "describe", "--always",
                         "--dirty"]).strip()
     version = " ".join(version + [commit]).strip()
-    choices, _ = backends_of(tool)
-    for backend in choices:
+    choices, samples = backends_of(tool)
+    # The own core first: it is the default.
+    for backend in sorted(choices, key=lambda b: (b != "bfc", b)):
         env = {"XSIGMA_CPU_BACKEND": backend}
-        # With statistics is what a user gets: nothing set but the back end.
         found.append(Allocator(f"xsigma-{backend}", library, dict(env, XSIGMA_STATS="0"), version,
-                               backend))
-        found.append(Allocator(f"xsigma-{backend}+stats", library, env, version, backend, True))
+                               backend, "off"))
+        # With statistics is what a user gets: nothing set but the back end.
+        found.append(Allocator(f"xsigma-{backend}+stats", library, env, version, backend, "on"))
+        if samples and backend == "bfc":
+            found.append(Allocator(f"xsigma-{backend}+sample", library, dict(env, XSIGMA_SAMPLE=SAMPLE_ON),
+                                   version, backend, "sampling"))
     return found, missing
 
 

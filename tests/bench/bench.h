@@ -7,11 +7,14 @@
 #define XS_TESTS_BENCH_H
 
 #include <fcntl.h>
+#include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { PAGE = 4096 };
@@ -64,6 +67,43 @@ static inline void block_drop(unsigned char *p)
 {
     block_check(p);
     free(p);
+}
+
+/* A block of which every page is in use. */
+static inline unsigned char *block_get_whole(size_t size)
+{
+    unsigned char *p = block_get(size);
+
+    for (size_t at = PAGE; at < size; at += PAGE)
+        p[at] = 1;
+    if (size > 1)
+        p[size - 1] = 1;
+    return p;
+}
+
+/* `n` sizes evenly spread over the logarithm from lo to hi. */
+static inline void log_uniform(uint32_t *table, size_t n, double lo, double hi)
+{
+    for (size_t i = 0; i < n; i++)
+        table[i] = (uint32_t)(lo * pow(hi / lo, ((double)i + 0.5) / (double)n));
+}
+
+/* CPU time of the process, user and system. */
+static inline double cpu_ns(void)
+{
+    struct rusage used;
+
+    getrusage(RUSAGE_SELF, &used);
+    return (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1e9 +
+           (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) * 1e3;
+}
+
+static inline double wall_ns(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
 }
 
 /* The value of `field` ("VmHWM:") in a file like /proc/self/status, in KiB; allocates nothing. */

@@ -16,7 +16,6 @@
  * is printed: what else ran on the machine can only have made it slower.
  */
 #include <dlfcn.h>
-#include <time.h>
 
 #include "bench.h"
 
@@ -139,14 +138,6 @@ static const struct kind {
     {"churn20k", "256 2048", MOST_LIVE, churn},
 };
 #define KINDS (sizeof(kinds) / sizeof(kinds[0]))
-
-static double cpu_ns(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
-}
 
 static void measure(const struct kind *kind, size_t size, double scale)
 {

@@ -3,22 +3,23 @@
 import math
 import statistics
 
-UNITS = {"micro": "ns", "threads": "ns", "memory": "ns", "programs": "ms"}
+UNITS = {"domain": "ms", "programs": "ms"}  # else ns per operation
 TITLES = {
     "micro": "Micro: CPU ns per operation, one thread",
     "threads": "Threads: CPU ns per operation",
     "memory": "Fragmentation: CPU ns per operation",
+    "domain": "Computations of the domains: CPU ms of a run",
     "programs": "Programs: CPU ms of a run",
 }
 # A row that is this much slower than the library used directly is marked.
-MARK = 1.05
+MARK = 1.03
 
 
 def summary_of(samples):
     """Median, extremes and samples of each number that the runs gave."""
     found = {}
     for name in samples[0]:
-        values = [s[name] for s in samples]
+        values = [s[name] for s in samples if name in s]
         found[name] = {"median": statistics.median(values), "min": min(values),
                        "max": max(values), "samples": values}
     return found
@@ -43,11 +44,13 @@ def short(value):
 class Results:
     """rows, allocators, and cells[row name][allocator name] = summary_of(...)."""
 
-    def __init__(self, rows, allocators, samples, failures):
+    def __init__(self, rows, allocators, samples, failures, against=None):
         self.rows = rows
         self.allocators = allocators
         self.peers = [a for a in allocators if a.is_peer]
         self.failures = failures
+        names = [a.name for a in self.peers]
+        self.reference = next((n for n in (against, "mi3", "mimalloc", "glibc") if n in names), None)
         self.cells = {r.name: {a.name: summary_of(samples[r.name, a.name])
                                for a in allocators if samples.get((r.name, a.name))} for r in rows}
 
@@ -71,12 +74,40 @@ class Results:
             return None
         return statistics.median((c["max"] - c["min"]) / c["median"] for c in cells)
 
+    def whole(self, rows, metric):
+        """The rows on which every allocator has a value."""
+        return [r for r in rows if all(self.value(r, a, metric) for a in self.allocators)]
+
     def mean_ratio(self, rows, allocator, metric):
-        """Over the rows on which every allocator has a value."""
-        whole = [r for r in rows if all(self.value(r, a, metric) for a in self.allocators)]
+        """To the best peer of each row, each row alike."""
         if not self.peers:
             return None
-        return geometric_mean(self.ratio(r, allocator, metric) for r in whole)
+        return geometric_mean(self.ratio(r, allocator, metric) for r in self.whole(rows, metric))
+
+    def weighted(self, metric):
+        """The rows that count, as far as every allocator has a value."""
+        return self.whole([r for r in self.rows if r.weight > 0], metric)
+
+    def mean_against(self, allocator, metric):
+        """(mean, least, most) over the weighted rows of the ratio to the reference's value; the extremes
+        are of the means of single repetitions."""
+        rows = self.weighted(metric)
+        if not rows or self.reference is None:
+            return None
+
+        def mean(pick):
+            logs = sum(r.weight * math.log(pick(self.cells[r.name][allocator.name][metric]) /
+                                           pick(self.cells[r.name][self.reference][metric])) for r in rows)
+            return math.exp(logs / sum(r.weight for r in rows))
+        reps = max(len(self.cells[r.name][allocator.name][metric]["samples"]) for r in rows)
+        each = [mean(lambda c, k=k: c["samples"][k] if k < len(c["samples"]) else c["median"])
+                for k in range(reps)]
+        return mean(lambda c: c["median"]), min(each), max(each)
+
+    def worst(self, allocator, metric):
+        """(ratio to the best peer, row) of the weighted row where that is highest."""
+        return max(((self.ratio(r, allocator, metric), r.name) for r in self.weighted(metric)
+                    if self.ratio(r, allocator, metric) is not None), default=None)
 
     def against_direct(self, row, allocator, metric):
         """This / the same library used directly, of each repetition; [] if one is missing."""
@@ -94,7 +125,7 @@ class Results:
 
     def as_json(self):
         means = {}
-        for names in (["micro"], ["threads"], ["memory"], ["programs"], ["threads", "programs"]):
+        for names in (["micro"], ["threads"], ["memory"], ["domain"], ["programs"]):
             rows = self.section(*names)
             if rows:
                 means[" and ".join(names)] = {
@@ -102,8 +133,13 @@ class Results:
                     for metric in ("cpu", "peak_rss_kib")}
         return {
             "allocators": [a.described() for a in self.allocators],
-            "rows": [{"name": r.name, "section": r.section, "cpu_unit": UNITS[r.section],
-                      "results": self.cells[r.name]} for r in self.rows],
+            "rows": [{"name": r.name, "section": r.section, "weight": r.weight,
+                      "cpu_unit": UNITS.get(r.section, "ns"), "results": self.cells[r.name]}
+                     for r in self.rows],
+            "reference": self.reference,
+            "weighted_mean_against_reference": {
+                metric: {a.name: self.mean_against(a, metric) for a in self.allocators}
+                for metric in ("cpu", "peak_rss_kib")},
             "geometric_mean_of_ratio_to_best_peer": means,
             "failures": [{"row": r, "allocator": a, "why": w} for r, a, w in self.failures],
         }
@@ -156,7 +192,7 @@ class Results:
                 marked[a.name] += slow
                 line.append(f"**{short(ratio)}**" if slow else short(ratio))
             body.append(line)
-        for names in (("micro",), ("threads",), ("programs",)):
+        for names in (("micro",), ("threads",), ("domain",), ("programs",)):
             part = [r for r in rows if r.section in names]
             if part:
                 body.append([f"*geometric mean, {names[0]}*"] + [
@@ -180,40 +216,67 @@ class Results:
         return table(["row", "allocator", "live MiB", "RSS / live", "after malloc_trim",
                       "peak RSS MiB"], body)
 
-    def text(self):
+    def summary_table(self):
+        """One line an allocator."""
+        def three(triple):
+            return f"{short(triple[0])} ({short(triple[1])} to {short(triple[2])})" if triple else "-"
+
+        body = []
+        for a in self.allocators:
+            worst = self.worst(a, "cpu")
+            body.append([a.name, three(self.mean_against(a, "cpu")),
+                         three(self.mean_against(a, "peak_rss_kib")),
+                         f"{short(worst[0])} on {worst[1]}" if worst else "-",
+                         short(geometric_mean(self.ratio(r, a, "cpu") for r in self.weighted("cpu"))
+                               if self.peers else None)])
+        return table(["allocator", f"CPU / {self.reference}", f"peak RSS / {self.reference}",
+                      "CPU, worst against the best peer", "CPU, mean against the best peer"], body)
+
+    def summary(self):
+        rows = self.weighted("cpu")
+        if not rows or not self.peers:
+            return []
+        lost = [r.name for r in self.rows if r.weight > 0 and r not in rows]
+        return ["## Together",
+                f"Weighted geometric means over {len(rows)} loads (the list and its weights are "
+                f"`tests/bench/weights`; micro rows are outside) of the ratio to {self.reference}; in brackets the "
+                "least and the highest mean of a single repetition."
+                + (f" Without {', '.join(lost)}, where not every allocator has a result." if lost else ""),
+                self.summary_table()]
+
+    def tables(self):
         parts = []
-        for section in ("micro", "threads", "programs", "memory"):
+        for section in ("micro", "threads", "domain", "programs", "memory"):
             rows = self.section(section)
             if not rows:
                 continue
             parts += [f"## {TITLES[section]}", self.values_table(rows, "cpu")]
             if self.peers:
                 parts += ["The same as a ratio to the best peer:", self.ratio_table(rows, "cpu")]
-            if section in ("threads", "programs"):
+            if section != "micro":
                 parts += ["Peak RSS, MiB:", self.values_table(rows, "peak_rss_kib", 1024)]
                 if self.peers:
                     parts += ["The same as a ratio to the leanest peer:",
                               self.ratio_table(rows, "peak_rss_kib")]
-            if section == "memory":
+            fills = [r for r in rows if r.name.startswith("fill")]
+            if fills:
                 parts += ["What is resident at the end. A peer without a malloc_trim of its own "
                           "keeps what it has: the C library's only trims the C library's heap.",
-                          self.fill_table(rows)]
-        direct = self.direct_table([r for r in self.rows if r.section != "memory"])
-        if direct:
-            parts += ["## What routing costs",
-                      "CPU time with XSigma in front of a library, over that library preloaded "
-                      "itself: the median of the ratios within each repetition. Bold: above "
-                      f"{MARK}, and slower in each repetition.", direct]
-        both = self.section("threads", "programs")
-        if both and self.peers:
-            parts += ["## Together", "Threads and programs, geometric mean of the ratio to the best "
-                      "peer of each row; micro rows are outside of it.",
-                      table(["", *(a.name for a in self.allocators)],
-                            [[name] + [short(self.mean_ratio(both, a, m)) for a in self.allocators]
-                             for name, m in (("CPU", "cpu"), ("peak RSS", "peak_rss_kib"))])]
-        if self.failures:
-            parts += ["## Failures", "\n".join(f"- {r}, {a}: `{w}`" for r, a, w in self.failures)]
-        return "\n\n".join(parts) + "\n"
+                          self.fill_table(fills)]
+            if any(r.name == "aging" for r in rows):
+                aged = next(r for r in rows if r.name == "aging")
+                parts += ["`aging`, resident by live bytes, mean over its 40 epochs:",
+                          table([a.name for a in self.allocators],
+                                [[short(self.value(aged, a, "resident_by_live")) for a in self.allocators]])]
+        return parts
+
+    def direct(self):
+        text = self.direct_table([r for r in self.rows if r.section in TITLES and r.section != "memory"])
+        if not text:
+            return []
+        return ["## What a back end costs",
+                "CPU time with XSigma in front of a library, over that library preloaded itself: the median of "
+                f"the ratios within each repetition. Bold: above {MARK}, and slower in each repetition.", text]
 
 
 def table(head, body):

@@ -9,13 +9,10 @@
  * and system time of the whole process. Who waits, sleeps: waiting is not counted as CPU time.
  */
 #include <malloc.h>
-#include <math.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
-#include <time.h>
 
 #include "bench.h"
 
@@ -42,28 +39,9 @@ static uint64_t random_of(uint64_t who)
     return state;
 }
 
-/* `n` sizes evenly spread over the logarithm from lo to hi. */
-static void log_uniform(uint32_t *table, size_t n, double lo, double hi)
-{
-    for (size_t i = 0; i < n; i++)
-        table[i] = (uint32_t)(lo * pow(hi / lo, ((double)i + 0.5) / (double)n));
-}
-
 static uint32_t any_size(uint64_t *random)
 {
     return sizes[random_below(random, SIZES)];
-}
-
-/* A block of which every page is in use. */
-static unsigned char *block_get_whole(size_t size)
-{
-    unsigned char *p = block_get(size);
-
-    for (size_t at = PAGE; at < size; at += PAGE)
-        p[at] = 1;
-    if (size > 1)
-        p[size - 1] = 1;
-    return p;
 }
 
 /* Runs work(0) to work(n - 1) in threads of their own to their end. */
@@ -504,23 +482,6 @@ static const struct load {
     {"fill-small", fill_small},
 };
 #define LOADS (sizeof(loads) / sizeof(loads[0]))
-
-static double cpu_ns(void)
-{
-    struct rusage used;
-
-    getrusage(RUSAGE_SELF, &used);
-    return (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1e9 +
-           (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) * 1e3;
-}
-
-static double wall_ns(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
-}
 
 int main(int argc, char **argv)
 {

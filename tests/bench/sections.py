@@ -1,0 +1,294 @@
+"""The parts of the document beside the tables of loads: what was to be shown, latency, growth, counts, plots."""
+
+import os
+
+import plots
+from results import geometric_mean, short, table
+
+QUANTILES = ("p50", "p99", "p999", "max")
+# A step is called super-linear when an operation gets dearer by this factor, and by so much more than a
+# program without an allocator does.
+STEP, STEP_NS = 1.3, 3.0
+CURVES = [  # kind, metric, what, the axis of x
+    ("own", "ns_per_op", "CPU ns of malloc and free, threads with blocks of their own", "threads"),
+    ("handed", "ns_per_op", "CPU ns of malloc and free, blocks freed by another thread", "threads"),
+    ("heap", "replace_ns", "CPU ns of a replacement, 16 B to 256 KiB", "live bytes"),
+    ("heap", "fill_ns", "CPU ns to allocate and touch a block, 16 B to 256 KiB", "live bytes"),
+    ("objects", "replace_ns", "CPU ns of a replacement, objects of 16 to 48 B", "live objects"),
+    ("objects", "fill_ns", "CPU ns to allocate an object, 16 to 48 B", "live objects"),
+    ("objects", "drain_ns", "CPU ns to free an object, 16 to 48 B", "live objects"),
+]
+
+
+def named(results, name):
+    return next((a for a in results.allocators if a.name == name), None)
+
+
+# ---- latency ----
+
+def latency(results):
+    rows = results.section("latency")
+    if not rows:
+        return []
+    timers = [results.value(r, a, "timer_ns") for r in rows for a in results.allocators]
+    parts = ["## Latency of single calls",
+             "Every call is timed by the cycle counter; a figure contains one reading of it, which alone takes "
+             f"{short(max(t for t in timers if t))} ns (median of empty intervals) and is not subtracted. ns, "
+             "medians over the repetitions. What interrupts a thread is in p99.9 and in the maximum of all."]
+    for row in rows:
+        body = []
+        for a in results.allocators:
+            values = [results.value(row, a, f"{call}_{q}_ns") for call in ("malloc", "free") for q in QUANTILES]
+            if values[0] is not None:
+                body.append([a.name] + [short(v) for v in values])
+        parts += [f"`{row.name}`:", table(["allocator"] + [f"{c} {q.replace('p999', 'p99.9')}" for c in (
+            "malloc", "free") for q in QUANTILES], body)]
+    return parts
+
+
+# ---- growth ----
+
+def curve(results, kind, metric):
+    """({allocator: [(x, y)]}, the floor's [(x, y)])."""
+    series, floor = {}, []
+    for row in results.section("growth"):
+        words = row.name.split("/")
+        if words[1] != kind:
+            continue
+        for a in results.allocators:
+            value = results.value(row, a, metric)
+            if value is None:
+                continue
+            (floor if words[-1] == "floor" else series.setdefault(a.name, [])).append((int(words[2]), value))
+    return series, floor
+
+
+def steps(points, floor):
+    """The x to which the step is super-linear."""
+    plain = dict(floor)
+    found = []
+    for (x0, y0), (x1, y1) in zip(points, points[1:]):
+        allowed = max(1.0, plain[x1] / plain[x0]) if x0 in plain and x1 in plain else 1.0
+        if y1 > STEP * allowed * y0 and y1 - y0 > STEP_NS:
+            found.append(x1)
+    return found
+
+
+def growth(results):
+    if not results.section("growth"):
+        return []
+    parts = ["## How cost grows",
+             "Where an operation costs the same at every size, the curve is flat. `*` marks a super-linear step: "
+             f"dearer than the size before by more than {STEP} times what the machine's caches and page tables add "
+             "(`no allocator`: the same accesses to blocks in one mapping), and by more than "
+             f"{STEP_NS:.0f} ns. Threads beyond the machine's CPUs take turns."]
+    flagged = []
+    for kind, metric, what, x_title in CURVES:
+        series, floor = curve(results, kind, metric)
+        if not series:
+            continue
+        marks = {n: set(steps(p, floor)) for n, p in series.items()}
+        shown = dict(series, **({"no allocator": floor} if floor else {}))
+        xs = sorted({x for p in shown.values() for x, _ in p})
+        body = []
+        for x in xs:
+            cells = [plots.number(x)]
+            for n, p in shown.items():
+                value = dict(p).get(x)
+                cells.append("-" if value is None else short(value) + "*" * (x in marks.get(n, ())))
+            body.append(cells)
+        flagged += [f"{n}: {what}, {x_title} {plots.number(x)}" for n in series for x in sorted(marks[n])
+                    if n.startswith("xsigma")]
+        parts += [f"{what}, by {x_title}:", table([x_title] + list(shown), body)]
+    parts.append("Super-linear steps of ours: " + ("; ".join(flagged) if flagged else "none") + ".")
+    return parts
+
+
+# ---- counts ----
+
+def instructions(counted, results):
+    rows = {n.split("/", 1)[1]: v for n, v in counted.items() if n.startswith("instructions/")}
+    if not rows:
+        return []
+    names = [a.name for a in results.allocators if any(a.name in v for v in rows.values())]
+    body, ratios = [], {n: [] for n in names}
+    for program, found in rows.items():
+        base = found.get("xsigma-bfc")
+        line = [program]
+        for n in names:
+            value = found.get(n)
+            if not isinstance(value, int):
+                line.append("-" if value is None else "failed")
+                continue
+            ratio = value / base if isinstance(base, int) else None
+            if ratio:
+                ratios[n].append(ratio)
+            line.append(f"{value / 1e6:.1f} M" + (f" ({(ratio - 1) * 100:+.2f} %)" if ratio else ""))
+        body.append(line)
+    body.append(["*geometric mean*"] + [f"{(geometric_mean(r) - 1) * 100:+.2f} %" if r else "-"
+                                        for r in ratios.values()])
+    return ["## Instructions of real programs",
+            "Counted by valgrind's callgrind, in user space, child processes included, from a program's start to its "
+            "end (with XSigma's statistics that includes the report); in brackets what is more than with "
+            "`XSIGMA_STATS=0`.", table(["program"] + names, body)]
+
+
+def core_series(counted, kind):
+    series = {}
+    for name, found in counted.items():
+        words = name.split("/")
+        if words[0] == "cores" and words[1] == kind:
+            for a, figures in found.items():
+                if isinstance(figures, dict):
+                    series.setdefault(a, []).append((int(words[2]), figures["transfers_per_pair"]))
+    return {a: sorted(p) for a, p in series.items()}
+
+
+CORE_KINDS = (("own", "threads with blocks of their own"),
+              ("ring", "each thread frees what the one before it allocated"),
+              ("pipe", "one thread of two allocates, the other frees"))
+
+
+def cores(counted, results):
+    if not any(n.startswith("cores/") for n in counted):
+        return []
+    parts = ["## Lines that move between cores",
+             "For more cores than this machine has: `tests/bench/lines.c` runs with so many threads, of which exactly "
+             "one has the turn; the turn goes on after every operation, which is the finest interleaving without two of "
+             "them inside the allocator. Valgrind's lackey prints every access to memory, and `line_model.c` replays "
+             "them on as many cores, with the MESI states, lines of 64 bytes, and caches that lose nothing for want of "
+             "room. Counted is each load inside malloc or free of a line that another core has changed, and each store "
+             "to one that another core has, after a third of the turns as warm-up. What it does not see: waiting for "
+             "locks, retries of compare-and-swap, and choices that an allocator makes by the number of CPUs."]
+    order = [a.name for a in results.allocators]
+    for kind, what in CORE_KINDS:
+        series = core_series(counted, kind)
+        if not series:
+            continue
+        names = [n for n in order if n in series]
+        xs = sorted({x for p in series.values() for x, _ in p})
+        parts += [f"Transfers a pair of malloc and free, {what}:",
+                  table(["cores"] + names, [[str(x)] + [f"{dict(series[n])[x]:.3f}" if x in dict(series[n]) else "-"
+                                                        for n in names] for x in xs])]
+    failed = sorted({f"{a} ({why})" for n, found in counted.items() if n.startswith("cores/")
+                     for a, why in found.items() if isinstance(why, str)})
+    if failed:
+        parts.append("Not counted: " + "; ".join(failed) + ".")
+    return parts
+
+
+def gpu(found):
+    if not found:
+        return []
+    parts = ["## Traces of device memory",
+             "On the fake driver of the tests, which knows neither time nor a GPU's speed: what counts are hits, what "
+             "is held, and calls of the driver. On a GPU, `scripts/gpu-check` replays the same traces.", found["table"]]
+    return parts + (["\n".join("- " + m for m in found["missed"])] if found["missed"] else [])
+
+
+# ---- what was to be shown ----
+
+def shown(results, counted):
+    body = []
+    ours = named(results, "xsigma-bfc+stats") or named(results, "xsigma-bfc")
+    if ours is None:
+        return []
+
+    def add(what, figure, bar, met):
+        body.append([what, figure, bar, "-" if met is None else "yes" if met else "**no**"])
+
+    cpu, rss = (results.mean_against(ours, m) for m in ("cpu", "peak_rss_kib"))
+    worst = results.worst(ours, "cpu")
+    if cpu and worst:
+        add(f"CPU mean / {results.reference}", short(cpu[0]), "0.95", cpu[0] <= 0.95)
+        add("load that is worst against its best peer", f"{short(worst[0])} ({worst[1]})", "1.10", worst[0] <= 1.10)
+        add(f"peak RSS mean / {results.reference}", short(rss[0]), "0.65", rss[0] <= 0.65)
+    for mode, bar in (("+stats", 1.0), ("+sample", 2.0)):
+        more = {n: (v["xsigma-bfc" + mode] / v["xsigma-bfc"] - 1) * 100 for n, v in counted.items()
+                if n.startswith("instructions/") and isinstance(v.get("xsigma-bfc" + mode), int)
+                and isinstance(v.get("xsigma-bfc"), int)}
+        if more:
+            most = max(more, key=more.get)
+            add(f"instructions, {mode[1:]} over off: mean; highest",
+                f"{(geometric_mean(1 + m / 100 for m in more.values()) - 1) * 100:+.2f} %; {more[most]:+.2f} % "
+                f"({most.split('/', 1)[1]})", f"{bar:.0f} %", more[most] <= bar)
+    for a in results.allocators:
+        if a.mode != "off" or a.directly is None or named(results, a.directly) is None:
+            continue
+        ratios = [geometric_mean(results.against_direct(r, a, "cpu")) for r in results.rows if r.weight > 0]
+        ratios = [r for r in ratios if r]
+        if ratios:
+            add(f"{a.name} / {a.directly}, CPU mean", short(geometric_mean(ratios)), "1.03",
+                geometric_mean(ratios) <= 1.03)
+    for row in results.rows:
+        value = results.value(row, ours, "cpu")
+        if value and row.name in ("pair1/64", "fifo1000/64", "churn20k/256", "growth/own/1", "growth/own/2",
+                                  "growth/own/64"):
+            add(f"allocations a second of CPU time, {row.name}", f"{1000 / value:.1f} M", "10 M", value <= 100)
+        if row.section == "latency":
+            for call in ("malloc", "free"):
+                metric = f"{call}_p999_ns"
+                best, mine = results.best_peer(row, metric), results.value(row, ours, metric)
+                if best and mine:
+                    add(f"p99.9 of {call}, {row.name}; best peer", f"{short(mine)} ns; {short(best[0])} ns ({best[1]})",
+                        "below it", mine < best[0])
+    for kind, what in CORE_KINDS:
+        mine = core_series(counted, kind).get(ours.name)
+        if mine:
+            x, y = mine[-1]
+            add(f"transfers a pair on {x} cores, {what}; on {mine[0][0]}", f"{y:.3f}; {mine[0][1]:.3f}", "", None)
+    return ["## What was to be shown", f"`{ours.name}`, in this run:",
+            table(["what", "figure", "bar", "met"], body)] if body else []
+
+
+# ---- plots ----
+
+def charts(results, counted):
+    """{file name: SVG}."""
+    made = {}
+
+    def add(name, svg):
+        if svg:
+            made[name] = svg
+
+    for metric, name, what in (("cpu", "cpu", "CPU time"), ("peak_rss_kib", "rss", "Peak RSS")):
+        means = {a.name: results.mean_against(a, metric) for a in results.allocators}
+        means = {n: m for n, m in means.items() if m}
+        add(f"{name}.svg", plots.bars(f"{what}: weighted geometric mean, lower is better", means,
+                                      f"{what} / {results.reference}"))
+    both = {a.name: (results.mean_against(a, "cpu"), results.mean_against(a, "peak_rss_kib"))
+            for a in results.allocators if a.is_peer or a.mode == "on"}
+    add("cpu-rss.svg", plots.points("CPU time and memory, both lower is better",
+                                    {n: (c[0], r[0]) for n, (c, r) in both.items() if c and r},
+                                    f"CPU / {results.reference}", f"peak RSS / {results.reference}"))
+    for kind, metric, what, x_title in CURVES:
+        series, floor = curve(results, kind, metric)
+        marks = {(n, x) for n, p in series.items() for x in steps(p, floor)}
+        if series:
+            shown_ = dict(series, **({"no allocator": floor} if floor else {}))
+            add(f"growth-{kind}-{metric.split('_')[0]}.svg", plots.lines(what, shown_, x_title, "ns", marks=marks))
+    for kind, what in CORE_KINDS:
+        add(f"cores-{kind}.svg", plots.lines(f"Transfers of lines a pair, {what}", core_series(counted, kind), "cores",
+                                             "transfers", log_y=False))
+    for row in results.section("latency"):
+        for call in ("malloc", "free"):
+            series = {}
+            for a in results.allocators:
+                values = [results.value(row, a, f"{call}_{q}_ns") for q in QUANTILES]
+                if None not in values and (a.is_peer or a.mode != "off"):
+                    series[a.name] = list(zip((50, 10, 1, 0.01), values))
+            add(f"{row.name.replace('/', '-')}-{call}.svg", plots.lines(
+                f"{row.name}: {call}, p50, p99, p99.9, max", {n: [(i + 1, v) for i, (_, v) in enumerate(p)]
+                                                              for n, p in series.items()},
+                "1: p50, 2: p99, 3: p99.9, 4: max", "ns", log_x=False))
+    aged = next((r for r in results.rows if r.name == "aging"), None)
+    if aged:
+        add("aging.svg", plots.lines("An ageing heap: resident by live bytes", {
+            a.name: [(e, v) for e in range(40) if (v := results.value(aged, a, f"resident_by_live_{e:02d}"))]
+            for a in results.allocators if a.is_peer or a.mode == "on"}, "epoch", "RSS / live",
+            log_x=False, log_y=False))
+    return made
+
+
+def pictures(made, folder):
+    return [f"![{os.path.splitext(n)[0]}]({folder}/{n})" for n in made]
