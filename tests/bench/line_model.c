@@ -99,7 +99,7 @@ int main(void)
     enum lines_doing doing = LINES_OUTSIDE;
     unsigned who = 0;
     char text[256];
-    uint64_t of_calls = 0, moved_l = 0, moved_s = 0;
+    double of_malloc, of_free;
 
     table = calloc(table_size, sizeof(*table));
     if (table == NULL)
@@ -137,18 +137,10 @@ int main(void)
     }
     if (calls[LINES_MALLOC] == 0 || calls[LINES_FREE] == 0)
         broken("no call of malloc and free in the trace");
-    for (int k = LINES_MALLOC; k <= LINES_FREE; k++) {
-        of_calls += calls[k];
-        moved_l += loads_moved[k];
-        moved_s += stores_moved[k];
-    }
+    of_malloc = (double)(loads_moved[LINES_MALLOC] + stores_moved[LINES_MALLOC]) / (double)calls[LINES_MALLOC];
+    of_free = (double)(loads_moved[LINES_FREE] + stores_moved[LINES_FREE]) / (double)calls[LINES_FREE];
     printf("mallocs %" PRIu64 "\nfrees %" PRIu64 "\n", calls[LINES_MALLOC], calls[LINES_FREE]);
-    printf("malloc_transfers %.4f\nfree_transfers %.4f\n",
-           (double)(loads_moved[LINES_MALLOC] + stores_moved[LINES_MALLOC]) /
-               (double)calls[LINES_MALLOC],
-           (double)(loads_moved[LINES_FREE] + stores_moved[LINES_FREE]) / (double)calls[LINES_FREE]);
-    printf("transfers_per_pair %.4f\nloads_moved %" PRIu64 "\nstores_moved %" PRIu64
-           "\nmoved_lines %" PRIu64 "\n",
-           2 * (double)(moved_l + moved_s) / (double)of_calls, moved_l, moved_s, moved_lines);
+    printf("malloc_transfers %.4f\nfree_transfers %.4f\ntransfers_per_pair %.4f\nmoved_lines %" PRIu64 "\n",
+           of_malloc, of_free, of_malloc + of_free, moved_lines);
     return 0;
 }

@@ -5,7 +5,7 @@
  * thread before it allocated 32 turns ago. `pipe`: threads in pairs, of which one only allocates and the
  * other only frees what that allocated 32 turns ago. Thread switches between all operations are the finest
  * interleaving there is without two of them being inside the allocator at once. The first third of the
- * turns warms up and is not counted.
+ * turns warms up, with eight operations each, and is not counted.
  */
 #include <pthread.h>
 #include <semaphore.h>
@@ -14,7 +14,7 @@
 #include "bench.h"
 #include "lines.h"
 
-enum { LIVE = 64, LAG = 32, SIZES = 1024 };
+enum { LIVE = 64, LAG = 32, SIZES = 1024, WARM_UP = 8 };
 
 static uint32_t sizes[SIZES];
 static unsigned team_size, turns = 300;
@@ -51,11 +51,10 @@ static void drop(unsigned char **slot, unsigned who, bool counted)
     sign(LINES_PROGRAM, who);
 }
 
-static void one_turn(unsigned who, unsigned turn)
+static void operate(unsigned who, unsigned step, bool counted)
 {
     struct seat *me = &seats[who], *from = &seats[(who + team_size - 1) % team_size];
-    bool counted = turn >= turns / 3;
-    unsigned char **slot = &me->live[turn % LIVE], *p = NULL;
+    unsigned char **slot = &me->live[step % LIVE], *p = NULL;
 
     sign(LINES_PROGRAM, who);
     if (kind != PIPE || who % 2 == 0) {
@@ -72,21 +71,24 @@ static void one_turn(unsigned who, unsigned turn)
         slot = &me->live[random_below(&me->random, LIVE)];
         drop(slot, who, counted);
     } else if (kind == RING || who % 2 == 1) {
-        drop(&from->live[(turn + LIVE - LAG) % LIVE], who, counted);
+        drop(&from->live[(step + LIVE - LAG) % LIVE], who, counted);
     }
     if (p != NULL)
         *slot = p;
-    sign(LINES_OUTSIDE, 0);
 }
 
 static void *thread(void *arg)
 {
     unsigned who = (unsigned)(uintptr_t)arg;
 
-    for (unsigned turn = 0; turn < turns; turn++) {
+    for (unsigned turn = 0, step = 0; turn < turns; turn++) {
+        bool counted = turn >= turns / 3;
+
         while (sem_wait(&seats[who].turn) != 0)
             continue;
-        one_turn(who, turn);
+        for (unsigned i = 0; i < (counted ? 1 : WARM_UP); i++)
+            operate(who, step++, counted);
+        sign(LINES_OUTSIDE, 0);
         sem_post(&seats[(who + 1) % team_size].turn);
     }
     /* Nobody ends before all are done, as a thread's end is none of the operations. */

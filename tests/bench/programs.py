@@ -391,14 +391,14 @@ def program_rows(make_row, work, quick):
         make_row(name, words, seconds, prepare)
 
     # The first word names what has to be here.
-    add("python3-json", ["python3", "PYTHONMALLOC=malloc", "python3", "-I", "FILE.py"], 0.13 * n,
+    add("python3-json", ["python3", "PYTHONMALLOC=malloc", "PYTHONHASHSEED=0", "/usr/bin/python3", "-s", "FILE.py"], 0.13 * n,
         py=PYTHON % (n * 9000))
     if os.path.exists("/usr/lib/python3/dist-packages/numpy/__init__.py"):
-        add("python3-numpy", ["python3", "OPENBLAS_NUM_THREADS=1", "/usr/bin/python3", "-I", "FILE.py"],
+        add("python3-numpy", ["python3", "OPENBLAS_NUM_THREADS=1", "/usr/bin/python3", "-s", "FILE.py"],
             0.2 + 0.1 * n, py=NUMPY % (n * 30))
     else:
         missing.append("python3-numpy: no python3-numpy here")
-    add("perl-hashes", ["perl", "perl", "FILE.pl"], 0.2 * n, pl=PERL % (n * 50000))
+    add("perl-hashes", ["perl", "PERL_HASH_SEED=0", "perl", "FILE.pl"], 0.2 * n, pl=PERL % (n * 50000))
     add("ruby-objects", ["ruby", "ruby", "--disable-gems", "FILE.rb"], 0.1 * n, rb=RUBY % (n * 30000))
     add("lua-tables", ["lua5.4", "lua5.4", "FILE.lua"], 0.1 * n, lua=LUA % (n * 60000))
     add("gawk-words", ["gawk", "gawk", "-f", "FILE.awk"], 0.1 * n, awk=AWK % (n * 15000))
