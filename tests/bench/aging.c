@@ -1,10 +1,10 @@
-/* aging.c [SCALE [THREADS]] - a server's heap over a long time: CPU time of an operation, and what is
- * resident by what is live at the end of each of 40 epochs.
+/* aging.c [SCALE [THREADS]] - a server's heap over a long time: CPU time of an operation, and what
+ * is resident by what is live at the end of each of 40 epochs.
  *
- * Each thread keeps objects of three lifetimes (most die young, a few stay for many epochs) whose sizes
- * and whose sum shift from epoch to epoch, so that holes of one epoch have to serve another's sizes. An
- * operation is one malloc and its free. The lists of objects are no blocks of the allocator's and are
- * not counted as resident.
+ * Each thread keeps objects of three lifetimes (most die young, a few stay for many epochs) whose
+ * sizes and whose sum shift from epoch to epoch, so that holes of one epoch have to serve another's
+ * sizes. An operation is one malloc and its free. The lists of objects are no blocks of the
+ * allocator's and are not counted as resident.
  */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -93,8 +93,7 @@ static void *serve(void *arg)
             }
             for (unsigned a = 0; a < AGES && live > target; a++) {
                 if (lists[a].n > 0 && random_below(&random, 41) < chance[a])
-                    live -= list_drop(&lists[a],
-                                      random_below(&random, (uint32_t)lists[a].n));
+                    live -= list_drop(&lists[a], random_below(&random, (uint32_t)lists[a].n));
             }
         }
         atomic_fetch_add(&live_bytes, live);

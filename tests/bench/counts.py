@@ -18,6 +18,7 @@ from allocators import clean_env
 # by the time of day is not among them.
 COUNTED = ("python3-json", "perl-hashes", "gawk-words", "sqlite3-memory", "xsltproc-table",
            "jq-query", "bash-strings", "gcc-O2", "git-log")
+COUNTED_QUICK = ("sqlite3-memory", "xsltproc-table")
 
 
 def valgrind(arguments, command, allocator, work, **how):
@@ -81,7 +82,7 @@ def transfers(kind, threads, turns, allocator, bin_dir, work):
 def jobs(rows, found, quick, bin_dir, work):
     """[(name of the row, allocator's name, function)]: what `count` runs."""
     listed = []
-    names = COUNTED[:3:2] if quick else COUNTED
+    names = COUNTED_QUICK if quick else COUNTED
     for row in rows:
         if row.name in names:
             for a in found:
@@ -106,7 +107,12 @@ def count(listed, progress, deadline):
     results = {}
 
     def run(job):
-        return job, "the time was up" if deadline() else job[2]()
+        figure = "the time was up"
+        # Who fails once may have been in somebody's way.
+        for _ in range(2):
+            if isinstance(figure, str) and not deadline():
+                figure = job[2]()
+        return job, figure
 
     with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         for future in concurrent.futures.as_completed([pool.submit(run, j) for j in listed]):

@@ -1,17 +1,19 @@
 /* growth.c - what an operation costs as something grows: CPU time.
  *
- *   growth own N [OPS]      N threads replace blocks of their own (16 to 1,024 B, 1,000 live in each)
- *   growth handed N [OPS]   N threads in a ring; each frees what the one before it has allocated
- *   growth heap BYTES [floor]    16 B to 256 KiB until BYTES live; replacements at random; all freed
- *   growth objects N [floor]     N objects of 16, 32 or 48 B; replacements at random; all freed
+ *   growth own N [OPS]      N threads replace blocks of their own (16 to 1,024 B, 1,000 live in
+ * each) growth handed N [OPS]   N threads in a ring; each frees what the one before it has
+ * allocated growth heap BYTES [floor]    16 B to 256 KiB until BYTES live; replacements at random;
+ * all freed growth objects N [floor]     N objects of 16, 32 or 48 B; replacements at random; all
+ * freed
  *
- * OPS (4,000,000) is divided among the threads, so that every N does the same work. With `floor` there is
- * no allocator: blocks lie one after another in one mapping and a replacement takes the same place again,
- * so what its cost does as the heap grows is the machine's caches and page tables, not an allocator.
+ * OPS (4,000,000) is divided among the threads, so that every N does the same work. With `floor`
+ * there is no allocator: blocks lie one after another in one mapping and a replacement takes the
+ * same place again, so what its cost does as the heap grows is the machine's caches and page
+ * tables, not an allocator.
  */
 #include <pthread.h>
-#include <stdatomic.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <sys/mman.h>
 
 #include "bench.h"
@@ -56,8 +58,8 @@ static void *own_thread(void *arg)
     return NULL;
 }
 
-/* What thread i has for thread i + 1: a ring of batches with one writer and one reader. Who finds it full
- * or empty sleeps, which costs the same for every allocator. */
+/* What thread i has for thread i + 1: a ring of batches with one writer and one reader. Who finds
+ * it full or empty sleeps, which costs the same for every allocator. */
 static struct box {
     _Alignas(128) pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -188,7 +190,7 @@ static int grow(uint64_t most, uint64_t bytes, uint64_t replacements, bool floor
     struct entry {
         unsigned char *at;
         uint32_t size;
-    } *entry;
+    } * entry;
     uint64_t list = most * sizeof(*entry), live = 0, n = 0, done = 0, random = 42, rss;
     double took;
 
@@ -259,6 +261,7 @@ int main(int argc, char **argv)
     else if (strcmp(what, "objects") == 0)
         status = run_objects(n, floor);
     if (status == 2)
-        fputs("usage: growth own|handed N [OPS] | heap BYTES [floor] | objects N [floor]\n", stderr);
+        fputs("usage: growth own|handed N [OPS] | heap BYTES [floor] | objects N [floor]\n",
+              stderr);
     return status;
 }

@@ -1,21 +1,30 @@
-/* latency.c - how long single calls of malloc and free take: every one of them, by the cycle counter.
+/* latency.c - how long single calls of malloc and free take: every one of them, by the cycle
+ * counter.
  *
  *   latency --list
  *   latency LOAD [SCALE [THREADS]]
  *
- * Loads: small (16 to 1,024 B, 20,000 live, one thread), wide (16 B to 256 KiB, 2,000 live, one thread),
- * handed (THREADS threads replace blocks in one table, so most frees are of another's block).
+ * Loads: small (16 to 1,024 B, 20,000 live, one thread), wide (16 B to 256 KiB, 2,000 live, one
+ * thread), handed (THREADS threads replace blocks in one table, so most frees are of another's
+ * block).
  *
- * A figure contains one reading of the counter, whose own cost is printed as timer_ns: the median of
- * intervals with nothing in them. The counter is read with fences, so that nothing of the call is outside
- * of its interval. What interrupts the thread meanwhile is in the figures too, as it is in a program's.
+ * A figure contains one reading of the counter, whose own cost is printed as timer_ns: the median
+ * of intervals with nothing in them. The counter is read with fences, so that nothing of the call
+ * is outside of its interval. What interrupts the thread meanwhile is in the figures too, as it is
+ * in a program's.
  */
 #include <pthread.h>
 #include <stdatomic.h>
 
 #include "bench.h"
 
-enum { MOST_THREADS = 128, SIZES = 4096, MOST_LIVE = 20000, SUB_BITS = 5, BUCKETS = 64 << SUB_BITS };
+enum {
+    MOST_THREADS = 128,
+    SIZES = 4096,
+    MOST_LIVE = 20000,
+    SUB_BITS = 5,
+    BUCKETS = 64 << SUB_BITS
+};
 
 struct histogram {
     uint64_t n, most, bucket[BUCKETS];

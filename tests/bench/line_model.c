@@ -1,12 +1,14 @@
-/* line_model.c - counts the cache lines that move between cores in a trace of lines.c (standard input).
+/* line_model.c - counts the cache lines that move between cores in a trace of lines.c (standard
+ * input).
  *
- * The trace is what valgrind's lackey prints with --trace-mem=yes: " L address,size", " S ..." and " M ..."
- * (a load and a store). The model has a core for each thread, with a cache that never loses a line for
- * want of room, and the MESI states. A transfer is a load of a line that another core has written since
- * this one last had it, or a store to a line that another core holds; the first load of a line that nobody
- * has comes from memory and is none. Two cores that write to one line by turns pay one each time, whether they
- * write to the same word or not: false sharing counts. Only calls of malloc and free are counted, but
- * what the program does to its blocks in between moves lines as well.
+ * The trace is what valgrind's lackey prints with --trace-mem=yes: " L address,size", " S ..." and
+ * " M ..." (a load and a store). The model has a core for each thread, with a cache that never
+ * loses a line for want of room, and the MESI states. A transfer is a load of a line that another
+ * core has written since this one last had it, or a store to a line that another core holds; the
+ * first load of a line that nobody has comes from memory and is none. Two cores that write to one
+ * line by turns pay one each time, whether they write to the same word or not: false sharing
+ * counts. Only calls of malloc and free are counted, but what the program does to its blocks in
+ * between moves lines as well.
  *
  * Prints lines "name value": calls, transfers by kind, and distinct lines that moved.
  */
@@ -24,7 +26,8 @@ struct line {
 
 static struct line *table;
 static uint64_t table_size = 1 << 16, table_n;
-static uint64_t calls[LINES_KINDS], loads_moved[LINES_KINDS], stores_moved[LINES_KINDS], moved_lines;
+static uint64_t calls[LINES_KINDS], loads_moved[LINES_KINDS], stores_moved[LINES_KINDS],
+    moved_lines;
 
 static struct line *place_of(struct line *in, uint64_t size, uint64_t address)
 {
@@ -137,10 +140,14 @@ int main(void)
     }
     if (calls[LINES_MALLOC] == 0 || calls[LINES_FREE] == 0)
         broken("no call of malloc and free in the trace");
-    of_malloc = (double)(loads_moved[LINES_MALLOC] + stores_moved[LINES_MALLOC]) / (double)calls[LINES_MALLOC];
-    of_free = (double)(loads_moved[LINES_FREE] + stores_moved[LINES_FREE]) / (double)calls[LINES_FREE];
+    of_malloc = (double)(loads_moved[LINES_MALLOC] + stores_moved[LINES_MALLOC]) /
+                (double)calls[LINES_MALLOC];
+    of_free =
+        (double)(loads_moved[LINES_FREE] + stores_moved[LINES_FREE]) / (double)calls[LINES_FREE];
     printf("mallocs %" PRIu64 "\nfrees %" PRIu64 "\n", calls[LINES_MALLOC], calls[LINES_FREE]);
-    printf("malloc_transfers %.4f\nfree_transfers %.4f\ntransfers_per_pair %.4f\nmoved_lines %" PRIu64 "\n",
-           of_malloc, of_free, of_malloc + of_free, moved_lines);
+    printf(
+        "malloc_transfers %.4f\nfree_transfers %.4f\ntransfers_per_pair %.4f\nmoved_lines %" PRIu64
+        "\n",
+        of_malloc, of_free, of_malloc + of_free, moved_lines);
     return 0;
 }

@@ -1,11 +1,11 @@
 /* lines.c own|ring|pipe THREADS [TURNS [SEED]] - the program whose memory accesses cores.py traces.
  *
- * Exactly one thread runs at a time: the turn goes round, and in each turn a thread allocates one block,
- * writes to it, and frees one. `own`: one of its own 64 live blocks, at random. `ring`: the one that the
- * thread before it allocated 32 turns ago. `pipe`: threads in pairs, of which one only allocates and the
- * other only frees what that allocated 32 turns ago. Thread switches between all operations are the finest
- * interleaving there is without two of them being inside the allocator at once. The first third of the
- * turns warms up, with eight operations each, and is not counted.
+ * Exactly one thread runs at a time: the turn goes round, and in each turn a thread allocates one
+ * block, writes to it, and frees one. `own`: one of its own 64 live blocks, at random. `ring`: the
+ * one that the thread before it allocated 32 turns ago. `pipe`: threads in pairs, of which one only
+ * allocates and the other only frees what that allocated 32 turns ago. Thread switches between all
+ * operations are the finest interleaving there is without two of them being inside the allocator at
+ * once. The first third of the turns warms up, with eight operations each, and is not counted.
  */
 #include <pthread.h>
 #include <semaphore.h>

@@ -1,9 +1,10 @@
-// montecarlo.cc [SCALE [THREADS]] - prices options on a basket by simulation, in C++ as it is written.
+// montecarlo.cc [SCALE [THREADS]] - prices options on a basket by simulation, in C++ as it is
+// written.
 //
-// Every path is a set of vectors, every payoff an object that is cloned for the path it looks at, every
-// batch leaves a map of named results. Prints the prices; all arithmetic has one order, whatever the
-// number of threads. Status 1 when the European call is not Black and Scholes' within four standard
-// errors, or call and put do not differ by the forward.
+// Every path is a set of vectors, every payoff an object that is cloned for the path it looks at,
+// every batch leaves a map of named results. Prints the prices; all arithmetic has one order,
+// whatever the number of threads. Status 1 when the European call is not Black and Scholes' within
+// four standard errors, or call and put do not differ by the forward.
 #include <atomic>
 #include <cmath>
 #include <cstdint>
@@ -28,7 +29,9 @@ constexpr double rate = 0.03, volatility = 0.2, spot = 100, strike = 105, years 
 class Normals
 {
   public:
-    explicit Normals(std::uint64_t seed) : state_(seed * 0x9e3779b97f4a7c15U + 1) {}
+    explicit Normals(std::uint64_t seed) : state_(seed * 0x9e3779b97f4a7c15U + 1)
+    {
+    }
 
     double next()
     {
@@ -65,8 +68,7 @@ class Normals
 using Path = std::vector<double>;
 using Basket = std::vector<Path>;
 
-struct CashFlow
-{
+struct CashFlow {
     int step;
     double amount;
     std::shared_ptr<const std::string> currency;
@@ -90,8 +92,13 @@ class Payoff
 class Vanilla : public Payoff
 {
   public:
-    explicit Vanilla(double sign) : sign_(sign) {}
-    std::unique_ptr<Payoff> clone() const override { return std::make_unique<Vanilla>(*this); }
+    explicit Vanilla(double sign) : sign_(sign)
+    {
+    }
+    std::unique_ptr<Payoff> clone() const override
+    {
+        return std::make_unique<Vanilla>(*this);
+    }
     std::string name() const override
     {
         return sign_ > 0 ? "European call on the first asset" : "European put on the first asset";
@@ -108,8 +115,14 @@ class Vanilla : public Payoff
 class Asian : public Payoff
 {
   public:
-    std::unique_ptr<Payoff> clone() const override { return std::make_unique<Asian>(*this); }
-    std::string name() const override { return "Asian call on the mean of the basket"; }
+    std::unique_ptr<Payoff> clone() const override
+    {
+        return std::make_unique<Asian>(*this);
+    }
+    std::string name() const override
+    {
+        return "Asian call on the mean of the basket";
+    }
     std::deque<CashFlow> flows(const Basket &basket) override
     {
         means_.clear();
@@ -126,8 +139,14 @@ class Asian : public Payoff
 class Autocall : public Payoff
 {
   public:
-    std::unique_ptr<Payoff> clone() const override { return std::make_unique<Autocall>(*this); }
-    std::string name() const override { return "worst-of autocall with quarterly coupons"; }
+    std::unique_ptr<Payoff> clone() const override
+    {
+        return std::make_unique<Autocall>(*this);
+    }
+    std::string name() const override
+    {
+        return "worst-of autocall with quarterly coupons";
+    }
     std::deque<CashFlow> flows(const Basket &basket) override
     {
         std::deque<CashFlow> paid;
@@ -147,8 +166,7 @@ class Autocall : public Payoff
     }
 };
 
-struct Sum
-{
+struct Sum {
     double value = 0, square = 0;
     long n = 0;
 };
@@ -157,7 +175,8 @@ using Results = std::map<std::string, Sum>;
 Basket simulate(Normals &normals)
 {
     const double dt = years / steps;
-    const double drift = (rate - volatility * volatility / 2) * dt, width = volatility * std::sqrt(dt);
+    const double drift = (rate - volatility * volatility / 2) * dt,
+                 width = volatility * std::sqrt(dt);
     const double own = std::sqrt(1 - mixing * mixing);
     Basket basket(assets);
     std::vector<double> level(assets, spot);
@@ -200,9 +219,10 @@ double normal_below(double x)
 bool check(const Results &all)
 {
     const double total = volatility * std::sqrt(years);
-    const double d1 = (std::log(spot / strike) + (rate + volatility * volatility / 2) * years) / total;
-    const double right = spot * normal_below(d1) -
-                         strike * std::exp(-rate * years) * normal_below(d1 - total);
+    const double d1 =
+        (std::log(spot / strike) + (rate + volatility * volatility / 2) * years) / total;
+    const double right =
+        spot * normal_below(d1) - strike * std::exp(-rate * years) * normal_below(d1 - total);
     const Sum &call = all.at("European call on the first asset");
     const Sum &put = all.at("European put on the first asset");
     const double n = double(call.n), mean = call.value / n;
@@ -210,7 +230,8 @@ bool check(const Results &all)
     const double forward = spot - strike * std::exp(-rate * years);
 
     if (std::fabs(mean - right) > 4 * error) {
-        std::fprintf(stderr, "montecarlo: the call is %.4f +- %.4f, not %.4f\n", mean, error, right);
+        std::fprintf(stderr, "montecarlo: the call is %.4f +- %.4f, not %.4f\n", mean, error,
+                     right);
         return false;
     }
     if (std::fabs(mean - put.value / n - forward) > 4 * volatility * spot / std::sqrt(n)) {

@@ -1,9 +1,9 @@
 /* multigrid.c [SCALE] - Poisson's equation on patches of many sizes by V-cycles.
  *
- * As a solver on adaptive patches does it: every patch, every level and every cycle allocates its grids,
- * an array of rows each, and frees them when it is done. The right-hand side has a known solution;
- * prints the residuals and errors. Status 1 when an error is not below what second order allows, or when
- * a patch does not converge.
+ * As a solver on adaptive patches does it: every patch, every level and every cycle allocates its
+ * grids, an array of rows each, and frees them when it is done. The right-hand side has a known
+ * solution; prints the residuals and errors. Status 1 when an error is not below what second order
+ * allows, or when a patch does not converge.
  */
 #include <math.h>
 #include <string.h>
@@ -44,7 +44,8 @@ static void smooth(double **u, double **f, int n)
     for (int colour = 0; colour < 2; colour++) {
         for (int i = 1; i < n; i++) {
             for (int j = 1 + ((i + colour) & 1); j < n; j += 2)
-                u[i][j] = (u[i - 1][j] + u[i + 1][j] + u[i][j - 1] + u[i][j + 1] + h2 * f[i][j]) / 4;
+                u[i][j] =
+                    (u[i - 1][j] + u[i + 1][j] + u[i][j - 1] + u[i][j + 1] + h2 * f[i][j]) / 4;
         }
     }
 }
@@ -56,8 +57,8 @@ static double **residual_new(double **u, double **f, int n)
 
     for (int i = 1; i < n; i++) {
         for (int j = 1; j < n; j++)
-            r[i][j] = f[i][j] - n2 * (4 * u[i][j] - u[i - 1][j] - u[i + 1][j] - u[i][j - 1] -
-                                      u[i][j + 1]);
+            r[i][j] = f[i][j] -
+                      n2 * (4 * u[i][j] - u[i - 1][j] - u[i + 1][j] - u[i][j - 1] - u[i][j + 1]);
     }
     return r;
 }
@@ -86,8 +87,7 @@ static void prolong_add(double **u, double **coarse, int n)
         for (int j = 1; j < n; j++) {
             int x = i / 2, y = j / 2, right = x + (i & 1), up = y + (j & 1);
 
-            u[i][j] +=
-                (coarse[x][y] + coarse[right][y] + coarse[x][up] + coarse[right][up]) / 4;
+            u[i][j] += (coarse[x][y] + coarse[right][y] + coarse[x][up] + coarse[right][up]) / 4;
         }
     }
 }

@@ -1,9 +1,10 @@
-// risk.cc [SCALE [THREADS]] - a batch that revalues a portfolio under scenarios, in C++ as it is written.
+// risk.cc [SCALE [THREADS]] - a batch that revalues a portfolio under scenarios, in C++ as it is
+// written.
 //
 // Trades are read from lines of text, kept by type, grouped into netting sets by counterparty; each
-// scenario builds its market, its cash flows and its report of strings. Amounts are whole cents, so that
-// sums do not depend on the order of threads. Prints values at risk by book. Status 1 when what the
-// counterparties, the books and the trades lose do not agree in every scenario.
+// scenario builds its market, its cash flows and its report of strings. Amounts are whole cents, so
+// that sums do not depend on the order of threads. Prints values at risk by book. Status 1 when
+// what the counterparties, the books and the trades lose do not agree in every scenario.
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
@@ -28,7 +29,10 @@ using Cents = std::int64_t;
 class Random
 {
   public:
-    explicit Random(std::uint64_t seed) : state_((seed + 1) * 0x9e3779b97f4a7c15U) { below(2); }
+    explicit Random(std::uint64_t seed) : state_((seed + 1) * 0x9e3779b97f4a7c15U)
+    {
+        below(2);
+    }
     std::uint32_t below(std::uint32_t bound)
     {
         state_ ^= state_ >> 12;
@@ -41,30 +45,25 @@ class Random
     std::uint64_t state_;
 };
 
-struct Bond
-{
+struct Bond {
     Cents nominal;
     std::vector<int> coupon_basis_points;
 };
-struct Swap
-{
+struct Swap {
     Cents nominal;
     int fixed_basis_points;
     std::list<int> resets;
 };
-struct Equity
-{
+struct Equity {
     std::string ticker;
     std::int64_t shares;
 };
-struct Trade
-{
+struct Trade {
     std::string id, counterparty, book;
     std::variant<Bond, Swap, Equity> what;
 };
 
-struct Market
-{
+struct Market {
     std::vector<std::int64_t> rates; // in hundredths of a basis point, by year
     std::unordered_map<std::string, Cents> prices;
 };
@@ -80,8 +79,8 @@ std::string portfolio_text(int trades)
     Random random(7);
     std::ostringstream out;
     for (int t = 0; t < trades; t++) {
-        out << "TRADE-" << 100000 + t << ";COUNTERPARTY-" << random.below(1 + std::uint32_t(trades) / 25)
-            << ";BOOK-" << random.below(12) << ';';
+        out << "TRADE-" << 100000 + t << ";COUNTERPARTY-"
+            << random.below(1 + std::uint32_t(trades) / 25) << ";BOOK-" << random.below(12) << ';';
         switch (random.below(3)) {
         case 0:
             out << "BOND;" << (1 + random.below(100)) * 100000;
@@ -143,12 +142,12 @@ Market market_of(int scenario)
     for (int y = 0; y < 31; y++)
         market.rates.push_back(20000 + std::int64_t(random.below(10000)) * (scenario > 0));
     for (std::uint32_t n = 0; n < 200; n++)
-        market.prices.emplace(ticker(n), 5000 + Cents(n) * 10 + Cents(random.below(2000)) * (scenario > 0));
+        market.prices.emplace(ticker(n),
+                              5000 + Cents(n) * 10 + Cents(random.below(2000)) * (scenario > 0));
     return market;
 }
 
-struct Flow
-{
+struct Flow {
     int year;
     Cents amount;
 };
@@ -163,8 +162,10 @@ std::unique_ptr<std::vector<Flow>> flows_of(const Trade &trade, const Market &ma
         flows->push_back({year - 1, bond->nominal});
     } else if (const auto *swap = std::get_if<Swap>(&trade.what)) {
         for (int year : swap->resets)
-            flows->push_back({year, swap->nominal * (market.rates[std::size_t(year)] / 100 -
-                                                     swap->fixed_basis_points) / 10000});
+            flows->push_back(
+                {year, swap->nominal *
+                           (market.rates[std::size_t(year)] / 100 - swap->fixed_basis_points) /
+                           10000});
     } else {
         const auto &equity = std::get<Equity>(trade.what);
         flows->push_back({0, equity.shares * market.prices.at(equity.ticker)});
@@ -186,17 +187,18 @@ Cents value_of(const Trade &trade, const Market &market)
     return sum;
 }
 
-struct Outcome
-{
+struct Outcome {
     std::map<std::string, Cents> by_book;
     std::size_t report_bytes = 0;
 };
 
 // One scenario; false when the sums do not agree.
-bool revalue(const std::vector<std::shared_ptr<const Trade>> &trades, int scenario, Outcome &outcome)
+bool revalue(const std::vector<std::shared_ptr<const Trade>> &trades, int scenario,
+             Outcome &outcome)
 {
     const Market base = market_of(0), shifted = market_of(scenario);
-    std::unordered_map<std::string, std::vector<std::pair<std::shared_ptr<const Trade>, Cents>>> netting;
+    std::unordered_map<std::string, std::vector<std::pair<std::shared_ptr<const Trade>, Cents>>>
+        netting;
     std::set<std::string> worst;
     std::string report;
     Cents whole = 0, by_counterparty = 0, by_book = 0;

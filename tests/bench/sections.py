@@ -106,6 +106,12 @@ def growth(results):
 
 # ---- counts ----
 
+def not_counted(counted, start):
+    failed = sorted({f"{a} ({why})" for n, found in counted.items() if n.startswith(start)
+                     for a, why in found.items() if isinstance(why, str)})
+    return ["Not counted: " + "; ".join(failed) + "."] if failed else []
+
+
 def instructions(counted, results):
     rows = {n.split("/", 1)[1]: v for n, v in counted.items() if n.startswith("instructions/")}
     if not rows:
@@ -130,7 +136,7 @@ def instructions(counted, results):
     return ["## Instructions of real programs",
             "Counted by valgrind's callgrind, in user space, child processes included, from a program's start to its "
             "end (with XSigma's statistics that includes the report); in brackets what is more than with "
-            "`XSIGMA_STATS=0`.", table(["program"] + names, body)]
+            "`XSIGMA_STATS=0`.", table(["program"] + names, body)] + not_counted(counted, "instructions/")
 
 
 def core_series(counted, kind):
@@ -170,11 +176,7 @@ def cores(counted, results):
         parts += [f"Transfers a pair of malloc and free, {what}:",
                   table(["cores"] + names, [[str(x)] + [f"{dict(series[n])[x]:.3f}" if x in dict(series[n]) else "-"
                                                         for n in names] for x in xs])]
-    failed = sorted({f"{a} ({why})" for n, found in counted.items() if n.startswith("cores/")
-                     for a, why in found.items() if isinstance(why, str)})
-    if failed:
-        parts.append("Not counted: " + "; ".join(failed) + ".")
-    return parts
+    return parts + not_counted(counted, "cores/")
 
 
 def gpu(found):

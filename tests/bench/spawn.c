@@ -1,17 +1,17 @@
 /* spawn.c RESULTS [NAME=VALUE...] COMMAND [ARGUMENT...] - runs a command and says what it used.
  *
  * Writes to the file RESULTS, as lines "name value": its exit status, its user and system time and
- * its peak RSS, those of its waited-for children included, and the instructions in user space of all of
- * them where the machine counts these. A child's ru_maxrss begins with the peak
- * of the process that spawned it, so the spawning process has to be as small as this one is.
- * Status: the command's, 128 + the signal that ended it, or 127 when it cannot be run.
+ * its peak RSS, those of its waited-for children included, and the instructions in user space of
+ * all of them where the machine counts these. A child's ru_maxrss begins with the peak of the
+ * process that spawned it, so the spawning process has to be as small as this one is. Status: the
+ * command's, 128 + the signal that ended it, or 127 when it cannot be run.
  */
 #include <errno.h>
+#include <linux/perf_event.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <linux/perf_event.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -71,7 +71,8 @@ int main(int argc, char **argv)
     }
     fprintf(results, "status %d\nuser_us %lld\nsystem_us %lld\npeak_rss_kib %ld\n", status,
             micros(used.ru_utime), micros(used.ru_stime), used.ru_maxrss);
-    if (counter >= 0 && read(counter, &instructions, sizeof(instructions)) == sizeof(instructions) &&
+    if (counter >= 0 &&
+        read(counter, &instructions, sizeof(instructions)) == sizeof(instructions) &&
         instructions > 0)
         fprintf(results, "instructions %lld\n", instructions);
     if (fclose(results) != 0) {
