@@ -33,7 +33,7 @@ ifneq ($(shell uname -m),x86_64)
 LIB_CFLAGS := $(filter-out -fcf-protection=none,$(LIB_CFLAGS))
 endif
 
-CORE_SRC := $(wildcard src/base/*.c src/sys/*.c src/stats/*.c src/core/*.c src/gpu/*.c src/backend/*.c \
+CORE_SRC := $(wildcard src/base/*.c src/sys/*.c src/stats/*.c src/sample/*.c src/core/*.c src/gpu/*.c src/backend/*.c \
   src/policy/*.c src/report/*.c)
 LIB_SRC  := $(CORE_SRC) $(wildcard preload/*.c cuda_shim/*.c)
 LIB_OBJ  := $(LIB_SRC:%.c=$(B)/lib/%.o)
@@ -126,7 +126,7 @@ build/tests/contract/%: tests/contract/%.cc
 build/tests/unit/%: tests/unit/%.c $(CORE_SRC:%.c=$(B)/lib/%.o)
 	@mkdir -p $(@D)
 	$(call say,CC)
-	$(Q)$(CC) $(ALL_CPPFLAGS) -std=gnu17 -O1 -g -Wall -Wextra -pthread -o $@ $^ -lcriterion -ldl
+	$(Q)$(CC) $(ALL_CPPFLAGS) -std=gnu17 -O1 -g -Wall -Wextra -pthread -o $@ $^ -lcriterion -ldl -lm
 
 # ---- fuzz: begin ----
 # Fuzz targets and injected failures: the own core by itself, malloc being libc's, and the readers of
@@ -195,7 +195,7 @@ build/tests/bench/%: tests/bench/%.cc
 # One source twice: a plain program, and against the core's own objects under each sanitizer.
 STRESS := build/tests/stress/plain build/tests/stress/heap-tsan build/tests/stress/heap-asan
 STRESS_SRC := $(wildcard tests/stress/*.c)
-STRESS_CORE := $(filter src/base/% src/sys/% src/stats/% src/core/%,$(CORE_SRC))
+STRESS_CORE := $(filter src/base/% src/sys/% src/stats/% src/sample/% src/core/%,$(CORE_SRC))
 
 build/asan/lib/%.o: %.c Makefile
 	@mkdir -p $(@D)
@@ -299,7 +299,7 @@ $(GPU_BENCH): build/tests/bench/%: tests/bench/%.c src/sys/cuda_abi.h $(CUDA_FAK
 # Random CUDA programs against the GPU core and the fake driver's oracle, plain and under the
 # sanitizers; and the same programs as a client of the fake driver, for the preloaded shim.
 PROPERTY_SRC   := $(filter-out %/api_driver.c,$(wildcard tests/property/*.c))
-PROPERTY_CORE  := $(filter src/base/% src/sys/% src/stats/% src/core/% src/gpu/%,$(CORE_SRC))
+PROPERTY_CORE  := $(filter src/base/% src/sys/% src/stats/% src/sample/% src/core/% src/gpu/%,$(CORE_SRC))
 PROPERTY_FAKE  := $(filter-out %/cudart.c %/abi_check.c %/client.c,$(wildcard tests/support/cuda/*.c))
 PROPERTY_DEPS  := $(wildcard tests/property/*.h tests/support/cuda/*.h src/gpu/*.h)
 PROPERTY_FLAGS := -Itests/support/cuda -std=gnu17 -O1 -g -Wall -Wextra -pthread -fno-builtin-malloc

@@ -2,27 +2,31 @@
  * was made. */
 #include "cuda_shim/shim.h"
 #include "gpu/gpu.h"
+#include "gpu/sites.h"
 
 /* ---- blocks ----------------------------------------------------------------------------- */
 
 CUresult xs_do_cuMemAlloc_v2(CUdeviceptr *out, size_t size)
 {
-    return xs_gpu_malloc(out, size);
+    return xs_gpu_note(xs_gpu_malloc(out, size), out, size);
 }
 
 CUresult xs_do_cuMemAllocPitch_v2(CUdeviceptr *out, size_t *pitch, size_t width, size_t height,
                                   unsigned int element)
 {
-    return xs_gpu_malloc_pitch(out, pitch, width, height, element);
+    CUresult r = xs_gpu_malloc_pitch(out, pitch, width, height, element);
+
+    return r == CUDA_SUCCESS ? xs_gpu_note(r, out, *pitch * height) : r;
 }
 
 CUresult xs_do_cuMemAllocManaged(CUdeviceptr *out, size_t size, unsigned int flags)
 {
-    return xs_gpu_malloc_managed(out, size, flags);
+    return xs_gpu_note(xs_gpu_malloc_managed(out, size, flags), out, size);
 }
 
 CUresult xs_do_cuMemFree_v2(CUdeviceptr p)
 {
+    xs_gpu_note_free(p);
     return xs_gpu_free(p);
 }
 
@@ -76,14 +80,14 @@ CUresult xs_do_cuMemAllocAsync(CUdeviceptr *out, size_t size, CUstream stream)
 {
     look_at(stream);
     RETRY(r, XS_REAL(cuMemAllocAsync)(out, size, stream));
-    return counted(r, XS_GPU_PASS_ASYNC, size);
+    return xs_gpu_note(counted(r, XS_GPU_PASS_ASYNC, size), out, size);
 }
 
 CUresult xs_do_cuMemAllocAsync_ptsz(CUdeviceptr *out, size_t size, CUstream stream)
 {
     xs_shim_stream_seen();
     RETRY(r, XS_REAL(cuMemAllocAsync_ptsz)(out, size, stream));
-    return counted(r, XS_GPU_PASS_ASYNC, size);
+    return xs_gpu_note(counted(r, XS_GPU_PASS_ASYNC, size), out, size);
 }
 
 CUresult xs_do_cuMemAllocFromPoolAsync(CUdeviceptr *out, size_t size, CUmemoryPool pool,
@@ -91,7 +95,7 @@ CUresult xs_do_cuMemAllocFromPoolAsync(CUdeviceptr *out, size_t size, CUmemoryPo
 {
     look_at(stream);
     RETRY(r, XS_REAL(cuMemAllocFromPoolAsync)(out, size, pool, stream));
-    return counted(r, XS_GPU_PASS_ASYNC, size);
+    return xs_gpu_note(counted(r, XS_GPU_PASS_ASYNC, size), out, size);
 }
 
 CUresult xs_do_cuMemAllocFromPoolAsync_ptsz(CUdeviceptr *out, size_t size, CUmemoryPool pool,
@@ -99,18 +103,20 @@ CUresult xs_do_cuMemAllocFromPoolAsync_ptsz(CUdeviceptr *out, size_t size, CUmem
 {
     xs_shim_stream_seen();
     RETRY(r, XS_REAL(cuMemAllocFromPoolAsync_ptsz)(out, size, pool, stream));
-    return counted(r, XS_GPU_PASS_ASYNC, size);
+    return xs_gpu_note(counted(r, XS_GPU_PASS_ASYNC, size), out, size);
 }
 
 CUresult xs_do_cuMemFreeAsync(CUdeviceptr p, CUstream stream)
 {
     look_at(stream);
+    xs_gpu_note_free(p);
     return xs_gpu_free_async(p, stream, XS_REAL(cuMemFreeAsync));
 }
 
 CUresult xs_do_cuMemFreeAsync_ptsz(CUdeviceptr p, CUstream stream)
 {
     xs_shim_stream_seen();
+    xs_gpu_note_free(p);
     return xs_gpu_free_async(p, stream, XS_REAL(cuMemFreeAsync_ptsz));
 }
 

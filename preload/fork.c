@@ -14,6 +14,7 @@
 #include "preload/exports.h"
 #include "preload/finish.h"
 #include "report/control.h"
+#include "sample/sample.h"
 #include "sys/elf.h"
 #include "sys/proc.h"
 #include "sys/record.h"
@@ -44,6 +45,7 @@ static void fork_prepare(void)
     if (!forking.was_threaded)
         return;
     forking.locked_streams = xs_backend_is_open(XS_OWNER_BFC) && call_libc("_IO_list_lock");
+    xs_sample_fork_prepare();
     xs_policy_fork_prepare();
 }
 
@@ -52,6 +54,7 @@ static void fork_parent(void)
     if (!forking.was_threaded)
         return;
     xs_policy_fork_parent();
+    xs_sample_fork_parent();
     if (forking.locked_streams)
         (void)call_libc("_IO_list_unlock");
 }
@@ -67,6 +70,7 @@ static void fork_child(void)
     xs_counted_fork_child();
     xs_proc_fork_child();
     xs_finish_fork_child();
+    xs_sample_fork_child(xs_finish_reports());
     xs_control_fork_child();
     xs_gpu_fork_child();
     xs_keeper_fork_child();

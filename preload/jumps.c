@@ -11,6 +11,7 @@
 #include "core/pressure.h"
 #include "preload/finish.h"
 #include "preload/lifecycle.h"
+#include "sample/sample.h"
 #include "sys/elf.h"
 
 /* Of dlopen's flags, those that reach the real function. A library loaded with RTLD_DEEPBIND calls
@@ -39,6 +40,7 @@ void xs_jumps_find(void)
 void xs_jumps_seccomp(void)
 {
     xs_keep_silent();
+    xs_sample_end();
     xs_keeper_plain();
     xs_pressure_plain();
 }

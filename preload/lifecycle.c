@@ -120,12 +120,14 @@ static void say_start(void)
     xs_log("%s", b.at);
 }
 
-static void say_warnings(void)
+/* From the given one on; returns how many there are. */
+static size_t say_warnings(size_t i)
 {
     const char *line;
 
-    for (size_t i = 0; (line = xs_config_warning(i)) != NULL; i++)
+    for (; (line = xs_config_warning(i)) != NULL; i++)
         xs_log("%s", line);
+    return i;
 }
 
 static void start_policy(void)
@@ -158,6 +160,7 @@ __attribute__((constructor)) static void start(void)
     }
     xs_gpu_options_start();
     bool is_root = !xs_proc_parent_maps("/libxsigma.so");
+    size_t said = 0;
     if (has_own_malloc())
         bypass();
     else
@@ -168,7 +171,7 @@ __attribute__((constructor)) static void start(void)
         if (life.malloc_owner != NULL)
             xs_log("%s brings its own malloc, so XSigma stands aside",
                    life.malloc_owner[0] != '\0' ? life.malloc_owner : "this program");
-        say_warnings();
+        said = say_warnings(said);
         if (xs_config(XS_KNOB_VERBOSE)->num != 0)
             say_start();
     }
@@ -176,8 +179,12 @@ __attribute__((constructor)) static void start(void)
         _exit(EXIT_STRICT);
     xs_fork_watch();
     bool reports = xs_finish_plan(is_root, life.malloc_owner);
-    if (reports)
+    if (reports) {
         xs_control_begin();
+        xs_policy_sample(!life.bypassed);
+        if (is_root)
+            (void)say_warnings(said);
+    }
     if (reports || xs_gpu_wanted()) {
         /* Registered before main's first handler and before the loader's own, so run after the
          * destructors of all libraries; on_exit also tells the status. */

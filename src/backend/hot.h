@@ -24,6 +24,7 @@ struct xs_step {
 struct xs_hot_state {
     struct xs_calls entry; /* what the exported functions jump through */
     struct xs_calls inner; /* what stands behind an alignment or errno policy */
+    struct xs_calls beneath; /* what stands behind the sampling of blocks */
     size_t align;          /* of that policy */
     bool is_core;          /* entry is the own core's: malloc and free need not jump through it */
     bool counting;

@@ -383,10 +383,6 @@ static void keep_current(struct xs_heap *h)
     }
 }
 
-/* How much is allocated between two looks at the clock: less where looks are rare. */
-#define TICK_BYTES      ((int64_t)1 << 20)
-#define TICK_RARE_BYTES ((int64_t)64 << 10)
-
 /* Chunks that a magazine hands out between two looks. */
 #define POPS_A_LOOK 16
 
@@ -400,20 +396,24 @@ static void look(void)
         f();
 }
 
-void *xs_heap_tick(struct xs_heap *h, void *p)
+void *xs_heap_tick(struct xs_heap *h, void *p, size_t size)
 {
     int saved = errno;
-    bool is_due = xs_span_tick();
-    int64_t next = is_due ? TICK_RARE_BYTES : TICK_BYTES;
+    bool is_late = xs_span_tick();
+    bool is_sampled;
+    int64_t window = xs_heap_next_window(
+        h, is_late ? XS_HEAP_TICK_RARE_BYTES : XS_HEAP_TICK_BYTES, &is_sampled);
 
     uint32_t ticks = atomic_load_explicit(&h->counts.ticks, memory_order_relaxed);
     atomic_store_explicit(&h->counts.ticks, ticks + 1, memory_order_relaxed);
     atomic_thread_fence(memory_order_release);
-    h->counts.requested += next - h->counts.until_tick;
-    h->counts.until_tick = next;
+    h->counts.requested += window - h->counts.until_tick;
+    h->counts.until_tick = window;
     atomic_store_explicit(&h->counts.ticks, ticks + 2, memory_order_release);
+    if (is_sampled)
+        p = xs_heap_sampled(p, size);
     look();
-    if (!is_due)
+    if (!is_late)
         return p;
     xs_pressure_poll();
     xs_heap_age_idle();
@@ -460,7 +460,7 @@ XS_COLD static void *refill_slow(size_t size)
     xs_heap_leave(h);
     if (p == NULL)
         return xs_heap_fail(size);
-    return is_due ? xs_heap_tick(h, p) : p;
+    return is_due ? xs_heap_tick(h, p, size) : p;
 }
 
 static __attribute__((noinline)) void *reuse(size_t size, struct xs_magazine *m, struct xs_heap *h)
@@ -471,7 +471,7 @@ static __attribute__((noinline)) void *reuse(size_t size, struct xs_magazine *m,
     if (p == NULL)
         return refill_slow(size);
     xs_heap_count_taken(h, m);
-    return (h->counts.until_tick -= (int64_t)size) >= 0 ? p : xs_heap_tick(h, p);
+    return (h->counts.until_tick -= (int64_t)size) >= 0 ? p : xs_heap_tick(h, p, size);
 }
 
 /* Straight from the slab: to fill the magazine first would cost more than it saves, and what is in
@@ -491,7 +491,7 @@ void *xs_heap_refill(size_t size, struct xs_magazine *m, struct xs_heap *h)
         return refill_slow(size);
     xs_heap_count_taken(h, m);
     if (XS_UNLIKELY((h->counts.until_tick -= (int64_t)size) < 0))
-        return xs_heap_tick(h, p);
+        return xs_heap_tick(h, p, size);
     return p;
 }
 
@@ -504,6 +504,8 @@ XS_COLD static void *large_malloc(size_t size, size_t align, bool *is_zero)
         xs_heap_count_request(h, size);
     if (h != NULL)
         xs_heap_leave(h);
+    if (p != NULL && xs_heap_sample_due(size))
+        (void)xs_sample_take(p, size);
     look();
     return p != NULL ? p : xs_heap_fail(size);
 }
@@ -528,6 +530,8 @@ static void *pop_chunk(struct xs_heap *h, size_t size)
     xs_heap_end(h, begun);
     if (++h->chunk_pops % POPS_A_LOOK == 0)
         look();
+    if (p != NULL && xs_heap_sample_due(size))
+        (void)xs_sample_take(p, size);
     return p;
 }
 
@@ -544,7 +548,7 @@ void *xs_heap_malloc_above(size_t size)
         if (m->n == 0)
             return xs_heap_refill(size, m, h);
         p = xs_magazine_pop(h, m);
-        return (h->counts.until_tick -= (int64_t)size) >= 0 ? p : xs_heap_tick(h, p);
+        return (h->counts.until_tick -= (int64_t)size) >= 0 ? p : xs_heap_tick(h, p, size);
     }
     if (size <= XS_CLASS_MAX_BYTES) {
         p = pop_chunk(h, size);
@@ -684,9 +688,11 @@ static __attribute__((noinline)) void free_slower(void *p, uint64_t entry)
 {
     int saved = errno;
     struct xs_heap *h = xs_heap_enter();
+    struct xs_sampled was;
 
     xs_heap_count_frees(h, 1);
     if (!xs_entry_is_object(entry)) {
+        (void)xs_sample_forget(p, &was);
         bool begun = h != NULL && xs_heap_begin(h);
         xs_large_free(h, p, entry);
         if (h != NULL)

@@ -93,4 +93,7 @@ void xs_heap_fork_prepare(void);
 void xs_heap_fork_parent(void);
 void xs_heap_fork_child(void);
 
+/* From now on blocks are sampled as sample/sample.h says. In our constructor. */
+void xs_heap_sample_start(void);
+
 #endif

@@ -98,6 +98,7 @@ static void set_up(struct xs_heap *h, uint32_t id)
     h->key = heaps.key;
     h->cache_bytes = heaps.cache_bytes;
     h->mixed_from = xs_span_parts() > 1 ? XS_CLASS_SLABS : XS_CLASS_MIXED;
+    h->sample_left = xs_sample_gap();
     for (unsigned c = 0; c < XS_CLASS_COUNT; c++) {
         size_t most = c < XS_CLASS_SLABS ? MAGAZINE_BYTES : heaps.cache_bytes / 4;
         size_t cap = most / xs_class_bytes(c);

@@ -52,7 +52,7 @@ static void *grow_object(void *p, uint64_t entry, size_t old_size, size_t size)
     } else {
         memcpy(q, p, old_size);
         xs_heap_free_moved(p, entry);
-        xs_heap_count_request(h, size);
+        xs_heap_count_realloc_request(h, size);
     }
     h = xs_heap_mine;
     if (q != NULL && h != &xs_heap_none)
@@ -60,7 +60,7 @@ static void *grow_object(void *p, uint64_t entry, size_t old_size, size_t size)
     return q;
 }
 
-void *xs_heap_realloc_at(void *p, uint64_t entry, size_t size)
+void *xs_heap_realloc_plainly(void *p, uint64_t entry, size_t size)
 {
     struct xs_heap *h = xs_heap_mine;
     void *q = NULL;
@@ -69,7 +69,7 @@ void *xs_heap_realloc_at(void *p, uint64_t entry, size_t size)
         size >= h->roomy_size) {
         h->roomy_size = size;
         h->reached |= size > ROOMY_FROM;
-        xs_heap_count_request(h, size);
+        xs_heap_count_realloc_request(h, size);
         if (XS_UNLIKELY(size >= h->minded_size))
             xs_large_mind(h, size);
         q = p;
@@ -82,7 +82,7 @@ void *xs_heap_realloc_at(void *p, uint64_t entry, size_t size)
             if (size <= old_size / 2)
                 q = move(p, entry, size, size);
             if (q == NULL) {
-                xs_heap_count_request(h, size);
+                xs_heap_count_realloc_request(h, size);
                 q = p;
             }
         }
@@ -97,6 +97,12 @@ void *xs_heap_realloc_at(void *p, uint64_t entry, size_t size)
     else
         xs_heap_note_failure(size);
     return q;
+}
+
+void *xs_heap_realloc_at(void *p, uint64_t entry, size_t size)
+{
+    return xs_sample_is_in_core ? xs_heap_realloc_sampled(p, entry, size)
+                                : xs_heap_realloc_plainly(p, entry, size);
 }
 
 void *xs_heap_realloc(void *p, size_t size)

@@ -395,6 +395,6 @@ void *xs_large_realloc(struct xs_heap *h, void *p, uint64_t entry, size_t size)
         xs_heap_end(h, begun);
 
     if (q != NULL && !counted)
-        xs_heap_count_request(h, size);
+        xs_heap_count_realloc_request(h, size);
     return q;
 }

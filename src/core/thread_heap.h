@@ -11,6 +11,7 @@
 #include "core/heap.h"
 #include "core/heap_counts.h"
 #include "core/slab.h"
+#include "sample/sample.h"
 #include "stats/stats.h"
 #include "sys/lock.h"
 
@@ -71,6 +72,7 @@ struct xs_heap {
     _Atomic uint32_t turn; /* odd while its owner is at what a visitor would take: below */
     atomic_bool is_visited;
     unsigned mixed_from;  /* XS_CLASS_MIXED; no class where memory is to stay on its node */
+    int64_t sample_left;  /* bytes from the next look at the clock to the next sample */
     uint64_t cache_bytes; /* the most of chunk_bytes; of kept_bytes, KEPT_PER_CACHE times that */
 
     /* The block that realloc returned last, being larger than before: when it grows again it is on
@@ -213,9 +215,14 @@ void *xs_heap_realloc_at(void *p, uint64_t entry, size_t size);
 /* xs_heap_free of a block that realloc has moved. */
 void xs_heap_free_moved(void *p, uint64_t entry);
 
-/* Looks at the clock, and gives back what was not needed for long. Returns `p`, so that malloc can
- * end in a jump. Not XS_COLD: the compiler would take what leads to it for cold too. */
-__attribute__((noinline)) void *xs_heap_tick(struct xs_heap *h, void *p);
+/* How much is allocated between two looks at the clock: less where looks are rare. */
+#define XS_HEAP_TICK_BYTES      ((int64_t)1 << 20)
+#define XS_HEAP_TICK_RARE_BYTES ((int64_t)64 << 10)
+
+/* Looks at the clock, and gives back what was not needed for long. Returns `p`, or the sampled
+ * block that takes its place, so that malloc can end in a jump. Not XS_COLD: the compiler would
+ * take what leads to it for cold too. */
+__attribute__((noinline)) void *xs_heap_tick(struct xs_heap *h, void *p, size_t size);
 
 /* After objects came back into the slab. */
 void xs_heap_settle(struct xs_heap *h, struct xs_slab *s);
@@ -251,6 +258,27 @@ XS_INLINE bool xs_heap_is_none(const struct xs_heap *h)
     return XS_UNLIKELY(h == NULL || h == &xs_heap_none);
 }
 
+/* ---- heap_sample.c: blocks that are sampled (sample/sample.h) ---- */
+
+/* How many bytes to the next look at the clock, the last `size` having passed the bound; *is_due:
+ * that block is to be sampled. */
+int64_t xs_heap_next_window(struct xs_heap *h, int64_t window, bool *is_due);
+
+/* An object becomes a chunk of its own, so that its free is not a fast one. */
+void *xs_heap_sampled(void *p, size_t size);
+
+/* A request that was not counted down to a look at the clock; true: its block is to be sampled. */
+XS_INLINE bool xs_heap_sample_due(size_t size)
+{
+    return XS_UNLIKELY(xs_sample_is_in_core) && xs_sample_due(size);
+}
+
+/* The last realloc was such a request, and its block is to be sampled. */
+extern XS_HIDDEN XS_TLS bool xs_heap_realloc_is_due;
+
+void *xs_heap_realloc_plainly(void *p, uint64_t entry, size_t size);
+void *xs_heap_realloc_sampled(void *p, uint64_t entry, size_t size);
+
 /* A request that went past malloc. `h` may be NULL. */
 XS_INLINE void xs_heap_count_request(struct xs_heap *h, size_t size)
 {
@@ -263,6 +291,14 @@ XS_INLINE void xs_heap_count_request(struct xs_heap *h, size_t size)
         XS_COUNT(h->counts.taken[xs_class_of(size)], 1);
     else
         XS_COUNT(h->counts.odd_taken[xs_size_bin(size)], 1);
+}
+
+/* The same, of a realloc. */
+XS_INLINE void xs_heap_count_realloc_request(struct xs_heap *h, size_t size)
+{
+    xs_heap_count_request(h, size);
+    if (xs_heap_sample_due(size))
+        xs_heap_realloc_is_due = true;
 }
 
 XS_INLINE void xs_heap_count_realloc(struct xs_heap *h)
@@ -406,14 +442,14 @@ XS_INLINE void *xs_heap_malloc_inline(size_t size)
     struct xs_magazine *m = xs_heap_magazine(h, h->place[(size + 15) / 16]);
     if (XS_LIKELY(m->top != NULL)) {
         void *p = xs_magazine_pop(h, m);
-        return XS_LIKELY((h->counts.until_tick -= (int64_t)size) >= 0) ? p : xs_heap_tick(h, p);
+        return XS_LIKELY((h->counts.until_tick -= (int64_t)size) >= 0) ? p : xs_heap_tick(h, p, size);
     }
     struct xs_slab *s = m->current;
     if (XS_UNLIKELY(s->free == NULL))
         return xs_heap_refill(size, m, h);
     void *p = xs_slab_take(s);
     xs_heap_count_taken(h, m);
-    return XS_LIKELY((h->counts.until_tick -= (int64_t)size) >= 0) ? p : xs_heap_tick(h, p);
+    return XS_LIKELY((h->counts.until_tick -= (int64_t)size) >= 0) ? p : xs_heap_tick(h, p, size);
 }
 
 /* Back into its slab. */

@@ -158,7 +158,13 @@
   X(BOOL, RECORD_KEEP, "RECORD_KEEP", "0", 0, 1, NULL, 0, \
     "keep that file when the process ends, as PROGRAM.PID.HOST.xsr in the same directory") \
   X(BOOL, RECORD_RSS, "RECORD_RSS", "0", 0, 1, NULL, 0, \
-    "note resident memory in the timeline: a look into /proc for each of its points")
+    "note resident memory in the timeline: a look into /proc for each of its points") \
+  X(SIZE, SAMPLE, "SAMPLE", "off", 1, XS_TIB(1), "off", 0, \
+    "note where blocks are allocated: of host memory one block in so many bytes on average, 1 for every block, and every block of device memory. 'xsigma run' sets 512K") \
+  X(COUNT, SAMPLE_SEED, "SAMPLE_SEED", "0", 0, UINT64_MAX, NULL, 0, \
+    "choose the sampled blocks by this number, so that a program of one thread gets the same ones again; 0: others each time") \
+  X(CHOICE, UNWIND, "UNWIND", "libunwind", 0, 0, "libunwind|fp|off", 0, \
+    "how the callers of a sampled block are found: by libunwind, by frame pointers (quicker, but only code built with -fno-omit-frame-pointer has them), or not at all")
 /* clang-format on */
 
 #endif

@@ -5,8 +5,10 @@
 #include "backend/aligned.h"
 #include "backend/counted.h"
 #include "backend/hardened.h"
+#include "backend/sampled.h"
 #include "policy/config.h"
 #include "policy/route.h"
+#include "sample/sample.h"
 #include "sys/mem.h"
 #include "sys/proc.h"
 
@@ -19,6 +21,7 @@ static struct {
     bool opened; /* some back end besides the C library has been opened */
     bool counting;
     bool keeps_errno;
+    bool samples_in_front; /* of all back ends, for the own core cannot do it */
     uint64_t off_since_ns;
     uint64_t off_ns;
 } policy = {.count = 1, .step = {{SIZE_MAX, XS_OWNER_SYSTEM}}, .counting = true};
@@ -41,8 +44,10 @@ static void set_frees(void (*free)(void *p), void *(*realloc)(void *p, size_t si
 {
     SET(xs_hot.inner.free, free);
     SET(xs_hot.inner.realloc, realloc);
-    SET(xs_hot.entry.free, free);
-    SET(xs_hot.entry.realloc, realloc);
+    SET(xs_hot.beneath.free, free);
+    SET(xs_hot.beneath.realloc, realloc);
+    SET(xs_hot.entry.free, policy.samples_in_front ? xs_sampled_calls.free : free);
+    SET(xs_hot.entry.realloc, policy.samples_in_front ? xs_sampled_calls.realloc : realloc);
 }
 
 static void set_steps(bool counting)
@@ -89,10 +94,16 @@ static void fill(size_t align)
     struct xs_calls entry = align > 16 ? xs_aligned_calls : inner;
     if (policy.keeps_errno)
         entry.free = xs_errno_keeping_free;
+    set_calls(&xs_hot.beneath, &entry);
+    struct xs_calls beneath = entry;
+    if (policy.samples_in_front)
+        entry = xs_sampled_calls;
     set_calls(&xs_hot.inner, &inner);
     set_calls(&xs_hot.entry, &entry);
     SET(xs_hot.inner.free, inner.free);
     SET(xs_hot.inner.realloc, inner.realloc);
+    SET(xs_hot.beneath.free, beneath.free);
+    SET(xs_hot.beneath.realloc, beneath.realloc);
     SET(xs_hot.entry.free, entry.free);
     SET(xs_hot.entry.realloc, entry.realloc);
     SET(xs_hot.is_core, entry.free == xs_backend_bfc.calls(false)->free);
@@ -262,6 +273,52 @@ void xs_policy_start(void)
     policy.off_since_ns = policy.counting ? 0 : xs_proc_now_ns();
     xs_counted_switch(policy.counting);
     apply(xs_config(XS_KNOB_CPU_ALIGN)->num);
+}
+
+/* The own core alone serves, and few enough blocks are sampled for each to have a page. */
+static bool core_can_sample(void)
+{
+    return is_single() && policy.step[0].owner == XS_OWNER_BFC &&
+           xs_config(XS_KNOB_SAMPLE)->num >= XS_SAMPLE_PAGED_FROM;
+}
+
+static enum xs_unwinder unwinder(void)
+{
+    const char *text = xs_config(XS_KNOB_UNWIND)->text;
+
+    if (strcmp(text, "off") == 0)
+        return XS_UNWIND_OFF;
+    return strcmp(text, "fp") == 0 ? XS_UNWIND_FP : XS_UNWIND_LIBUNWIND;
+}
+
+void xs_policy_sample(bool host)
+{
+    XS_BUF(why, 160);
+    struct xs_sample_options options = {
+        .mean_bytes = xs_config(XS_KNOB_SAMPLE)->num,
+        .seed = xs_config(XS_KNOB_SAMPLE_SEED)->num,
+        .unwinder = unwinder(),
+    };
+
+    if (options.mean_bytes == 0)
+        return;
+    bool done = xs_sample_open(&options, &why);
+    if (!done)
+        xs_config_warn("sampling is off: %s", why.at);
+    else if (why.len != 0)
+        xs_config_warn("stacks are walked by frame pointers: %s", why.at);
+    if (!done)
+        return;
+    if (!host) {
+        xs_sample_begin(XS_SAMPLE_DEVICES);
+    } else if (core_can_sample()) {
+        xs_sample_begin(XS_SAMPLE_IN_CORE);
+        xs_heap_sample_start();
+    } else {
+        xs_sample_begin(XS_SAMPLE_IN_FRONT);
+        policy.samples_in_front = true;
+        apply(xs_hot.align);
+    }
 }
 
 void xs_policy_bypass(void)

@@ -15,6 +15,10 @@ void xs_policy_start(void);
  */
 void xs_policy_bypass(void);
 
+/* Begins to sample, if that is wanted: blocks of devices, and with `host` those of malloc. In the
+ * constructor, after xs_policy_start. */
+void xs_policy_sample(bool host);
+
 /* Switches the counters of the whole process on or off. Nothing happens where the hot page cannot
  * be written any more (mprotect forbidden). */
 void xs_policy_count(bool on);

@@ -178,6 +178,7 @@ int xs_image_read(const struct xs_record_bytes *record, struct xs_recorded *out)
     struct xs_report *r = &out->report;
     memcpy(r, &image->report, sizeof(*r));
     r->timeline = NULL;
+    r->sites = NULL;
     memset(r->timeline_gpu, 0, sizeof(r->timeline_gpu));
     r->processes = 0;
     out->was_torn = atomic_load_explicit(&image->changes, memory_order_relaxed) % 2 != 0;

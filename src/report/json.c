@@ -1,6 +1,7 @@
 #include "report/advice.h"
 #include "report/gpu.h"
 #include "report/render.h"
+#include "report/sites.h"
 #include "report/summary.h"
 #include "xsigma.h"
 
@@ -193,6 +194,7 @@ void xs_report_json(const struct xs_report *r, xs_sink *sink, void *arg)
         xs_report_gpu_json(&e, &r->gpu[i]);
     xs_emit_end(&e);
     xs_render_timeline_json(&e, r);
+    xs_sites_json(&e, r);
     xs_advice_json(&e, &advice);
     xs_emit_end(&e);
     xs_emit_close(&e);

@@ -6,6 +6,7 @@
 #include "backend/counted.h"
 #include "policy/select.h"
 #include "report/gpu.h"
+#include "report/sites.h"
 #include "report/timeline.h"
 #include "sys/proc.h"
 
@@ -85,6 +86,7 @@ void xs_report_collect(struct xs_report *r, bool may_lock)
     xs_report_pages_get(&r->pages);
     collect_gpus(r, may_lock);
     xs_timeline_lend(r);
+    xs_sites_lend(r);
     pthread_setcancelstate(cancel, NULL);
 }
 

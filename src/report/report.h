@@ -38,6 +38,7 @@ struct xs_report_process {
     uint64_t rss_peak_bytes;
 };
 
+struct xs_sites_view;
 struct xs_timeline;
 struct xs_timeline_gpu;
 
@@ -84,6 +85,7 @@ struct xs_report {
     /* NULL: none; the devices' in the order of their first use, NULL past the last */
     const struct xs_timeline *timeline;
     const struct xs_timeline_gpu *timeline_gpu[XS_REPORT_GPUS];
+    const struct xs_sites_view *sites; /* NULL: none were looked for */
 };
 
 /* Fills in everything but how and status. `may_lock` as in backend/backend.h. */

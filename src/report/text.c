@@ -4,6 +4,7 @@
 #include "report/cells.h"
 #include "report/gpu.h"
 #include "report/render.h"
+#include "report/sites.h"
 #include "report/summary.h"
 #include "xsigma.h"
 
@@ -377,6 +378,7 @@ void xs_report_text(const struct xs_report *r, bool utf8, xs_sink *sink, void *a
     gpus(&e, r);
     if (!r->passive)
         sizes(&e, &t);
+    xs_sites_text(&e, r);
     xs_advice_text(&e, &advice);
     config(&e);
     warnings(&e);

@@ -4,6 +4,9 @@
 #include <link.h>
 #include <string.h>
 
+#include "base/align.h"
+#include "sys/mem.h"
+
 struct object {
     ElfW(Addr) base;
     const ElfW(Sym) * symbols;
@@ -125,6 +128,78 @@ static void *find_in(const struct link_map *map, const char *name)
 void *xs_elf_in(const void *link_map, const char *name)
 {
     return find_in(link_map, name);
+}
+
+/* Tables of relocations: those of calls, and the others, where imports stand that are not called
+ * lazily. */
+struct relocations {
+    const ElfW(Rela) * calls;
+    size_t calls_bytes;
+    const ElfW(Rela) * rest;
+    size_t rest_bytes;
+};
+
+static struct relocations relocations_of(const struct link_map *map)
+{
+    struct relocations r = {0};
+
+    for (const ElfW(Dyn) *d = map->l_ld; d->d_tag != DT_NULL; d++) {
+        if (d->d_tag == DT_JMPREL)
+            r.calls = dyn_pointer(map, d);
+        else if (d->d_tag == DT_PLTRELSZ)
+            r.calls_bytes = d->d_un.d_val;
+        else if (d->d_tag == DT_RELA)
+            r.rest = dyn_pointer(map, d);
+        else if (d->d_tag == DT_RELASZ)
+            r.rest_bytes = d->d_un.d_val;
+    }
+    return r;
+}
+
+/* The word may have been made read-only when the object was relocated. */
+static bool set_word(uintptr_t at, const void *to)
+{
+    size_t page = xs_mem_page();
+    void *start = (void *)(at & ~(page - 1)); // NOLINT(performance-no-int-to-ptr)
+
+    if (xs_mem_writable(start, page) != 0)
+        return false;
+    *(const void **)at = to; // NOLINT(performance-no-int-to-ptr)
+    return true;
+}
+
+#if defined(__x86_64__)
+#define R_IMPORTED R_X86_64_GLOB_DAT
+#define R_CALLED   R_X86_64_JUMP_SLOT
+#else
+#define R_IMPORTED R_AARCH64_GLOB_DAT
+#define R_CALLED   R_AARCH64_JUMP_SLOT
+#endif
+
+static bool redirect(const struct object *o, const ElfW(Rela) * r, size_t bytes, const char *name,
+                     const void *to)
+{
+    bool any = false;
+
+    for (size_t i = 0; r != NULL && i < bytes / sizeof(*r); i++) {
+        unsigned long type = ELF64_R_TYPE(r[i].r_info);
+        const ElfW(Sym) *s = &o->symbols[ELF64_R_SYM(r[i].r_info)];
+        if ((type == R_IMPORTED || type == R_CALLED) &&
+            strcmp(o->strings + s->st_name, name) == 0)
+            any |= set_word(o->base + r[i].r_offset, to);
+    }
+    return any;
+}
+
+bool xs_elf_redirect(const void *link_map, const char *name, const void *to)
+{
+    struct relocations r = relocations_of(link_map);
+    struct object o;
+
+    if (!object_open(link_map, &o))
+        return false;
+    bool called = redirect(&o, r.calls, r.calls_bytes, name, to);
+    return redirect(&o, r.rest, r.rest_bytes, name, to) || called;
 }
 
 static const char *base_name(const char *path)

@@ -29,4 +29,8 @@ void *xs_elf_before(const char *name, const char **object);
 /* In one object, by its link map (struct link_map, as dlinfo gives it). */
 void *xs_elf_in(const void *link_map, const char *name);
 
+/* The object's own calls of the function go to `to` from now on: false if it makes none through its
+ * table of imports. What it asks for must have been found (RTLD_NOW). */
+bool xs_elf_redirect(const void *link_map, const char *name, const void *to);
+
 #endif

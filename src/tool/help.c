@@ -12,9 +12,8 @@
     "                 in ../lib, or where it was installed\n"
 
 const char xs_help_run[] =
-    "usage: xsigma run [--preset P] [--set K=V]... [--json FILE | --html FILE] [--lib PATH]\n"
-    "                  [--] program "
-    "args...\n"
+    "usage: xsigma run [--preset P] [--set K=V]... [--json FILE | --html FILE] [--sample SIZE]\n"
+    "                  [--lib PATH] [--] program args...\n"
     "\n"
     "Runs a program with libxsigma.so in front of LD_PRELOAD. The program takes the place of this\n"
     "process: its process id, its signals and its exit status are what they would be without.\n"
@@ -23,6 +22,9 @@ const char xs_help_run[] =
     "  --html FILE    make a page for a browser of it; the program is then a child of this "
     "process,\n"
     "                 which passes its signals on, waits for it and ends as it ends\n"
+    "  --sample SIZE  note where one block in SIZE bytes is allocated: 512K unless something else "
+    "is\n"
+    "                 set; 1 for every block, off for none\n"
     "\n"
     "Scripts and wrappers (env, nice, nohup, time, timeout, taskset, numactl, stdbuf, setsid, "
     "chrt,\n"
@@ -62,7 +64,8 @@ const char xs_help_gpu[] =
     "Exit status: 0 done, 1 not done, 64 wrong usage.\n";
 
 const char xs_help_report[] =
-    "usage: xsigma report [--json] [--html FILE] [FILE|PID|DIRECTORY|-]...\n"
+    "usage: xsigma report [--json | --collapsed] [--kind K] [--html FILE] [--pprof FILE]\n"
+    "                     [FILE|PID|DIRECTORY|-]...\n"
     "\n"
     "Shows what processes counted: from the record of one that runs, or that was killed (PID), "
     "from\n"
@@ -73,6 +76,14 @@ const char xs_help_report[] =
     "\n"
     "  --json         as JSON, docs/report-json.md says what is in it\n"
     "  --html FILE    as one page for a browser, which needs nothing else; - is standard output\n"
+    "  --collapsed    where memory was allocated, a stack and its bytes a line, for flame graphs\n"
+    "  --kind K       of these stacks the bytes at the peak, live at the end, or total: peak, live, "
+    "total\n"
+    "  --pprof FILE   the same for pprof, speedscope and their like, all three kinds\n"
+    "\n"
+    "Functions, files and lines are found in the programs' own files by elfutils' libdw, if they "
+    "are\n"
+    "still the ones that ran.\n"
     "\n"
     "A process that reports has a record in XSIGMA_RECORD (/dev/shm) while it runs. What it "
     "counted\n"

@@ -75,7 +75,7 @@ int xs_html_save(struct xs_inputs *in, const char *path)
 
     if (memory == NULL)
         return errno;
-    if (in->count == 1 && in->at[0].json.count != 0)
+    if (in->count == 1 && in->at[0].json.count != 0 && in->sites == NULL)
         xs_json_print(&in->at[0].json, in->at[0].json.node, to_stream, memory);
     else
         xs_report_json(xs_inputs_sum(in), to_stream, memory);

@@ -27,6 +27,7 @@ struct xs_inputs {
     size_t count;
     size_t room;
     size_t skipped; /* files in directories that are something else */
+    const struct xs_sites_view *sites; /* of all, for the sum; NULL: none */
 };
 
 /* FILE, PID, DIRECTORY or -: 0, or an exit status. A live process is asked for a snapshot first. */

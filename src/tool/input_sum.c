@@ -180,6 +180,7 @@ const struct xs_report *xs_inputs_sum(struct xs_inputs *in)
 {
     if (in->count == 0)
         return NULL;
+    in->at[0].report.sites = in->sites;
     if (in->count == 1)
         return &in->at[0].report;
     free(processes);

@@ -1,4 +1,5 @@
 /* The verb `report`: what a process counted, from wherever that is written down. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,6 +8,8 @@
 #include "sys/record.h"
 #include "tool/html.h"
 #include "tool/input.h"
+#include "tool/profile.h"
+#include "tool/symbols.h"
 #include "tool/tool.h"
 
 void xs_tool_sink(const char *text, size_t len, void *arg)
@@ -72,11 +75,97 @@ static int save_page(struct xs_inputs *in, const char *path, int status)
     return status == XS_EXIT_OK ? XS_EXIT_NO : status;
 }
 
+struct wanted {
+    bool json;
+    bool collapsed;
+    const char *pprof; /* a file */
+    const char *html;
+    enum xs_profile_kind kind;
+};
+
+/* An option with a value, `--name value` or `--name=value`; *i moves on. NULL: another word. */
+static const char *value_of(const char *name, int argc, char **argv, int *i)
+{
+    size_t n = strlen(name);
+
+    if (strncmp(argv[*i], name, n) != 0)
+        return NULL;
+    if (argv[*i][n] == '=')
+        return argv[*i] + n + 1;
+    return argv[*i][n] == '\0' && *i + 1 < argc ? argv[++*i] : NULL;
+}
+
+static bool set_kind(struct wanted *w, const char *text)
+{
+    static const char *const names[] = {"live", "peak", "total"};
+
+    for (size_t i = 0; i < XS_COUNT_OF(names); i++) {
+        if (strcmp(text, names[i]) == 0) {
+            w->kind = (enum xs_profile_kind)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* False: it is no option. */
+static bool take_option(struct wanted *w, int argc, char **argv, int *i)
+{
+    const char *value;
+
+    if (strcmp(argv[*i], "--json") == 0)
+        w->json = true;
+    else if (strcmp(argv[*i], "--collapsed") == 0)
+        w->collapsed = true;
+    else if ((value = value_of("--pprof", argc, argv, i)) != NULL)
+        w->pprof = value;
+    else if ((value = value_of("--html", argc, argv, i)) != NULL)
+        w->html = value;
+    else if ((value = value_of("--kind", argc, argv, i)) != NULL)
+        return set_kind(w, value);
+    else
+        return false;
+    return true;
+}
+
+static int write_pprof(const struct xs_profile *p, const char *path)
+{
+    FILE *to = fopen(path, "we");
+
+    if (to == NULL || !xs_profile_pprof(p, to) || fflush(to) != 0) {
+        xs_tool_error("%s: %s", path, strerror(errno));
+        if (to != NULL)
+            fclose(to);
+        return XS_EXIT_NO;
+    }
+    return fclose(to) == 0 ? XS_EXIT_OK : XS_EXIT_NO;
+}
+
+/* What was asked for. */
+static int show(const struct wanted *w, const struct xs_report *r, const struct xs_profile *p)
+{
+    int status = XS_EXIT_OK;
+
+    if ((w->pprof != NULL || w->collapsed) && p->view.mean_bytes == 0) {
+        xs_tool_error("nothing was sampled: set XSIGMA_SAMPLE, 512K for example");
+        return XS_EXIT_NO;
+    }
+    if (w->pprof != NULL)
+        status = write_pprof(p, w->pprof);
+    if (w->collapsed)
+        xs_profile_collapsed(p, w->kind, stdout);
+    else if (w->json)
+        xs_report_json(r, xs_tool_sink, NULL);
+    else if (w->pprof == NULL && w->html == NULL)
+        xs_report_text(r, xs_tool_utf8(), xs_tool_sink, NULL);
+    return status;
+}
+
 int xs_tool_report(int argc, char **argv)
 {
+    static struct xs_profile profile;
     struct xs_inputs in = {0};
-    bool json = false;
-    const char *html = NULL;
+    struct wanted wanted = {.kind = XS_PROFILE_PEAK};
     bool only_words = false;
     int words = 0;
     int status = XS_EXIT_OK;
@@ -90,16 +179,10 @@ int xs_tool_report(int argc, char **argv)
             status = status == XS_EXIT_OK ? rc : status;
         } else if (strcmp(word, "--") == 0) {
             only_words = true;
-        } else if (strcmp(word, "--json") == 0) {
-            json = true;
-        } else if (strcmp(word, "--html") == 0 && i + 1 < argc) {
-            html = argv[++i];
-        } else if (strncmp(word, "--html=", 7) == 0) {
-            html = word + 7;
-        } else if (strcmp(word, "--html") == 0) {
-            xs_tool_error("--html: a file name is needed");
+        } else if (i + 1 == argc && (strcmp(word, "--html") == 0 || strcmp(word, "--pprof") == 0)) {
+            xs_tool_error("%s: a file name is needed", word);
             return XS_EXIT_USAGE;
-        } else {
+        } else if (!take_option(&wanted, argc, argv, &i)) {
             xs_tool_error("report: '%s' is no option; see 'xsigma help report'", word);
             return XS_EXIT_USAGE;
         }
@@ -110,12 +193,18 @@ int xs_tool_report(int argc, char **argv)
     if (r == NULL)
         return status != XS_EXIT_OK ? status : XS_EXIT_NO;
     xs_input_settings(&in.at[0]);
-    if (html != NULL)
-        status = save_page(&in, html, status);
-    if (json)
-        xs_report_json(r, xs_tool_sink, NULL);
-    else if (html == NULL)
-        xs_report_text(r, xs_tool_utf8(), xs_tool_sink, NULL);
+    for (size_t i = 0; i < in.count; i++)
+        if (!xs_profile_add(&profile, &in.at[i]))
+            xs_tool_error("out of memory: not all sites are shown");
+    xs_profile_close(&profile);
+    const char *trouble = xs_symbols_trouble();
+    if (trouble != NULL)
+        xs_tool_error("note: %s", trouble);
+    in.sites = profile.view.mean_bytes != 0 ? &profile.view : NULL;
+    if (wanted.html != NULL)
+        status = save_page(&in, wanted.html, status);
+    int shown = show(&wanted, xs_inputs_sum(&in), &profile);
+    status = status == XS_EXIT_OK ? shown : status;
     xs_inputs_free(&in);
     return status;
 }

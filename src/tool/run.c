@@ -121,6 +121,8 @@ int xs_tool_run(int argc, char **argv)
     if (target.note[0] != '\0')
         xs_tool_error("note: %s", target.note);
     status = xs_settings_preload(&settings);
+    if (status == 0)
+        status = xs_settings_sample();
     if (status != 0)
         return status;
     if (settings.html != NULL)

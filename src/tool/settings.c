@@ -11,6 +11,9 @@
 #include "tool/elf_file.h"
 #include "tool/tool.h"
 
+/* What is sampled of a program that `run` starts, unless told otherwise. */
+#define SAMPLE_MEAN "512K"
+
 #define LIBRARY    "libxsigma.so"
 #define PREFIX     "XSIGMA_"
 #define PREFIX_LEN (sizeof(PREFIX) - 1)
@@ -117,6 +120,24 @@ static int set_preset(const char *value)
     return set_variable(row->name, value);
 }
 
+static int set_sample(const char *value)
+{
+    const struct xs_knob_row *row = &xs_knob_rows[XS_KNOB_SAMPLE];
+    uint64_t ignored;
+
+    if (xs_config_parse(row, value, &ignored) != 0)
+        return refuse_value("--sample", row, value);
+    return set_variable(row->name, value);
+}
+
+int xs_settings_sample(void)
+{
+    xs_config_load(false);
+    if (xs_config(XS_KNOB_SAMPLE)->source != XS_SOURCE_DEFAULT)
+        return 0;
+    return set_variable(xs_knob_rows[XS_KNOB_SAMPLE].name, SAMPLE_MEAN);
+}
+
 /* The program may change its directory before the report is written: make the name absolute. In
  * patterns "%%" stands for a per cent sign of the directory's name. */
 int xs_settings_json(const char *file)
@@ -150,10 +171,18 @@ int xs_settings_json(const char *file)
 }
 
 /* From OPTION_JSON on only where a program is run. */
-enum option { OPTION_PRESET, OPTION_SET, OPTION_LIB, OPTION_JSON, OPTION_HTML, OPTION_COUNT };
+enum option {
+    OPTION_PRESET,
+    OPTION_SET,
+    OPTION_LIB,
+    OPTION_JSON,
+    OPTION_HTML,
+    OPTION_SAMPLE,
+    OPTION_COUNT
+};
 
-static const char *const option_names[OPTION_COUNT] = {"--preset", "--set", "--lib", "--json",
-                                                       "--html"};
+static const char *const option_names[OPTION_COUNT] = {"--preset", "--set",  "--lib",
+                                                       "--json",   "--html", "--sample"};
 
 static int refuse_option(const struct xs_settings *s, const char *arg)
 {
@@ -182,6 +211,8 @@ static int apply(struct xs_settings *s, enum option option, const char *value)
     case OPTION_HTML:
         s->html = value;
         return 0;
+    case OPTION_SAMPLE:
+        return set_sample(value);
     default:
         s->library_option = value;
         return 0;

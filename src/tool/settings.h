@@ -35,4 +35,7 @@ int xs_settings_preload(const struct xs_settings *s);
 /* The next entry of a list as LD_PRELOAD has it; *len is 0 at the end. */
 const char *xs_preload_entry(const char *list, size_t *len);
 
+/* The program's blocks are sampled, unless something says how or that not. 0, or an exit status. */
+int xs_settings_sample(void);
+
 #endif

@@ -1,0 +1,96 @@
+#include "backend/sampled.h"
+
+#include "backend/hot.h"
+#include "sample/sample.h"
+
+/* Of nothing, too, something is noted now and then. */
+XS_INLINE size_t weight(size_t size)
+{
+    return size + (size == 0);
+}
+
+/* Apart, so that the calls above need no stack frame. */
+XS_COLD static void *note(void *p, size_t size)
+{
+    if (p != NULL)
+        (void)xs_sample_take(p, size);
+    return p;
+}
+
+XS_COLD static void *malloc_noted(size_t size)
+{
+    return note(xs_hot.beneath.malloc(size), size);
+}
+
+static void *sampled_malloc(size_t size)
+{
+    return xs_sample_due(weight(size)) ? malloc_noted(size) : xs_hot.beneath.malloc(size);
+}
+
+XS_COLD static void *zalloc_noted(size_t size)
+{
+    return note(xs_hot.beneath.zalloc(size), size);
+}
+
+static void *sampled_zalloc(size_t size)
+{
+    return xs_sample_due(weight(size)) ? zalloc_noted(size) : xs_hot.beneath.zalloc(size);
+}
+
+XS_COLD static void *memalign_noted(size_t align, size_t size)
+{
+    return note(xs_hot.beneath.memalign(align, size), size);
+}
+
+static void *sampled_memalign(size_t align, size_t size)
+{
+    return xs_sample_due(weight(size)) ? memalign_noted(align, size)
+                                       : xs_hot.beneath.memalign(align, size);
+}
+
+/* A block that is reallocated counts as one that goes and one that comes. */
+XS_COLD static void *realloc_noted(void *p, size_t size, bool is_due)
+{
+    struct xs_sampled was;
+    bool was_sampled = xs_sample_forget(p, &was);
+    void *q = xs_hot.beneath.realloc(p, size);
+
+    if (q != NULL && is_due)
+        (void)xs_sample_take(q, size);
+    else if (q == NULL && was_sampled)
+        xs_sample_restore(&was);
+    return q;
+}
+
+static void *sampled_realloc(void *p, size_t size)
+{
+    bool is_due = xs_sample_due(size);
+
+    if (XS_UNLIKELY(is_due || xs_table_may_hold(0, p)))
+        return realloc_noted(p, size, is_due);
+    return xs_hot.beneath.realloc(p, size);
+}
+
+XS_COLD static void free_noted(void *p)
+{
+    struct xs_sampled was;
+
+    (void)xs_sample_forget(p, &was);
+    xs_hot.beneath.free(p);
+}
+
+static void sampled_free(void *p)
+{
+    if (XS_UNLIKELY(xs_table_may_hold(0, p)))
+        free_noted(p);
+    else
+        xs_hot.beneath.free(p);
+}
+
+const struct xs_calls xs_sampled_calls = {
+    .malloc = sampled_malloc,
+    .zalloc = sampled_zalloc,
+    .realloc = sampled_realloc,
+    .memalign = sampled_memalign,
+    .free = sampled_free,
+};

@@ -1,0 +1,12 @@
+/* backend/sampled.h - sampling in front of whatever serves, where the own core does not do it.
+ * Threads: any. Context: inside malloc. Errors: as those behind it.
+ */
+#ifndef XS_BACKEND_SAMPLED_H
+#define XS_BACKEND_SAMPLED_H
+
+#include "backend/backend.h"
+
+/* In front of xs_hot.beneath. */
+extern const struct xs_calls xs_sampled_calls;
+
+#endif

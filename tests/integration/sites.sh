@@ -1,0 +1,83 @@
+#!/bin/bash
+# Known sites come back by name and with their bytes, in C, C++ with inlining, a stripped library and
+# one that was closed again; and what is written for other tools is what the report says.
+# shellcheck source=../support/lib.sh
+. "$(dirname "$0")/../support/lib.sh"
+
+need python3 strip
+[ -e "$(ldconfig -p | awk '/libunwind\.so\.8/ { print $NF; exit }')" ] || skip "no libunwind here"
+program known_sites
+known=$xs_program
+part=$xs_root/build/tests/programs/libknown_part.so
+cp "$part" libstripped_part.so && strip libstripped_part.so
+cp "$part" libclosed_part.so
+seeds=${SEEDS:-100}
+
+# run SEED FILE [NAME=VALUE...]
+run() {
+    local seed=$1 file=$2
+    shift 2
+    env XSIGMA_SAMPLE=64K XSIGMA_SAMPLE_SEED="$seed" XSIGMA_STATS_FILE="$file" "$@" \
+        LD_PRELOAD="$XS_LIB" "$known" "$PWD/libstripped_part.so" "$PWD/libclosed_part.so"
+    xs_runs=$((xs_runs + 1))
+}
+
+for ((i = 1; i <= seeds; i++)); do
+    run "$i" "seed-$i.json" >truth || fail "known_sites with seed $i"
+done
+python3 "$xs_root/tests/support/known_sites.py" "$xs_build/xsigma" truth libstripped_part.so \
+    libclosed_part.so -- seed-*.json || fail "intervals do not hold the true values"
+
+# Every back end, where sampling stands in front of it; every block, where nothing is estimated.
+for backend in system mimalloc tbb; do
+    for ((i = 1; i <= 10; i++)); do
+        run "$i" "$backend-$i.json" XSIGMA_CPU_BACKEND=$backend >truth || fail "known_sites on $backend"
+    done
+    python3 "$xs_root/tests/support/known_sites.py" "$xs_build/xsigma" truth libstripped_part.so \
+        libclosed_part.so -- "$backend"-*.json >log || { cat log; fail "intervals on $backend"; }
+done
+run 1 all.json XSIGMA_SAMPLE=1 >truth
+python3 "$xs_root/tests/support/known_sites.py" "$xs_build/xsigma" truth libstripped_part.so \
+    libclosed_part.so -- all.json >log || { cat log; fail "every block: not the exact bytes"; }
+grep -q '"bytes_error": [1-9]\|_error": [1-9]' all.json && fail "every block, and yet an error"
+
+# Names, files and lines.
+"$xs_build/xsigma" report seed-1.json >text || fail "xsigma report"
+grep -q 'make_node known_sites.cc:[0-9]*' text || fail "no inlined function with its line: $(cat text)"
+"$xs_build/xsigma" report --json seed-1.json >named.json
+grep -q '"function": "part_hidden"' named.json || fail "no static function of the library that was closed"
+python3 - named.json <<'PY' || fail "what a stripped library says"
+import json, sys
+frames = [f for s in json.load(open(sys.argv[1]))["sites"] for f in s["frames"] if f["module"].endswith("libstripped_part.so")]
+assert frames and all(f["file"] is None for f in frames)
+assert any(f["function"] == "part_fill" for f in frames), "the exported name"
+PY
+
+# For flame graphs and pprof: the same stacks and sums, read by others.
+for kind in peak live total; do
+    "$xs_build/xsigma" report --collapsed --kind $kind seed-1.json | sed 's/^cpu;//' | sort >collapsed
+    case $kind in peak) type=peak_space ;; live) type=inuse_space ;; total) type=alloc_space ;; esac
+    "$xs_build/xsigma" report --pprof out.pb.gz seed-1.json || fail "--pprof"
+    python3 "$xs_root/tests/support/pprof.py" out.pb.gz $type | sort >read || fail "an independent reader of pprof"
+    cmp -s collapsed read || fail "$kind: pprof and collapsed stacks differ: $(diff collapsed read | head -n 4)"
+    [ -s read ] || fail "$kind: nothing"
+done
+if command -v go >/dev/null && go tool pprof -h >log 2>&1; grep -q '^usage\|Usage' log 2>/dev/null; then
+    go tool pprof -top -sample_index=peak_space out.pb.gz >top 2>&1 || fail "go tool pprof: $(cat top)"
+    grep -q 'make_node (inline)' top || fail "go tool pprof knows no inlined function: $(head -n 12 top)"
+fi
+
+# What a killed process leaves.
+mkdir records
+program how_exit
+(XSIGMA_RECORD=$PWD/records XSIGMA_SAMPLE=4K LD_PRELOAD=$XS_LIB "$known" "$PWD/libclosed_part.so" &
+    pid=$!
+    while kill -0 $pid 2>/dev/null && ! ls records/xsigma-* >/dev/null 2>&1; do sleep 0.01; done
+    sleep 0.05
+    kill -9 $pid
+    wait $pid) 2>/dev/null >&2
+if ls records/xsigma-* >/dev/null 2>&1; then
+    "$xs_build/xsigma" report records >text || fail "report of a killed process"
+    grep -q 'TOP SITES' text || fail "no sites of a killed process: $(cat text)"
+fi
+finish

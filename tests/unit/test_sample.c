@@ -1,0 +1,189 @@
+/* Sampling: its mathematics, the table of sites, and the list of modules. */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <string.h>
+
+#include "report/sites.h"
+#include "sample/modules.h"
+#include "sample/table.h"
+#include "sample/weight.h"
+
+Test(sample, logarithm_and_exponential_are_exact)
+{
+    for (double x = 1e-16; x < 1e16; x *= 1.7)
+        cr_assert_lt(fabs(xs_log_of(x) - log(x)), 1e-12 * (1 + fabs(log(x))), "log %g", x);
+    for (double x = 1e-9; x < 60; x *= 1.1)
+        cr_assert_lt(fabs(xs_one_less_exp(x) / -expm1(-x) - 1), 1e-11, "1 - exp(-%g)", x);
+    for (double x = 1e-12; x < 1e18; x *= 3)
+        cr_assert_lt(fabs(xs_root_of(x) / sqrt(x) - 1), 1e-12, "root %g", x);
+    cr_assert_eq(xs_root_of(-1), 0);
+    cr_assert_eq(xs_one_less_exp(0), 0);
+}
+
+/* Blocks of one size, drawn as the allocators draw. */
+Test(sample, estimates_have_no_bias)
+{
+    const uint64_t mean = 4096;
+    uint64_t n = 0;
+
+    for (uint64_t size = 16; size <= 65536; size *= 8) {
+        const int blocks = 400000;
+        double sum = 0;
+        double expected_variance = 0;
+        int64_t left = xs_gap_of(xs_random_at(7, n++), mean);
+        for (int i = 0; i < blocks; i++) {
+            double p = xs_chance_of(size, mean);
+            expected_variance += (1 - p) / p;
+            if ((left -= (int64_t)size) >= 0)
+                continue;
+            sum += 1 / p;
+            left = xs_gap_of(xs_random_at(7, n++), mean);
+        }
+        cr_assert_lt(fabs(sum - blocks), 4 * sqrt(expected_variance) + 1e-6, "size %lu: %g",
+                     (unsigned long)size, sum);
+    }
+    cr_assert_eq(xs_gap_of(123, 1), 0);
+    cr_assert_eq(xs_chance_of(0, 1), 1);
+}
+
+static const uint64_t here[] = {XS_FRAME(1, 0x10), XS_FRAME(1, 0x20)};
+static const uint64_t there[] = {XS_FRAME(1, 0x30)};
+
+static const void *at(uintptr_t i)
+{
+    return (const void *)(0x100000 + 16 * i);
+}
+
+static const struct xs_site *find(const uint64_t *frame, uint32_t depth)
+{
+    struct xs_sites *t = xs_table_sites();
+
+    for (unsigned i = 0; i < XS_SITES; i++)
+        if (t->site[i].hash != 0 && t->site[i].depth == depth && t->site[i].frame[0] == frame[0])
+            return &t->site[i];
+    return NULL;
+}
+
+Test(sample, the_peak_of_a_site_is_its_share_when_all_was_most)
+{
+    struct xs_sampled was;
+
+    cr_assert(xs_table_open(1, XS_UNWIND_OFF));
+    for (uintptr_t i = 0; i < 10; i++)
+        cr_assert(xs_table_add(0, at(i), 100, here, 2));
+    for (uintptr_t i = 0; i < 10; i++)
+        cr_assert(xs_table_remove(0, at(i), &was));
+    for (uintptr_t i = 0; i < 5; i++)
+        cr_assert(xs_table_add(0, at(i), 150, there, 1));
+    const struct xs_sites *t = xs_table_sites();
+    cr_assert_eq(xs_site_peak_of(t, find(here, 2))->bytes, 1000);
+    cr_assert_eq(xs_site_peak_of(t, find(there, 1))->bytes, 0);
+    cr_assert_eq(find(here, 2)->live.bytes, 0);
+    /* A new peak, of which both have a part. */
+    cr_assert(xs_table_add(0, at(100), 400, here, 2));
+    for (uintptr_t i = 5; i < 10; i++)
+        cr_assert(xs_table_add(0, at(i), 150, there, 1));
+    cr_assert(xs_table_remove(0, at(100), &was));
+    cr_assert_eq(was.size, 400);
+    cr_assert_eq(xs_site_peak_of(t, find(here, 2))->bytes, 400);
+    cr_assert_eq(xs_site_peak_of(t, find(there, 1))->bytes, 1500);
+    cr_assert_eq(t->kind[0].peak, 1900);
+    cr_assert(xs_table_restore(&was));
+    cr_assert_eq(find(here, 2)->live.bytes, 400);
+    cr_assert_eq(find(here, 2)->total.bytes, 1400);
+    cr_assert_not(xs_table_remove(0, at(101), &was));
+    /* What is known of an address goes when it is met again. */
+    cr_assert(xs_table_add(0, at(100), 10, there, 1));
+    cr_assert_eq(find(here, 2)->live.bytes, 0);
+}
+
+Test(sample, host_and_device_may_have_the_same_address)
+{
+    struct xs_sampled was;
+
+    cr_assert(xs_table_open(4096, XS_UNWIND_OFF));
+    cr_assert(xs_table_add(0, at(1), 100, here, 2));
+    cr_assert(xs_table_add(2, at(1), 300, here, 2));
+    cr_assert(xs_table_remove(1, at(1), &was));
+    cr_assert_eq(was.kind, 2);
+    cr_assert_eq(was.size, 300);
+    cr_assert(xs_table_may_hold(0, at(1)));
+    cr_assert(xs_table_remove(0, at(1), &was));
+    cr_assert_eq(was.size, 100);
+    cr_assert_eq(xs_table_sites()->kind[2].peak, 300, "a device block stands for itself");
+}
+
+/* Against a plain array, through growth and removal in any order. */
+Test(sample, many_blocks_are_found_again)
+{
+    static bool is_there[20000];
+    struct xs_sampled was;
+
+    cr_assert(xs_table_open(1, XS_UNWIND_OFF));
+    for (uint64_t step = 0; step < 200000; step++) {
+        uint64_t i = xs_random_at(1, step) % 20000;
+        if (is_there[i])
+            cr_assert(xs_table_remove(0, at(i), &was) && was.size == i);
+        else
+            cr_assert(xs_table_add(0, at(i), i, there, 1));
+        is_there[i] = !is_there[i];
+        cr_assert(!is_there[i] || xs_table_may_hold(0, at(i)));
+    }
+    uint64_t live = 0;
+    for (uint64_t i = 0; i < 20000; i++)
+        live += is_there[i];
+    cr_assert_eq(find(there, 1)->live.samples, live);
+}
+
+Test(sample, a_full_table_tells_stacks_apart_by_their_first_functions)
+{
+    uint64_t frame[4] = {XS_FRAME(1, 1), XS_FRAME(1, 2), XS_FRAME(1, 3), 0};
+
+    cr_assert(xs_table_open(1, XS_UNWIND_OFF));
+    for (uint64_t i = 0; i < 5000; i++) {
+        frame[3] = XS_FRAME(1, 100 + i);
+        cr_assert(xs_table_add(0, at(i), 10, frame, 4));
+    }
+    const struct xs_sites *t = xs_table_sites();
+    cr_assert_eq(t->rest.total.samples, 0);
+    cr_assert_not_null(find(frame, 3));
+    cr_assert_eq(find(frame, 3)->total.samples, 5000 - XS_SITES / 4 * 3);
+    for (uint64_t i = 0; i < 5000; i++) {
+        frame[0] = XS_FRAME(2, i);
+        cr_assert(xs_table_add(0, at(10000 + i), 10, frame, 4));
+    }
+    cr_assert_neq(t->rest.total.samples, 0);
+    cr_assert_leq(t->used, XS_SITES / 16 * 15);
+}
+
+Test(sample, modules_are_known_by_address)
+{
+    cr_assert(xs_modules_open());
+    uintptr_t mine = (uintptr_t)&xs_modules_open;
+    uintptr_t libc = (uintptr_t)&strlen;
+    cr_assert(xs_modules_know(mine) && xs_modules_know(libc));
+    cr_assert_not(xs_modules_know(16));
+    cr_assert_not(xs_modules_learn(16));
+    uint64_t frame = xs_modules_frame(libc);
+    const struct xs_site_modules *m = xs_modules_section();
+    cr_assert_neq(XS_FRAME_MODULE(frame), 0);
+    const struct xs_site_module *module = &m->module[XS_FRAME_MODULE(frame) - 1];
+    cr_assert_not_null(strstr(module->path, "libc.so"));
+    cr_assert_eq(module->build_id_bytes, 20);
+    cr_assert_eq(module->bias + XS_FRAME_OFFSET(frame), libc);
+    cr_assert_eq(xs_modules_frame(16), XS_FRAME(0, 16));
+    cr_assert_not(xs_modules_refresh());
+    xs_modules_closing();
+    cr_assert(xs_modules_refresh(), "nothing is certain while an object goes");
+    cr_assert(xs_modules_know(libc), "what was there at start stays");
+    xs_modules_closed();
+    cr_assert(xs_modules_refresh());
+    cr_assert_not(xs_modules_refresh());
+}
+
+Test(sample, runtimes_pools_are_no_findings)
+{
+    cr_assert_not_null(xs_site_suppressed("/usr/lib/libstdc++.so.6", "/lib64/ld-linux-x86-64.so.2"));
+    cr_assert_null(xs_site_suppressed("/usr/lib/libstdc++.so.6", "/usr/bin/app"));
+    cr_assert_null(xs_site_suppressed("/usr/bin/app", ""));
+}
