@@ -6,8 +6,8 @@
 
 #include "base/align.h"
 #include "gpu/gpu.h"
-#include "gpu/sites.h"
 #include "gpu/hooks.h"
+#include "gpu/sites.h"
 #include "policy/config.h"
 #include "policy/gpu_options.h"
 
@@ -134,7 +134,8 @@ int xs_api_device_alloc(void **out, size_t size, const struct xsigma_attr *attr)
         rc = enter(attr->device, &pushed);
     if (rc == 0) {
         note_stream(attr->stream);
-        rc = error_of(xs_gpu_note(xs_gpu_malloc_on(&p, size != 0 ? size : 1, attr->stream), &p, size));
+        rc = error_of(
+            xs_gpu_note(xs_gpu_malloc_on(&p, size != 0 ? size : 1, attr->stream), &p, size));
         leave(pushed);
     }
     if (rc == 0) {

@@ -1,6 +1,6 @@
 /* Sampled blocks of the own core. malloc counts bytes down to the next look at the clock anyway, so
- * a sample that is due earlier is such a look, and costs the fast path nothing; and a block that was
- * sampled becomes a chunk of the BFC, whose free and realloc are never fast. */
+ * a sample that is due earlier is such a look, and costs the fast path nothing; and a block that
+ * was sampled becomes a chunk of the BFC, whose free and realloc are never fast. */
 #include <errno.h>
 #include <string.h>
 

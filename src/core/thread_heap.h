@@ -442,7 +442,8 @@ XS_INLINE void *xs_heap_malloc_inline(size_t size)
     struct xs_magazine *m = xs_heap_magazine(h, h->place[(size + 15) / 16]);
     if (XS_LIKELY(m->top != NULL)) {
         void *p = xs_magazine_pop(h, m);
-        return XS_LIKELY((h->counts.until_tick -= (int64_t)size) >= 0) ? p : xs_heap_tick(h, p, size);
+        return XS_LIKELY((h->counts.until_tick -= (int64_t)size) >= 0) ? p
+                                                                       : xs_heap_tick(h, p, size);
     }
     struct xs_slab *s = m->current;
     if (XS_UNLIKELY(s->free == NULL))

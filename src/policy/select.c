@@ -309,7 +309,10 @@ void xs_policy_sample(bool host)
         xs_config_warn("stacks are walked by frame pointers: %s", why.at);
     if (!done)
         return;
-    if (!host) {
+    /* There each block has its seal, and operators of C++ go past xs_hot.entry. */
+    if (host && xs_hardened_is_on())
+        xs_config_warn("only blocks of devices are sampled with XSIGMA_CPU_HARDENED");
+    if (!host || xs_hardened_is_on()) {
         xs_sample_begin(XS_SAMPLE_DEVICES);
     } else if (core_can_sample()) {
         xs_sample_begin(XS_SAMPLE_IN_CORE);

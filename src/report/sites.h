@@ -21,7 +21,7 @@ struct xs_site_value {
 };
 
 struct xs_site_line {
-    uint32_t kind; /* as struct xs_site has it */
+    uint32_t kind;          /* as struct xs_site has it */
     const char *suppressed; /* the rule by which it is no finding, or NULL */
     struct xs_site_value live;
     struct xs_site_value peak; /* when all of the kind was at its peak */

@@ -15,10 +15,10 @@
 
 /* Who waits so long for the unwinder goes without: whoever has it may be waiting for a lock of the
  * loader's that the waiting thread holds. */
-#define WAIT_SPINS  200
-#define WAIT_NS     50000u
-#define WAITS       2000u
-#define NO_SAMPLE   (INT64_MAX / 2)
+#define WAIT_SPINS 200
+#define WAIT_NS    50000u
+#define WAITS      2000u
+#define NO_SAMPLE  (INT64_MAX / 2)
 
 bool xs_sample_is_on;
 bool xs_sample_is_in_core;

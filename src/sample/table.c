@@ -8,9 +8,9 @@
 
 #define BLOCKS_LEAST ((size_t)4096)
 
-#define MOST_WHOLE (XS_SITES / 4 * 3)
-#define MOST_SITES (XS_SITES / 16 * 15)
-#define CUT_DEPTH  3u
+#define MOST_WHOLE   (XS_SITES / 4 * 3)
+#define MOST_SITES   (XS_SITES / 16 * 15)
+#define CUT_DEPTH    3u
 
 uint8_t xs_table_filter[1 << XS_FILTER_BITS];
 

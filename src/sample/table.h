@@ -11,7 +11,8 @@
 
 #include "sample/sites.h"
 
-/* A block in use. Addresses of devices differ from each other, but may be like those of the host. */
+/* A block in use. Addresses of devices differ from each other, but may be like those of the host.
+ */
 struct xs_sampled {
     uintptr_t address;
     uint32_t kind;

@@ -14,13 +14,13 @@
 #include "sys/elf.h"
 
 #if defined(__x86_64__)
-#define ITS(name) "_Ux86_64_" name
+#define ITS(name)       "_Ux86_64_" name
 #define ITS_LOCAL(name) "_ULx86_64_" name
-#define REG_IP 16
+#define REG_IP          16
 #else
-#define ITS(name) "_Uaarch64_" name
+#define ITS(name)       "_Uaarch64_" name
 #define ITS_LOCAL(name) "_ULaarch64_" name
-#define REG_IP 30
+#define REG_IP          30
 #endif
 
 #define OWN_FRAMES   16 /* at most so many of ours come first */
@@ -28,7 +28,7 @@
 #define ROUNDS       8
 /* Of libunwind's context and cursor, with room to spare. */
 #define CONTEXT_BYTES 16384
-#define STACK_BYTES  ((size_t)128 << 10)
+#define STACK_BYTES   ((size_t)128 << 10)
 /* Of the first thread's stack, where it has no limit. */
 #define STACK_ASSUMED ((uintptr_t)64 << 20)
 
@@ -314,8 +314,7 @@ static bool open_libunwind(struct xs_buf *why)
         return false;
     }
     own.get_context = (int (*)(void *))(uintptr_t)xs_elf_in(map, ITS("getcontext"));
-    own.init_local =
-        (int (*)(void *, void *))(uintptr_t)xs_elf_in(map, ITS_LOCAL("init_local"));
+    own.init_local = (int (*)(void *, void *))(uintptr_t)xs_elf_in(map, ITS_LOCAL("init_local"));
     own.step = (int (*)(void *))(uintptr_t)xs_elf_in(map, ITS_LOCAL("step"));
     own.get_reg =
         (int (*)(void *, int, uintptr_t *))(uintptr_t)xs_elf_in(map, ITS_LOCAL("get_reg"));

@@ -184,8 +184,7 @@ static bool redirect(const struct object *o, const ElfW(Rela) * r, size_t bytes,
     for (size_t i = 0; r != NULL && i < bytes / sizeof(*r); i++) {
         unsigned long type = ELF64_R_TYPE(r[i].r_info);
         const ElfW(Sym) *s = &o->symbols[ELF64_R_SYM(r[i].r_info)];
-        if ((type == R_IMPORTED || type == R_CALLED) &&
-            strcmp(o->strings + s->st_name, name) == 0)
+        if ((type == R_IMPORTED || type == R_CALLED) && strcmp(o->strings + s->st_name, name) == 0)
             any |= set_word(o->base + r[i].r_offset, to);
     }
     return any;

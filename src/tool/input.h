@@ -26,7 +26,7 @@ struct xs_inputs {
     struct xs_input *at;
     size_t count;
     size_t room;
-    size_t skipped; /* files in directories that are something else */
+    size_t skipped;                    /* files in directories that are something else */
     const struct xs_sites_view *sites; /* of all, for the sum; NULL: none */
 };
 

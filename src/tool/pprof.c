@@ -1,5 +1,6 @@
-/* The profile as pprof's profile.proto. What the format wants is in its description: varints, fields
- * by number, texts by their place in a table. The gzip around it stores, which needs no zlib. */
+/* The profile as pprof's profile.proto. What the format wants is in its description: varints,
+ * fields by number, texts by their place in a table. The gzip around it stores, which needs no
+ * zlib. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -66,9 +67,9 @@ static void put_message(struct bytes *b, unsigned field, struct bytes *inner)
 
 /* Texts, modules, functions and places: each distinct one gets the next number. */
 struct numbers {
-    struct bytes key;  /* all keys, one behind the other */
-    size_t *start;     /* of each */
-    uint32_t *place;   /* by hash: number and 1; 0: none */
+    struct bytes key; /* all keys, one behind the other */
+    size_t *start;    /* of each */
+    uint32_t *place;  /* by hash: number and 1; 0: none */
     size_t count;
     size_t room; /* of `place`, a power of two; of `start` half as much */
     bool failed;
@@ -164,7 +165,8 @@ static uint64_t module_id(struct writer *w, const char *path)
         put_number(&w->inner, 2, id << MODULE_SPAN_LOG2);
         put_number(&w->inner, 3, (id + 1) << MODULE_SPAN_LOG2);
         put_number(&w->inner, 5, text(w, path));
-        put_number(&w->inner, 7, 1); /* names of functions, files, lines and inlined ones are there */
+        put_number(&w->inner, 7,
+                   1); /* names of functions, files, lines and inlined ones are there */
         put_number(&w->inner, 8, 1);
         put_number(&w->inner, 9, 1);
         put_number(&w->inner, 10, 1);
@@ -225,7 +227,8 @@ static void put_type(struct writer *w, unsigned field, const char *type, const c
     put_message(&w->out, field, &w->inner);
 }
 
-static void put_stack(struct writer *w, const struct xs_profile *p, const struct xs_profile_stack *s)
+static void put_stack(struct writer *w, const struct xs_profile *p,
+                      const struct xs_profile_stack *s)
 {
     struct bytes sample = {0};
     struct bytes list = {0};

@@ -48,5 +48,4 @@ void xs_profile_collapsed(const struct xs_profile *p, enum xs_profile_kind kind,
 /* profile.proto of pprof, in gzip's form. False: errno. */
 bool xs_profile_pprof(const struct xs_profile *p, FILE *to);
 
-
 #endif

@@ -14,9 +14,9 @@
 /* What is sampled of a program that `run` starts, unless told otherwise. */
 #define SAMPLE_MEAN "512K"
 
-#define LIBRARY    "libxsigma.so"
-#define PREFIX     "XSIGMA_"
-#define PREFIX_LEN (sizeof(PREFIX) - 1)
+#define LIBRARY     "libxsigma.so"
+#define PREFIX      "XSIGMA_"
+#define PREFIX_LEN  (sizeof(PREFIX) - 1)
 
 /* Where `make install` puts the library. */
 #ifndef XS_PREFIX

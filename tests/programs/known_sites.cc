@@ -9,7 +9,8 @@
 
 #define APART __attribute__((noinline))
 
-namespace {
+namespace
+{
 
 struct Node {
     Node *next;

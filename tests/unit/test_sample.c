@@ -183,7 +183,8 @@ Test(sample, modules_are_known_by_address)
 
 Test(sample, runtimes_pools_are_no_findings)
 {
-    cr_assert_not_null(xs_site_suppressed("/usr/lib/libstdc++.so.6", "/lib64/ld-linux-x86-64.so.2"));
+    cr_assert_not_null(
+        xs_site_suppressed("/usr/lib/libstdc++.so.6", "/lib64/ld-linux-x86-64.so.2"));
     cr_assert_null(xs_site_suppressed("/usr/lib/libstdc++.so.6", "/usr/bin/app"));
     cr_assert_null(xs_site_suppressed("/usr/bin/app", ""));
 }
