@@ -161,6 +161,18 @@ static int show(const struct wanted *w, const struct xs_report *r, const struct 
     return status;
 }
 
+void xs_inputs_name_sites(struct xs_inputs *in, struct xs_profile *p)
+{
+    for (size_t i = 0; i < in->count; i++)
+        if (!xs_profile_add(p, &in->at[i]))
+            xs_tool_error("out of memory: not all sites are shown");
+    xs_profile_close(p);
+    const char *trouble = xs_symbols_trouble();
+    if (trouble != NULL)
+        xs_tool_error("note: %s", trouble);
+    in->sites = p->view.mean_bytes != 0 ? &p->view : NULL;
+}
+
 int xs_tool_report(int argc, char **argv)
 {
     static struct xs_profile profile;
@@ -193,14 +205,7 @@ int xs_tool_report(int argc, char **argv)
     if (r == NULL)
         return status != XS_EXIT_OK ? status : XS_EXIT_NO;
     xs_input_settings(&in.at[0]);
-    for (size_t i = 0; i < in.count; i++)
-        if (!xs_profile_add(&profile, &in.at[i]))
-            xs_tool_error("out of memory: not all sites are shown");
-    xs_profile_close(&profile);
-    const char *trouble = xs_symbols_trouble();
-    if (trouble != NULL)
-        xs_tool_error("note: %s", trouble);
-    in.sites = profile.view.mean_bytes != 0 ? &profile.view : NULL;
+    xs_inputs_name_sites(&in, &profile);
     if (wanted.html != NULL)
         status = save_page(&in, wanted.html, status);
     int shown = show(&wanted, xs_inputs_sum(&in), &profile);

@@ -9,6 +9,7 @@
 #include "policy/config.h"
 #include "tool/html.h"
 #include "tool/input.h"
+#include "tool/profile.h"
 #include "tool/settings.h"
 #include "tool/supervise.h"
 #include "tool/target.h"
@@ -24,6 +25,7 @@ static int not_started(const char *name, int rc)
  * not get to write one its record. */
 static void make_page(const char *directory, const struct xs_ended *e, const char *page)
 {
+    static struct xs_profile profile;
     struct xs_inputs in = {0};
     char report[PATH_MAX + 32];
     char number[16];
@@ -38,6 +40,7 @@ static void make_page(const char *directory, const struct xs_ended *e, const cha
         return;
     }
     xs_input_settings(&in.at[0]);
+    xs_inputs_name_sites(&in, &profile);
     rc = xs_html_save(&in, page);
     if (rc != 0)
         xs_tool_error("%s: %s", page, strerror(rc));

@@ -34,10 +34,23 @@ same_json() { # A B
 # Every section, hostile names, and fields that this version does not know.
 LD_PRELOAD=$lib XSIGMA_STATS_FILE=$work/base.json "$ends" exit 100 >/dev/null 2>&1
 python3 "$root/tests/support/make_report.py" "$work/base.json" >"$work/full.json" || fail "no made-up report"
+python3 - "$work/full.json" >"$work/plain.json" <<'PY'
+import json, sys
+r = json.load(open(sys.argv[1]))
+r.update(sites=[], sampling=None)
+json.dump(r, sys.stdout)
+PY
 "$tool" report --html "$work/full.html" "$work/full.json" >"$work/out" || fail "report --html: status $?"
+"$tool" report --html "$work/plain.html" "$work/plain.json" || fail "report --html: status $?"
 [ ! -s "$work/out" ] || fail "report --html FILE prints something"
 data "$work/full.html" >"$work/back.json" || fail "the page of a report with every section"
-same_json "$work/full.json" "$work/back.json" || fail "the page's data are not the report's"
+python3 - "$work/full.json" "$work/back.json" <<'PY' || fail "the page has other sites"
+import json, sys
+names = [sorted(f["function"] or "" for s in json.load(open(j))["sites"] for f in s["frames"]) for j in sys.argv[1:]]
+sys.exit(names[0] != names[1])
+PY
+data "$work/plain.html" >"$work/back.json" || fail "the page of a report without sites"
+same_json "$work/plain.json" "$work/back.json" || fail "the page's data are not the report's"
 "$tool" report --html - "$work/full.json" | cmp -s - "$work/full.html" || fail "--html - is another page"
 
 # A file that cannot be written costs a line and nothing else.

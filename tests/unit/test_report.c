@@ -478,8 +478,9 @@ Test(report_gpu, nothing_of_devices_without_any)
     load();
     cr_assert(!strstr(text_of(&r, false), "GPU"));
     cr_assert(!strstr(kept.text, "ADVICE"));
-    cr_assert(strstr(json_of(&r), "\"gpu\": [],\n  \"timeline\": null,\n  \"advice\": []\n"), "%s",
-              kept.text);
+    cr_assert(strstr(json_of(&r), "\"gpu\": [],\n  \"timeline\": null,\n  \"sampling\": null,\n"
+                                  "  \"sites\": [],\n  \"advice\": []\n"),
+              "%s", kept.text);
 }
 
 Test(report_gpu, every_kind_of_memory)
