@@ -135,7 +135,7 @@ static void note_given(struct xs_tune *t, char *const *before)
             strlen(equals + 1) >= sizeof(s->value))
             continue;
         memcpy(s->name, *e, (size_t)(equals - *e));
-        strcpy(s->value, equals + 1);
+        memcpy(s->value, equals + 1, strlen(equals + 1) + 1);
         t->givens++;
     }
 }
@@ -192,7 +192,11 @@ static void progress(const struct xs_tune *t, unsigned done, unsigned all, const
     for (unsigned i = 0; i < BAR_COLUMNS; i++)
         fputc(i < cells ? '#' : '.', stderr);
     fprintf(stderr, "] %u/%u  %-36.36s", done, all, label);
-    if (done == all)
+}
+
+static void end_progress(void)
+{
+    if (isatty(STDERR_FILENO))
         fputs("\r\033[K", stderr);
 }
 
@@ -246,8 +250,10 @@ static int tune(struct xs_tune *t)
             return XS_EXIT_NO;
         }
     }
-    if (ran)
+    if (ran) {
         rounds(t);
+        end_progress();
+    }
     int status = xs_tune_show(t);
     for (unsigned i = 0; i < t->candidates; i++)
         free(t->candidate[i].figure);
@@ -298,7 +304,7 @@ int xs_tool_tune(int argc, char **argv)
     clock_gettime(CLOCK_REALTIME, &now);
     t.runs = RUNS_DEFAULT;
     t.seed = (uint64_t)now.tv_nsec % 1000000;
-    strcpy(t.candidate[0].label, "baseline");
+    snprintf(t.candidate[0].label, sizeof(t.candidate[0].label), "baseline");
     t.candidates = 1;
     int status = prepare(&t, argc, argv);
     if (status != 0)

@@ -22,12 +22,13 @@ int xs_tune_interrupted(void)
     return (int)caught;
 }
 
-/* From a terminal the program gets ^C itself; of other senders it would not hear. */
+/* From a terminal the program gets ^C itself; of other senders it would not hear. One that goes on
+ * all the same is killed by the second signal. */
 static void on_signal(int signal)
 {
-    caught = signal;
     if (running != 0)
-        kill((pid_t)running, signal);
+        kill((pid_t)running, caught != 0 ? SIGKILL : signal);
+    caught = signal;
 }
 
 void xs_tune_catch_signals(void)
@@ -95,10 +96,12 @@ static _Noreturn void become(const struct xs_tune *t, const struct xs_tune_candi
     path_of(t, "stderr", path, sizeof(path));
     put_at(STDERR_FILENO, path, O_WRONLY | O_CREAT | O_TRUNC);
     path_of(t, "report-%p.json", path, sizeof(path));
-    setenv("XSIGMA_STATS", reports ? "auto" : "0", 1);
     setenv("XSIGMA_STATS_FILE", path, 1);
     setenv("XSIGMA_STATS_FORMAT", "json", 1);
-    setenv("XSIGMA_STATS_CHILDREN", "1", 1);
+    if (reports) {
+        setenv("XSIGMA_STATS", "auto", 1);
+        setenv("XSIGMA_STATS_CHILDREN", "1", 1);
+    }
     for (unsigned i = 0; i < c->settings; i++)
         setenv(c->setting[i].name, c->setting[i].value, 1);
     execvp(t->program, t->argv);

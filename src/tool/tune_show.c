@@ -178,6 +178,8 @@ int xs_tune_show(const struct xs_tune *t)
         print_row(t, &t->candidate[i], i == chosen);
     if (xs_tune_interrupted() != 0)
         puts("interrupted; this is what is known so far");
+    if (t->candidate[0].out[0] != '\0')
+        return XS_EXIT_NO;
     if (t->candidate[0].runs < RUNS_TO_TELL) {
         printf("nothing can be told from fewer than %d runs\n", RUNS_TO_TELL);
         return XS_EXIT_NO;

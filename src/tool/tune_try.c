@@ -9,7 +9,7 @@
 #include "tool/tool.h"
 #include "tool/tune.h"
 
-/* X-less, as a user would write them. */
+/* As a user would write them. */
 static const char *const known_cpu[] = {
     "CPU_BACKEND=bfc", "CPU_BACKEND=mimalloc",         "CPU_BACKEND=system",
     "CPU_BACKEND=tbb", "CPU_ROUTE=<=64K:bfc,*:system", "CPU_BACKEND=bfc CPU_CACHE=64M",
@@ -27,8 +27,8 @@ static bool add_setting(struct xs_tune_candidate *c, const char *name, const cha
     if (c->settings == XS_TUNE_SETTINGS || strlen(name) >= sizeof(s->name) ||
         strlen(value) >= sizeof(s->value))
         return false;
-    strcpy(s->name, name);
-    strcpy(s->value, value);
+    snprintf(s->name, sizeof(s->name), "%s", name);
+    snprintf(s->value, sizeof(s->value), "%s", value);
     size_t len = strlen(c->label);
     snprintf(c->label + len, sizeof(c->label) - len, "%s%s=%s", len != 0 ? " " : "", name + 7,
              value);

@@ -29,7 +29,7 @@ assert len(found) >= 4, found
 assert sum(chosen for chosen, _ in found.values()) == 1, found
 
 def once(label):
-    env = dict(os.environ, LD_PRELOAD=library, XSIGMA_STATS="0")
+    env = dict(os.environ, LD_PRELOAD=library, XSIGMA_STATS_FILE="/dev/null")
     if label != "baseline":
         env.update(("XSIGMA_" + word.partition("=")[0], word.partition("=")[2]) for word in label.split(" "))
     pid = os.fork()

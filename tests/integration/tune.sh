@@ -36,7 +36,7 @@ tune 64 --frobnicate 1 true
 tune 64 --seed
 tune 127 no-such-program
 
-# --- a difference: the own core's first region is touched or not, whatever the machine does ---
+# --- a difference, whatever the machine does: the program takes what a variable says ---
 cat >big.py <<'END'
 import os, sys
 size = 200 if os.environ.get("XSIGMA_CPU_ALIGN") == "64" else 20
@@ -86,6 +86,14 @@ tune 1 -n 3 --check false -- sh picky.sh
 says 'the check failed'
 tune 1 -n 3 --set CPU_ALIGN=64 -- sh picky.sh
 says 'killed by signal 9'
+# Not the first time, but later.
+cat >later.sh <<'END'
+echo x >>times
+[ "$(wc -l <times)" -lt 4 ]
+END
+: >times
+tune 1 -n 9 --objective rss --candidate CPU_BACKEND=system -- sh later.sh
+hasnt 'no significant'
 # A status that is the baseline's too is no failure.
 tune 0 -n 3 --set CPU_ALIGN=32 --objective rss --candidate CPU_BACKEND=system -- sh picky.sh
 hasnt 'out:'
