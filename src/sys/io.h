@@ -27,9 +27,9 @@ bool xs_io_stderr_is_stdout(void);
 
 int xs_io_write(int fd, const char *text, size_t len);
 
-/* Creates or empties a file; the descriptor, or -1 with errno set. In a directory that everybody may
- * write to, and if it `is_private`, what is there already must be this user's own plain file without
- * another name: EPERM for a symlink, or a file of somebody else. */
+/* Creates or empties a file; the descriptor, or -1 with errno set. In a directory that everybody
+ * may write to, and if it `is_private`, what is there already must be this user's own plain file
+ * without another name: EPERM for a symlink, or a file of somebody else. */
 int xs_io_create(const char *path, bool is_private);
 int xs_io_open_append(const char *path);
 void xs_io_close(int fd);

@@ -26,8 +26,8 @@ void *xs_mem_reserve(size_t size, size_t align);
 
 int xs_mem_writable(void *p, size_t size);
 int xs_mem_readonly(void *p, size_t size);
-int xs_mem_forbid(void *p, size_t size); /* to read and write */
-bool xs_mem_is_mapped(const void *p); /* the page that it lies in */
+int xs_mem_forbid(void *p, size_t size);     /* to read and write */
+bool xs_mem_is_mapped(const void *p);        /* the page that it lies in */
 void xs_mem_want_huge(void *p, size_t size); /* transparent huge pages, if the kernel likes */
 
 void xs_mem_want_small(void *p, size_t size); /* no huge ones, even where the system gives all */

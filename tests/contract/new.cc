@@ -261,8 +261,8 @@ void expressions()
     }
 }
 
-// Blocks of new may be freed by free, and of malloc by delete, as they are with libstdc++; a hardened
-// heap does not have it.
+// Blocks of new may be freed by free, and of malloc by delete, as they are with libstdc++; a
+// hardened heap does not have it.
 void mixed_with_malloc()
 {
     const char *hardened = std::getenv("XSIGMA_CPU_HARDENED");

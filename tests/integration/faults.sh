@@ -22,7 +22,7 @@ runs=0
 
 # once CALL N ERROR AFTER SETTING PROGRAM: false when the call was never reached.
 once() {
-    local call=$1 n=$2 error=$3 after=$4 setting=$5 p=$6 rc seen failed
+    local call=$1 n=$2 error=$3 after=$4 setting=$5 p=$6 rc failed
     # dash without any memory recurses until its stack is full, whoever serves malloc.
     [ "$call$after" = mmapafter ] && [ "${p%% *}" = sh ] && return
     rm -f "$work/log"
