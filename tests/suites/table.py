@@ -14,7 +14,8 @@ Written by `make test-suites`, which gets, builds and runs them: each test once 
 back end with `LD_PRELOAD` (`SUITES="python3 redis"` and `BACKENDS=bfc` choose). A cell is the number of tests run,
 then of those that fail with the library and not without it; a test that failed with it once and passed three times
 when repeated counts as unsteady, and one that fails with the back end's library preloaded in our place as that
-library's. All of these, and what fails without the library, are named with reasons below.
+library's. All of these, and what fails without the library, are named with reasons below. LTP is
+no package of Debian 12, nor are Lua's tests.
 
 """
 
