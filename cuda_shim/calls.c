@@ -8,15 +8,13 @@
 
 CUresult xs_do_cuMemAlloc_v2(CUdeviceptr *out, size_t size)
 {
-    return xs_gpu_note(xs_gpu_malloc(out, size), out, size);
+    return xs_gpu_malloc(out, size);
 }
 
 CUresult xs_do_cuMemAllocPitch_v2(CUdeviceptr *out, size_t *pitch, size_t width, size_t height,
                                   unsigned int element)
 {
-    CUresult r = xs_gpu_malloc_pitch(out, pitch, width, height, element);
-
-    return r == CUDA_SUCCESS ? xs_gpu_note(r, out, *pitch * height) : r;
+    return xs_gpu_malloc_pitch(out, pitch, width, height, element);
 }
 
 CUresult xs_do_cuMemAllocManaged(CUdeviceptr *out, size_t size, unsigned int flags)
@@ -26,7 +24,6 @@ CUresult xs_do_cuMemAllocManaged(CUdeviceptr *out, size_t size, unsigned int fla
 
 CUresult xs_do_cuMemFree_v2(CUdeviceptr p)
 {
-    xs_gpu_note_free(p);
     return xs_gpu_free(p);
 }
 

@@ -7,7 +7,6 @@
 #include "base/align.h"
 #include "gpu/gpu.h"
 #include "gpu/hooks.h"
-#include "gpu/sites.h"
 #include "policy/config.h"
 #include "policy/gpu_options.h"
 
@@ -134,8 +133,7 @@ int xs_api_device_alloc(void **out, size_t size, const struct xsigma_attr *attr)
         rc = enter(attr->device, &pushed);
     if (rc == 0) {
         note_stream(attr->stream);
-        rc = error_of(
-            xs_gpu_note(xs_gpu_malloc_on(&p, size != 0 ? size : 1, attr->stream), &p, size));
+        rc = error_of(xs_gpu_malloc_on(&p, size != 0 ? size : 1, attr->stream));
         leave(pushed);
     }
     if (rc == 0) {
@@ -158,7 +156,6 @@ bool xs_api_device_free(void *block)
 
     if (XS_LIKELY(!xs_api_is_device_block(block)))
         return false;
-    xs_gpu_note_free(pointer_of(block));
     (void)xs_gpu_free(pointer_of(block)); /* knows the block's context, and enters it if need be */
     errno = saved;
     return true;
@@ -175,7 +172,6 @@ XS_EXPORT int xsigma_gpu_free(void *block, void *stream)
     if (!xs_gpu_holds(pointer_of(block)))
         return EINVAL;
     note_stream(stream);
-    xs_gpu_note_free(pointer_of(block));
     int rc = error_of(xs_gpu_free_async(pointer_of(block), stream, xs_cu.cuMemFreeAsync));
     errno = saved;
     return rc;

@@ -2,6 +2,7 @@
 
 #include <sched.h>
 
+#include "sample/sample.h"
 #include "sys/thread_end.h"
 
 /* So many blocks of a bin are looked at from its young end, and as many from its old one. */
@@ -628,9 +629,12 @@ void xs_gpu_cache_settle(struct xs_gpu_shard *s, struct xs_gpu_context *c, CUcon
     if (xs_gpu_is_on() && atomic_load_explicit(&c->handle, memory_order_relaxed) == handle) {
         __atomic_store_n(&s->context, c, __ATOMIC_RELAXED);
         s->bins = bins;
-        s->quick_handle = handle;
-        if (may_free_quickly(c->device))
-            s->quick_home = c;
+        /* Where call sites are noted, nothing is quick. */
+        if (!xs_sample_has_devices) {
+            s->quick_handle = handle;
+            if (may_free_quickly(c->device))
+                s->quick_home = c;
+        }
     }
     xs_gpu_shard_give(s);
 }

@@ -2,6 +2,7 @@
 
 #include "base/align.h"
 #include "gpu/piece.h"
+#include "gpu/sites.h"
 
 #define LOOK_EVERY 64
 #define IDLE_WAIT  50000      /* ns: what a device needs to tell that it is idle */
@@ -234,7 +235,7 @@ static CUresult malloc_by_route(struct xs_gpu_shard *s, struct xs_gpu_context *c
     }
 }
 
-XS_COLD static CUresult malloc_slow(CUdeviceptr *out, size_t size, void *stream)
+static CUresult malloc_anyhow(CUdeviceptr *out, size_t size, void *stream)
 {
     struct xs_gpu_shard *s = xs_gpu_shard();
     struct xs_gpu_context *c = xs_gpu_here(s);
@@ -250,6 +251,11 @@ XS_COLD static CUresult malloc_slow(CUdeviceptr *out, size_t size, void *stream)
     if (r != CUDA_SUCCESS)
         xs_gpu_count_failure(s, c->device, r, size);
     return r;
+}
+
+XS_COLD static CUresult malloc_slow(CUdeviceptr *out, size_t size, void *stream)
+{
+    return xs_gpu_note(malloc_anyhow(out, size, stream), out, size);
 }
 
 XS_COLD static CUresult count_peak(struct xs_gpu_device *d)
@@ -335,6 +341,7 @@ CUresult xs_gpu_malloc_pitch(CUdeviceptr *out, size_t *pitch, size_t width, size
     while (r == CUDA_ERROR_OUT_OF_MEMORY && xs_gpu_flush_here())
         r = xs_cu.cuMemAllocPitch_v2(out, pitch, width, height, element);
     if (r == CUDA_SUCCESS) {
+        xs_gpu_note(r, out, *pitch * height);
         bool is_usual = *pitch == xs_align_up(width, XS_GPU_PITCH);
         atomic_store_explicit(&c->device->pitch, is_usual ? XS_GPU_PITCH : 1, memory_order_relaxed);
     }
@@ -489,6 +496,7 @@ XS_COLD static CUresult free_slow(CUdeviceptr p, const CUstream *after)
     struct xs_gpu_shard *s = xs_gpu_shard();
     struct xs_gpu_block *b = xs_gpu_block_find(p);
 
+    xs_gpu_note_free(p);
     if (s == NULL)
         return xs_cu.cuMemFree_v2(p);
     if (b == NULL)

@@ -8,10 +8,11 @@ pair=$build/tests/bench/gpu_pair fakes=$build/tests/cuda
 [ -x "$pair" ] && [ -d "$fakes" ] || skip "the fakes are not built: make tests"
 
 most=150
+# Without a record: what it costs goes by the time, which valgrind stretches.
 loop=12 # the program's own, between two pairs
-count=20000
+count=100000
 instructions() { # BACKEND PAIRS
-    timeout --foreground 100 env LD_LIBRARY_PATH="$fakes" LD_PRELOAD="$lib" XSIGMA_STATS=0 \
+    timeout --foreground 100 env LD_LIBRARY_PATH="$fakes" LD_PRELOAD="$lib" XSIGMA_STATS=0 XSIGMA_RECORD=off \
         XSIGMA_GPU_BACKEND="$1" valgrind --tool=callgrind --callgrind-out-file=/dev/null \
         "$pair" driver "$2" 4096 2>&1 | sed -nE 's/.*Collected : ([0-9]+).*/\1/p'
 }
