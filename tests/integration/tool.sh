@@ -123,7 +123,7 @@ expect 64 "$xsigma" run --json '' true
 expect 0 "$xsigma" run --preset pde --set CPU_BACKEND=system --set=XSIGMA_CPU_ALIGN=64 \
     --set 'CPU_ROUTE=*:system' --json r/%p.json -- sh -c 'env | grep ^XSIGMA_ | sort'
 printf '%s\n' XSIGMA_CPU_ALIGN=64 XSIGMA_CPU_BACKEND=system 'XSIGMA_CPU_ROUTE=*:system' \
-    XSIGMA_PRESET=pde XSIGMA_STATS=0 "XSIGMA_STATS_FILE=$work/r/%p.json" \
+    XSIGMA_PRESET=pde XSIGMA_SAMPLE=512K XSIGMA_STATS=0 "XSIGMA_STATS_FILE=$work/r/%p.json" \
     XSIGMA_STATS_FORMAT=json >want
 cmp -s want out || fail 'variables of the program'
 expect 0 "$xsigma" run --set STATS=0 --set STATS=auto sh -c 'echo $XSIGMA_STATS'
