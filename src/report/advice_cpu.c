@@ -249,6 +249,9 @@ static bool rise_permille(const struct xs_advice_subject *s, uint64_t *value)
         first = part == 0 ? low : first;
         last = low;
     }
+    /* Nobody looks for what is gone by the end. */
+    if (s->cpu->memory[XS_OWNER_BFC].in_use_bytes < last / 2)
+        return false;
     *value = xs_advice_permille(last, first == 0 ? 1 : first);
     return last - first >= WORTH_BYTES / 4;
 }
