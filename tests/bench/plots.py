@@ -15,7 +15,7 @@ def number(v):
     for limit, unit in ((1 << 30, "G"), (1 << 20, "M"), (1 << 10, "K")):
         if v >= limit and v % limit == 0 and v < limit * 1024:
             return f"{int(v) // limit}{unit}"
-    if v >= 1e5:
+    if v >= 1e4:
         return f"{v:.0e}".replace("e+0", "e")
     return f"{v:.4g}"
 
@@ -111,7 +111,7 @@ def lines(title, series, x_title, y_title, log_x=True, log_y=True, marks=()):
     for name, points in sorted(series.items(), key=lambda s: s[0].startswith("xsigma")):
         path = " ".join(f"{x.at(a):.1f},{y.at(b):.1f}" for a, b in points)
         width = 3 if name.startswith("xsigma") else 1.6
-        dash = ' stroke-dasharray="5 4"' if "floor" in name or name.endswith("+stats") and len(series) > 20 else ""
+        dash = ' stroke-dasharray="5 4"' if name == "no allocator" else ""
         out.append(f'<polyline points="{path}" fill="none" stroke="{colours[name]}" stroke-width="{width}"{dash}/>')
         for a, b in points:
             ring = (name, a) in marks

@@ -277,7 +277,7 @@ def charts(results, counted):
             series = {}
             for a in results.allocators:
                 values = [results.value(row, a, f"{call}_{q}_ns") for q in QUANTILES]
-                if None not in values and (a.is_peer or a.mode != "off"):
+                if None not in values and (a.is_peer or a.mode == "on"):
                     series[a.name] = list(zip((50, 10, 1, 0.01), values))
             add(f"{row.name.replace('/', '-')}-{call}.svg", plots.lines(
                 f"{row.name}: {call}, p50, p99, p99.9, max", {n: [(i + 1, v) for i, (_, v) in enumerate(p)]
@@ -287,7 +287,7 @@ def charts(results, counted):
     if aged:
         add("aging.svg", plots.lines("An ageing heap: resident by live bytes", {
             a.name: [(e, v) for e in range(40) if (v := results.value(aged, a, f"resident_by_live_{e:02d}"))]
-            for a in results.allocators if a.is_peer or a.mode == "on"}, "epoch", "RSS / live",
+            for a in results.allocators if a.is_peer or (a.backend == "bfc" and a.mode == "on")}, "epoch", "RSS / live",
             log_x=False, log_y=False))
     return made
 
