@@ -19,6 +19,10 @@ _xsigma() {
             _xsigma_words 'monte-carlo pde risk' "$cur"
             return
             ;;
+        --kind)
+            _xsigma_words 'peak live total' "$cur"
+            return
+            ;;
         --objective)
             _xsigma_words 'time rss gpu-peak' "$cur"
             return
@@ -29,7 +33,7 @@ _xsigma() {
             compopt -o nospace 2>/dev/null
             return
             ;;
-        --json | --html | --lib | --save)
+        --json | --html | --pprof | --lib | --save)
             case $verb:$prev in
                 report:--json | diff:--json) ;;
                 *)
@@ -38,7 +42,7 @@ _xsigma() {
                     ;;
             esac
             ;;
-        --check | --seed | --device | -n | -d) return ;;
+        --check | --seed | --sample | --device | -n | -d) return ;;
     esac
     case $verb in
         run | doctor | tune)
@@ -49,7 +53,7 @@ _xsigma() {
                         i=$((i + 1))
                         break
                         ;;
-                    --preset | --set | --lib | --json | --html | --objective | --check | --candidate | --save | --seed | -n)
+                    --preset | --set | --lib | --json | --html | --sample | --objective | --check | --candidate | --save | --seed | -n)
                         # bash takes "=" for a word of its own.
                         i=$((i + 1))
                         [ "${COMP_WORDS[i + 1]-}" = = ] && i=$((i + 2))
@@ -62,7 +66,7 @@ _xsigma() {
                 _command_offset "$i"
             elif [[ $cur == -* && $i -ge $COMP_CWORD ]]; then
                 case $verb in
-                    run) _xsigma_words "$shared --json --html" "$cur" ;;
+                    run) _xsigma_words "$shared --json --html --sample" "$cur" ;;
                     doctor) _xsigma_words "$shared" "$cur" ;;
                     tune) _xsigma_words "$shared -n --objective --check --candidate --save --seed" "$cur" ;;
                 esac
@@ -72,7 +76,7 @@ _xsigma() {
             ;;
         report | diff | top)
             case $verb:$cur in
-                report:-*) _xsigma_words '--json --html --help' "$cur" ;;
+                report:-*) _xsigma_words '--json --collapsed --kind --html --pprof --help' "$cur" ;;
                 diff:-*) _xsigma_words '--json --help' "$cur" ;;
                 top:-*) _xsigma_words '-n -d --help' "$cur" ;;
                 *) mapfile -t COMPREPLY < <(

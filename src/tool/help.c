@@ -162,9 +162,11 @@ void xs_help_print_all(void)
 
 bool xs_help_asked(int argc, char **argv)
 {
-    static const char *const with_value[] = {"--preset", "--set",       "--json",  "--lib",
-                                             "-n",       "--objective", "--check", "--candidate",
-                                             "--save",   "--seed",      "--html"};
+    static const char *const with_value[] = {
+        "--preset",    "--set",  "--json", "--lib",  "-n",       "--objective", "--check",
+        "--candidate", "--save", "--seed", "--html", "--sample", "--kind",      "--pprof"};
+    const bool takes_program = strcmp(argv[0], "run") == 0 || strcmp(argv[0], "doctor") == 0 ||
+                               strcmp(argv[0], "tune") == 0;
 
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
@@ -173,7 +175,8 @@ bool xs_help_asked(int argc, char **argv)
             return false;
         for (size_t k = 0; k < XS_COUNT_OF(with_value); k++)
             if (strcmp(argv[i], with_value[k]) == 0) {
-                i++;
+                /* To look at reports it has none. */
+                i += strcmp(argv[i], "--json") != 0 || takes_program;
                 break;
             }
     }

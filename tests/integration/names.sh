@@ -64,6 +64,13 @@ for status in 0 1 2 64 126 127; do
     grep -qE "^\.B $status\$" "$man" || fail "no exit status $status in the man page"
 done
 
+# Behind an option too, whether it takes a value or not.
+for words in 'report --json' 'report --kind live' 'run --json x' 'tune -n 3'; do
+    # shellcheck disable=SC2086 # words on purpose
+    "$xsigma" $words --help >out 2>&1 || fail "$words --help: $(cat out)"
+    grep -q '^usage: ' out || fail "$words --help: $(cat out)"
+done
+
 complete_for tune --objective ''
 offers gpu-peak
 complete_for run --preset m
