@@ -401,8 +401,8 @@ void *xs_heap_tick(struct xs_heap *h, void *p, size_t size)
     int saved = errno;
     bool is_late = xs_span_tick();
     bool is_sampled;
-    int64_t window = xs_heap_next_window(
-        h, is_late ? XS_HEAP_TICK_RARE_BYTES : XS_HEAP_TICK_BYTES, &is_sampled);
+    int64_t window =
+        xs_heap_next_window(h, is_late ? XS_HEAP_TICK_RARE_BYTES : XS_HEAP_TICK_BYTES, &is_sampled);
 
     uint32_t ticks = atomic_load_explicit(&h->counts.ticks, memory_order_relaxed);
     atomic_store_explicit(&h->counts.ticks, ticks + 1, memory_order_relaxed);

@@ -33,7 +33,7 @@ struct xs_span_state {
     _Atomic uintptr_t giver; /* its thread pointer */
     _Atomic uint64_t next_look_ns;
     _Atomic uint64_t reserved_bytes; /* of all parts */
-    struct xs_span_part *part; /* one for each; the first where there are no more */
+    struct xs_span_part *part;       /* one for each; the first where there are no more */
 };
 
 extern XS_HIDDEN struct xs_span_state xs_spans;

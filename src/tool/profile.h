@@ -39,7 +39,8 @@ bool xs_profile_add(struct xs_profile *p, const struct xs_input *i);
 /* Puts equal stacks together, in the order of their peaks. To be called once. */
 void xs_profile_close(struct xs_profile *p);
 
-/* Of all of these, which then have their sites with names; says on stderr what was not to be had. */
+/* Of all of these, which then have their sites with names; says on stderr what was not to be had.
+ */
 void xs_inputs_name_sites(struct xs_inputs *in, struct xs_profile *p);
 
 const struct xs_site_value *xs_profile_value(const struct xs_profile_stack *s,

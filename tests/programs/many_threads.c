@@ -1,5 +1,6 @@
-/* many_threads [THREADS] - so many threads alive at one time, each with a heap, that free each other's
- * blocks: more than the page map has numbers for. Every block is looked at before it is freed. */
+/* many_threads [THREADS] - so many threads alive at one time, each with a heap, that free each
+ * other's blocks: more than the page map has numbers for. Every block is looked at before it is
+ * freed. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
