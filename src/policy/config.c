@@ -356,8 +356,6 @@ static void set_value(struct place place, const char *text, enum xs_source sourc
         return;
     }
     *slot = (struct xs_value){kept, num, source};
-    if ((row->flags & XS_KNOB_LATER) != 0 && source >= XS_SOURCE_FILE)
-        xs_config_warn("%s%s has no effect in this version", where, row->name);
 }
 
 static void set_row(enum xs_knob knob, const char *text, enum xs_source source, const char *where)
@@ -632,8 +630,7 @@ void xs_config_print_help(void (*write_line)(const char *line, void *arg), void 
         xs_config_grammar(&b, row);
         write_line(b.at, arg);
         xs_buf_clear(&b);
-        xs_fmt(&b, "    %s%s", row->help,
-               (row->flags & XS_KNOB_LATER) != 0 ? " (no effect in this version)" : "");
+        xs_fmt(&b, "    %s", row->help);
         write_line(b.at, arg);
     }
     for (size_t i = 0; i < device_value_count; i++) {
@@ -674,7 +671,7 @@ void xs_config_print_markdown(void (*write_line)(const char *line, void *arg), v
         put_cell(&b, grammar.at);
         xs_put_str(&b, " | ");
         put_cell(&b, row->help);
-        xs_put_str(&b, (row->flags & XS_KNOB_LATER) != 0 ? " (no effect in this version) |" : " |");
+        xs_put_str(&b, " |");
         write_line(b.at, arg);
     }
 }

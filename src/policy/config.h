@@ -43,8 +43,7 @@ enum xs_knob_type {
 };
 
 enum xs_knob_flags {
-    XS_KNOB_LATER = 1, /* read and shown, but nothing in this build acts on it yet */
-    XS_KNOB_POW2 = 2,  /* a size that must be a power of two */
+    XS_KNOB_POW2 = 1, /* a size that must be a power of two */
 };
 
 struct xs_knob_row {

@@ -284,10 +284,8 @@ static void sizes(struct xs_emit *e, const struct xs_totals *t)
     }
 }
 
-static void setting(struct xs_emit *e, bool *any, const char *name, enum xs_knob knob,
-                    const struct xs_value *value)
+static void setting(struct xs_emit *e, bool *any, const char *name, const struct xs_value *value)
 {
-    bool later = (xs_knob_rows[knob].flags & XS_KNOB_LATER) != 0;
     XS_BUF(item, 320);
 
     if (!*any)
@@ -295,7 +293,7 @@ static void setting(struct xs_emit *e, bool *any, const char *name, enum xs_knob
     *any = true;
     xs_fmt(&item, "%s=", name);
     xs_emit_clean(e, &item, value->text, VALUE_COLUMNS);
-    xs_fmt(&item, " (%s%s)", xs_config_source_name(value->source), later ? ", no effect yet" : "");
+    xs_fmt(&item, " (%s)", xs_config_source_name(value->source));
     xs_emit_item(e, 2, item.at);
 }
 
@@ -306,11 +304,11 @@ static void config(struct xs_emit *e)
 
     for (enum xs_knob knob = 0; knob < XS_KNOB_COUNT; knob++)
         if (xs_config_differs(knob))
-            setting(e, &any, xs_knob_rows[knob].name, knob, xs_config(knob));
+            setting(e, &any, xs_knob_rows[knob].name, xs_config(knob));
     for (size_t i = 0; (own = xs_config_device_value(i)) != NULL; i++) {
         XS_BUF(name, 80);
         xs_config_device_name(&name, own->device, own->knob);
-        setting(e, &any, name.at, own->knob, &own->value);
+        setting(e, &any, name.at, &own->value);
     }
     if (any)
         xs_emit_line(e);

@@ -94,18 +94,23 @@ static bool wait_writable(int fd)
     return poll(&p, 1, PATIENCE_MS) > 0 && (p.revents & (POLLOUT | POLLERR | POLLHUP)) != 0;
 }
 
+/* All signals are blocked, so one in a row is one too many; but a report is nothing to hang for. */
+#define INTERRUPTED_MOST 100
+
 static int write_pieces(int fd, const char *text, size_t len)
 {
+    int interrupted = 0;
+
     while (len > 0) {
         if (!wait_writable(fd))
             return EAGAIN;
         /* Not more than a pipe takes at once, or the write would block after all. */
         ssize_t n = write(fd, text, len < 4096 ? len : 4096);
-        if (n < 0) {
-            if (errno == EINTR)
-                continue;
-            return errno;
-        }
+        if (n < 0 && errno == EINTR && ++interrupted < INTERRUPTED_MOST)
+            continue;
+        if (n <= 0)
+            return n < 0 ? errno : EIO;
+        interrupted = 0;
         text += n;
         len -= (size_t)n;
     }
