@@ -89,6 +89,12 @@ static size_t end_of(const struct numbers *s, size_t i)
     return i + 1 < s->count ? s->start[i + 1] : s->key.used;
 }
 
+static bool is_key(const struct numbers *s, size_t i, const void *key, size_t n)
+{
+    return s->key.at != NULL && end_of(s, i) - s->start[i] == n &&
+           memcmp(s->key.at + s->start[i], key, n) == 0;
+}
+
 static void grow(struct numbers *s)
 {
     size_t room = s->room == 0 ? 256 : 2 * s->room;
@@ -124,7 +130,7 @@ static uint64_t number_of(struct numbers *s, const void *key, size_t n, bool *is
     size_t at = hash_of(key, n) & (s->room - 1);
     for (; s->place[at] != 0; at = (at + 1) & (s->room - 1)) {
         size_t i = s->place[at] - 1;
-        if (end_of(s, i) - s->start[i] == n && memcmp(s->key.at + s->start[i], key, n) == 0)
+        if (is_key(s, i, key, n))
             return i;
     }
     s->start[s->count] = s->key.used;

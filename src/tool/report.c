@@ -84,15 +84,15 @@ struct wanted {
 };
 
 /* An option with a value, `--name value` or `--name=value`; *i moves on. NULL: another word. */
-static const char *value_of(const char *name, int argc, char **argv, int *i)
+static const char *value_of(const char *word, const char *name, int argc, char **argv, int *i)
 {
     size_t n = strlen(name);
 
-    if (strncmp(argv[*i], name, n) != 0)
+    if (strncmp(word, name, n) != 0)
         return NULL;
-    if (argv[*i][n] == '=')
-        return argv[*i] + n + 1;
-    return argv[*i][n] == '\0' && *i + 1 < argc ? argv[++*i] : NULL;
+    if (word[n] == '=')
+        return word + n + 1;
+    return word[n] == '\0' && *i + 1 < argc ? argv[++*i] : NULL;
 }
 
 static bool set_kind(struct wanted *w, const char *text)
@@ -111,17 +111,18 @@ static bool set_kind(struct wanted *w, const char *text)
 /* False: it is no option. */
 static bool take_option(struct wanted *w, int argc, char **argv, int *i)
 {
+    const char *word = argv[*i];
     const char *value;
 
-    if (strcmp(argv[*i], "--json") == 0)
+    if (strcmp(word, "--json") == 0)
         w->json = true;
-    else if (strcmp(argv[*i], "--collapsed") == 0)
+    else if (strcmp(word, "--collapsed") == 0)
         w->collapsed = true;
-    else if ((value = value_of("--pprof", argc, argv, i)) != NULL)
+    else if ((value = value_of(word, "--pprof", argc, argv, i)) != NULL)
         w->pprof = value;
-    else if ((value = value_of("--html", argc, argv, i)) != NULL)
+    else if ((value = value_of(word, "--html", argc, argv, i)) != NULL)
         w->html = value;
-    else if ((value = value_of("--kind", argc, argv, i)) != NULL)
+    else if ((value = value_of(word, "--kind", argc, argv, i)) != NULL)
         return set_kind(w, value);
     else
         return false;

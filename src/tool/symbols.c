@@ -169,7 +169,7 @@ static struct module *find_module(const char *path, const uint8_t *id, size_t id
     m = calloc(1, sizeof(*m) + strlen(path) + 1);
     if (m == NULL)
         return NULL;
-    strcpy(m->path, path);
+    memcpy(m->path, path, strlen(path) + 1);
     m->id_bytes = id_bytes;
     if (id_bytes != 0)
         memcpy(m->id, id, id_bytes);
