@@ -48,7 +48,9 @@ void *xs_large_malloc(struct xs_heap *h, size_t size, size_t align, bool *is_zer
     size_t bytes;
     struct xs_span span;
 
-    if (size > XS_SIZE_MAX_REQUEST - XS_SPAN_PAGE)
+    /* Such are asked for to see them fail: no cache need be emptied for them, nor the kernel asked.
+     */
+    if (size > XS_PAGE_MAP_BYTES || align > XS_PAGE_MAP_BYTES)
         return NULL;
     if (size > XS_SLAB_MAX_BYTES && size <= XS_CLASS_MAX_BYTES) {
         class = xs_class_of(size);
@@ -201,7 +203,7 @@ void *xs_large_roomy(struct xs_heap *h, size_t size)
         have_room(h, span.p, span.chunk, size);
         return span.p;
     }
-    if (size > XS_SIZE_MAX_REQUEST / 2)
+    if (size > XS_PAGE_MAP_BYTES)
         return NULL;
     xs_heap_mind(size);
     if (!xs_span_take(with_room(size), 0, &span))

@@ -20,7 +20,8 @@
 #define XS_PAGE_MAP_GRANULE_LOG2 12
 #define XS_PAGE_MAP_GRANULE      ((size_t)1 << XS_PAGE_MAP_GRANULE_LOG2)
 #define XS_PAGE_MAP_LEAF_LOG2    30
-#define XS_PAGE_MAP_ROOT_ENTRIES ((size_t)1 << (48 - XS_PAGE_MAP_LEAF_LOG2))
+#define XS_PAGE_MAP_BYTES        ((size_t)1 << 48) /* of address space */
+#define XS_PAGE_MAP_ROOT_ENTRIES (XS_PAGE_MAP_BYTES >> XS_PAGE_MAP_LEAF_LOG2)
 #define XS_PAGE_MAP_LEAF_ENTRIES ((size_t)1 << (XS_PAGE_MAP_LEAF_LOG2 - XS_PAGE_MAP_GRANULE_LOG2))
 
 /* The low 4 bits of an entry name the owner (enum xs_owner); the rest is the owner's. */

@@ -29,6 +29,7 @@ _Atomic int64_t xs_pressure_left = INT64_MAX;
 
 static struct {
     struct xs_pressure_options options;
+    size_t physical_bytes;
     atomic_bool is_looking;
     atomic_bool is_plain;
     atomic_bool is_pressed;
@@ -46,7 +47,10 @@ static struct {
 
 void xs_pressure_open(const struct xs_pressure_options *o)
 {
+    long pages = sysconf(_SC_PHYS_PAGES);
+
     pressure.options = *o;
+    pressure.physical_bytes = pages > 0 ? (size_t)pages * xs_mem_page() : 0;
     /* The first look, which finds the cgroup, comes with the first memory of any size. */
     if (o->warn_permille != 0)
         atomic_store_explicit(&xs_pressure_left, (int64_t)LEFT_LEAST * 4, memory_order_relaxed);
@@ -179,12 +183,12 @@ void xs_pressure_poll(void)
 void xs_pressure_failed(size_t size)
 {
     int saved = errno;
-    uint64_t now = xs_proc_now_ns();
-    long pages = sysconf(_SC_PHYS_PAGES);
 
-    if (pressure.options.say_failure != NULL && pages > 0 &&
-        size / xs_mem_page() <= (size_t)pages &&
-        now >= atomic_load_explicit(&pressure.next_failure_ns, memory_order_relaxed)) {
+    /* Programs ask such questions by the million, and a look at the memory is a system call. */
+    if (pressure.options.say_failure == NULL || size > pressure.physical_bytes)
+        return;
+    uint64_t now = xs_proc_now_ns();
+    if (now >= atomic_load_explicit(&pressure.next_failure_ns, memory_order_relaxed)) {
         atomic_store_explicit(&pressure.next_failure_ns, now + WARN_NS, memory_order_relaxed);
         pressure.options.say_failure(size);
     }
