@@ -15,8 +15,8 @@ PEERS = [
 ]
 # The peer that a back end of XSigma is, when it is used directly.
 SAME_LIBRARY = {"system": "glibc"}
-# The value that switches sampling on.
-SAMPLE_ON = "1"
+# What `xsigma run` sets.
+SAMPLE_ON = "512K"
 
 
 class Allocator:

@@ -64,7 +64,7 @@ patterns=()
 for row in "${rows[@]}" "${counted[@]}"; do
     patterns+=(--rows "$row")
 done
-ours=xsigma-system,xsigma-system+stats,xsigma-bfc+stats
+ours=xsigma-system,xsigma-system+stats,xsigma-bfc+stats,xsigma-bfc+sample
 "$bench" --quick --reps 2 "${patterns[@]}" --only glibc,$ours \
     --out "$xs_tmp/out" >"$xs_tmp/printed" 2>"$xs_tmp/progress" ||
     fail "status $?: $(cat "$xs_tmp/progress")"
@@ -82,7 +82,7 @@ assert found["schema"] == "xsigma.bench/2", found["schema"]
 assert "--rows pair1/64" in found["command"], found["command"]
 assert found["failures"] == [], found["failures"]
 names = [a["name"] for a in found["allocators"]]
-assert sorted(names) == ["glibc", "xsigma-bfc+stats", "xsigma-system", "xsigma-system+stats"], names
+assert sorted(names) == ["glibc", "xsigma-bfc+sample", "xsigma-bfc+stats", "xsigma-system", "xsigma-system+stats"], names
 rows = {r["name"]: r for r in found["rows"]}
 assert {"pair1/64", "storm", "aging", "multigrid", "latency/small", "growth/objects/1000/floor"} <= set(rows), rows.keys()
 assert rows["storm"]["weight"] == 1 and rows["pair1/64"]["weight"] == 0, rows
