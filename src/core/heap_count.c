@@ -1,6 +1,6 @@
-/* Counts of the own core. They stand where malloc and free work anyway: a word in the magazine, one
- * in the heap, and the bytes to the next look at the clock, so that to count costs three
- * instructions a pair and nothing is to be gained by not counting. */
+/* Counts of the own core. malloc and free are at work in the heap anyway: to add to a word of the
+ * class, to the frees, and to the bytes up to the next look at the clock costs four instructions a
+ * pair, so nothing is to be gained by not counting. */
 #include <errno.h>
 
 #include "core/thread_heap.h"

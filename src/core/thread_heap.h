@@ -30,7 +30,6 @@ struct xs_magazine {
         };
         uint32_t fill;
     };
-    uint32_t pad;
     struct xs_slab *current; /* takes over when the magazine is empty; or xs_slab_none */
     /* The block that the next request gets, NULL if there is none, stands apart, so that it is
      * known by one load; `beneath` has the others, oldest first, from [1] on. [0] is always NULL.

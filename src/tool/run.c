@@ -1,4 +1,3 @@
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +9,7 @@
 #include "tool/html.h"
 #include "tool/input.h"
 #include "tool/profile.h"
+#include "tool/scratch.h"
 #include "tool/settings.h"
 #include "tool/supervise.h"
 #include "tool/target.h"
@@ -49,32 +49,16 @@ static void make_page(const char *directory, const struct xs_ended *e, const cha
     xs_inputs_free(&in);
 }
 
-static void remove_all(const char *directory)
-{
-    DIR *d = opendir(directory);
-
-    for (struct dirent *e; d != NULL && (e = readdir(d)) != NULL;)
-        if (e->d_name[0] != '.')
-            (void)unlinkat(dirfd(d), e->d_name, 0);
-    if (d != NULL)
-        closedir(d);
-    if (rmdir(directory) != 0)
-        xs_tool_error("%s: %s", directory, strerror(errno));
-}
-
 /* The program is a child here, as there is something to do after its end. */
 static int run_and_make_page(const char *file, char **argv, const char *page)
 {
-    const char *tmp = getenv("TMPDIR");
     char directory[PATH_MAX];
     char report[PATH_MAX + 32];
     struct xs_ended ended;
-    int rc;
+    int rc = xs_scratch_make(directory, sizeof(directory));
 
-    snprintf(directory, sizeof(directory), "%s/xsigma-run-XXXXXX",
-             tmp != NULL && tmp[0] == '/' ? tmp : "/tmp");
-    if (mkdtemp(directory) == NULL) {
-        xs_tool_error("%s: %s", directory, strerror(errno));
+    if (rc != 0) {
+        xs_tool_error("%s: %s", directory, strerror(rc));
         return XS_EXIT_NO;
     }
     snprintf(report, sizeof(report), "%s/%%p.json", directory);
@@ -86,7 +70,9 @@ static int run_and_make_page(const char *file, char **argv, const char *page)
     }
     if (rc == 0)
         make_page(directory, &ended, page);
-    remove_all(directory);
+    int left = xs_scratch_remove(directory);
+    if (left != 0)
+        xs_tool_error("%s: %s", directory, strerror(left));
     if (rc == 0)
         xs_end_as(&ended);
     return rc;

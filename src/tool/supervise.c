@@ -74,7 +74,6 @@ int xs_supervise(const char *file, char **argv, struct xs_ended *out)
     sigset_t mask;
     int say[2];
     int rc = 0;
-    ssize_t n;
 
     if (pipe2(say, O_CLOEXEC) != 0)
         return errno;
@@ -90,7 +89,7 @@ int xs_supervise(const char *file, char **argv, struct xs_ended *out)
     program = out->pid;
     (void)sigprocmask(SIG_SETMASK, &mask, NULL);
     close(say[1]);
-    while (rc == 0 && (n = read(say[0], &rc, sizeof(rc))) < 0 && errno == EINTR)
+    while (rc == 0 && read(say[0], &rc, sizeof(rc)) < 0 && errno == EINTR)
         ;
     close(say[0]);
     while (out->pid > 0 && waitpid(out->pid, &out->status, 0) < 0 && errno == EINTR)

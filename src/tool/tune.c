@@ -11,6 +11,7 @@
 
 #include "base/text.h"
 #include "policy/config.h"
+#include "tool/scratch.h"
 #include "tool/settings.h"
 #include "tool/target.h"
 #include "tool/tool.h"
@@ -298,7 +299,6 @@ static int prepare(struct xs_tune *t, int argc, char **argv)
 int xs_tool_tune(int argc, char **argv)
 {
     static struct xs_tune t;
-    const char *temporary = getenv("TMPDIR");
     struct timespec now;
 
     clock_gettime(CLOCK_REALTIME, &now);
@@ -309,16 +309,13 @@ int xs_tool_tune(int argc, char **argv)
     int status = prepare(&t, argc, argv);
     if (status != 0)
         return status;
-    if (temporary == NULL || strlen(temporary) > 40)
-        temporary = "/tmp";
-    snprintf(t.directory, sizeof(t.directory), "%s/xsigma-tune.XXXXXX", temporary);
-    if (mkdtemp(t.directory) == NULL) {
-        xs_tool_error("tune: %s: %s", t.directory, strerror(errno));
+    int rc = xs_scratch_make(t.directory, sizeof(t.directory));
+    if (rc != 0) {
+        xs_tool_error("tune: %s: %s", t.directory, strerror(rc));
         return XS_EXIT_NO;
     }
     xs_tune_catch_signals();
     status = tune(&t);
-    xs_tune_clear(&t);
-    rmdir(t.directory);
+    (void)xs_scratch_remove(t.directory);
     return status;
 }

@@ -59,7 +59,6 @@ bool xs_tune_run(struct xs_tune *t, struct xs_tune_candidate *c, bool reports, u
 /* The signal that ended it all, or 0. */
 int xs_tune_interrupted(void);
 void xs_tune_catch_signals(void);
-void xs_tune_clear(struct xs_tune *t); /* files of the last run */
 
 /* Which of them to take, by the rule that is printed; 0: the baseline. */
 unsigned xs_tune_choose(const struct xs_tune *t);

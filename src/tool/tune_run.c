@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "tool/input.h"
+#include "tool/scratch.h"
 #include "tool/tool.h"
 #include "tool/tune.h"
 
@@ -45,32 +46,17 @@ static void path_of(const struct xs_tune *t, const char *name, char *out, size_t
     snprintf(out, cap, "%s/%s", t->directory, name);
 }
 
-/* Removes what the directory holds; counts reports only if `count` is not NULL, and removes none.
- */
-static void each_file(const struct xs_tune *t, unsigned *count)
+static bool has_reports(const struct xs_tune *t)
 {
-    char path[512];
     const struct dirent *d;
     DIR *dir = opendir(t->directory);
+    bool any = false;
 
-    if (dir == NULL)
-        return;
-    while ((d = readdir(dir)) != NULL) {
-        if (d->d_name[0] == '.')
-            continue;
-        if (count != NULL) {
-            *count += strncmp(d->d_name, "report-", 7) == 0;
-            continue;
-        }
-        path_of(t, d->d_name, path, sizeof(path));
-        unlink(path);
-    }
-    closedir(dir);
-}
-
-void xs_tune_clear(struct xs_tune *t)
-{
-    each_file(t, NULL);
+    while (dir != NULL && !any && (d = readdir(dir)) != NULL)
+        any = strncmp(d->d_name, "report-", 7) == 0;
+    if (dir != NULL)
+        closedir(dir);
+    return any;
 }
 
 /* ---- the child ----------------------------------------------------------------------------- */
@@ -132,11 +118,9 @@ static uint64_t ns_of(const struct timeval *tv)
 static bool gpu_peak(const struct xs_tune *t, uint64_t *figure)
 {
     struct xs_inputs in = {0};
-    unsigned reports = 0;
     bool any = false;
 
-    each_file(t, &reports);
-    if (reports == 0 || xs_inputs_add(&in, t->directory) != 0)
+    if (!has_reports(t) || xs_inputs_add(&in, t->directory) != 0)
         return false;
     *figure = 0;
     for (size_t i = 0; i < in.count; i++)
@@ -197,7 +181,7 @@ bool xs_tune_run(struct xs_tune *t, struct xs_tune_candidate *c, bool reports, u
     *figure = 0;
     if (caught != 0)
         return false;
-    xs_tune_clear(t);
+    xs_scratch_clear(t->directory);
     fflush(stdout);
     pid_t pid = fork();
     if (pid == 0)
