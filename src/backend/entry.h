@@ -34,14 +34,12 @@ XS_INLINE void xs_entry_free(void *p)
         return;
     }
     uint64_t entry = xs_page_map_get_near(h->leaf_base, p);
-    if (XS_LIKELY((uint16_t)entry == h->tag)) {
-        XS_COUNT(h->counts.frees, 1);
-        xs_heap_free_inline(h, p, entry);
-    } else if (XS_LIKELY(XS_PAGE_MAP_OWNER(entry) == XS_OWNER_BFC)) {
+    if (XS_LIKELY(xs_heap_free_inline(h, p, entry)))
+        return;
+    if (XS_LIKELY(XS_PAGE_MAP_OWNER(entry) == XS_OWNER_BFC))
         xs_heap_free_slow(p, entry);
-    } else {
+    else
         xs_any_free(p);
-    }
 }
 
 #endif

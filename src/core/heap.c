@@ -383,8 +383,9 @@ static void keep_current(struct xs_heap *h)
     }
 }
 
-/* Chunks that a magazine hands out between two looks. */
+/* Chunks that a magazine hands out, and such that go into one, between two looks. */
 #define POPS_A_LOOK 16
+#define KEPT_A_LOOK 16
 
 void (*_Atomic xs_heap_look)(void);
 
@@ -620,7 +621,8 @@ static bool in_list(void *const *list, const void *p, uint32_t most)
     return false;
 }
 
-XS_COLD void xs_heap_free_marked(struct xs_heap *h, void *p, uint64_t entry)
+/* An object of the heap's own that bears the mark. */
+XS_COLD static void put_marked(struct xs_heap *h, void *p, uint64_t entry)
 {
     struct xs_slab *s = XS_ENTRY_SLAB(entry);
     uint32_t objects = (uint32_t)(xs_slab_span_bytes(s->class) / s->size);
@@ -637,6 +639,21 @@ XS_COLD void xs_heap_free_marked(struct xs_heap *h, void *p, uint64_t entry)
         xs_heap_settle(h, s);
     /* The program wrote the mark itself, by copying from a free block. */
     xs_heap_put_object(h, p, entry);
+}
+
+/* As xs_heap_free_inline, where the tag does not tell whose it is; counted already. */
+static void put_own(struct xs_heap *h, void *p, uint64_t entry)
+{
+    uintptr_t *word = p;
+
+    if (word[1] == h->key) {
+        put_marked(h, p, entry);
+        return;
+    }
+    if (xs_magazine_push(&h->hot[XS_ENTRY_CLASS(entry)], p))
+        word[1] = h->key;
+    else
+        xs_heap_put_object(h, p, entry);
 }
 
 static void send_chain(struct xs_heap *h, struct xs_send *c)
@@ -689,12 +706,13 @@ static __attribute__((noinline)) void free_slower(void *p, uint64_t entry)
     int saved = errno;
     struct xs_heap *h = xs_heap_enter();
     struct xs_sampled was;
+    bool is_kept = false;
 
     xs_heap_count_frees(h, 1);
     if (!xs_entry_is_object(entry)) {
         (void)xs_sample_forget(p, &was);
         bool begun = h != NULL && xs_heap_begin(h);
-        xs_large_free(h, p, entry);
+        is_kept = xs_large_free(h, p, entry);
         if (h != NULL)
             xs_heap_end(h, begun);
     } else if (h == NULL) {
@@ -703,17 +721,30 @@ static __attribute__((noinline)) void free_slower(void *p, uint64_t entry)
         if (xs_slab_push_remote(s, p, 1, xs_heap_key()))
             notify(s);
     } else if (xs_heap_has(h, entry)) {
-        xs_heap_free_inline(h, p, entry);
+        put_own(h, p, entry);
     } else {
         send_object(h, p, entry);
     }
+    /* What the thread keeps for its next request makes nothing old: then not every time. */
+    bool is_due = !is_kept || h->counts.frees % KEPT_A_LOOK == 0;
     if (h != NULL)
         xs_heap_leave(h);
-    xs_heap_look_for_old();
+    if (is_due)
+        xs_heap_look_for_old();
     errno = saved;
 }
 
-/* A block that is not an object of the calling thread's heap. xs_heap_none takes nothing. */
+XS_COLD void xs_heap_free_marked(struct xs_heap *h, void *p, uint64_t entry)
+{
+    if ((uint16_t)entry != h->tag) {
+        free_slower(p, entry);
+        return;
+    }
+    XS_COUNT(h->counts.frees, 1);
+    put_marked(h, p, entry);
+}
+
+/* A block that xs_heap_free_inline did not take. xs_heap_none takes nothing. */
 void xs_heap_free_slow(void *p, uint64_t entry)
 {
     struct xs_heap *h = xs_heap_mine;

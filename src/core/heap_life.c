@@ -12,8 +12,8 @@
 #include "sys/proc.h"
 #include "sys/thread_end.h"
 
-/* A magazine holds at most so many bytes of a slab's objects. */
-#define MAGAZINE_BYTES ((size_t)64 << 10)
+/* A magazine holds at most so many bytes of a slab's objects, or one object. */
+#define MAGAZINE_BYTES ((size_t)8 << 10)
 
 #define POLL_NS        1000000L
 #define POLLS_A_FLUSH  8
@@ -23,7 +23,9 @@
 struct xs_heap xs_heap_none = {.tag = UINT16_MAX,
                                .entry_tag = UINT16_MAX,
                                .leaf_number = UINTPTR_MAX,
-                               .hot = {{.current = &xs_slab_none}}};
+                               .hot = {[0 ... XS_CLASS_COUNT - 1] = {.tag = UINT16_MAX,
+                                                                     .tag_mask = UINT16_MAX,
+                                                                     .current = &xs_slab_none}}};
 XS_TLS struct xs_heap *xs_heap_mine = &xs_heap_none;
 static XS_TLS bool is_past_end;
 
@@ -104,7 +106,10 @@ static void set_up(struct xs_heap *h, uint32_t id)
         size_t cap = most / xs_class_bytes(c);
         if (cap == 0 && xs_class_bytes(c) <= heaps.cache_bytes)
             cap = 1;
+        bool is_mixed = c >= h->mixed_from && c < XS_CLASS_SLABS;
         h->hot[c].current = &xs_slab_none;
+        h->hot[c].tag = is_mixed ? h->entry_tag : h->tag;
+        h->hot[c].tag_mask = is_mixed ? XS_OWNER_MASK : UINT16_MAX;
         h->hot[c].room = cap < XS_MAGAZINE ? (uint16_t)cap : XS_MAGAZINE;
     }
 }

@@ -284,18 +284,19 @@ static bool keep(struct xs_heap *h, void *p, unsigned class, xs_chunk chunk)
     return true;
 }
 
-void xs_large_free(struct xs_heap *h, void *p, uint64_t entry)
+bool xs_large_free(struct xs_heap *h, void *p, uint64_t entry)
 {
     unsigned class = XS_ENTRY_CHUNK_CLASS(entry);
 
     if (class < XS_CLASS_COUNT) {
-        if (h == NULL || !keep(h, p, class, XS_ENTRY_CHUNK(entry)))
+        bool is_kept = h != NULL && keep(h, p, class, XS_ENTRY_CHUNK(entry));
+        if (!is_kept)
             give(p, entry);
-        return;
+        return is_kept;
     }
     if (class == XS_CLASS_ROOMY) {
         if (h != NULL && keep_room(h, p, entry))
-            return;
+            return true;
         if (h != NULL && h->roomy == p)
             h->roomy = NULL;
         if (!settle_room(p, entry))
@@ -304,6 +305,7 @@ void xs_large_free(struct xs_heap *h, void *p, uint64_t entry)
     if (XS_ENTRY_CHUNK_CLASS(entry) == XS_CLASS_DEAD)
         xs_die("double free", p);
     give(p, entry);
+    return false;
 }
 
 /* ---- realloc ---------------------------------------------------------------------------- */

@@ -17,7 +17,7 @@
 
 /* Sizes up to this one find their class in a table, shifted to be the place of its magazine. */
 #define XS_CLASS_TABLE_MAX   ((size_t)8192)
-#define XS_CLASS_TABLE_SHIFT 7
+#define XS_CLASS_TABLE_SHIFT 8
 
 extern XS_HIDDEN const uint16_t xs_class_table[XS_CLASS_TABLE_MAX / 16 + 1];
 

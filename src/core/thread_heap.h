@@ -15,10 +15,11 @@
 #include "stats/stats.h"
 #include "sys/lock.h"
 
-/* Blocks in a magazine: for the thread's own little is gained beyond 8, but the fewer there are the
- * more of others' blocks must go back to them; and every block in it keeps a slab from getting
- * empty. So many that all that malloc looks at for a class fills two cache lines. */
-#define XS_MAGAZINE 13
+/* Blocks in a magazine: every one keeps a slab from getting empty, but the fewer there are the more
+ * of others' blocks must go back to them, and the more often a magazine is found empty or full,
+ * which the processor does not foresee. So many that a magazine fills four cache lines, of which
+ * the first and one other are looked at. */
+#define XS_MAGAZINE 29
 
 struct xs_magazine {
     /* In one word, so that a push looks at one: what fits beyond the `n` blocks is its high half.
@@ -30,6 +31,11 @@ struct xs_magazine {
         };
         uint32_t fill;
     };
+    /* What it takes: entries of the page map that have these bits where the mask has ones. Of
+     * classes that are mixed the mask leaves out whose object it is, since a branch on that would
+     * go now one way, now the other. */
+    uint16_t tag;
+    uint16_t tag_mask;
     struct xs_slab *current; /* takes over when the magazine is empty; or xs_slab_none */
     /* The block that the next request gets, NULL if there is none, stands apart, so that it is
      * known by one load; `beneath` has the others, oldest first, from [1] on. [0] is always NULL.
@@ -107,7 +113,7 @@ struct xs_heap {
     struct xs_heap *next; /* of all there are; never changed */
 };
 
-_Static_assert(sizeof(struct xs_magazine) == 1 << XS_CLASS_TABLE_SHIFT, "two lines");
+_Static_assert(sizeof(struct xs_magazine) == 1 << XS_CLASS_TABLE_SHIFT, "four lines");
 
 /* The place of the magazine for an object's class. */
 #define XS_ENTRY_PLACE(e)                                                                          \
@@ -362,7 +368,8 @@ void xs_heap_help(struct xs_heap *h);
 #define XS_CLASS_DEAD  0xFDu /* it was freed */
 
 void *xs_large_malloc(struct xs_heap *h, size_t size, size_t align, bool *is_zero);
-void xs_large_free(struct xs_heap *h, void *p, uint64_t entry);
+/* True: the heap keeps it for a later request; there is a heap then. */
+bool xs_large_free(struct xs_heap *h, void *p, uint64_t entry);
 void *xs_large_realloc(struct xs_heap *h, void *p, uint64_t entry, size_t size);
 size_t xs_large_usable(const void *p, uint64_t entry);
 
@@ -386,12 +393,17 @@ XS_INLINE struct xs_magazine *xs_heap_magazine(struct xs_heap *h, size_t place)
 #define XS_MAGAZINE_ONE                                                                            \
     (UINT32_C(1) - (UINT32_C(1) << 16)) /* a block more, and room for one less */
 
+XS_INLINE bool xs_magazine_has_room(const struct xs_magazine *m)
+{
+    return m->fill >= UINT32_C(1) << 16;
+}
+
 /* False: it is full. */
 XS_INLINE bool xs_magazine_push(struct xs_magazine *m, void *p)
 {
     uint32_t fill = m->fill;
 
-    if (XS_UNLIKELY(fill < UINT32_C(1) << 16))
+    if (XS_UNLIKELY(!xs_magazine_has_room(m)))
         return false;
     m->beneath[fill & 0xFFFF] = m->top;
     m->top = p;
@@ -470,19 +482,13 @@ XS_INLINE struct xs_send *xs_heap_send_of(struct xs_heap *h, const struct xs_sla
     return &h->send[(uintptr_t)s / sizeof(*s) % XS_SENDS];
 }
 
-/* Of an object in another heap's slab: true if the magazine or a chain took it. */
+/* Of an object in another heap's slab: true if a chain took it. */
 XS_INLINE bool xs_heap_send_inline(struct xs_heap *h, void *p, uint64_t entry)
 {
     struct xs_slab *s = XS_ENTRY_SLAB(entry);
     struct xs_send *c = xs_heap_send_of(h, s);
     uintptr_t *word = p;
 
-    unsigned class = XS_ENTRY_CLASS(entry);
-    struct xs_magazine *m = &h->hot[class];
-    if (class >= h->mixed_from && word[1] != h->key && xs_magazine_push(m, p)) {
-        word[1] = h->key;
-        return true;
-    }
     if (XS_UNLIKELY(c->slab != s || c->room <= 2 || word[1] == h->key))
         return false;
     *(void **)p = c->head;
@@ -492,35 +498,44 @@ XS_INLINE bool xs_heap_send_inline(struct xs_heap *h, void *p, uint64_t entry)
     return true;
 }
 
-/* Of an object in one of the calling thread's own slabs, which the caller has found out. */
-XS_INLINE void xs_heap_free_inline(struct xs_heap *h, void *p, uint64_t entry)
+/* A block with this entry, of the core or not: false, and nothing done, if this way is not for it.
+ * While there is room the magazine says what it takes; then only one's own has a slab to go to. */
+XS_INLINE bool xs_heap_free_inline(struct xs_heap *h, void *p, uint64_t entry)
 {
     struct xs_magazine *m = xs_heap_magazine(h, XS_ENTRY_PLACE(entry));
     uintptr_t *word = p;
 
+    if (XS_LIKELY(xs_magazine_has_room(m))) {
+        if (XS_UNLIKELY((((uint16_t)entry ^ m->tag) & m->tag_mask) != 0))
+            return false;
+        if (XS_UNLIKELY(word[1] == h->key)) {
+            xs_heap_free_marked(h, p, entry);
+            return true;
+        }
+        XS_COUNT(h->counts.frees, 1);
+        (void)xs_magazine_push(m, p);
+        word[1] = h->key;
+        return true;
+    }
+    if (XS_UNLIKELY((uint16_t)entry != h->tag))
+        return false;
     if (XS_UNLIKELY(word[1] == h->key)) {
         xs_heap_free_marked(h, p, entry);
-        return;
+        return true;
     }
-    if (XS_LIKELY(xs_magazine_push(m, p)))
-        word[1] = h->key;
-    else
-        xs_heap_put_object(h, p, entry);
+    XS_COUNT(h->counts.frees, 1);
+    xs_heap_put_object(h, p, entry);
+    return true;
 }
 
 /* A block with this entry; false, and nothing done, if it is not the core's. */
 XS_INLINE bool xs_heap_free_at(void *p, uint64_t entry)
 {
-    struct xs_heap *h = xs_heap_mine;
-
-    if (XS_LIKELY((uint16_t)entry == h->tag)) {
-        XS_COUNT(h->counts.frees, 1);
-        xs_heap_free_inline(h, p, entry);
-    } else if (XS_PAGE_MAP_OWNER(entry) == XS_OWNER_BFC) {
-        xs_heap_free_slow(p, entry);
-    } else {
+    if (XS_LIKELY(xs_heap_free_inline(xs_heap_mine, p, entry)))
+        return true;
+    if (XS_PAGE_MAP_OWNER(entry) != XS_OWNER_BFC)
         return false;
-    }
+    xs_heap_free_slow(p, entry);
     return true;
 }
 
