@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "base/align.h"
-#include "core/keeper.h"
 #include "core/pressure.h"
 #include "core/thread_heap.h"
 #include "sys/die.h"
@@ -12,376 +11,7 @@
 #define SEND_OBJECTS    32u
 #define SEND_BYTES      ((size_t)8 << 10)
 
-#define RECORDS_AT_ONCE 8u
-
-/* Empty slabs may be so many times what large blocks may be: one that was just emptied is still in
- * the processor's cache, the next one that the BFC gives is not. */
-#define KEPT_PER_CACHE 2u
-
-/* One heap may keep so many times more, as long as all that heaps keep beyond their bound is not
- * more than so many caches: few busy threads go without the BFC, many idle ones cost no more. */
-#define KEPT_ALONE  4u
-#define KEPT_BEYOND 16u
-
-/* ---- slabs of a heap -------------------------------------------------------------------- */
-
-static void link_partial(struct xs_heap *h, struct xs_slab *s)
-{
-    struct xs_slab *head = h->partial[s->class];
-
-    s->state = XS_SLAB_PARTIAL;
-    s->next = head;
-    s->prev = NULL;
-    if (head != NULL)
-        head->prev = s;
-    h->partial[s->class] = s;
-}
-
-static void unlink_partial(struct xs_heap *h, struct xs_slab *s)
-{
-    if (s->prev != NULL)
-        s->prev->next = s->next;
-    else
-        h->partial[s->class] = s->next;
-    if (s->next != NULL)
-        s->next->prev = s->prev;
-}
-
-static struct xs_slab *take_record(struct xs_heap *h)
-{
-    if (h->records == NULL) {
-        uint32_t first;
-        if (!xs_slab_records(RECORDS_AT_ONCE, &first))
-            return NULL;
-        for (uint32_t n = RECORDS_AT_ONCE; n > 0; n--) {
-            uint32_t i = first + n - 1;
-            struct xs_slab *s = xs_slab_at(i);
-            s->heap = h;
-            s->index = i;
-            s->next = h->records;
-            h->records = s;
-        }
-    }
-    struct xs_slab *s = h->records;
-    h->records = s->next;
-    return s;
-}
-
-static void give_record(struct xs_heap *h, struct xs_slab *s)
-{
-    s->state = XS_SLAB_NONE;
-    s->next = h->records;
-    h->records = s;
-}
-
-static void cut(struct xs_heap *h, struct xs_slab *s, unsigned class)
-{
-    size_t span_bytes = xs_slab_span_bytes(class);
-
-    s->class = (uint8_t) class;
-    s->size = (uint32_t)xs_class_bytes(class);
-    s->end = s->base + span_bytes / s->size * s->size;
-    uint64_t entry = xs_entry_of_object(h->entry_tag, class, s);
-    if (s->size < XS_PAGE_MAP_GRANULE) {
-        (void)xs_page_map_set(s->base, span_bytes, entry);
-    } else {
-        /* Only where an object begins is it ever looked up. */
-        for (char *p = s->base; p != s->end; p += s->size)
-            xs_page_map_put(p, entry);
-    }
-}
-
-/* What heaps keep beyond their own bound, all together. */
-static _Atomic uint64_t kept_beyond;
-
-static uint64_t beyond(const struct xs_heap *h, uint64_t kept_bytes)
-{
-    uint64_t bound = KEPT_PER_CACHE * h->cache_bytes;
-
-    return kept_bytes > bound ? kept_bytes - bound : 0;
-}
-
-/* False, and nothing changed: the heap may not keep so much. */
-static bool keep_bytes(struct xs_heap *h, size_t bytes)
-{
-    uint64_t sum = h->kept_bytes + bytes;
-    uint64_t more = beyond(h, sum) - beyond(h, h->kept_bytes);
-
-    if (xs_span_in_hurry())
-        return false;
-    if (more != 0) {
-        if (sum > KEPT_ALONE * (KEPT_PER_CACHE * h->cache_bytes))
-            return false;
-        uint64_t all = atomic_fetch_add_explicit(&kept_beyond, more, memory_order_relaxed) + more;
-        if (all > KEPT_BEYOND * h->cache_bytes) {
-            atomic_fetch_sub_explicit(&kept_beyond, more, memory_order_relaxed);
-            return false;
-        }
-    }
-    h->kept_bytes = sum;
-    return true;
-}
-
-static void use_kept(struct xs_heap *h, size_t bytes)
-{
-    uint64_t rest = h->kept_bytes - bytes;
-    uint64_t less = beyond(h, h->kept_bytes) - beyond(h, rest);
-
-    if (less != 0)
-        atomic_fetch_sub_explicit(&kept_beyond, less, memory_order_relaxed);
-    h->kept_bytes = rest;
-    if (rest < h->kept_least)
-        h->kept_least = rest;
-}
-
-static struct xs_slab *new_slab(struct xs_heap *h, unsigned class)
-{
-    size_t span_bytes = xs_slab_span_bytes(class);
-    unsigned kind = xs_slab_span_kind(class);
-    struct xs_slab *s = h->spare[kind];
-    struct xs_span span;
-
-    if (s != NULL) {
-        h->spare[kind] = s->next;
-        use_kept(h, span_bytes);
-        if (s->class != class)
-            cut(h, s, class);
-    } else {
-        if (!xs_heap_span(h, span_bytes, 0, &span))
-            return NULL;
-        s = take_record(h);
-        if (s == NULL) {
-            xs_span_give(&span.chunk, 1, NULL);
-            return NULL;
-        }
-        s->base = span.p;
-        s->chunk = span.chunk;
-        s->held = XS_SLAB_HOLDS_NONE;
-        cut(h, s, class);
-    }
-    xs_slab_reset(s);
-    return s;
-}
-
-/* Every slab on a list of `next`, whose spans go back. */
-static void release_list(struct xs_heap *h, struct xs_slab *list)
-{
-    xs_chunk chunks[32];
-    unsigned n = 0;
-
-    while (list != NULL) {
-        struct xs_slab *s = list;
-        list = s->next;
-        chunks[n++] = s->chunk;
-        give_record(h, s);
-        if (n == XS_COUNT_OF(chunks) || list == NULL) {
-            xs_span_give(chunks, n, NULL);
-            n = 0;
-        }
-    }
-}
-
-void xs_heap_release_kept(struct xs_heap *h)
-{
-    for (unsigned kind = 0; kind < XS_SLAB_SPAN_KINDS; kind++) {
-        release_list(h, h->spare[kind]);
-        h->spare[kind] = NULL;
-    }
-    for (unsigned c = 0; c < XS_CLASS_SLABS; c++) {
-        if (h->empty[c] != NULL)
-            h->empty[c]->next = NULL;
-        release_list(h, h->empty[c]);
-        h->empty[c] = NULL;
-    }
-    use_kept(h, h->kept_bytes);
-}
-
-/* The slab, in no list, has no object handed out. One is kept for its class, so that a program that
- * goes back and forth over the edge of a slab does not make and drop one each time; others for any
- * class. */
-static void keep_or_release(struct xs_heap *h, struct xs_slab *s)
-{
-    size_t span_bytes = xs_slab_span_bytes(s->class);
-
-    xs_slab_reset(s);
-    s->next = NULL;
-    xs_keeper_poke();
-    if (!keep_bytes(h, span_bytes)) {
-        xs_heap_release_kept(h);
-        if (!keep_bytes(h, span_bytes)) {
-            release_list(h, s);
-            return;
-        }
-    }
-    if (h->empty[s->class] == NULL) {
-        s->state = XS_SLAB_EMPTY;
-        h->empty[s->class] = s;
-    } else {
-        unsigned kind = xs_slab_span_kind(s->class);
-        s->state = XS_SLAB_SPARE;
-        s->next = h->spare[kind];
-        h->spare[kind] = s;
-    }
-}
-
-static void settle(struct xs_heap *h, struct xs_slab *s)
-{
-    if (s->state == XS_SLAB_FULL) {
-        s->held += XS_SLAB_IS_FULL;
-        link_partial(h, s);
-    }
-    if ((int32_t)s->held >= 0)
-        return;
-    if (s->held != XS_SLAB_HOLDS_NONE)
-        xs_die("invalid or double free", s->base);
-    if (s->state == XS_SLAB_CURRENT) {
-        /* A small one stays until the next look at the clock. */
-        xs_slab_reset(s);
-        if (xs_slab_span_kind(s->class) > 0) {
-            h->hot[s->class].current = &xs_slab_none;
-            keep_or_release(h, s);
-        }
-    } else if (s->state == XS_SLAB_PARTIAL) {
-        unlink_partial(h, s);
-        keep_or_release(h, s);
-    }
-}
-
-void xs_heap_settle(struct xs_heap *h, struct xs_slab *s)
-{
-    bool begun = xs_heap_begin(h);
-
-    settle(h, s);
-    xs_heap_end(h, begun);
-    xs_heap_look_for_old();
-}
-
-/* The next chain becomes the list, which is used up: false if there is none. */
-static bool use_chain(struct xs_heap *h, struct xs_slab *s)
-{
-    void **chain = s->chains;
-
-    if (chain == NULL)
-        return false;
-    if (!xs_slab_contains(s, chain))
-        xs_slab_die(chain);
-    s->chains = xs_chain_next(chain, h->key);
-    ((uintptr_t *)chain)[1] = h->key;
-    s->free = chain;
-    return true;
-}
-
-/* Takes over the chains that others handed in: false if there are none. Only the heads are touched:
- * the rest lies in the cache of who freed it. */
-static bool take_remote(struct xs_slab *s, uintptr_t key)
-{
-    /* Acquire pairs with xs_slab_push_remote. */
-    uint64_t r = atomic_exchange_explicit(&s->remote, 0, memory_order_acquire);
-    void **first = XS_REMOTE_LIST(r);
-    uint32_t n = XS_REMOTE_COUNT(r);
-
-    if (r == 0)
-        return false;
-    if (n > xs_slab_used(s))
-        xs_die("double free", first);
-    if (s->chains != NULL) {
-        void **last = first;
-        for (void **next; (next = xs_chain_next(last, key)) != NULL; last = next)
-            if (!xs_slab_contains(s, next))
-                xs_slab_die(last);
-        xs_chain_link(last, s->chains, key);
-    }
-    s->chains = first;
-    s->held -= n;
-    return true;
-}
-
-void xs_heap_drain(struct xs_heap *h)
-{
-    bool begun = xs_heap_begin(h);
-    struct xs_slab *s = atomic_exchange_explicit(&h->pending, NULL, memory_order_seq_cst);
-
-    while (s != NULL) {
-        struct xs_slab *next = s->pending_next;
-        /* From here on a push tells again; what came before is seen below. Pairs with notify. */
-        (void)atomic_exchange_explicit(&s->is_pending, false, memory_order_acq_rel);
-        if (take_remote(s, h->key))
-            settle(h, s);
-        s = next;
-    }
-    xs_heap_end(h, begun);
-}
-
-static void notify(struct xs_slab *s)
-{
-    struct xs_heap *h = s->heap;
-    struct xs_slab *top;
-
-    if (atomic_exchange_explicit(&s->is_pending, true, memory_order_acq_rel))
-        return;
-    top = atomic_load_explicit(&h->pending, memory_order_relaxed);
-    do
-        s->pending_next = top;
-    while (!atomic_compare_exchange_weak_explicit(&h->pending, &top, s, memory_order_seq_cst,
-                                                  memory_order_relaxed));
-    /* Either this sees that the heap is idle, or who made it so sees the slab: one order for the
-     * four. */
-    if (atomic_load_explicit(&h->is_idle, memory_order_seq_cst))
-        xs_heap_help(h);
-}
-
 /* ---- allocation ------------------------------------------------------------------------- */
-
-static struct xs_slab *next_slab(struct xs_heap *h, unsigned class)
-{
-    struct xs_slab *s;
-
-    /* First: it may take the current slab away. */
-    if (atomic_load_explicit(&h->pending, memory_order_relaxed) != NULL)
-        xs_heap_drain(h);
-    s = h->hot[class].current;
-    if (s != &xs_slab_none) {
-        (void)take_remote(s, h->key);
-        if (s->free != NULL || s->bump != s->end || use_chain(h, s))
-            return s;
-        s->state = XS_SLAB_FULL;
-        s->held += XS_SLAB_IS_FULL;
-        h->hot[class].current = &xs_slab_none;
-    }
-    s = h->partial[class];
-    if (s == NULL && h->empty[class] == NULL) {
-        s = new_slab(h, class);
-        /* To make room for it others may have been given back, or filled up. */
-        if (s == NULL)
-            s = h->partial[class];
-    }
-    if (s == NULL) {
-        s = h->empty[class];
-        if (s == NULL)
-            return NULL;
-        h->empty[class] = NULL;
-        use_kept(h, xs_slab_span_bytes(class));
-    } else if (s->state == XS_SLAB_PARTIAL) {
-        unlink_partial(h, s);
-        if (s->free == NULL && s->bump == s->end)
-            (void)use_chain(h, s);
-    }
-    s->state = XS_SLAB_CURRENT;
-    h->hot[class].current = s;
-    return s;
-}
-
-/* Empty slabs that are current become ones that are kept, which have a bound. */
-static void keep_current(struct xs_heap *h)
-{
-    for (unsigned c = 0; c < XS_CLASS_SLABS; c++) {
-        struct xs_slab *s = h->hot[c].current;
-        if (s != &xs_slab_none && xs_slab_used(s) == 0) {
-            h->hot[c].current = &xs_slab_none;
-            keep_or_release(h, s);
-        }
-    }
-}
 
 /* Chunks that a magazine hands out, and such that go into one, between two looks. */
 #define POPS_A_LOOK 16
@@ -419,7 +49,7 @@ void *xs_heap_tick(struct xs_heap *h, void *p, size_t size)
     xs_pressure_poll();
     xs_heap_age_idle();
     bool begun = xs_heap_begin(h);
-    keep_current(h);
+    xs_heap_keep_current(h);
     /* What was never needed since the last look will not be missed. */
     if (h->kept_least > 0 || xs_span_in_hurry())
         xs_heap_release_kept(h);
@@ -450,7 +80,7 @@ XS_COLD static void *refill_slow(size_t size)
         p = xs_magazine_pop(h, m);
     } else {
         bool begun = xs_heap_begin(h);
-        struct xs_slab *s = next_slab(h, class);
+        struct xs_slab *s = xs_heap_next_slab(h, class);
         xs_heap_end(h, begun);
         if (s != NULL)
             p = xs_slab_take(s);
@@ -466,8 +96,8 @@ XS_COLD static void *refill_slow(size_t size)
 
 static __attribute__((noinline)) void *reuse(size_t size, struct xs_magazine *m, struct xs_heap *h)
 {
-    (void)take_remote(m->current, h->key);
-    (void)use_chain(h, m->current);
+    (void)xs_slab_take_remote(m->current, h->key);
+    (void)xs_slab_use_chain(m->current, h->key);
     void *p = xs_slab_take(m->current);
     if (p == NULL)
         return refill_slow(size);
@@ -629,7 +259,7 @@ XS_COLD static void put_marked(struct xs_heap *h, void *p, uint64_t entry)
 
     bool found = xs_heap_any_holds(p, XS_ENTRY_CLASS(entry)) || in_list(s->free, p, objects);
     /* What others freed and have handed over. An empty slab would forget it. */
-    bool came_back = take_remote(s, h->key);
+    bool came_back = xs_slab_take_remote(s, h->key);
     for (void **chain = s->chains; chain != NULL && !found; chain = xs_chain_next(chain, h->key))
         found = in_list((void *const *)chain, p, objects);
     /* Where nothing was handed out since the slab was last empty, everything is free. */
@@ -661,7 +291,7 @@ static void send_chain(struct xs_heap *h, struct xs_send *c)
     struct xs_slab *s = c->slab;
 
     if (xs_slab_push_remote(s, c->head, c->most - c->room, h->key))
-        notify(s);
+        xs_heap_notify(s);
     c->room = 0;
 }
 
@@ -719,7 +349,7 @@ static __attribute__((noinline)) void free_slower(void *p, uint64_t entry)
         struct xs_slab *s = XS_ENTRY_SLAB(entry);
         *(void **)p = NULL;
         if (xs_slab_push_remote(s, p, 1, xs_heap_key()))
-            notify(s);
+            xs_heap_notify(s);
     } else if (xs_heap_has(h, entry)) {
         put_own(h, p, entry);
     } else {
@@ -789,7 +419,7 @@ void xs_heap_release(struct xs_heap *h)
     bool begun = xs_heap_begin(h);
 
     xs_heap_drain(h);
-    keep_current(h);
+    xs_heap_keep_current(h);
     xs_heap_release_kept(h);
     xs_heap_end(h, begun);
 }

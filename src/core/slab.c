@@ -76,3 +76,40 @@ void xs_slab_die(const void *p)
 {
     xs_die("corrupted free list", p);
 }
+
+bool xs_slab_use_chain(struct xs_slab *s, uintptr_t key)
+{
+    void **chain = s->chains;
+
+    if (chain == NULL)
+        return false;
+    if (!xs_slab_contains(s, chain))
+        xs_slab_die(chain);
+    s->chains = xs_chain_next(chain, key);
+    ((uintptr_t *)chain)[1] = key;
+    s->free = chain;
+    return true;
+}
+
+bool xs_slab_take_remote(struct xs_slab *s, uintptr_t key)
+{
+    /* Acquire pairs with xs_slab_push_remote. */
+    uint64_t r = atomic_exchange_explicit(&s->remote, 0, memory_order_acquire);
+    void **first = XS_REMOTE_LIST(r);
+    uint32_t n = XS_REMOTE_COUNT(r);
+
+    if (r == 0)
+        return false;
+    if (n > xs_slab_used(s))
+        xs_die("double free", first);
+    if (s->chains != NULL) {
+        void **last = first;
+        for (void **next; (next = xs_chain_next(last, key)) != NULL; last = next)
+            if (!xs_slab_contains(s, next))
+                xs_slab_die(last);
+        xs_chain_link(last, s->chains, key);
+    }
+    s->chains = first;
+    s->held -= n;
+    return true;
+}

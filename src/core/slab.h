@@ -152,6 +152,13 @@ XS_INLINE void xs_chain_link(void **chain, void **next, uintptr_t key)
 /* Hands a chain of `n` freed objects to the slab's heap; [any]. True if the heap must be told. */
 bool xs_slab_push_remote(struct xs_slab *s, void **head, uint32_t n, uintptr_t key);
 
+/* The next chain becomes the list, which is used up: false if there is none. */
+bool xs_slab_use_chain(struct xs_slab *s, uintptr_t key);
+
+/* Takes over the chains that others handed in: false if there are none. Only the heads are touched:
+ * the rest lies in the cache of who freed it. */
+bool xs_slab_take_remote(struct xs_slab *s, uintptr_t key);
+
 XS_COLD XS_NORETURN void xs_slab_die(const void *p);
 
 XS_INLINE uint32_t xs_slab_used(const struct xs_slab *s)

@@ -201,10 +201,27 @@ XS_INLINE void xs_heap_end(struct xs_heap *h, bool begun)
  * The caller is the giver of core/span.h. */
 bool xs_heap_visit(void);
 
-/* ---- heap.c: objects in slabs ---- */
+/* ---- heap_slabs.c: the slabs of a heap ---- */
+
+/* A slab with something to give becomes the class's current one; NULL: no memory. */
+struct xs_slab *xs_heap_next_slab(struct xs_heap *h, unsigned class);
+
+/* After objects came back into the slab. */
+void xs_heap_settle(struct xs_heap *h, struct xs_slab *s);
+
+/* Takes back what others freed. */
+void xs_heap_drain(struct xs_heap *h);
+
+/* The slab's heap is to take back what others freed; [any]. */
+void xs_heap_notify(struct xs_slab *s);
+
+/* Empty slabs that are current become ones that are kept, which have a bound. */
+void xs_heap_keep_current(struct xs_heap *h);
 
 /* Every empty slab of a heap that is kept goes back. */
 void xs_heap_release_kept(struct xs_heap *h);
+
+/* ---- heap.c: objects ---- */
 
 /* What the fast paths cannot do: for an empty magazine, perhaps of xs_heap_none. `size` is what was
  * asked. */
@@ -228,12 +245,6 @@ void xs_heap_free_moved(void *p, uint64_t entry);
  * block that takes its place, so that malloc can end in a jump. Not XS_COLD: the compiler would
  * take what leads to it for cold too. */
 __attribute__((noinline)) void *xs_heap_tick(struct xs_heap *h, void *p, size_t size);
-
-/* After objects came back into the slab. */
-void xs_heap_settle(struct xs_heap *h, struct xs_slab *s);
-
-/* Takes back what others freed. */
-void xs_heap_drain(struct xs_heap *h);
 
 /* Hands over what was freed of others. */
 void xs_heap_send_all(struct xs_heap *h);
