@@ -8,8 +8,8 @@
 #include "sys/die.h"
 
 /* A chain of freed objects is handed over when it has so many, or so many bytes. */
-#define SEND_OBJECTS    32u
-#define SEND_BYTES      ((size_t)8 << 10)
+#define SEND_OBJECTS 32u
+#define SEND_BYTES   ((size_t)8 << 10)
 
 /* ---- allocation ------------------------------------------------------------------------- */
 
@@ -336,15 +336,18 @@ static __attribute__((noinline)) void free_slower(void *p, uint64_t entry)
     int saved = errno;
     struct xs_heap *h = xs_heap_enter();
     struct xs_sampled was;
-    bool is_kept = false;
+    bool is_due = true;
 
     xs_heap_count_frees(h, 1);
     if (!xs_entry_is_object(entry)) {
         (void)xs_sample_forget(p, &was);
         bool begun = h != NULL && xs_heap_begin(h);
-        is_kept = xs_large_free(h, p, entry);
-        if (h != NULL)
+        bool is_kept = xs_large_free(h, p, entry);
+        if (h != NULL) {
             xs_heap_end(h, begun);
+            /* What it keeps for its next request makes nothing old: then not every time. */
+            is_due = !is_kept || h->counts.frees % KEPT_A_LOOK == 0;
+        }
     } else if (h == NULL) {
         struct xs_slab *s = XS_ENTRY_SLAB(entry);
         *(void **)p = NULL;
@@ -355,8 +358,6 @@ static __attribute__((noinline)) void free_slower(void *p, uint64_t entry)
     } else {
         send_object(h, p, entry);
     }
-    /* What the thread keeps for its next request makes nothing old: then not every time. */
-    bool is_due = !is_kept || h->counts.frees % KEPT_A_LOOK == 0;
     if (h != NULL)
         xs_heap_leave(h);
     if (is_due)

@@ -252,7 +252,8 @@ void xs_heap_drain(struct xs_heap *h)
 
     while (s != NULL) {
         struct xs_slab *next = s->pending_next;
-        /* From here on a push tells again; what came before is seen below. Pairs with xs_heap_notify. */
+        /* From here on a push tells again; what came before is seen below. Pairs with
+         * xs_heap_notify. */
         (void)atomic_exchange_explicit(&s->is_pending, false, memory_order_acq_rel);
         if (xs_slab_take_remote(s, h->key))
             settle(h, s);
