@@ -4,6 +4,7 @@
 
 #include "base/align.h"
 #include "core/bfc_record.h"
+#include "sys/mem.h"
 
 _Static_assert(XS_BFC_RECORDS_BYTES >= RECORDS_PER_BLOCK * sizeof(struct xs_bfc_record), "fits");
 
@@ -11,6 +12,18 @@ _Static_assert(XS_BFC_RECORDS_BYTES >= RECORDS_PER_BLOCK * sizeof(struct xs_bfc_
 #define RECORDS_LOW 256u
 
 /* ---- records ---------------------------------------------------------------------------- */
+
+void *xs_bfc_map_records(void *ctx, size_t size)
+{
+    (void)ctx;
+    return xs_mem_map(size, 1);
+}
+
+void xs_bfc_unmap_records(void *ctx, void *p, size_t size)
+{
+    (void)ctx;
+    (void)xs_mem_unmap(p, size);
+}
 
 bool xs_bfc_wants_records(const struct xs_bfc *b)
 {

@@ -160,6 +160,10 @@ xs_chunk xs_bfc_alloc_held(struct xs_bfc *b, size_t size, size_t align);
 /* From the region that was just added, for which it was got: it is aligned. */
 xs_chunk xs_bfc_alloc_newest(struct xs_bfc *b, size_t size, size_t align);
 
+/* Pages for records: as ops, or for xs_bfc_add_records. NULL: none. */
+void *xs_bfc_map_records(void *ctx, size_t size);
+void xs_bfc_unmap_records(void *ctx, void *p, size_t size);
+
 /* Few records are left; and more of them, XS_BFC_RECORDS_BYTES: false if it cannot use them. */
 bool xs_bfc_wants_records(const struct xs_bfc *b);
 bool xs_bfc_add_records(struct xs_bfc *b, void *records);

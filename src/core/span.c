@@ -50,7 +50,7 @@ static xs_chunk everybodys(const struct xs_span_part *s, xs_chunk own)
 
 static bool add_records(struct xs_span_part *s)
 {
-    void *records = xs_mem_map(XS_BFC_RECORDS_BYTES, 1);
+    void *records = xs_bfc_map_records(NULL, XS_BFC_RECORDS_BYTES);
 
     if (records == NULL)
         return false;
@@ -58,7 +58,7 @@ static bool add_records(struct xs_span_part *s)
     bool used = xs_bfc_add_records(&s->bfc, records);
     xs_lock_give(&s->lock);
     if (!used)
-        (void)xs_mem_unmap(records, XS_BFC_RECORDS_BYTES);
+        xs_bfc_unmap_records(NULL, records, XS_BFC_RECORDS_BYTES);
     return used;
 }
 

@@ -43,18 +43,6 @@ static void unmap(void *ctx, void *p, size_t size)
     (void)size;
 }
 
-static void *map_records(void *ctx, size_t size)
-{
-    (void)ctx;
-    return xs_mem_map(size, 1);
-}
-
-static void unmap_records(void *ctx, void *p, size_t size)
-{
-    (void)ctx;
-    (void)xs_mem_unmap(p, size);
-}
-
 /* ---- blocks ----------------------------------------------------------------------------- */
 
 enum xs_sub_result xs_sub_bfc_take(struct xs_sub *s, size_t size, size_t requested,
@@ -205,8 +193,10 @@ void xs_sub_bfc_close(struct xs_sub *s)
 struct xs_sub *xs_sub_bfc_make(size_t bytes, const struct xs_sub_kind *kind, size_t unit,
                                uint64_t limit_bytes)
 {
-    static const struct xs_bfc_ops ops = {
-        .map = map, .unmap = unmap, .map_records = map_records, .unmap_records = unmap_records};
+    static const struct xs_bfc_ops ops = {.map = map,
+                                          .unmap = unmap,
+                                          .map_records = xs_bfc_map_records,
+                                          .unmap_records = xs_bfc_unmap_records};
     struct xs_bfc_options bfc = {.unit = unit, .initial_bytes = unit, .coalesce_on_free = true};
     struct xs_sub *s = xs_sub_open(bytes, kind, unit, limit_bytes);
 
