@@ -29,16 +29,17 @@ CUresult xs_do_cuMemFree_v2(CUdeviceptr p)
 
 CUresult xs_do_cuMemAllocHost_v2(void **out, size_t size)
 {
-    return xs_gpu_host_malloc(out, size);
+    return xs_gpu_note_host(xs_gpu_host_malloc(out, size), out, size);
 }
 
 CUresult xs_do_cuMemHostAlloc(void **out, size_t size, unsigned int flags)
 {
-    return xs_gpu_host_alloc(out, size, flags);
+    return xs_gpu_note_host(xs_gpu_host_alloc(out, size, flags), out, size);
 }
 
 CUresult xs_do_cuMemFreeHost(void *p)
 {
+    xs_gpu_note_free((CUdeviceptr)(uintptr_t)p);
     return xs_gpu_host_free(p);
 }
 
@@ -121,7 +122,13 @@ CUresult xs_do_cuMemCreate(CUmemGenericAllocationHandle *out, size_t size,
                            const CUmemAllocationProp *prop, unsigned long long flags)
 {
     RETRY(r, XS_REAL(cuMemCreate)(out, size, prop, flags));
-    return counted(r, XS_GPU_PASS_VMM, size);
+    return xs_gpu_note_created(counted(r, XS_GPU_PASS_VMM, size), out, size, prop);
+}
+
+CUresult xs_do_cuMemRelease(CUmemGenericAllocationHandle handle)
+{
+    xs_gpu_note_released(handle);
+    return XS_REAL(cuMemRelease)(handle);
 }
 
 CUresult xs_do_cuArrayCreate_v2(CUarray *out, const CUDA_ARRAY_DESCRIPTOR *what)

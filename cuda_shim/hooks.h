@@ -44,6 +44,7 @@ CUresult cuGreenCtxStreamCreate(CUstream *, CUgreenCtx, unsigned int, int);
   X(cuMemFreeAsync, 11020, 0, cuMemFreeAsync) \
   X(cuMemFreeAsync, 11020, 1, cuMemFreeAsync_ptsz) \
   X(cuMemCreate, 10020, 0, cuMemCreate) \
+  X(cuMemRelease, 10020, 0, cuMemRelease) \
   X(cuArrayCreate, 3020, 0, cuArrayCreate_v2) \
   X(cuArray3DCreate, 3020, 0, cuArray3DCreate_v2) \
   X(cuMipmappedArrayCreate, 5000, 0, cuMipmappedArrayCreate) \

@@ -9,6 +9,9 @@
 #include "sys/cuda_abi.h"
 
 void xs_gpu_note_slow(CUdeviceptr p, size_t size);
+void xs_gpu_note_created_slow(CUmemGenericAllocationHandle h, size_t size,
+                              const CUmemAllocationProp *of);
+void xs_gpu_note_released_slow(CUmemGenericAllocationHandle h);
 
 /* `r` is the result of a call that was to give `size` bytes at *p. */
 XS_INLINE CUresult xs_gpu_note(CUresult r, const CUdeviceptr *p, size_t size)
@@ -16,6 +19,29 @@ XS_INLINE CUresult xs_gpu_note(CUresult r, const CUdeviceptr *p, size_t size)
     if (XS_UNLIKELY(xs_sample_has_devices) && r == CUDA_SUCCESS)
         xs_gpu_note_slow(*p, size);
     return r;
+}
+
+/* The same for host memory. */
+XS_INLINE CUresult xs_gpu_note_host(CUresult r, void *const *p, size_t size)
+{
+    if (XS_UNLIKELY(xs_sample_has_devices) && r == CUDA_SUCCESS)
+        xs_sample_pinned(*p, size);
+    return r;
+}
+
+/* The same for memory that has a handle, and its end: when the handle is released, whether the
+ * memory is mapped or not. */
+XS_INLINE CUresult xs_gpu_note_created(CUresult r, const CUmemGenericAllocationHandle *h,
+                                       size_t size, const CUmemAllocationProp *of)
+{
+    if (XS_UNLIKELY(xs_sample_has_devices) && r == CUDA_SUCCESS)
+        xs_gpu_note_created_slow(*h, size, of);
+    return r;
+}
+XS_INLINE void xs_gpu_note_released(CUmemGenericAllocationHandle h)
+{
+    if (XS_UNLIKELY(xs_sample_has_devices))
+        xs_gpu_note_released_slow(h);
 }
 
 /* Before the block is freed. */

@@ -29,6 +29,29 @@ struct xs_site_value xs_site_value_of(const struct xs_site_sum *s)
     return v;
 }
 
+void xs_site_put_kind(struct xs_buf *b, uint32_t kind)
+{
+    if (kind == 0)
+        xs_put_str(b, "cpu");
+    else if (kind == XS_SITE_PINNED)
+        xs_put_str(b, "pinned");
+    else
+        xs_fmt(b, "gpu%u", kind - 1);
+}
+
+uint32_t xs_site_kind_of(const char *name)
+{
+    uint32_t device = 0;
+
+    if (strcmp(name, "pinned") == 0)
+        return XS_SITE_PINNED;
+    if (strncmp(name, "gpu", 3) != 0)
+        return 0;
+    for (const char *c = name + 3; *c >= '0' && *c <= '9' && device < XS_SITE_PINNED; c++)
+        device = device * 10 + (uint32_t)(*c - '0');
+    return device < XS_SITE_PINNED - 1 ? device + 1 : XS_SITE_PINNED - 1;
+}
+
 /* ---- what is no finding ------------------------------------------------------------------- */
 
 static const char *base_name(const char *path)

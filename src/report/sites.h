@@ -51,6 +51,10 @@ struct xs_sites_view {
     const void *data;
 };
 
+/* "cpu", "pinned", "gpu0" ..., and back. */
+void xs_site_put_kind(struct xs_buf *b, uint32_t kind);
+uint32_t xs_site_kind_of(const char *name);
+
 struct xs_site_value xs_site_value_of(const struct xs_site_sum *s);
 
 /* Of runtimes' own pools, by the modules that the first two frames of different ones lie in. */

@@ -65,14 +65,6 @@ static void put_stack(struct xs_emit *e, const struct xs_sites_view *v, uint32_t
     }
 }
 
-static void put_kind(struct xs_buf *b, uint32_t kind)
-{
-    if (kind == 0)
-        xs_put_str(b, "cpu");
-    else
-        xs_fmt(b, "gpu%u", kind - 1);
-}
-
 static void put_value(struct xs_emit *e, struct xs_buf *b, const struct xs_site_value *v)
 {
     xs_put_bytes(b, v->bytes);
@@ -94,7 +86,7 @@ static void line(struct xs_emit *e, const struct xs_sites_view *v, uint32_t i,
         xs_emit_right(e, 23, cell.at);
     }
     xs_buf_clear(&cell);
-    put_kind(&cell, kind);
+    xs_site_put_kind(&cell, kind);
     xs_emit_left(e, 25, cell.at);
     xs_put_pad(&e->line, 30);
     e->indent = 28;
@@ -222,7 +214,7 @@ static void json_site(struct xs_emit *e, const struct xs_sites_view *v, uint32_t
     XS_BUF(kind, 16);
 
     v->site(v, i, &s);
-    put_kind(&kind, s.kind);
+    xs_site_put_kind(&kind, s.kind);
     xs_emit_object(e, NULL);
     xs_emit_string(e, "kind", kind.at);
     JSON_VALUE(e, "live", &s.live);

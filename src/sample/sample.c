@@ -162,7 +162,7 @@ void xs_sample_restore(const struct xs_sampled *was)
 
 static uint32_t kind_of(unsigned device)
 {
-    return device + 1 < XS_SITE_KINDS ? device + 1 : XS_SITE_KINDS - 1;
+    return device + 1 < XS_SITE_PINNED ? device + 1 : XS_SITE_PINNED - 1;
 }
 
 static const void *pointer_of(uintptr_t address)
@@ -174,6 +174,12 @@ void xs_sample_device(unsigned device, uintptr_t address, size_t size)
 {
     if (xs_sample_has_devices)
         (void)take(kind_of(device), pointer_of(address), size);
+}
+
+void xs_sample_pinned(const void *p, size_t size)
+{
+    if (xs_sample_has_devices)
+        (void)take(XS_SITE_PINNED, p, size);
 }
 
 void xs_sample_device_freed(uintptr_t address)

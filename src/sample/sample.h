@@ -70,9 +70,11 @@ XS_INLINE bool xs_sample_forget(const void *p, struct xs_sampled *was)
 /* It was not moved after all. */
 void xs_sample_restore(const struct xs_sampled *was);
 
-/* The same for memory of a device. */
+/* The same for memory of a device, and for host memory of the CUDA driver's: their addresses differ
+ * from each other. */
 extern XS_HIDDEN bool xs_sample_has_devices;
 void xs_sample_device(unsigned device, uintptr_t address, size_t size);
+void xs_sample_pinned(const void *p, size_t size);
 void xs_sample_device_freed(uintptr_t address);
 
 /* An object is about to be closed, and has been. */

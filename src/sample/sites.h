@@ -21,8 +21,9 @@
 #include "base/compiler.h"
 
 #define XS_SITE_FRAMES  48
-#define XS_SITES        4096 /* a power of two */
-#define XS_SITE_KINDS   17   /* CPU memory, and so many devices, less one */
+#define XS_SITES        4096                /* a power of two */
+#define XS_SITE_KINDS   17                  /* CPU memory, devices, and */
+#define XS_SITE_PINNED  (XS_SITE_KINDS - 1) /* host memory that the CUDA driver gave */
 #define XS_SITE_MODULES 1023
 
 /* Number of the module from 1 on, 0 if none is known; offset in it. One less than the address that
@@ -41,7 +42,7 @@ struct xs_site_sum {
 
 struct xs_site {
     uint64_t hash; /* 0: none; written last */
-    uint32_t kind; /* 0: CPU memory, else a device's number and 1 */
+    uint32_t kind; /* 0: CPU memory; XS_SITE_PINNED; else a device's number and 1 */
     uint32_t depth;
     struct xs_site_sum live;
     struct xs_site_sum peak;

@@ -255,10 +255,7 @@ static void put_stack(struct writer *w, const struct xs_profile *p,
         put_varint(&list, v[i]->bytes);
     }
     put_message(&sample, 2, &list);
-    if (s->kind == 0)
-        xs_put_str(&kind, "cpu");
-    else
-        xs_fmt(&kind, "gpu%u", s->kind - 1);
+    xs_site_put_kind(&kind, s->kind);
     put_number(&list, 1, text(w, "memory"));
     put_number(&list, 2, text(w, kind.at));
     put_message(&sample, 3, &list);

@@ -152,15 +152,6 @@ static struct xs_site_value json_value(const struct xs_json_tree *t, const struc
     };
 }
 
-static uint32_t json_kind(const char *text)
-{
-    unsigned long device = strncmp(text, "gpu", 3) == 0 ? strtoul(text + 3, NULL, 10) : 0;
-
-    if (strncmp(text, "gpu", 3) != 0)
-        return 0;
-    return device < XS_SITE_KINDS - 1 ? (uint32_t)device + 1 : XS_SITE_KINDS - 1;
-}
-
 static void frame_of_json(struct adding *a, const struct xs_json_tree *t, const struct xs_json *v)
 {
     struct xs_frame_line f = {
@@ -198,7 +189,7 @@ static bool from_json(struct xs_profile *p, const struct xs_json_tree *t)
         if (!begin_stack(p))
             return false;
         struct xs_profile_stack *k = &p->stack[p->stacks];
-        k->kind = json_kind(xs_json_string(xs_json_get(t, v, "kind"), "cpu"));
+        k->kind = xs_site_kind_of(xs_json_string(xs_json_get(t, v, "kind"), "cpu"));
         k->live = json_value(t, v, "live_bytes", "live_bytes_error", "live_blocks");
         k->peak = json_value(t, v, "peak_bytes", "peak_bytes_error", "peak_blocks");
         k->total = json_value(t, v, "total_bytes", "total_bytes_error", "total_blocks");
@@ -338,10 +329,9 @@ void xs_profile_collapsed(const struct xs_profile *p, enum xs_profile_kind kind,
         uint64_t bytes = xs_profile_value(s, kind)->bytes;
         if (bytes == 0)
             continue;
-        if (s->kind == 0)
-            fputs("cpu", to);
-        else
-            fprintf(to, "gpu%u", s->kind - 1);
+        XS_BUF(of, 16);
+        xs_site_put_kind(&of, s->kind);
+        fputs(of.at, to);
         for (uint32_t k = s->count; k-- > 0;) {
             putc(';', to);
             put_name(&p->frame[s->first + k], to);
