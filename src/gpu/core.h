@@ -35,6 +35,10 @@ CUresult xs_gpu_count_bad_free(struct xs_gpu_shard *s, const struct xs_gpu_block
 /* Queued blocks, old blocks, too little free memory, control: at every 64th free. */
 void xs_gpu_look(struct xs_gpu_shard *s);
 
+/* Before the driver is asked for more: is too little of the device's memory free? Then the next
+ * free makes room. */
+void xs_gpu_watch_free_memory(struct xs_gpu_shard *s, struct xs_gpu_device *d);
+
 /* Managed memory to the device; what fails is no loss. */
 void xs_gpu_prefetch(struct xs_gpu_context *c, CUdeviceptr p, size_t size);
 

@@ -68,7 +68,7 @@ void xs_gpu_count_failure(struct xs_gpu_shard *s, struct xs_gpu_device *d, CUres
 }
 
 /* Only when the driver is asked anyway, and then seldom: natively it may take milliseconds. */
-static void watch_free_memory(struct xs_gpu_shard *s, struct xs_gpu_device *d)
+void xs_gpu_watch_free_memory(struct xs_gpu_shard *s, struct xs_gpu_device *d)
 {
     uint64_t asked = atomic_load_explicit(&d->asked_ns, memory_order_relaxed), now;
     size_t left, total;
@@ -163,7 +163,7 @@ static CUresult get_on(struct xs_gpu_shard *s, struct xs_gpu_context *c, unsigne
         *out = xs_gpu_block_hand_out(b);
         return CUDA_SUCCESS;
     }
-    watch_free_memory(s, d);
+    xs_gpu_watch_free_memory(s, d);
     keep_within_headroom(s, d, need);
     xs_gpu_poll_control();
     CUresult r = xs_gpu_supply(s, c, kind, need, exact, out);

@@ -266,6 +266,8 @@ CUresult xs_gpu_piece_get(struct xs_gpu_shard *s, struct xs_gpu_context *c,
         *hit = false;
         /* Beyond the limit whole free ranges may be in the way: giving them back may wait for the
          * device, which is for the next free to do. */
+        if (result == XS_SUB_NEED)
+            xs_gpu_watch_free_memory(s, c->device);
         if (result != XS_SUB_NEED || !xs_gpu_range_extend(s, r, size, want, &effort))
             break;
     }

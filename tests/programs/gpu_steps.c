@@ -1,6 +1,7 @@
 /* Uses CUDA as told, a line of standard input at a time, and answers each with a line; knows
  * nothing of XSigma. The driver is opened and its functions looked up, as Numba does.
  *   m SIZE  allocate    f  free the last one    n COUNT  as many allocations and frees of 4 KiB
+ *   pin SIZE  unpin  the same with pinned host memory    host SIZE  malloc, kept
  *   fork  a child comes and goes    sleep  1.1 s    exec  start over, as the same process
  *   exit  _exit  abort  kill  ways to end */
 #include <dlfcn.h>
@@ -16,9 +17,13 @@ static int (*cuDevicePrimaryCtxRetain)(void **, int);
 static int (*cuCtxSetCurrent)(void *);
 static int (*cuMemAlloc)(unsigned long long *, size_t);
 static int (*cuMemFree)(unsigned long long);
+static int (*cuMemHostAlloc)(void **, size_t, unsigned);
+static int (*cuMemFreeHost)(void *);
 
 static unsigned long long blocks[1024];
 static unsigned count;
+static void *pinned[64];
+static unsigned pinned_count;
 
 static void *look_up(const char *name)
 {
@@ -43,6 +48,8 @@ static int begin(void)
     *(void **)&cuCtxSetCurrent = look_up("cuCtxSetCurrent");
     *(void **)&cuMemAlloc = look_up("cuMemAlloc_v2");
     *(void **)&cuMemFree = look_up("cuMemFree_v2");
+    *(void **)&cuMemHostAlloc = look_up("cuMemHostAlloc");
+    *(void **)&cuMemFreeHost = look_up("cuMemFreeHost");
     int rc = cuInit(0);
     if (rc == 0)
         rc = cuDevicePrimaryCtxRetain(&ctx, 0);
@@ -59,6 +66,26 @@ static int allocate(size_t size)
         rc = cuMemAlloc(&blocks[count], size);
     count += rc == 0;
     return rc;
+}
+
+static int pin(size_t size)
+{
+    int rc = cuMemAlloc == NULL ? begin() : 0;
+
+    if (rc == 0)
+        rc = cuMemHostAlloc(&pinned[pinned_count], size, 0);
+    pinned_count += rc == 0;
+    return rc;
+}
+
+static int keep(size_t size)
+{
+    static char *volatile kept;
+
+    kept = malloc(size);
+    if (kept != NULL)
+        memset(kept, 1, size);
+    return kept == NULL;
 }
 
 static int pairs(int n)
@@ -81,6 +108,12 @@ static int step(const char *line, char **argv)
         return allocate(strtoul(line + 1, NULL, 10));
     if (line[0] == 'n')
         return pairs(atoi(line + 1));
+    if (strncmp(line, "pin ", 4) == 0)
+        return pin(strtoul(line + 4, NULL, 10));
+    if (strcmp(line, "unpin") == 0)
+        return cuMemFreeHost(pinned[--pinned_count]);
+    if (strncmp(line, "host ", 5) == 0)
+        return keep(strtoul(line + 5, NULL, 10));
     if (strcmp(line, "f") == 0)
         return cuMemFree(blocks[--count]);
     if (strcmp(line, "fork") == 0) {
