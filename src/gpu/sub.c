@@ -6,13 +6,12 @@
 /* Ranges that were needed within this many operations, and as many before, are not spared. */
 #define WINDOW_OPERATIONS 16384u
 /* Beyond what is needed, at most this part of what is held is asked for; or this part in blocks of
- * the size that is needed, looking at so many numbers of them for one that leaves no more over;
- * twice as many if that would be left over else. */
+ * the size that is needed, looking at so many numbers of them for one that leaves no more than a
+ * FIT_OVERth of the driver's granules over. */
 #define STEP_PART 8
 #define FIT_PART  6
 #define FIT_TRIES 8
-#define FIT_OVER  0.125
-#define FIT_BAD   0.25
+#define FIT_OVER  64
 /* Wholly free ranges may come back as one if this part of all is in them. */
 #define MERGE_PART 2
 
@@ -222,27 +221,20 @@ static size_t step(const struct xs_sub *s)
 }
 
 /* About `about` bytes or more, and in it one or several blocks of `need`, as more of that size are
- * likely to come: so many that little is left over. */
+ * likely to come: so many that little is left over. If there is no such number, no whole granules:
+ * what is left over in each of many ranges would come to an eighth of all. */
 static size_t fitting(const struct xs_sub *s, size_t need, size_t about)
 {
     size_t most = (size_t)((s->reserved + s->owed_bytes) / FIT_PART);
-    size_t blocks = about > need ? about / need : 1;
-    size_t best = 0;
-    double best_over = 1;
+    size_t first = about > need ? about / need : 1;
 
-    for (unsigned i = 0;
-         i < FIT_TRIES && (i == 0 || blocks * need <= (best_over > FIT_BAD ? 2 * most : most));
-         i++, blocks++) {
+    for (size_t blocks = first;
+         blocks < first + FIT_TRIES && (blocks == first || blocks * need <= most); blocks++) {
         size_t ask = xs_align_up(blocks * need, XS_SUB_GRANULE);
-        double over = (double)(ask - blocks * need) / (double)ask;
-        if (over < best_over) {
-            best = ask;
-            best_over = over;
-        }
-        if (best_over <= FIT_OVER)
-            break;
+        if (ask - blocks * need <= ask / FIT_OVER)
+            return ask;
     }
-    return best;
+    return xs_align_up(first * need, XS_SUB_EXACT);
 }
 
 /* The size of the range to ask for, so that `size` fits into it; or nobody can give one. */
@@ -265,7 +257,8 @@ static enum xs_sub_result grow(struct xs_sub *s, size_t size, size_t *want)
     size_t ask = need <= s->owed_bytes ? s->owed_bytes : fitting(s, need, s->owed_bytes + step(s));
     if (s->refused_bytes != 0 && ask > s->refused_bytes / 2)
         ask = s->refused_bytes / 2 > need ? s->refused_bytes / 2 : need;
-    ask = xs_align_up(ask, s->refused_bytes != 0 ? s->align : XS_SUB_GRANULE);
+    if (s->refused_bytes != 0)
+        ask = xs_align_up(ask, s->align);
     if (ask > available)
         ask = (size_t)available;
     s->asked_bytes = ask;

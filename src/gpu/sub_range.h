@@ -10,6 +10,8 @@
 #define XS_SUB_RANGES 4096u
 /* The driver maps device memory in pieces of this size. */
 #define XS_SUB_GRANULE ((size_t)2 << 20)
+/* What is asked for where a granule would be left half empty. */
+#define XS_SUB_EXACT ((size_t)64 << 10)
 
 struct xs_sub_range {
     uint64_t address; /* as the driver gave it */
