@@ -1,5 +1,8 @@
 /* The GPU core against the fake driver and its oracle: one rule of gpu/epoch.h after the other.
  * Each test is a process of its own. */
+#include <sched.h>
+
+#include "gpu/epoch.h"
 #include "tests/support/gpu_test.h"
 
 /* A violation of what the fake's oracle watches over aborts. */
@@ -118,6 +121,120 @@ Test(gpu, deferred_waits_for_the_event)
     cr_assert_eq(fake_calls("cuCtxRecordEvent"), 1);
     cr_assert_eq(fake_calls("cuCtxSynchronize"), 0);
     cr_assert_eq(stats().reuse_waited, 1);
+}
+
+/* Another thread's work, and its free, at a moment of our choice. */
+static struct {
+    CUstream stream;
+    CUdeviceptr p;
+    void *host;
+    volatile bool is_over;
+} late;
+
+static void *come_late(void *arg)
+{
+    (void)arg;
+    OK(cuCtxSetCurrent(ctx));
+    if (late.host != NULL) {
+        OK(fake_touch(late.stream, late.host, 4096));
+        give_host(late.host);
+    } else {
+        OK(fake_touch(late.stream, P(late.p), 4096));
+        give(late.p);
+    }
+    return NULL;
+}
+
+static void let_it_come(void *(*what)(void *))
+{
+    pthread_t t;
+
+    cr_assert_eq(pthread_create(&t, NULL, what, NULL), 0);
+    pthread_join(t, NULL);
+}
+
+static CUresult record_too_early(CUcontext c, CUevent e)
+{
+    CUresult r = cuCtxRecordEvent(c, e);
+
+    let_it_come(come_late);
+    return r;
+}
+
+/* The event says nothing of it, so it must be of the next epoch. */
+Test(gpu, a_free_just_after_the_event)
+{
+    be_deferred();
+    start();
+    CUdeviceptr p = get(4096);
+    late.p = get(4096);
+    late.stream = stream(CU_STREAM_NON_BLOCKING);
+    OK(fake_touch(late.stream, P(p), 4096));
+    give(p);
+    xs_cu.cuCtxRecordEvent = record_too_early;
+    cr_assert_neq(get(4096), p);
+    xs_cu.cuCtxRecordEvent = cuCtxRecordEvent;
+    fake_advance(late.stream, 1);
+    cr_assert_eq(get(4096), p);
+    cr_assert_neq(get(4096), late.p);
+    cr_assert_eq(fake_pending(late.stream), 1);
+}
+
+static CUresult query_too_early(CUstream s)
+{
+    CUresult r = cuStreamQuery(s);
+
+    let_it_come(come_late);
+    return r;
+}
+
+Test(gpu, a_free_just_after_the_question)
+{
+    be_deferred();
+    start();
+    void *h = get_host(4096, 0);
+    late.host = get_host(4096, 0);
+    give_host(h);
+    xs_cu.cuStreamQuery = query_too_early;
+    cr_assert_eq(get_host(4096, 0), h);
+    xs_cu.cuStreamQuery = cuStreamQuery;
+    cr_assert_neq(get_host(4096, 0), late.host);
+    cr_assert_eq(fake_pending(FAKE_ALL), 1);
+}
+
+static void *begin_capture(void *arg)
+{
+    xs_gpu_capture_begun();
+    late.is_over = true;
+    return arg;
+}
+
+static pthread_t capturing;
+
+static CUresult record_and_capture(CUcontext c, CUevent e)
+{
+    cr_assert_eq(pthread_create(&capturing, NULL, begin_capture, NULL), 0);
+    while (!xs_gpu_is_capturing())
+        sched_yield();
+    for (int i = 0; i < 200; i++)
+        sched_yield();
+    cr_assert_not(late.is_over, "it did not wait for what is under way");
+    return cuCtxRecordEvent(c, e);
+}
+
+Test(gpu, a_capture_waits_for_what_is_under_way)
+{
+    be_deferred();
+    start();
+    CUstream s = stream(CU_STREAM_NON_BLOCKING);
+    CUdeviceptr p = get(4096);
+    OK(fake_touch(s, P(p), 4096));
+    give(p);
+    xs_cu.cuCtxRecordEvent = record_and_capture;
+    (void)get(4096);
+    pthread_join(capturing, NULL);
+    cr_assert(late.is_over);
+    xs_gpu_capture_ended();
 }
 
 Test(gpu, deferred_takes_what_is_done_at_once)
@@ -331,6 +448,22 @@ Test(gpu, a_full_cache_gives_way)
     GIVES(CUDA_ERROR_OUT_OF_MEMORY, xs_gpu_malloc(&q, (size_t)2 << 30));
     cr_assert_eq(stats().ooms, 1);
     cr_assert_eq(stats().last_oom_bytes, (uint64_t)2 << 30);
+}
+
+/* Rather the block itself. The driver of this test waits for nothing and counts on us. */
+Test(gpu, the_limit_takes_no_block_whose_work_runs)
+{
+    options.cache_max_bytes = 2 * MIB;
+    be_deferred();
+    fake_set_free(FAKE_FREE_CHECKS);
+    start();
+    CUstream s = stream(CU_STREAM_NON_BLOCKING);
+    CUdeviceptr p = get(MIB), q = get(2 * MIB);
+    OK(fake_touch(s, P(p), MIB));
+    give(p);
+    give(q);
+    cr_assert_eq(stats().cached_bytes, MIB);
+    cr_assert_eq(fake_pending(s), 1);
 }
 
 Test(gpu, blocks_whose_work_runs_go_last)

@@ -102,6 +102,24 @@ Test(gpu_more, exported_blocks_are_never_reused)
     cr_assert_eq(stats().cached_bytes, 0);
 }
 
+/* Not by the short way either, on which a block is that was cached before. */
+Test(gpu_more, a_cached_block_that_is_exported_is_never_reused)
+{
+    CUipcMemHandle handle;
+    CUresult r;
+
+    start();
+    CUdeviceptr p = get(4096);
+    give(p);
+    cr_assert_eq(get(4096), p);
+    cr_assert_not(xs_gpu_exporting(p, &r));
+    OK(cuIpcGetMemHandle(&handle, p));
+    give(p);
+    cr_assert_eq(stats().cached_bytes, 0);
+    cr_assert_neq(get(4096), 0);
+    cr_assert_eq(fake_calls("cuMemAlloc_v2"), 2);
+}
+
 Test(gpu_more, a_block_of_a_destroyed_context_is_forgotten)
 {
     CUcontext other;
@@ -483,6 +501,41 @@ Test(gpu_more, an_async_free_waits_for_nothing)
     cr_assert_neq(get(4096), p);
     fake_advance(s, 1);
     cr_assert_eq(get(4096), p);
+}
+
+/* When the driver takes the block back, whenever that is, it waits for the block's context only. */
+Test(gpu_more, an_async_free_on_a_stream_of_another_context)
+{
+    CUcontext other;
+
+    be_deferred();
+    start();
+    CUdeviceptr p = get(4096);
+    OK(cuCtxCreate_v2(&other, 0, 0));
+    xs_gpu_after_context(other);
+    CUstream t = stream(CU_STREAM_NON_BLOCKING);
+    OK(fake_touch(t, P(p), 4096));
+    fake_life_end(P(p));
+    OK(xs_gpu_free_async(p, t, cuMemFreeAsync));
+    cr_assert_eq(fake_pending(t), 0);
+}
+
+/* Memory of ours went back to the driver, who knows how, and comes to us again. */
+Test(gpu_more, a_cached_block_that_the_driver_took)
+{
+    start();
+    CUdeviceptr p = get(MIB), q = get(4 * MIB);
+    give(p);
+    OK(cuMemFree_v2(p));
+    p = get(MIB / 2); /* the same address */
+    cr_assert_eq(stats().cached_bytes, 0);
+    cr_assert_neq(get(MIB), p);
+    fake_life_end(P(p)); /* and one that the program holds */
+    OK(cuMemFree_v2(p));
+    cr_assert_eq(get(MIB / 4), p);
+    cr_assert_eq(stats().in_use_bytes, 4 * MIB + MIB + MIB / 4);
+    give(p);
+    give(q);
 }
 
 Test(gpu_more, managed_memory_in_the_place_of_device_memory)
