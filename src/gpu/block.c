@@ -1,12 +1,19 @@
 #include "gpu/block.h"
 
 #include "base/align.h"
+#include "gpu/cache.h"
 #include "sys/lock.h"
 #include "sys/mem.h"
 
 #define CHUNK_BYTES   ((size_t)256 << 10)
 #define FIRST_ENTRIES ((size_t)4096)
-#define GONE          1u
+
+/* So many threads may claim an entry at once. */
+#define AT_ONCE 256u
+
+/* Of an entry's key, beside addresses and 0. */
+#define GONE 1u
+#define BUSY 2u /* some thread's, for some instructions */
 
 /* ---- memory that stays ---- */
 
@@ -54,30 +61,72 @@ static struct {
     unsigned used; /* of the newest */
 } records;
 
-struct xs_gpu_block *xs_gpu_block_new(void)
+/* Under the lock. */
+static struct xs_gpu_block *one_more(void)
 {
-    struct chunk *c;
-    struct xs_gpu_block *b;
+    struct chunk *c = atomic_load_explicit(&records.chunks, memory_order_relaxed);
+    struct xs_gpu_block *b = records.free;
 
-    xs_lock_take(&records.lock);
-    c = atomic_load_explicit(&records.chunks, memory_order_relaxed);
-    b = records.free;
     if (b != NULL) {
         records.free = b->older;
-    } else {
-        if (c == NULL || records.used == RECORDS_PER_CHUNK) {
-            struct chunk *fresh = xs_mem_map(sizeof(*fresh), 1);
-            if (fresh != NULL) {
-                fresh->next = c;
-                atomic_store_explicit(&records.chunks, fresh, memory_order_release);
-                records.used = 0;
-            }
-            c = fresh;
-        }
-        if (c != NULL)
-            b = &c->block[records.used++];
+        return b;
+    }
+    if (c == NULL || records.used == RECORDS_PER_CHUNK) {
+        struct chunk *fresh = xs_mem_map(sizeof(*fresh), 1);
+        if (fresh == NULL)
+            return NULL;
+        fresh->next = c;
+        atomic_store_explicit(&records.chunks, fresh, memory_order_release);
+        records.used = 0;
+        c = fresh;
+    }
+    return &c->block[records.used++];
+}
+
+/* The shard, if there is one, gets some more than the one that is returned. */
+XS_COLD static struct xs_gpu_block *from_all(struct xs_gpu_shard *s)
+{
+    struct xs_gpu_block *list = NULL, *b;
+    unsigned n = 0;
+
+    xs_lock_take(&records.lock);
+    b = one_more();
+    for (struct xs_gpu_block *x; s != NULL && b != NULL && n < XS_GPU_SPARE_RECORDS; n++) {
+        if ((x = one_more()) == NULL)
+            break;
+        x->older = list;
+        list = x;
     }
     xs_lock_give(&records.lock);
+    if (list != NULL) {
+        struct xs_gpu_block *last = list;
+        while (last->older != NULL)
+            last = last->older;
+        xs_gpu_shard_take(s);
+        last->older = s->spare;
+        s->spare = list;
+        s->spare_count += n;
+        xs_gpu_shard_give(s);
+    }
+    return b;
+}
+
+struct xs_gpu_block *xs_gpu_block_new(void)
+{
+    struct xs_gpu_shard *s = xs_gpu_shard();
+    struct xs_gpu_block *b = NULL;
+
+    if (s != NULL) {
+        xs_gpu_shard_take(s);
+        b = s->spare;
+        if (b != NULL) {
+            s->spare = b->older;
+            s->spare_count--;
+        }
+        xs_gpu_shard_give(s);
+    }
+    if (b == NULL)
+        b = from_all(s);
     if (b != NULL) {
         atomic_store_explicit(&b->marks, 0, memory_order_relaxed);
         b->newer = b->older = NULL;
@@ -90,13 +139,41 @@ struct xs_gpu_block *xs_gpu_block_new(void)
     return b;
 }
 
+static void to_all(struct xs_gpu_block *list)
+{
+    struct xs_gpu_block *last = list;
+
+    while (last->older != NULL)
+        last = last->older;
+    xs_lock_take(&records.lock);
+    last->older = records.free;
+    records.free = list;
+    xs_lock_give(&records.lock);
+}
+
 void xs_gpu_block_drop(struct xs_gpu_block *b)
 {
+    struct xs_gpu_shard *s = xs_gpu_shard();
+    struct xs_gpu_block *surplus = NULL;
+
     atomic_store_explicit(&b->address, 0, memory_order_relaxed);
-    xs_lock_take(&records.lock);
-    b->older = records.free;
-    records.free = b;
-    xs_lock_give(&records.lock);
+    b->older = NULL;
+    if (s == NULL) {
+        to_all(b);
+        return;
+    }
+    xs_gpu_shard_take(s);
+    if (s->spare_count >= 2 * XS_GPU_SPARE_RECORDS) {
+        surplus = s->spare;
+        s->spare = NULL;
+        s->spare_count = 0;
+    }
+    b->older = s->spare;
+    s->spare = b;
+    s->spare_count++;
+    xs_gpu_shard_give(s);
+    if (surplus != NULL)
+        to_all(surplus);
 }
 
 void xs_gpu_block_each(void (*call)(struct xs_gpu_block *b, void *arg), void *arg)
@@ -110,9 +187,12 @@ void xs_gpu_block_each(void (*call)(struct xs_gpu_block *b, void *arg), void *ar
 
 /* ---- the table ----
  *
- * Open addressing. A table that is full of entries, or of marks of what was removed, is replaced by
- * a new one; readers of the old one still find all that was in it. An old table of the right size
- * is used again: who finds nothing then looks whether that may be why. */
+ * Open addressing. Entries are made and removed under the lock of the thread's own shard, which
+ * nobody else wants: a free entry is claimed by an exchange, and one that is full is changed by who
+ * has its block. A table that is full of entries, or of marks of what was removed, is replaced by a
+ * new one: who does that closes it, then takes each shard's lock once, after which nobody is at it.
+ * Readers of the old one still find all that was in it. An old table of the right size is used
+ * again: who finds nothing then looks whether that may be why. */
 
 static struct {
     struct xs_gpu_table table;
@@ -127,8 +207,9 @@ static struct xs_gpu_table *header(struct xs_gpu_entry *entries)
 }
 
 static struct {
-    struct xs_lock lock;
-    size_t live, used; /* used: also the marks */
+    struct xs_lock lock;       /* of who replaces it */
+    _Atomic bool is_closed;    /* it is being replaced */
+    _Atomic size_t live, used; /* used: also the marks */
     struct xs_gpu_entry *spare;
     _Atomic uint64_t replaced;
 } table;
@@ -138,7 +219,7 @@ struct xs_gpu_block *xs_gpu_block_find(uint64_t address)
     for (;;) {
         uint64_t replaced = atomic_load_explicit(&table.replaced, memory_order_acquire);
         struct xs_gpu_entry *t = atomic_load_explicit(&xs_gpu_entries, memory_order_acquire);
-        if (address <= GONE)
+        if (address <= BUSY)
             return NULL;
         for (size_t i = xs_gpu_table_start(t, address);; i = (i + 1) & header(t)->mask) {
             uint64_t key = atomic_load_explicit(&t[i].key, memory_order_acquire);
@@ -153,18 +234,36 @@ struct xs_gpu_block *xs_gpu_block_find(uint64_t address)
     }
 }
 
-static void put(struct xs_gpu_entry *t, uint64_t address, struct xs_gpu_block *b)
+/* The calling thread's shard, its lock taken, while nobody replaces the table. */
+static struct xs_gpu_shard *enter(void)
 {
-    size_t i = xs_gpu_table_start(t, address);
+    struct xs_gpu_shard *s = xs_gpu_shard();
 
-    while (atomic_load_explicit(&t[i].key, memory_order_relaxed) > GONE)
-        i = (i + 1) & header(t)->mask;
-    if (atomic_load_explicit(&t[i].key, memory_order_relaxed) == 0)
-        table.used++;
-    table.live++;
-    atomic_store_explicit(&t[i].block, b, memory_order_relaxed);
-    /* Release: who sees the key sees the record, and the table's. */
-    atomic_store_explicit(&t[i].key, address, memory_order_release);
+    if (s == NULL)
+        s = &xs_gpu_shard_none;
+    for (;;) {
+        xs_gpu_shard_take(s);
+        /* Acquire: the table that was put into place before it was opened again. */
+        if (XS_LIKELY(!atomic_load_explicit(&table.is_closed, memory_order_acquire)))
+            return s;
+        xs_gpu_shard_give(s);
+        xs_lock_take(&table.lock);
+        xs_lock_give(&table.lock);
+    }
+}
+
+/* Under the table's lock. When it returns, nobody is between enter and the end of what he does
+ * there, nor gets there. A new shard: see where it is made. */
+static void close_table(void)
+{
+    atomic_store_explicit(&table.is_closed, true, memory_order_seq_cst);
+    atomic_thread_fence(memory_order_seq_cst);
+    xs_gpu_shard_take(&xs_gpu_shard_none);
+    xs_gpu_shard_give(&xs_gpu_shard_none);
+    for (struct xs_gpu_shard *s = xs_gpu_shards(); s != NULL; s = s->next) {
+        xs_gpu_shard_take(s);
+        xs_gpu_shard_give(s);
+    }
 }
 
 static struct xs_gpu_entry *new_table(size_t entries)
@@ -189,72 +288,149 @@ static struct xs_gpu_entry *new_table(size_t entries)
     return (struct xs_gpu_entry *)(void *)(h + 1);
 }
 
-/* Room for one more. */
-static bool make_room(void)
+/* Nobody else is at either of them. */
+static size_t copy(struct xs_gpu_entry *to, struct xs_gpu_entry *from)
 {
-    struct xs_gpu_entry *old = atomic_load_explicit(&xs_gpu_entries, memory_order_relaxed);
-    size_t entries = header(old)->mask + 1,
-           wanted = 4 * table.live > entries ? 2 * entries : entries;
+    size_t n = 0;
 
-    if (2 * (table.used + 1) <= entries)
-        return true;
-    struct xs_gpu_entry *t = new_table(wanted < FIRST_ENTRIES ? FIRST_ENTRIES : wanted);
-    if (t == NULL)
-        return table.used + 2 <= entries; /* one must stay empty, for look-ups to end */
-    table.live = table.used = 0;
-    for (size_t i = 0; i < entries; i++) {
-        uint64_t key = atomic_load_explicit(&old[i].key, memory_order_relaxed);
-        if (key > GONE)
-            put(t, key, atomic_load_explicit(&old[i].block, memory_order_relaxed));
+    for (size_t at = 0; at <= header(from)->mask; at++) {
+        uint64_t key = atomic_load_explicit(&from[at].key, memory_order_relaxed);
+        if (key <= BUSY)
+            continue;
+        size_t i = xs_gpu_table_start(to, key);
+        while (atomic_load_explicit(&to[i].key, memory_order_relaxed) != 0)
+            i = (i + 1) & header(to)->mask;
+        atomic_store_explicit(&to[i].block,
+                              atomic_load_explicit(&from[at].block, memory_order_relaxed),
+                              memory_order_relaxed);
+        atomic_store_explicit(&to[i].key, key, memory_order_relaxed);
+        n++;
     }
-    atomic_store_explicit(&xs_gpu_entries, t, memory_order_release);
-    atomic_fetch_add_explicit(&table.replaced, 1, memory_order_release);
-    table.spare = old;
+    return n;
+}
+
+/* Half of it. Without memory for another one, but for so many that look-ups find an end. */
+static bool is_full(struct xs_gpu_entry *t, bool is_last)
+{
+    size_t entries = header(t)->mask + 1;
+    size_t used = atomic_load_explicit(&table.used, memory_order_relaxed);
+
+    return entries < FIRST_ENTRIES || used >= (is_last ? entries - AT_ONCE : entries / 2);
+}
+
+/* False: no memory. */
+XS_COLD static bool replace(void)
+{
+    xs_lock_take(&table.lock);
+    struct xs_gpu_entry *old = atomic_load_explicit(&xs_gpu_entries, memory_order_relaxed),
+                        *t = old;
+
+    if (is_full(old, false)) { /* not by another thread meanwhile */
+        size_t entries = header(old)->mask + 1;
+        size_t live = atomic_load_explicit(&table.live, memory_order_relaxed);
+        size_t wanted = 4 * live > entries ? 2 * entries : entries;
+        t = new_table(wanted < FIRST_ENTRIES ? FIRST_ENTRIES : wanted);
+    }
+    if (t != NULL && t != old) {
+        close_table();
+        size_t n = copy(t, old);
+        atomic_store_explicit(&table.live, n, memory_order_relaxed);
+        atomic_store_explicit(&table.used, n, memory_order_relaxed);
+        /* Release: who sees the table sees what is in it. */
+        atomic_store_explicit(&xs_gpu_entries, t, memory_order_release);
+        atomic_fetch_add_explicit(&table.replaced, 1, memory_order_release);
+        table.spare = old;
+        atomic_store_explicit(&table.is_closed, false, memory_order_release);
+    }
+    xs_lock_give(&table.lock);
+    return t != NULL;
+}
+
+/* The block that was there before gives way. NULL: it is on its way out. */
+static bool exchange(struct xs_gpu_entry *e, struct xs_gpu_block *b, struct xs_gpu_block **stale)
+{
+    *stale = atomic_load_explicit(&e->block, memory_order_relaxed);
+    return *stale != NULL && atomic_compare_exchange_strong_explicit(
+                                 &e->block, stale, b, memory_order_release, memory_order_relaxed);
+}
+
+/* A free entry becomes the address's; false: another thread was quicker. */
+static bool claim(struct xs_gpu_entry *e, uint64_t was, uint64_t address, struct xs_gpu_block *b)
+{
+    if (!atomic_compare_exchange_strong_explicit(&e->key, &was, BUSY, memory_order_relaxed,
+                                                 memory_order_relaxed))
+        return false;
+    if (was == 0)
+        atomic_fetch_add_explicit(&table.used, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&table.live, 1, memory_order_relaxed);
+    atomic_store_explicit(&e->block, b, memory_order_relaxed);
+    /* Release: who sees the key sees the record, and the table's. */
+    atomic_store_explicit(&e->key, address, memory_order_release);
     return true;
 }
 
-static struct xs_gpu_entry *entry_of(uint64_t address)
+/* Inside. No two threads enter the same address at a time: each has got its memory. */
+static void put(struct xs_gpu_entry *t, uint64_t address, struct xs_gpu_block *b,
+                struct xs_gpu_block **stale)
 {
-    struct xs_gpu_entry *t = atomic_load_explicit(&xs_gpu_entries, memory_order_relaxed);
+    for (;;) {
+        struct xs_gpu_entry *hole = NULL, *e;
+        uint64_t key;
 
-    for (size_t i = xs_gpu_table_start(t, address);; i = (i + 1) & header(t)->mask) {
-        uint64_t key = atomic_load_explicit(&t[i].key, memory_order_relaxed);
-        if (key == address)
-            return &t[i];
-        if (key == 0)
-            return NULL;
+        for (size_t i = xs_gpu_table_start(t, address);; i = (i + 1) & header(t)->mask) {
+            e = &t[i];
+            key = atomic_load_explicit(&e->key, memory_order_acquire);
+            if (key == 0 || key == address)
+                break;
+            if (key == GONE && hole == NULL)
+                hole = e;
+        }
+        if (XS_UNLIKELY(key == address)) {
+            if (exchange(e, b, stale))
+                return;
+            *stale = NULL;
+        } else if (claim(hole != NULL ? hole : e, hole != NULL ? GONE : 0, address, b)) {
+            return;
+        }
     }
 }
 
 bool xs_gpu_block_insert(struct xs_gpu_block *b, uint64_t address, struct xs_gpu_block **stale)
 {
-    bool ok = false;
-
     *stale = NULL;
-    if (address <= GONE)
+    if (address <= BUSY)
         return false;
     atomic_store_explicit(&b->address, address, memory_order_release);
-    xs_lock_take(&table.lock);
-    struct xs_gpu_entry *there = entry_of(address);
-    if (there != NULL) {
-        *stale = atomic_load_explicit(&there->block, memory_order_relaxed);
-        atomic_store_explicit(&there->block, b, memory_order_release);
-        ok = true;
-    } else if (make_room()) {
-        put(atomic_load_explicit(&xs_gpu_entries, memory_order_relaxed), address, b);
-        ok = true;
+    for (bool is_last = false;; is_last = !replace()) {
+        struct xs_gpu_shard *s = enter();
+        struct xs_gpu_entry *t = atomic_load_explicit(&xs_gpu_entries, memory_order_relaxed);
+        bool is_room = !is_full(t, is_last);
+        if (is_room)
+            put(t, address, b, stale);
+        xs_gpu_shard_give(s);
+        if (is_room || is_last)
+            return is_room;
     }
-    xs_lock_give(&table.lock);
-    return ok;
 }
 
 void xs_gpu_block_remove(struct xs_gpu_block *b)
 {
-    xs_lock_take(&table.lock);
-    struct xs_gpu_entry *e = entry_of(xs_gpu_block_base(b));
-    if (e != NULL && atomic_load_explicit(&e->block, memory_order_relaxed) == b) {
+    uint64_t address = xs_gpu_block_base(b), key;
+    struct xs_gpu_shard *s = enter();
+    struct xs_gpu_entry *t = atomic_load_explicit(&xs_gpu_entries, memory_order_relaxed), *e;
+    struct xs_gpu_block *mine = b;
+    size_t i = xs_gpu_table_start(t, address);
+
+    do {
+        e = &t[i];
+        key = atomic_load_explicit(&e->key, memory_order_acquire);
+        i = (i + 1) & header(t)->mask;
+    } while (key != address && key != 0);
+    /* It may be a younger block's by now. Then no block, so that nobody takes it over. */
+    if (key == address && atomic_compare_exchange_strong_explicit(
+                              &e->block, &mine, NULL, memory_order_relaxed, memory_order_relaxed)) {
+        atomic_fetch_sub_explicit(&table.live, 1, memory_order_relaxed);
         atomic_store_explicit(&e->key, GONE, memory_order_release);
-        table.live--;
     }
-    xs_lock_give(&table.lock);
+    xs_gpu_shard_give(s);
 }

@@ -5,8 +5,10 @@
  * is seen for what it is.
  * Units:   bytes; addresses are the driver's.
  * Owns:    the records and the table, by mmap; records are used again, nothing is unmapped.
- * Threads: look-ups take no lock; insertions and removals take one. A record's fields belong to
- *          whoever claimed it, or has the lock of the shard whose list it is in.
+ * Threads: look-ups take no lock; insertions and removals, and getting a record, take that of the
+ *          calling thread's own shard (gpu/cache.h), which must not be held; one in some dozens
+ *          takes a lock that all share. A record's fields belong to whoever claimed it, or has the
+ *          lock of the shard whose list it is in.
  * Context: inside the driver's calls. Allocates: by mmap.
  * Errors:  NULL or false: no memory.
  */
@@ -49,7 +51,7 @@ struct xs_gpu_block {
 };
 
 struct xs_gpu_entry {
-    _Atomic uint64_t key; /* 0: never used; 1: no longer */
+    _Atomic uint64_t key; /* 0: never used; 1: no longer; 2: about to be */
     _Atomic(struct xs_gpu_block *) block;
 };
 

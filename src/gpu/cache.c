@@ -43,7 +43,8 @@ static struct xs_gpu_shard *new_shard(void)
     while (!atomic_compare_exchange_weak_explicit(&shards.all, &s->next, s, memory_order_release,
                                                   memory_order_relaxed))
         ;
-    /* Either leave_single sees the shard, or its thread sees that the process is not single. */
+    /* Either leave_single sees the shard, or its thread sees that the process is not single; and
+     * who replaces the table of blocks sees it, or its thread that the table is closed. */
     atomic_thread_fence(memory_order_seq_cst);
     return s;
 }
@@ -436,10 +437,13 @@ static void take_pieces(struct xs_gpu_shard *s, struct xs_gpu_victims *v)
         struct xs_gpu_bins *bins = bins_there(s, c, XS_KIND_DEVICE);
         if (!are_of(bins, v))
             continue;
-        for (unsigned i = next_used(bins, XS_GPU_BINS, XS_GPU_ALL_BINS);
-             i < XS_GPU_ALL_BINS && v->taken_bytes < v->bytes;
-             i = next_used(bins, i + 1, XS_GPU_ALL_BINS))
-            take_pieces_of(bins, i, v, done);
+        for (unsigned at = XS_GPU_BINS / 64; at < XS_GPU_ALL_BINS / 64; at++)
+            for (uint64_t cut = atomic_load_explicit(&bins->device->cut[at], memory_order_relaxed);
+                 cut != 0 && v->taken_bytes < v->bytes; cut &= cut - 1) {
+                unsigned bin = at * 64 + (unsigned)__builtin_ctzll(cut);
+                if (bins->newest[bin] != NULL)
+                    take_pieces_of(bins, bin, v, done);
+            }
     }
 }
 

@@ -23,12 +23,18 @@
 #include "gpu/epoch.h"
 #include "sys/lock.h"
 
+/* Places whose blocks are cut from ranges. */
+#define XS_GPU_PARTED (XS_PLACES - 1)
+
 struct xs_gpu_bins {
     struct xs_gpu_counters *count; /* the shard's, of the device */
     struct xs_gpu_device *device;
     struct xs_gpu_context *context;
     struct xs_gpu_block *newest[XS_GPU_ALL_BINS];
     uint8_t maybe[XS_GPU_ALL_BINS]; /* 0: the bin is empty for sure */
+    /* The thread's own, without a lock. */
+    uint64_t flowed_done; /* how far it was when pieces went back last */
+    uint32_t until_flow;  /* so many times more nothing is proven only to let pieces go back */
 };
 
 /* A size that was asked for lately, and where blocks of what it is rounded to lie. */
@@ -51,13 +57,18 @@ struct xs_gpu_shard {
     bool is_late;                   /* many threads': counted by atomic adds, never quick */
     uint32_t looks;                 /* at age and control */
     struct xs_gpu_block *queue;     /* freed while a capture was active; through `older` */
-    struct xs_gpu_shard *next;      /* of all */
+    struct xs_gpu_block *spare;     /* records of no block; through `older` */
+    unsigned spare_count;
+    struct xs_gpu_shard *next; /* of all */
     struct xs_gpu_shard *next_idle;
     struct xs_gpu_counters *count[XS_GPU_DEVICES_MAX];
     struct xs_gpu_bins *of[XS_GPU_CONTEXTS][XS_KINDS];
+    /* That the thread's pieces are cut from; not under the lock. */
+    _Atomic(struct xs_gpu_range *) range[XS_GPU_CONTEXTS][XS_GPU_PARTED];
 };
+#define XS_GPU_SPARE_RECORDS 32u /* are got at a time, and twice as many kept at most */
 
-#define XS_GPU_NO_HANDLE ((CUcontext)-1L) /* no current context is this one */
+#define XS_GPU_NO_HANDLE     ((CUcontext)-1L) /* no current context is this one */
 
 /* Until the thread is here for the first time, and again after its end, an empty one. */
 extern XS_HIDDEN XS_TLS struct xs_gpu_shard *xs_gpu_shard_mine;

@@ -82,8 +82,9 @@ struct xs_gpu_device {
         lacking_bytes;          /* so much less than there should be: the next frees make room */
     _Atomic uint64_t looked_ns; /* when old blocks were last looked for */
     _Atomic size_t pitch;       /* 0: unknown; 1: not to be foretold; else rows are multiples */
-    _Atomic uint64_t freed[XS_GPU_BINS / 64]; /* bins that had a block freed */
-    _Atomic uint32_t evicted[XS_GPU_BINS];    /* blocks evicted and not missed yet */
+    _Atomic uint64_t freed[XS_GPU_BINS / 64];   /* bins that had a block freed */
+    _Atomic uint64_t cut[XS_GPU_ALL_BINS / 64]; /* bins of pieces that were ever cut */
+    _Atomic uint32_t evicted[XS_GPU_BINS];      /* blocks evicted and not missed yet */
 };
 
 extern XS_HIDDEN struct xs_gpu_device xs_gpu_devices[XS_GPU_DEVICES_MAX];

@@ -10,11 +10,6 @@ enum { DRAIN = 64, TRIES = 12 };
  * many frees go back. */
 enum { OLD_LOOKS = 256, OLD_FREES = 16384 };
 
-static struct {
-    _Atomic uint64_t done;       /* how far it was at the last flow_back */
-    _Atomic uint32_t until_next; /* so many times more nothing is proven only to let pieces flow */
-} flowed[XS_GPU_DEVICES_MAX];
-
 static enum xs_gpu_place place_of(enum xs_gpu_range_kind kind)
 {
     return kind == XS_RANGE_POOL ? XS_PLACE_POOL : XS_PLACE_BFC;
@@ -30,6 +25,9 @@ static size_t rounded(const struct xs_gpu_options *o, enum xs_gpu_range_kind kin
         return xs_align_up(size, o->align);
     return size <= o->pool_max_block ? xs_sub_pool_rounded(unit, size) : 0;
 }
+
+/* How far it was when every thread's pieces went back last. */
+static _Atomic uint64_t flowed[XS_GPU_DEVICES_MAX];
 
 /* ---- pieces come back from the caches ---- */
 
@@ -52,33 +50,55 @@ static void return_all(struct xs_gpu_block *list)
     }
 }
 
-/* All threads' of the device that are ready. True: some came. */
-static bool flow_back(struct xs_gpu_shard *s, struct xs_gpu_device *d, struct xs_gpu_victims *v)
+/* All of the device's that are ready: the thread's own, or every thread's. True: some came. */
+enum whose { OWN, ALL };
+static bool flow_back(struct xs_gpu_shard *s, struct xs_gpu_device *d, enum whose whose,
+                      struct xs_gpu_victims *v)
 {
-    bool single = xs_gpu_is_single();
-    uint64_t done = xs_gpu_done();
-
     *v = (struct xs_gpu_victims){
-        .device = d, .ready = !single, .only = XS_VICTIMS_PIECES, .bytes = UINT64_MAX};
-    bool any = xs_gpu_cache_victims(s, v);
+        .device = d, .ready = !xs_gpu_is_single(), .only = XS_VICTIMS_PIECES, .bytes = UINT64_MAX};
+    bool any = whose == OWN ? xs_gpu_cache_own_victims(s, v) : xs_gpu_cache_victims(s, v);
     return_all(v->list);
-    if (!single)
-        atomic_store_explicit(&flowed[d->number].done, done, memory_order_relaxed);
     return any;
 }
 
-/* The same, but what is freed is not ready before another epoch is done: until then there is no use
- * in looking again. */
-static bool flow_back_if_any(struct xs_gpu_shard *s, struct xs_gpu_device *d,
+static bool no_use(struct xs_gpu_device *d, struct xs_gpu_victims *v)
+{
+    *v = (struct xs_gpu_victims){.device = d};
+    if (xs_gpu_level_now(&d->cached_bytes) != 0)
+        v->left_stamp = atomic_load_explicit(&xs_gpu_epochs.open, memory_order_relaxed);
+    return false;
+}
+
+/* The thread's own, but what is freed is not ready before another epoch is done: until then there
+ * is no use in looking again. */
+static bool flow_back_if_any(struct xs_gpu_shard *s, struct xs_gpu_context *c,
                              struct xs_gpu_victims *v)
 {
-    if (xs_gpu_is_single() ||
-        atomic_load_explicit(&flowed[d->number].done, memory_order_relaxed) != xs_gpu_done())
-        return flow_back(s, d, v);
-    v->left_stamp = xs_gpu_level_now(&d->cached_bytes) != 0
-                        ? atomic_load_explicit(&xs_gpu_epochs.open, memory_order_relaxed)
-                        : 0;
-    return false;
+    struct xs_gpu_bins *bins = xs_gpu_bins(s, c, XS_KIND_DEVICE);
+    uint64_t done = xs_gpu_done();
+
+    if (bins == NULL || xs_gpu_is_single())
+        return flow_back(s, c->device, OWN, v);
+    if (__atomic_load_n(&bins->flowed_done, __ATOMIC_RELAXED) == done)
+        return no_use(c->device, v);
+    bool any = flow_back(s, c->device, OWN, v);
+    __atomic_store_n(&bins->flowed_done, done, __ATOMIC_RELAXED);
+    return any;
+}
+
+/* The same of all threads'. */
+static bool flow_back_all_if_any(struct xs_gpu_shard *s, struct xs_gpu_device *d,
+                                 struct xs_gpu_victims *v)
+{
+    uint64_t done = xs_gpu_done();
+
+    if (!xs_gpu_is_single() &&
+        atomic_load_explicit(&flowed[d->number], memory_order_relaxed) == done)
+        return no_use(d, v);
+    bool any = flow_back(s, d, ALL, v);
+    atomic_store_explicit(&flowed[d->number], done, memory_order_relaxed);
+    return any;
 }
 
 /* ---- allocation ---- */
@@ -100,6 +120,15 @@ static enum xs_sub_result take(struct xs_gpu_range *r, size_t size, struct xs_su
     return result;
 }
 
+/* Before a piece can be freed into it: other bins need not be looked through. */
+static void note_bin(struct xs_gpu_device *d, unsigned bin)
+{
+    uint64_t bit = (uint64_t)1 << (bin % 64);
+
+    if (XS_UNLIKELY(!(atomic_load_explicit(&d->cut[bin / 64], memory_order_relaxed) & bit)))
+        atomic_fetch_or_explicit(&d->cut[bin / 64], bit, memory_order_relaxed);
+}
+
 static CUresult enter_piece(struct xs_gpu_range *r, const struct xs_sub_block *piece,
                             CUdeviceptr *out)
 {
@@ -115,6 +144,7 @@ static CUresult enter_piece(struct xs_gpu_range *r, const struct xs_sub_block *p
         b->home = c;
         b->context = c->index;
         b->generation = atomic_load_explicit(&c->generation, memory_order_relaxed);
+        note_bin(c->device, b->bin);
         if (xs_gpu_block_insert(b, piece->address, &stale)) {
             if (stale != NULL)
                 xs_gpu_cache_stale(stale);
@@ -183,34 +213,36 @@ static bool is_much_cached(const struct xs_gpu_device *d)
 static void change_over(struct xs_gpu_shard *s, struct xs_gpu_range *r)
 {
     struct xs_gpu_device *d = r->context->device;
-    _Atomic uint32_t *until_next = &flowed[d->number].until_next;
-    uint32_t n = atomic_load_explicit(until_next, memory_order_relaxed);
+    struct xs_gpu_bins *bins = xs_gpu_bins(s, r->context, XS_KIND_DEVICE);
+    uint32_t n = bins != NULL ? __atomic_load_n(&bins->until_flow, __ATOMIC_RELAXED) : 1;
     struct xs_gpu_victims v;
-    bool any = flow_back_if_any(s, d, &v);
+    bool any = flow_back_if_any(s, r->context, &v);
 
     if (!any && v.left_stamp != 0 && n == 0) {
         uint64_t events = 0;
         (void)xs_gpu_prove(v.left_stamp, v.left_stamp, &events);
         XS_GPU_COUNT(s, d, events, events);
-        any = flow_back_if_any(s, d, &v);
+        any = flow_back_if_any(s, r->context, &v);
         /* Whole blocks that are cached too may make much of little. */
         n = any && v.taken_bytes > held(d) / 8 ? 1 : XS_GPU_BUSY;
     }
-    if (n != 0)
-        atomic_store_explicit(until_next, n - 1, memory_order_relaxed);
+    if (n != 0 && bins != NULL)
+        __atomic_store_n(&bins->until_flow, n - 1, __ATOMIC_RELAXED);
     if (any)
         (void)xs_gpu_range_merge(s, r);
 }
 
-/* There was no room: what the caches have comes back, then what can be proven, once. True:
- * something may have changed. *waits: the youngest stamp of what is not ready; 0: nothing. */
-static bool make_room(struct xs_gpu_shard *s, struct xs_gpu_range *r, uint64_t *waits)
+/* There was no room: what the thread has cached comes back, then idle ranges of others, what they
+ * have cached, then what can be proven, once. True: something may have changed. *waits: the
+ * youngest stamp of what is not ready; 0: nothing. */
+static bool make_room(struct xs_gpu_shard *s, struct xs_gpu_range *r, size_t size, uint64_t *waits)
 {
     struct xs_gpu_device *d = r->context->device;
     uint64_t before = xs_gpu_done(), asked = *waits, events = 0;
     struct xs_gpu_victims v;
 
-    if (flow_back_if_any(s, d, &v))
+    if (flow_back_if_any(s, r->context, &v) || xs_gpu_range_move_here(r, size) ||
+        flow_back_all_if_any(s, d, &v))
         return true;
     xs_lock_take(&r->lock);
     *waits = r->oldest != NULL ? r->youngest->stamp : 0;
@@ -221,6 +253,28 @@ static bool make_room(struct xs_gpu_shard *s, struct xs_gpu_range *r, uint64_t *
     (void)xs_gpu_prove(*waits, *waits, &events);
     XS_GPU_COUNT(s, d, events, events);
     return xs_gpu_done() > before;
+}
+
+/* From a range of another thread's, whom that may keep waiting for a moment. */
+static struct xs_gpu_range *take_from_others(const struct xs_gpu_range *r, size_t size,
+                                             struct xs_sub_block *out, bool *by_order)
+{
+    for (struct xs_gpu_range *of = xs_gpu_range_next(NULL); of != NULL;
+         of = xs_gpu_range_next(of)) {
+        size_t want;
+        if (of != r && of->kind == r->kind && of->context == r->context &&
+            take(of, size, out, &want, by_order) == XS_SUB_OK)
+            return of;
+    }
+    return NULL;
+}
+
+/* An eighth of all that ranges hold, and more, is free. */
+static bool is_much_free(const struct xs_gpu_device *d)
+{
+    uint64_t bytes = atomic_load_explicit(&d->range_bytes, memory_order_relaxed);
+
+    return bytes - bytes / 8 > held(d);
 }
 
 CUresult xs_gpu_piece_get(struct xs_gpu_shard *s, struct xs_gpu_context *c,
@@ -244,30 +298,33 @@ CUresult xs_gpu_piece_get(struct xs_gpu_shard *s, struct xs_gpu_context *c,
     *hit = true;
     if (need != 0 && get_cached(s, &w, out))
         return CUDA_SUCCESS;
-    struct xs_gpu_range *r = need != 0 ? xs_gpu_range_of(c, kind) : NULL;
+    struct xs_gpu_range *r = need != 0 ? xs_gpu_range_of(s, c, kind) : NULL;
     if (r != NULL && is_much_cached(c->device))
         change_over(s, r);
     for (unsigned i = 0; r != NULL && i < TRIES; i++) {
         enum xs_sub_result result = take(r, size, &piece, &want, &by_order);
-        if (result == XS_SUB_OK) {
-            CUresult entered = enter_piece(r, &piece, out);
+        if (result != XS_SUB_OK && make_room(s, r, size, &waits))
+            continue;
+        if (result != XS_SUB_OK && !merged && xs_gpu_range_merge(s, r)) {
+            merged = true;
+            continue;
+        }
+        struct xs_gpu_range *of = result == XS_SUB_OK ? r : NULL;
+        if (result == XS_SUB_NONE || (result == XS_SUB_NEED && is_much_free(c->device)))
+            of = take_from_others(r, size, &piece, &by_order);
+        if (of != NULL) {
+            CUresult entered = enter_piece(of, &piece, out);
             if (entered == CUDA_SUCCESS) {
                 count(s, c->device, *hit, by_order, waits != 0);
                 xs_gpu_cache_quicken(s, w.place, size, piece.size);
             }
             return entered;
         }
-        if (make_room(s, r, &waits))
-            continue;
-        if (!merged && xs_gpu_range_merge(s, r)) {
-            merged = true;
-            continue;
-        }
         *hit = false;
-        /* Beyond the limit whole free ranges may be in the way: giving them back may wait for the
-         * device, which is for the next free to do. */
         if (result == XS_SUB_NEED)
             xs_gpu_watch_free_memory(s, c->device);
+        /* Beyond the limit whole free ranges may be in the way: giving them back may wait for the
+         * device, which is for the next free to do. */
         if (result != XS_SUB_NEED || !xs_gpu_range_extend(s, r, size, want, &effort))
             break;
     }
@@ -293,7 +350,7 @@ void xs_gpu_piece_put(struct xs_gpu_shard *s, struct xs_gpu_block *b, bool waits
     if (may && xs_gpu_cache_put(s, b))
         return;
     /* All that the limit allows is cached: it goes back, as it may be of other sizes. */
-    if (!may || !flow_back_if_any(s, r->context->device, &v) || !xs_gpu_cache_put(s, b)) {
+    if (!may || !flow_back_if_any(s, r->context, &v) || !xs_gpu_cache_put(s, b)) {
         xs_lock_take(&r->lock);
         xs_gpu_range_put(r, b);
         xs_gpu_range_drain(r, DRAIN);
@@ -339,7 +396,7 @@ size_t xs_gpu_pieces_spare(struct xs_gpu_shard *s, struct xs_gpu_device *d, bool
 
     if (!xs_gpu_ranges_used())
         return 0;
-    (void)flow_back(s, d, &v);
+    (void)flow_back(s, d, ALL, &v);
     for (struct xs_gpu_range *r = xs_gpu_range_next(NULL); r != NULL; r = xs_gpu_range_next(r)) {
         xs_lock_take(&r->lock);
         bool wanted = r->sub != NULL && r->context->device == d;
@@ -362,7 +419,7 @@ void xs_gpu_pieces_idle(struct xs_gpu_shard *s, struct xs_gpu_device *d, uint64_
     *cached = *idle = 0;
     if (!xs_gpu_ranges_used())
         return;
-    (void)flow_back(s, d, &v);
+    (void)flow_back(s, d, ALL, &v);
     *cached = v.left_bytes;
     for (struct xs_gpu_range *r = xs_gpu_range_next(NULL); r != NULL; r = xs_gpu_range_next(r)) {
         xs_lock_take(&r->lock);

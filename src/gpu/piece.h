@@ -9,9 +9,10 @@
  * again: its range goes back to the driver once nothing else in it is in use.
  *
  * Units:   bytes.
- * Owns:    one sub-allocator for each context and back end that is used, and its ranges.
- * Threads: one lock for each; never held across a call of the driver, and not taken for a piece
- *          that comes from the thread's own cache.
+ * Owns:    one sub-allocator for each thread, context and back end that is used, and its ranges.
+ * Threads: one lock for each (gpu/range.h); never held across a call of the driver, and not taken
+ *          for a piece that comes from the thread's own cache. No lock of another thread's is
+ *          taken while the thread's own ranges have room.
  * Context: inside the driver's calls. Allocates: by mmap.
  * Errors:  as said.
  */

@@ -6,18 +6,42 @@ enum { BATCH = 16 };
 /* A range is hardly larger than the piece it was got for: rounding, and the driver's granule. */
 #define LITTLE ((size_t)4 << 20)
 
-static struct xs_gpu_range ranges[XS_GPU_CONTEXTS][XS_RANGE_KINDS];
+_Static_assert(XS_RANGE_KINDS == XS_GPU_PARTED, "a slot of the shard's for each");
+
+static _Atomic(struct xs_gpu_range *) ranges;
 static _Atomic unsigned opened; /* one and more: any pointer may be a piece */
+static _Atomic uint64_t reserved[XS_GPU_CONTEXTS][XS_RANGE_KINDS]; /* by all threads */
 
 struct xs_gpu_range *xs_gpu_range_next(struct xs_gpu_range *r)
 {
-    r = r == NULL ? &ranges[0][0] : r + 1;
-    return r < &ranges[0][0] + (size_t)XS_GPU_CONTEXTS * XS_RANGE_KINDS ? r : NULL;
+    return r == NULL ? atomic_load_explicit(&ranges, memory_order_acquire) : r->next;
 }
 
 bool xs_gpu_ranges_used(void)
 {
     return atomic_load_explicit(&opened, memory_order_relaxed) != 0;
+}
+
+/* It stays, as its shard does. */
+static struct xs_gpu_range *new_range(struct xs_gpu_shard *s, struct xs_gpu_context *c,
+                                      enum xs_gpu_range_kind kind)
+{
+    struct xs_gpu_range *r = xs_gpu_store(sizeof(*r)), *there = NULL;
+
+    if (r == NULL)
+        return NULL;
+    r->kind = kind;
+    r->context = c;
+    r->next = atomic_load_explicit(&ranges, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak_explicit(&ranges, &r->next, r, memory_order_release,
+                                                  memory_order_relaxed))
+        ;
+    /* Either leave_single sees it, or who frees into it sees that the process is not single. */
+    atomic_thread_fence(memory_order_seq_cst);
+    return atomic_compare_exchange_strong_explicit(&s->range[c->index][kind], &there, r,
+                                                   memory_order_acq_rel, memory_order_acquire)
+               ? r
+               : there; /* the shard of late threads; this one stays unused */
 }
 
 static struct xs_sub *open_sub(const struct xs_gpu_options *o, enum xs_gpu_range_kind kind)
@@ -38,17 +62,17 @@ static struct xs_sub *open_sub(const struct xs_gpu_options *o, enum xs_gpu_range
     });
 }
 
-struct xs_gpu_range *xs_gpu_range_of(struct xs_gpu_context *c, enum xs_gpu_range_kind kind)
+struct xs_gpu_range *xs_gpu_range_of(struct xs_gpu_shard *s, struct xs_gpu_context *c,
+                                     enum xs_gpu_range_kind kind)
 {
-    struct xs_gpu_range *r = &ranges[c->index][kind];
+    struct xs_gpu_range *r = atomic_load_explicit(&s->range[c->index][kind], memory_order_acquire);
 
+    if (r == NULL && (r = new_range(s, c, kind)) == NULL)
+        return NULL;
     xs_lock_take(&r->lock);
-    if (r->sub == NULL) {
-        r->sub = open_sub(&c->device->o, kind);
-        r->kind = kind;
-        r->context = c;
-        if (r->sub != NULL)
-            atomic_fetch_add_explicit(&opened, 1, memory_order_relaxed);
+    if (r->sub == NULL && (r->sub = open_sub(&c->device->o, kind)) != NULL) {
+        xs_sub_share_limit(r->sub, &reserved[c->index][kind]);
+        atomic_fetch_add_explicit(&opened, 1, memory_order_relaxed);
     }
     bool is_open = r->sub != NULL;
     xs_lock_give(&r->lock);
@@ -268,6 +292,55 @@ bool xs_gpu_range_extend(struct xs_gpu_shard *s, struct xs_gpu_range *r, size_t 
     return true;
 }
 
+/* ---- ranges of other threads ---- */
+
+/* Puts it there, counted as before. */
+static bool arrive(struct xs_gpu_range *r, uint64_t address, size_t bytes, uint64_t unproven)
+{
+    xs_lock_take(&r->lock);
+    if (unproven > r->unproven)
+        r->unproven = unproven;
+    bool ok = r->sub != NULL && xs_sub_add_moved(r->sub, address, bytes);
+    xs_lock_give(&r->lock);
+    return ok;
+}
+
+/* Neither has a place for it: the context is gone meanwhile, with it. */
+static void is_gone(const struct xs_gpu_range *r, size_t bytes)
+{
+    struct xs_gpu_device *d = r->context->device;
+
+    atomic_fetch_sub_explicit(&reserved[r->context->index][r->kind], bytes, memory_order_relaxed);
+    xs_gpu_level_sub(&d->reserved_bytes, bytes);
+    atomic_fetch_sub_explicit(&d->range_bytes, bytes, memory_order_relaxed);
+}
+
+bool xs_gpu_range_move_here(struct xs_gpu_range *r, size_t size)
+{
+    for (struct xs_gpu_range *from = xs_gpu_range_next(NULL); from != NULL;
+         from = xs_gpu_range_next(from)) {
+        uint64_t address, unproven;
+        size_t bytes;
+
+        if (from == r || from->kind != r->kind || from->context != r->context ||
+            !xs_lock_try(&from->lock))
+            continue;
+        bool found = from->sub != NULL && xs_sub_move_idle(from->sub, size, &address, &bytes);
+        /* No free piece of a younger stamp, of this range too, went back unproven. */
+        unproven = from->unproven;
+        xs_lock_give(&from->lock);
+        if (!found)
+            continue;
+        if (arrive(r, address, bytes, unproven))
+            return true;
+        if (!arrive(from, address, bytes, unproven)) {
+            is_gone(r, bytes);
+            return false;
+        }
+    }
+    return false;
+}
+
 /* ---- ranges that come back as one ---- */
 
 /* Has the device nothing to do at this moment? */
@@ -346,9 +419,10 @@ void xs_gpu_range_tidy(struct xs_gpu_shard *s, struct xs_gpu_range *r, bool wait
 
 void xs_gpu_pieces_forget(struct xs_gpu_context *c)
 {
-    for (unsigned k = 0; k < XS_RANGE_KINDS; k++) {
-        struct xs_gpu_range *r = &ranges[c->index][k];
+    for (struct xs_gpu_range *r = xs_gpu_range_next(NULL); r != NULL; r = xs_gpu_range_next(r)) {
         struct xs_sub_stats stats = {0};
+        if (r->context != c)
+            continue;
         xs_lock_take(&r->lock);
         if (r->sub != NULL) {
             xs_sub_stats_get(r->sub, &stats);

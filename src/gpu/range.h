@@ -1,11 +1,16 @@
-/* gpu/range.h - the sub-allocator of a context and back end, its ranges, and pieces that come back
- * to it; nobody but piece.c and range.c includes it.
+/* gpu/range.h - the sub-allocator of a thread for a context and back end, its ranges, and pieces
+ * that come back to it; nobody but piece.c and range.c includes it.
+ *
+ * It goes with the thread's shard: the next thread adopts it. What lies idle in one thread's is not
+ * lost to others: ranges that are wholly free move to who needs them, and where much is free in
+ * parts, or the limit is reached, a piece is cut from another thread's range.
+ *
  *
  * Units:   bytes.
  * Owns:    the sub-allocators; the ranges, from and to the driver.
- * Threads: one lock for each; never held across a call of the driver.
- * Context: inside the driver's calls. Allocates: by mmap.
- * Errors:  as said.
+ * Threads: one lock for each, which is its thread's: others take it when they have nothing left,
+ *          for a look, or for a piece that comes from there. Never held across a call of the
+ * driver. Context: inside the driver's calls. Allocates: by mmap. Errors:  as said.
  */
 #ifndef XS_GPU_RANGE_H
 #define XS_GPU_RANGE_H
@@ -19,6 +24,7 @@
 enum xs_gpu_range_kind { XS_RANGE_POOL, XS_RANGE_BFC, XS_RANGE_KINDS };
 
 struct xs_gpu_range {
+    struct xs_gpu_range *next; /* of all */
     struct xs_lock lock;
     enum xs_gpu_range_kind kind;
     struct xs_sub *sub; /* NULL: not yet */
@@ -33,8 +39,9 @@ struct xs_gpu_range {
 struct xs_gpu_range *xs_gpu_range_next(struct xs_gpu_range *r);
 bool xs_gpu_ranges_used(void);
 
-/* Opened at first. NULL: no memory. */
-struct xs_gpu_range *xs_gpu_range_of(struct xs_gpu_context *c, enum xs_gpu_range_kind kind);
+/* The shard's, opened at first. NULL: no memory. */
+struct xs_gpu_range *xs_gpu_range_of(struct xs_gpu_shard *s, struct xs_gpu_context *c,
+                                     enum xs_gpu_range_kind kind);
 
 /* ---- under the lock ---- */
 
@@ -44,6 +51,9 @@ void xs_gpu_range_put(struct xs_gpu_range *r, struct xs_gpu_block *b);
 void xs_gpu_range_drain(struct xs_gpu_range *r, unsigned most);
 
 /* ---- without it ---- */
+
+/* A range of another thread's that is wholly free and has room for `size` becomes r's. */
+bool xs_gpu_range_move_here(struct xs_gpu_range *r, size_t size);
 
 /* One more range. False: it is of no use to try again. Where less would do, nothing is flushed, or
  * waited for, in order to get more. */

@@ -26,13 +26,20 @@ struct xs_sub *xs_sub_open(size_t bytes, const struct xs_sub_kind *kind, size_t 
     s->bytes = bytes;
     s->align = align;
     s->limit_bytes = limit_bytes;
+    s->held = &s->own_held;
     s->smallest_idle = SIZE_MAX;
     s->window_left = WINDOW_OPERATIONS;
     return s;
 }
 
+void xs_sub_share_limit(struct xs_sub *s, _Atomic uint64_t *reserved)
+{
+    s->held = reserved;
+}
+
 void xs_sub_close(struct xs_sub *s)
 {
+    atomic_fetch_sub_explicit(s->held, s->reserved, memory_order_relaxed);
     s->kind->close(s);
     (void)xs_mem_unmap(s, s->bytes);
 }
@@ -106,7 +113,7 @@ static void range_insert(struct xs_sub *s, unsigned number)
     s->ranges++;
 }
 
-static void range_remove(struct xs_sub *s, unsigned at)
+static void range_remove(struct xs_sub *s, unsigned at, bool moves)
 {
     struct xs_sub_range *r = &s->range[s->order[at]];
 
@@ -115,15 +122,40 @@ static void range_remove(struct xs_sub *s, unsigned at)
     s->idle_ranges--;
     s->reserved -= r->size;
     s->usable -= r->usable;
-    s->spared++;
+    if (moves) {
+        s->added--;
+    } else {
+        s->spared++;
+        atomic_fetch_sub_explicit(s->held, r->size, memory_order_relaxed);
+    }
     *r = (struct xs_sub_range){0};
     s->ranges--;
     __builtin_memmove(&s->order[at], &s->order[at + 1], (s->ranges - at) * sizeof(s->order[0]));
 }
 
+static uint64_t held(const struct xs_sub *s)
+{
+    return atomic_load_explicit(s->held, memory_order_relaxed);
+}
+
 static uint64_t room(const struct xs_sub *s)
 {
-    return s->limit_bytes > s->reserved ? s->limit_bytes - s->reserved : 0;
+    uint64_t now = held(s);
+
+    return s->limit_bytes > now ? s->limit_bytes - now : 0;
+}
+
+/* Two threads may have asked at once; the limit holds for both. */
+static bool take_room(struct xs_sub *s, size_t size)
+{
+    uint64_t now = held(s);
+
+    do {
+        if (now > s->limit_bytes || size > s->limit_bytes - now)
+            return false;
+    } while (!atomic_compare_exchange_weak_explicit(s->held, &now, now + size, memory_order_relaxed,
+                                                    memory_order_relaxed));
+    return true;
 }
 
 bool xs_sub_add(struct xs_sub *s, uint64_t address, size_t size)
@@ -133,9 +165,19 @@ bool xs_sub_add(struct xs_sub *s, uint64_t address, size_t size)
         s->owed_bytes = 0;
         return true;
     }
+    if (!take_room(s, size))
+        return false;
+    if (xs_sub_add_moved(s, address, size))
+        return true;
+    atomic_fetch_sub_explicit(s->held, size, memory_order_relaxed);
+    return false;
+}
+
+bool xs_sub_add_moved(struct xs_sub *s, uint64_t address, size_t size)
+{
     int number = free_number(s);
-    /* Two threads may have asked at once; the limit holds for both. */
-    if (number < 0 || size > room(s) || !is_new(s, address, size))
+
+    if (number < 0 || !is_new(s, address, size))
         return false;
     struct xs_sub_range *r = &s->range[number];
     uint64_t base = xs_align_up(address, s->align);
@@ -250,11 +292,13 @@ static enum xs_sub_result grow(struct xs_sub *s, size_t size, size_t *want)
         return XS_SUB_NONE;
     }
     if (need > available) {
-        if (need <= s->limit_bytes && s->reserved - s->idle <= s->limit_bytes - need)
+        if (need <= s->limit_bytes && held(s) - s->idle <= s->limit_bytes - need)
             s->room_wanted = need;
         return XS_SUB_NONE;
     }
     size_t ask = need <= s->owed_bytes ? s->owed_bytes : fitting(s, need, s->owed_bytes + step(s));
+    if (s->ranges == 0 && ask < s->first_bytes)
+        ask = s->first_bytes;
     if (s->refused_bytes != 0 && ask > s->refused_bytes / 2)
         ask = s->refused_bytes / 2 > need ? s->refused_bytes / 2 : need;
     if (s->refused_bytes != 0)
@@ -314,7 +358,7 @@ static uint64_t may_go(const struct xs_sub *s, bool all)
 
 static uint64_t must_go(const struct xs_sub *s)
 {
-    uint64_t over = s->reserved > s->limit_bytes ? s->reserved - s->limit_bytes : 0;
+    uint64_t over = held(s) > s->limit_bytes ? held(s) - s->limit_bytes : 0;
     uint64_t wanted = s->room_wanted > room(s) ? s->room_wanted - room(s) : 0;
 
     return over + wanted;
@@ -359,7 +403,7 @@ static unsigned take_out(struct xs_sub *s, uint64_t address[], size_t size[])
         address[n] = r->address;
         size[n] = r->size;
         n++;
-        range_remove(s, at);
+        range_remove(s, at, false);
         size_t less = (size_t)((double)s->next_bytes / s->growth);
         s->next_bytes = less > s->first_bytes ? less : s->first_bytes;
     }
@@ -422,6 +466,35 @@ bool xs_sub_spare_at(struct xs_sub *s, uint64_t address)
     s->kind->settle(s);
     s->range[number].leaving = true;
     return take_out(s, &gone, &size) == 1;
+}
+
+/* The smallest that will do. */
+static int idle_for(const struct xs_sub *s, size_t need)
+{
+    int best = -1;
+
+    for (unsigned at = 0; at < s->ranges; at++) {
+        const struct xs_sub_range *r = &s->range[s->order[at]];
+        if (r->used == 0 && r->cached == 0 && r->usable >= need &&
+            (best < 0 || r->size < s->range[s->order[best]].size))
+            best = (int)at;
+    }
+    return best;
+}
+
+bool xs_sub_move_idle(struct xs_sub *s, size_t size, uint64_t *address, size_t *bytes)
+{
+    int at = s->idle != 0 ? idle_for(s, s->kind->rounded(s, size)) : -1;
+
+    if (at < 0)
+        return false;
+    struct xs_sub_range *r = &s->range[s->order[at]];
+    r->leaving = true;
+    *address = r->address;
+    *bytes = r->size;
+    s->kind->release(s);
+    range_remove(s, (unsigned)at, true);
+    return true;
 }
 
 uint64_t xs_sub_idle_bytes(const struct xs_sub *s)

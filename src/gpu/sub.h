@@ -13,6 +13,8 @@
 #ifndef XS_GPU_SUB_H
 #define XS_GPU_SUB_H
 
+#include <stdatomic.h>
+
 #include "base/compiler.h"
 #include "base/fmt.h"
 
@@ -54,6 +56,15 @@ struct xs_sub_bfc_options {
 struct xs_sub *xs_sub_pool_open(const struct xs_sub_pool_options *o);
 struct xs_sub *xs_sub_bfc_open(const struct xs_sub_bfc_options *o);
 void xs_sub_close(struct xs_sub *s);
+
+/* Before the first range: the limit is one for all that count what they hold there. Each is still
+ * under a lock of its own. */
+void xs_sub_share_limit(struct xs_sub *s, _Atomic uint64_t *reserved);
+
+/* A range that is wholly free and has room for a block of `size` leaves, and comes to another one
+ * that shares the limit, at which it is counted all the while. False: none; it is not taken. */
+bool xs_sub_move_idle(struct xs_sub *s, size_t size, uint64_t *address, size_t *bytes);
+bool xs_sub_add_moved(struct xs_sub *s, uint64_t address, size_t bytes);
 
 /* What a pool of this unit (the larger of min_block and align) makes of a size. */
 size_t xs_sub_pool_rounded(size_t unit, size_t size);

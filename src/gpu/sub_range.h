@@ -51,7 +51,9 @@ struct xs_sub {
     size_t first_bytes; /* of the first range, and the most */
     size_t most_bytes;
     size_t next_bytes;
-    uint64_t limit_bytes; /* UINT64_MAX: none */
+    uint64_t limit_bytes;   /* UINT64_MAX: none */
+    _Atomic uint64_t *held; /* what counts for the limit: own_held, or by several */
+    _Atomic uint64_t own_held;
     bool misaligned;      /* the driver's ranges are less aligned than blocks must be */
     size_t asked_bytes;   /* of the last XS_SUB_NEED */
     size_t refused_bytes; /* the driver had not so much; 0: it did not say so lately */

@@ -1,8 +1,10 @@
 /* tests/bench/gpu_pair.c - a loop of one allocation and its free, and nothing else.
  *
- * gpu_pair runtime|driver|async PAIRS [BYTES]: by cudaMalloc and cudaFree, by the driver's own
- * functions, or by cudaMallocAsync and cudaFreeAsync. Twice as many pairs less once as many is the
- * cost of a pair without the beginning; so callgrind's instructions are counted. Prints "ns X". */
+ * gpu_pair runtime|driver|async|cut PAIRS [BYTES]: by cudaMalloc and cudaFree, by the driver's own
+ * functions, or by cudaMallocAsync and cudaFreeAsync; cut: by the runtime, 16 blocks at a time, and
+ * each time of another size, so that no freed block is as large as the next one. Twice as many
+ * pairs less once as many is the cost of a pair without the beginning; so callgrind's instructions
+ * are counted. Prints "ns X". */
 #include <dlfcn.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -32,6 +34,18 @@ static void runtime(unsigned long n, size_t bytes)
         void *p;
         DO(cudaMalloc(&p, bytes));
         DO(cudaFree(p));
+    }
+}
+
+static void cut(unsigned long n, size_t bytes)
+{
+    void *p[16];
+
+    for (unsigned long i = 0; i < n; i += 16) {
+        for (unsigned k = 0; k < 16; k++)
+            DO(cudaMalloc(&p[k], bytes + i / 16 % 8 * (bytes / 8)));
+        for (unsigned k = 0; k < 16; k++)
+            DO(cudaFree(p[k]));
     }
 }
 
@@ -82,9 +96,10 @@ int main(int argc, char **argv)
                                          : strcmp(argv[1], "runtime") == 0 ? runtime
                                          : strcmp(argv[1], "driver") == 0  ? driver
                                          : strcmp(argv[1], "async") == 0   ? async
+                                         : strcmp(argv[1], "cut") == 0     ? cut
                                                                            : NULL;
     if (way == NULL || n == 0) {
-        puts("gpu_pair runtime|driver|async PAIRS [BYTES]");
+        puts("gpu_pair runtime|driver|async|cut PAIRS [BYTES]");
         return 2;
     }
     DO(cudaSetDevice(0));

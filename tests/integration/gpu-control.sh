@@ -58,7 +58,7 @@ ask() {
     local want=$1 got
     shift
     asking "m 64" "$@"
-    [ $got -eq "$want" ] || fail "gpu $*: status $got instead of $want: $(cat out err)"
+    [ "$got" -eq "$want" ] || fail "gpu $*: status $got instead of $want: $(cat out err)"
 }
 # refused STATUS TEXT WORDS...: nobody answers.
 refused() {
@@ -66,7 +66,7 @@ refused() {
     shift 2
     "$xsigma" gpu "$@" >out 2>err
     got=$?
-    [ $got -eq "$want" ] || fail "gpu $*: status $got instead of $want: $(cat out err)"
+    [ "$got" -eq "$want" ] || fail "gpu $*: status $got instead of $want: $(cat out err)"
     grep -qF -- "$text" err || fail "gpu $*: no '$text': $(cat err)"
 }
 has() {
@@ -134,7 +134,7 @@ has '^  0 .* 48[0-9] KiB '
 
 # --- many frees without a miss are looked at too ---
 asking "n 1000" stats "$steps"
-[ $got -eq 0 ] || fail "a thousand hits and no answer: $(cat err)"
+[ "$got" -eq 0 ] || fail "a thousand hits and no answer: $(cat err)"
 
 # --- what is not the user's own plain file ---
 cp "$(file "$steps")" copy

@@ -1,6 +1,7 @@
 #!/bin/bash
 # A cudaMalloc and cudaFree of a size that was freed before: at most 150 instructions, by every back
-# end that keeps memory, of which the loop around them is not a part.
+# end that keeps memory, of which the loop around them is not a part. A piece that pool and bfc have
+# to cut anew costs more, within a bound.
 # shellcheck source=../support/must.sh
 . "$(dirname "$0")/../support/must.sh"
 need valgrind
@@ -11,10 +12,11 @@ most=150
 # Without a record: what it costs goes by the time, which valgrind stretches.
 loop=12 # the program's own, between two pairs
 count=100000
-instructions() { # BACKEND PAIRS
+cut_most=2700 # the small runtime is a part of it
+instructions() { # BACKEND PAIRS [WAY]
     timeout --foreground 100 env LD_LIBRARY_PATH="$fakes" LD_PRELOAD="$lib" XSIGMA_STATS=0 XSIGMA_RECORD=off \
         XSIGMA_GPU_BACKEND="$1" valgrind --tool=callgrind --callgrind-out-file=/dev/null \
-        "$pair" driver "$2" 4096 2>&1 | sed -nE 's/.*Collected : ([0-9]+).*/\1/p'
+        "$pair" "${3-driver}" "$2" 4096 2>&1 | sed -nE 's/.*Collected : ([0-9]+).*/\1/p'
 }
 for backend in caching pool bfc; do
     one=$(instructions $backend $count)
@@ -23,5 +25,14 @@ for backend in caching pool bfc; do
     printf '%-8s %d.%d instructions a pair\n' $backend $((figure / 10)) $((figure % 10))
     [ -n "$one" ] && [ $figure -gt 0 ] || fail "$backend: valgrind gave no figure"
     [ $figure -le $((10 * most)) ] || fail "$backend: more than $most"
+done
+count=8000
+for backend in pool bfc; do
+    one=$(instructions $backend $count cut)
+    two=$(instructions $backend $((2 * count)) cut)
+    figure=$(((${two:-0} - ${one:-0}) / count))
+    printf '%-8s %d instructions a pair that is cut anew\n' $backend $figure
+    [ -n "$one" ] && [ $figure -gt 150 ] || fail "$backend: valgrind gave no figure of a cut"
+    [ $figure -le $cut_most ] || fail "$backend: more than $cut_most for a cut"
 done
 finish

@@ -1,6 +1,9 @@
 /* gpu/piece.h against the fake driver: freed pieces stay with their thread, and go back by rule;
  * ranges leave to come back as one, and no malloc and no deferred free waits for it. Each test is a
  * process of its own. */
+#include <semaphore.h>
+
+#include "gpu/range.h"
 #include "tests/support/gpu_test.h"
 
 enum { BLOCKS = 16 };
@@ -162,6 +165,21 @@ Test(gpu_piece, not_with_work_pending)
     xs_gpu_after_sync(ctx, e);
     cr_assert_eq(get(10000), p);
     give(keep);
+}
+
+Test(gpu_piece, what_is_done_but_not_proven_makes_room)
+{
+    start_bfc(XS_GPU_DEFERRED);
+    CUstream s = stream(CU_STREAM_NON_BLOCKING);
+    get_all(120000);
+    for (unsigned i = 0; i < BLOCKS; i++)
+        OK(fake_touch(s, P(block[i]), 120000));
+    give_all();
+    fake_advance(FAKE_ALL, 999);
+    CUdeviceptr p = get(1800000);
+    cr_assert_eq(fake_calls("cuMemAlloc_v2"), 1);
+    cr_assert_eq(fake_calls("cuCtxRecordEvent"), 1);
+    give(p);
 }
 
 /* Its bytes are another piece's before its work is done: that is in order only as long as there is
@@ -413,4 +431,181 @@ Test(gpu_piece, a_lost_range_is_not_waited_for)
     fake_advance(FAKE_ALL, 99);
     xs_gpu_clear(-1);
     cr_assert_eq(fake_used(0), 0);
+}
+
+/* ---- several threads ---- */
+
+/* A thread beside the test's, which does what it is told. */
+static struct {
+    pthread_t thread;
+    sem_t go, done;
+    void (*what)(void);
+    struct xs_gpu_shard *shard;
+} other;
+
+static void *be_other(void *arg)
+{
+    (void)arg;
+    OK(cuCtxSetCurrent(ctx));
+    for (;;) {
+        sem_wait(&other.go);
+        if (other.what == NULL)
+            return NULL;
+        other.what();
+        other.shard = xs_gpu_shard_mine;
+        sem_post(&other.done);
+    }
+}
+
+static void begin_other(void)
+{
+    sem_init(&other.go, 0, 0);
+    sem_init(&other.done, 0, 0);
+    cr_assert_eq(pthread_create(&other.thread, NULL, be_other, NULL), 0);
+}
+
+static void other_does(void (*what)(void))
+{
+    other.what = what;
+    sem_post(&other.go);
+    sem_wait(&other.done);
+}
+
+static void end_other(void)
+{
+    other.what = NULL;
+    sem_post(&other.go);
+    pthread_join(other.thread, NULL);
+}
+
+static bool is_of(const struct xs_gpu_range *r, struct xs_gpu_shard *s)
+{
+    for (unsigned c = 0; c < XS_GPU_CONTEXTS; c++)
+        for (unsigned k = 0; k < XS_GPU_PARTED; k++)
+            if (atomic_load(&s->range[c][k]) == r)
+                return true;
+    return false;
+}
+
+static CUdeviceptr own[BLOCKS];
+
+/* Whenever the size changes, every piece is cut anew. */
+static void change_sizes(void)
+{
+    for (unsigned n = 0; n < 200; n++) {
+        for (unsigned i = 0; i < BLOCKS; i++)
+            own[i] = get(n % 2 == 0 ? 60000 : 100000);
+        for (unsigned i = 0; i < BLOCKS; i++)
+            give(own[i]);
+    }
+}
+
+/* The locks of all other threads are held meanwhile: the test does not end if one is waited for. */
+Test(gpu_piece, no_hit_takes_a_lock_of_others)
+{
+    start_bfc(XS_GPU_STRICT);
+    get_all(100000);
+    begin_other();
+    other_does(change_sizes);
+    struct xs_gpu_stats before = stats();
+    unsigned long calls = fake_calls("cuMemAlloc_v2");
+    for (struct xs_gpu_shard *s = xs_gpu_shards(); s != NULL; s = s->next)
+        if (s != other.shard)
+            xs_gpu_shard_take(s);
+    for (struct xs_gpu_range *r = xs_gpu_range_next(NULL); r != NULL; r = xs_gpu_range_next(r))
+        if (!is_of(r, other.shard))
+            xs_lock_take(&r->lock);
+    other_does(change_sizes);
+    for (struct xs_gpu_range *r = xs_gpu_range_next(NULL); r != NULL; r = xs_gpu_range_next(r))
+        if (!is_of(r, other.shard))
+            xs_lock_give(&r->lock);
+    for (struct xs_gpu_shard *s = xs_gpu_shards(); s != NULL; s = s->next)
+        if (s != other.shard)
+            xs_gpu_shard_give(s);
+    cr_assert_eq(fake_calls("cuMemAlloc_v2"), calls, "all were hits");
+    cr_assert_geq(stats().hits_cut - before.hits_cut, 199 * BLOCKS);
+    give_all();
+    end_other();
+}
+
+static void get_three(void)
+{
+    own[0] = get(3 * MIB);
+}
+
+static void give_it(void)
+{
+    give(own[0]);
+}
+
+Test(gpu_piece, idle_ranges_go_to_who_needs_them)
+{
+    start_bfc(XS_GPU_STRICT);
+    CUdeviceptr p = get(8 * MIB);
+    give(p);
+    uint64_t held = reserved();
+    begin_other();
+    for (unsigned i = 0; i < 3; i++) { /* to and fro */
+        other_does(get_three);
+        other_does(give_it);
+        p = get(8 * MIB);
+        give(p);
+    }
+    cr_assert_eq(fake_calls("cuMemAlloc_v2"), 1);
+    cr_assert_eq(reserved(), held);
+    cr_assert_eq(stats().slabs, 1);
+    cr_assert_eq(stats().slabs_given_back, 0, "the driver has none of them");
+    end_other();
+}
+
+Test(gpu_piece, the_limit_is_one_for_all_threads)
+{
+    options.bfc_limit_bytes = 8 * MIB;
+    start_bfc(XS_GPU_STRICT);
+    CUdeviceptr p[4];
+    for (unsigned i = 0; i < 4; i++)
+        p[i] = get(3 * MIB / 2);
+    cr_assert_leq(xs_gpu_devices[0].range_bytes, 8 * MIB);
+    begin_other();
+    other_does(get_three); /* by the driver */
+    cr_assert_leq(xs_gpu_devices[0].range_bytes, 8 * MIB);
+    other_does(give_it);
+    give(p[1]);
+    give(p[2]);
+    unsigned long calls = fake_calls("cuMemAlloc_v2");
+    uint64_t ranges = xs_gpu_devices[0].range_bytes;
+    other_does(get_three); /* what the driver gave is cached, and of another place */
+    cr_assert_leq(fake_calls("cuMemAlloc_v2"), calls + 1);
+    cr_assert_leq(xs_gpu_devices[0].range_bytes, ranges);
+    other_does(give_it);
+    end_other();
+}
+
+static void get_half(void)
+{
+    own[0] = get(MIB / 2);
+}
+
+/* Beyond the limit a piece comes from another thread's range. */
+Test(gpu_piece, pieces_of_others_ranges)
+{
+    options.bfc_limit_bytes = 2 * MIB;
+    start_bfc(XS_GPU_STRICT);
+    CUdeviceptr p[4];
+    for (unsigned i = 0; i < 4; i++)
+        p[i] = get(MIB / 2);
+    give(p[1]);
+    begin_other();
+    other_does(get_half);
+    cr_assert_eq(own[0], p[1]);
+    cr_assert_eq(fake_calls("cuMemAlloc_v2"), 1);
+    give(own[0]); /* back to the range, whoever frees it */
+    xs_gpu_clear(-1);
+    cr_assert_eq(stats().slabs, 1);
+    give(p[0]);
+    give(p[2]);
+    give(p[3]);
+    xs_gpu_clear(-1);
+    cr_assert_eq(reserved(), 0);
+    end_other();
 }
