@@ -6,6 +6,9 @@
 /* Pieces that wait are looked through so many at a time; so often a malloc looks again. */
 enum { DRAIN = 64, TRIES = 12 };
 
+#define LITTLE ((size_t)2 << 20)
+#define MANY   32
+
 /* Every so many looks, which is every 16384 frees of a thread, its pieces that nobody wanted for as
  * many frees go back. */
 enum { OLD_LOOKS = 256, OLD_FREES = 16384 };
@@ -269,12 +272,13 @@ static struct xs_gpu_range *take_from_others(const struct xs_gpu_range *r, size_
     return NULL;
 }
 
-/* An eighth of all that ranges hold, and more, is free. */
-static bool is_much_free(const struct xs_gpu_device *d)
+/* An eighth of all that ranges hold, and more, is free; but for so little as is wanted threads need
+ * not share: some dozens of them may have a first range each. */
+static bool is_much_free(const struct xs_gpu_device *d, size_t want)
 {
     uint64_t bytes = atomic_load_explicit(&d->range_bytes, memory_order_relaxed);
 
-    return bytes - bytes / 8 > held(d);
+    return bytes - bytes / 8 > held(d) && (want > LITTLE || bytes > MANY * LITTLE);
 }
 
 CUresult xs_gpu_piece_get(struct xs_gpu_shard *s, struct xs_gpu_context *c,
@@ -310,7 +314,7 @@ CUresult xs_gpu_piece_get(struct xs_gpu_shard *s, struct xs_gpu_context *c,
             continue;
         }
         struct xs_gpu_range *of = result == XS_SUB_OK ? r : NULL;
-        if (result == XS_SUB_NONE || (result == XS_SUB_NEED && is_much_free(c->device)))
+        if (result == XS_SUB_NONE || (result == XS_SUB_NEED && is_much_free(c->device, want)))
             of = take_from_others(r, size, &piece, &by_order);
         if (of != NULL) {
             CUresult entered = enter_piece(of, &piece, out);
