@@ -27,25 +27,8 @@ static void look(void)
         f();
 }
 
-void *xs_heap_tick(struct xs_heap *h, void *p, size_t size)
+static void look_for_unneeded(struct xs_heap *h)
 {
-    int saved = errno;
-    bool is_late = xs_span_tick();
-    bool is_sampled;
-    int64_t window =
-        xs_heap_next_window(h, is_late ? XS_HEAP_TICK_RARE_BYTES : XS_HEAP_TICK_BYTES, &is_sampled);
-
-    uint32_t ticks = atomic_load_explicit(&h->counts.ticks, memory_order_relaxed);
-    atomic_store_explicit(&h->counts.ticks, ticks + 1, memory_order_relaxed);
-    atomic_thread_fence(memory_order_release);
-    h->counts.requested += window - h->counts.until_tick;
-    h->counts.until_tick = window;
-    atomic_store_explicit(&h->counts.ticks, ticks + 2, memory_order_release);
-    if (is_sampled)
-        p = xs_heap_sampled(p, size);
-    look();
-    if (!is_late)
-        return p;
     xs_pressure_poll();
     xs_heap_age_idle();
     bool begun = xs_heap_begin(h);
@@ -61,6 +44,36 @@ void *xs_heap_tick(struct xs_heap *h, void *p, size_t size)
     h->kept_least = h->kept_bytes;
     h->chunk_least = h->chunk_bytes;
     xs_heap_end(h, begun);
+}
+
+bool xs_heap_tick_over(struct xs_heap *h)
+{
+    bool is_sampled;
+    bool is_look = xs_heap_window_is_over(h, &is_sampled);
+    bool is_late = is_look && xs_span_tick();
+    int64_t window = xs_heap_next_window(h, !is_look  ? 0
+                                            : is_late ? XS_HEAP_TICK_RARE_BYTES
+                                                      : XS_HEAP_TICK_BYTES);
+
+    uint32_t ticks = atomic_load_explicit(&h->counts.ticks, memory_order_relaxed);
+    atomic_store_explicit(&h->counts.ticks, ticks + 1, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release);
+    h->counts.requested += window - h->counts.until_tick;
+    h->counts.until_tick = window;
+    atomic_store_explicit(&h->counts.ticks, ticks + 2, memory_order_release);
+    if (is_look)
+        look();
+    if (is_late)
+        look_for_unneeded(h);
+    return is_sampled;
+}
+
+void *xs_heap_tick(struct xs_heap *h, void *p, size_t size)
+{
+    int saved = errno;
+
+    if (xs_heap_tick_over(h))
+        p = xs_heap_sampled(p, size);
     errno = saved;
     return p;
 }

@@ -6,21 +6,29 @@
 
 #include "core/thread_heap.h"
 
-XS_TLS bool xs_heap_realloc_is_due;
-
-int64_t xs_heap_next_window(struct xs_heap *h, int64_t window, bool *is_due)
+bool xs_heap_window_is_over(struct xs_heap *h, bool *is_sampled)
 {
-    *is_due = false;
+    *is_sampled = false;
     if (!xs_sample_is_in_core)
-        return window;
+        return true;
     /* What went beyond the bound, which belongs to the last block, comes off too. */
     h->sample_left += h->counts.until_tick;
+    h->look_left += h->counts.until_tick;
     if (h->sample_left < 0) {
-        *is_due = xs_sample_is_on && h == xs_heap_mine;
+        *is_sampled = xs_sample_is_on && h == xs_heap_mine;
         h->sample_left = xs_sample_gap();
     }
-    if (h->sample_left < window)
-        window = h->sample_left;
+    return h->look_left < 0;
+}
+
+int64_t xs_heap_next_window(struct xs_heap *h, int64_t to_look)
+{
+    if (!xs_sample_is_in_core)
+        return to_look;
+    if (to_look != 0)
+        h->look_left = to_look;
+    int64_t window = h->look_left < h->sample_left ? h->look_left : h->sample_left;
+    h->look_left -= window;
     h->sample_left -= window;
     return window;
 }
@@ -46,42 +54,29 @@ void *xs_heap_sampled(void *p, size_t size)
 void xs_heap_sample_start(void)
 {
     struct xs_heap *mine = xs_heap_mine;
-    bool unused;
 
     /* The others come to it at their next look at the clock. */
     for (struct xs_heap *h = xs_heap_all(); h != NULL; h = h->next)
         h->sample_left = xs_sample_gap();
     if (mine == &xs_heap_none)
         return;
-    mine->sample_left -= mine->counts.until_tick; /* which the next line adds */
-    int64_t window = xs_heap_next_window(mine, XS_HEAP_TICK_BYTES, &unused);
+    int64_t window = xs_heap_next_window(mine, XS_HEAP_TICK_BYTES);
     mine->counts.requested += window - mine->counts.until_tick;
     mine->counts.until_tick = window;
 }
 
-/* A block that is reallocated counts as one that goes and one that comes. Where the new one is from
- * malloc, that has drawn for it. */
-void *xs_heap_realloc_sampled(void *p, uint64_t entry, size_t size)
+/* The block that realloc returns, and which has passed the bound. */
+XS_COLD static void *tick(void *q, size_t size)
 {
-    struct xs_sampled was;
-    bool was_sampled = !xs_entry_is_object(entry) && xs_sample_forget(p, &was);
+    int saved = errno;
 
-    xs_heap_realloc_is_due = false;
-    void *q = xs_heap_realloc_plainly(p, entry, size);
-    if (q == NULL) {
-        if (was_sampled)
-            xs_sample_restore(&was);
-        return NULL;
-    }
-    if (!xs_heap_realloc_is_due || !xs_sample_is_on)
+    if (!xs_heap_tick_over(xs_heap_mine))
         return q;
-    xs_heap_realloc_is_due = false;
-    entry = xs_page_map_get(q);
+    uint64_t entry = xs_page_map_get(q);
     if (!xs_entry_is_object(entry)) {
         (void)xs_sample_take(q, size);
         return q;
     }
-    int saved = errno;
     bool is_zero;
     void *chunk = xs_large_malloc(xs_heap_mine, size, 0, &is_zero);
     if (chunk != NULL) {
@@ -92,4 +87,25 @@ void *xs_heap_realloc_sampled(void *p, uint64_t entry, size_t size)
     }
     errno = saved;
     return q;
+}
+
+XS_COLD static void *realloc_noted(void *p, uint64_t entry, size_t size)
+{
+    struct xs_sampled was;
+    bool was_sampled = xs_sample_forget(p, &was);
+    void *q = xs_heap_realloc_plainly(p, entry, size);
+
+    if (q == NULL && was_sampled)
+        xs_sample_restore(&was);
+    return q;
+}
+
+/* A block that is reallocated counts as one that goes and one that comes. Where the new one is from
+ * malloc, that has drawn for it. */
+void *xs_heap_realloc_sampled(void *p, uint64_t entry, size_t size)
+{
+    bool may_be = XS_UNLIKELY(!xs_entry_is_object(entry)) && xs_table_may_hold(0, p);
+    void *q = may_be ? realloc_noted(p, entry, size) : xs_heap_realloc_plainly(p, entry, size);
+
+    return XS_LIKELY(xs_heap_mine->counts.until_tick >= 0) || q == NULL ? q : tick(q, size);
 }

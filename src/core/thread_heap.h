@@ -77,7 +77,8 @@ struct xs_heap {
     _Atomic uint32_t turn; /* odd while its owner is at what a visitor would take: below */
     atomic_bool is_visited;
     unsigned mixed_from;  /* XS_CLASS_MIXED; no class where memory is to stay on its node */
-    int64_t sample_left;  /* bytes from the next look at the clock to the next sample */
+    int64_t sample_left;  /* bytes from where until_tick ends to the next sample, */
+    int64_t look_left;    /* and to the next look at the clock */
     uint64_t cache_bytes; /* the most of chunk_bytes; of kept_bytes, KEPT_PER_CACHE times that */
 
     /* The block that realloc returned last, being larger than before: when it grows again it is on
@@ -246,6 +247,9 @@ void xs_heap_free_moved(void *p, uint64_t entry);
  * take what leads to it for cold too. */
 __attribute__((noinline)) void *xs_heap_tick(struct xs_heap *h, void *p, size_t size);
 
+/* The same: true if the last block is to be sampled. */
+bool xs_heap_tick_over(struct xs_heap *h);
+
 /* Hands over what was freed of others. */
 void xs_heap_send_all(struct xs_heap *h);
 
@@ -276,9 +280,10 @@ XS_INLINE bool xs_heap_is_none(const struct xs_heap *h)
 
 /* ---- heap_sample.c: blocks that are sampled (sample/sample.h) ---- */
 
-/* How many bytes to the next look at the clock, the last `size` having passed the bound; *is_due:
- * that block is to be sampled. */
-int64_t xs_heap_next_window(struct xs_heap *h, int64_t window, bool *is_due);
+/* Bytes are counted down to whichever comes first, a sample or a look at the clock. The last block
+ * has passed the bound: what is due, and how many bytes there are to the next. */
+bool xs_heap_window_is_over(struct xs_heap *h, bool *is_sampled);
+int64_t xs_heap_next_window(struct xs_heap *h, int64_t to_look);
 
 /* An object becomes a chunk of its own, so that its free is not a fast one. */
 void *xs_heap_sampled(void *p, size_t size);
@@ -289,11 +294,16 @@ XS_INLINE bool xs_heap_sample_due(size_t size)
     return XS_UNLIKELY(xs_sample_is_in_core) && xs_sample_due(size);
 }
 
-/* The last realloc was such a request, and its block is to be sampled. */
-extern XS_HIDDEN XS_TLS bool xs_heap_realloc_is_due;
-
 void *xs_heap_realloc_plainly(void *p, uint64_t entry, size_t size);
 void *xs_heap_realloc_sampled(void *p, uint64_t entry, size_t size);
+
+XS_INLINE void xs_heap_count_size(struct xs_heap *h, size_t size)
+{
+    if (size <= XS_CLASS_MAX_BYTES)
+        XS_COUNT(h->counts.taken[xs_class_of(size)], 1);
+    else
+        XS_COUNT(h->counts.odd_taken[xs_size_bin(size)], 1);
+}
 
 /* A request that went past malloc. `h` may be NULL. */
 XS_INLINE void xs_heap_count_request(struct xs_heap *h, size_t size)
@@ -303,18 +313,18 @@ XS_INLINE void xs_heap_count_request(struct xs_heap *h, size_t size)
         return;
     }
     XS_COUNT(h->counts.requested, (int64_t)size); /* no look at the clock is due for it */
-    if (size <= XS_CLASS_MAX_BYTES)
-        XS_COUNT(h->counts.taken[xs_class_of(size)], 1);
-    else
-        XS_COUNT(h->counts.odd_taken[xs_size_bin(size)], 1);
+    xs_heap_count_size(h, size);
 }
 
-/* The same, of a realloc. */
+/* The same, of a realloc, which is counted down; xs_heap_realloc_at sees to what is due. */
 XS_INLINE void xs_heap_count_realloc_request(struct xs_heap *h, size_t size)
 {
-    xs_heap_count_request(h, size);
-    if (xs_heap_sample_due(size))
-        xs_heap_realloc_is_due = true;
+    if (xs_heap_is_none(h)) {
+        xs_heap_count_request_late(size);
+        return;
+    }
+    h->counts.until_tick -= (int64_t)size;
+    xs_heap_count_size(h, size);
 }
 
 XS_INLINE void xs_heap_count_realloc(struct xs_heap *h)

@@ -25,6 +25,7 @@ struct area {
     uint64_t bytes;
     uint64_t offset; /* in the file; 0: private */
     enum xs_record_section kind;
+    bool is_blank; /* just mapped: need not be looked through */
 };
 
 /* Room in a section for more areas of one kind and size. */
@@ -119,7 +120,8 @@ static int map_over(struct area *a, int fd, uint64_t offset)
 {
     const int prot = PROT_READ | PROT_WRITE;
 
-    if (!is_zero(a) && pwrite(fd, a->at, a->bytes, (off_t)offset) != (ssize_t)a->bytes)
+    if (!a->is_blank && !is_zero(a) &&
+        pwrite(fd, a->at, a->bytes, (off_t)offset) != (ssize_t)a->bytes)
         return errno != 0 ? errno : ENOSPC;
     if (mmap(a->at, a->bytes, prot, MAP_SHARED | MAP_FIXED, fd, (off_t)offset) == MAP_FAILED)
         return errno;
@@ -189,7 +191,7 @@ static bool may_grow(void)
     return own.at != NULL && !own.is_frozen && !own.is_gone && own.pid == getpid();
 }
 
-bool xs_record_area(enum xs_record_section kind, void *at, size_t bytes)
+static bool enter(enum xs_record_section kind, void *at, size_t bytes, bool is_blank)
 {
     int cancel;
 
@@ -201,13 +203,14 @@ bool xs_record_area(enum xs_record_section kind, void *at, size_t bytes)
     bool done = own.areas < AREAS_MAX;
     if (done) {
         struct area *a = &own.area[own.areas];
-        *a = (struct area){.at = at, .bytes = bytes, .kind = kind};
+        *a = (struct area){.at = at, .bytes = bytes, .kind = kind, .is_blank = is_blank};
         if (may_grow()) {
             int fd = open_again();
             share(a, fd);
             if (fd >= 0)
                 close(fd);
         }
+        a->is_blank = false;
         own.areas++;
     } else if (may_grow() && holds_counts(kind)) {
         own.at->left_out++;
@@ -217,12 +220,17 @@ bool xs_record_area(enum xs_record_section kind, void *at, size_t bytes)
     return done;
 }
 
+bool xs_record_area(enum xs_record_section kind, void *at, size_t bytes)
+{
+    return enter(kind, at, bytes, false);
+}
+
 void *xs_record_section(enum xs_record_section kind, size_t bytes)
 {
     bytes = xs_align_up(bytes, xs_mem_page());
     void *at = xs_mem_map(bytes, 1);
 
-    if (at != NULL && !xs_record_area(kind, at, bytes)) {
+    if (at != NULL && !enter(kind, at, bytes, true)) {
         (void)xs_mem_unmap(at, bytes);
         at = NULL;
     }
