@@ -146,6 +146,18 @@ bool xs_modules_is_ours(uintptr_t address)
     return m != NULL && m->is_ours;
 }
 
+bool xs_modules_table(uintptr_t address, struct xs_cfi_table *out)
+{
+    const struct module *m = find(address);
+
+    for (ElfW(Half) i = 0; m != NULL && i < m->phdr_count; i++)
+        if (m->phdr[i].p_type == PT_GNU_EH_FRAME) {
+            *out = (struct xs_cfi_table){m->bias + m->phdr[i].p_vaddr, m->start, m->end};
+            return out->header >= m->start && out->header < m->end;
+        }
+    return false;
+}
+
 bool xs_modules_learn(uintptr_t address)
 {
     struct found_object o = {0};

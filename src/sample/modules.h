@@ -13,6 +13,7 @@
 
 #include <link.h>
 
+#include "sample/cfi.h"
 #include "sample/sites.h"
 
 /* In our constructor: enters what is loaded. False: this C library cannot tell by address. */
@@ -28,6 +29,9 @@ bool xs_modules_refresh(void);
 /* As struct xs_site has it. */
 uint64_t xs_modules_frame(uintptr_t address);
 bool xs_modules_is_ours(uintptr_t address);
+
+/* False: it has no table. */
+bool xs_modules_table(uintptr_t address, struct xs_cfi_table *out);
 
 /* NULL: none yet. [any] */
 struct xs_site_modules *xs_modules_section(void);

@@ -9,6 +9,7 @@
 
 #include "sample/modules.h"
 #include "sample/unwind.h"
+#include "sample/walk.h"
 #include "sample/weight.h"
 #include "sys/lock.h"
 #include "sys/record.h"
@@ -279,6 +280,7 @@ void xs_sample_fork_child(bool goes_on)
     own.fork_has_table = own.fork_has_unwinding = false;
     xs_table_fork_child();
     xs_modules_fork_child();
+    xs_walk_forget();
     if (!goes_on)
         xs_sample_end();
 }

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "sample/modules.h"
+#include "sample/walk.h"
 #include "sys/elf.h"
 
 #if defined(__x86_64__)
@@ -102,8 +103,6 @@ static void flush(void)
 /* An object that the list did not have ends the walk too early: then again, from the start. */
 static void ask(struct asked *a)
 {
-    if (xs_modules_refresh())
-        flush();
     for (int round = 0; round < ROUNDS; round++) {
         bool has_learnt = false;
         a->count = 0;
@@ -133,6 +132,17 @@ static uint32_t by_libunwind(uint64_t *frame)
     for (; i < a.count && n < XS_SITE_FRAMES; i++)
         frame[n++] = xs_modules_frame(a.address[i] - 1);
     return n;
+}
+
+/* Most walks need no libunwind: it takes a thousand instructions a frame. */
+static uint32_t by_tables(uint64_t *frame)
+{
+    if (xs_modules_refresh()) {
+        flush();
+        xs_walk_forget();
+    }
+    uint32_t n = xs_walk(frame);
+    return n != 0 ? n : by_libunwind(frame);
 }
 
 /* ---- frame pointers --------------------------------------------------------------------- */
@@ -215,12 +225,9 @@ static int its_sigprocmask(int how, const sigset_t *set, sigset_t *old)
     return is_here ? 0 : sigprocmask(how, set, old);
 }
 
-/* The kernel reads the set before it looks at what is to be done with it, which is nothing. */
 static bool is_readable(const void *at)
 {
-    uintptr_t word = (uintptr_t)at & ~(sizeof(uint64_t) - 1);
-
-    return syscall(SYS_rt_sigprocmask, -1, word, NULL, sizeof(uint64_t)) == 0 || errno != EFAULT;
+    return xs_walk_can_read((uintptr_t)at);
 }
 
 static int fail(int error)
@@ -359,7 +366,7 @@ uint32_t xs_unwind(uint64_t frame[XS_SITE_FRAMES])
 {
     switch (atomic_load_explicit(&own.kind, memory_order_relaxed)) {
     case XS_UNWIND_LIBUNWIND:
-        return by_libunwind(frame);
+        return by_tables(frame);
     case XS_UNWIND_FP:
         return by_frame_pointers(frame);
     default:

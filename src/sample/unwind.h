@@ -1,11 +1,12 @@
 /* sample/unwind.h - who called malloc: by libunwind, or by frame pointers.
  *
- * libunwind runs on a stack of our own, so that it needs next to nothing of the program's, which
- * may be a signal handler's or a coroutine's. What it would ask the loader it asks our list of
- * modules; whether it may read an address it asks us, instead of descriptors that it keeps open and
- * that the program might close and use again. Both by its table of imports, so that the program's
- * own use of it stays as it is. What it remembers is dropped whenever an object may have been
- * unloaded. Frame pointers are only followed within the stack that the thread was made with.
+ * What sample/walk.h can walk is not asked of libunwind. That runs on a stack of our own, so that
+ * it needs next to nothing of the program's, which may be a signal handler's or a coroutine's. What
+ * it would ask the loader it asks our list of modules; whether it may read an address it asks us,
+ * instead of descriptors that it keeps open and that the program might close and use again. Both by
+ * its table of imports, so that the program's own use of it stays as it is. What it remembers is
+ * dropped whenever an object may have been unloaded. Frame pointers are only followed within the
+ * stack that the thread was made with.
  * Units:   addresses that are returned to, less 1, the caller of malloc first.
  * Owns:    that stack.
  * Threads: one at a time.

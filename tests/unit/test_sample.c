@@ -1,11 +1,18 @@
-/* Sampling: its mathematics, the table of sites, and the list of modules. */
+/* Sampling: its mathematics, the table of sites, the list of modules, and walks. */
+#include <alloca.h>
 #include <criterion/criterion.h>
+#include <link.h>
 #include <math.h>
+#include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unwind.h>
 
 #include "report/sites.h"
 #include "sample/modules.h"
 #include "sample/table.h"
+#include "sample/walk.h"
 #include "sample/weight.h"
 
 Test(sample, logarithm_and_exponential_are_exact)
@@ -187,4 +194,140 @@ Test(sample, runtimes_pools_are_no_findings)
         xs_site_suppressed("/usr/lib/libstdc++.so.6", "/lib64/ld-linux-x86-64.so.2"));
     cr_assert_null(xs_site_suppressed("/usr/lib/libstdc++.so.6", "/usr/bin/app"));
     cr_assert_null(xs_site_suppressed("/usr/bin/app", ""));
+}
+
+/* ---- walks: against the unwinder of the compiler's own library --------------------------- */
+
+struct walked {
+    uint64_t expected[XS_SITE_FRAMES];
+    uint64_t frame[XS_SITE_FRAMES];
+    uint32_t expected_depth;
+    uint32_t depth;
+};
+
+static struct walked walked;
+
+static _Unwind_Reason_Code note(struct _Unwind_Context *context, void *arg)
+{
+    uintptr_t at = _Unwind_GetIP(context) - 1;
+    struct walked *w = arg;
+
+    /* As in a sample, what is ours and comes first is left out: here the test itself. */
+    if (at + 1 != 0 && w->expected_depth < XS_SITE_FRAMES &&
+        (w->expected_depth > 0 || !xs_modules_is_ours(at)))
+        w->expected[w->expected_depth++] = xs_modules_frame(at);
+    return _URC_NO_REASON;
+}
+
+static int walk_both(const void *a, const void *b)
+{
+    walked = (struct walked){0};
+    _Unwind_Backtrace(note, &walked);
+    walked.depth = xs_walk(walked.frame);
+    return *(const int *)a - *(const int *)b;
+}
+
+static void through_libc(void)
+{
+    int two[] = {2, 1};
+
+    qsort(two, 2, sizeof(two[0]), walk_both);
+}
+
+static __attribute__((noinline)) void through_room(size_t n)
+{
+    volatile char *room = alloca(n);
+
+    room[0] = room[n - 1] = 1;
+    through_libc();
+    room[0] = 2;
+}
+
+/* Arguments beyond the sixth lie on the stack, which is aligned below them: the frame is found by
+ * what is stored there. */
+static __attribute__((noinline)) void through_aligned(int deep, int b, int c, int d, int e, int f,
+                                                      int last)
+{
+    _Alignas(128) volatile char room[256];
+
+    room[deep] = 1;
+    if (deep > 0)
+        through_aligned(deep - 1, b, c, d, e, f, last + 1);
+    else
+        through_room(100 + (size_t)(b + c + d + e + f + last));
+    cr_assert_eq((uintptr_t)room % 128, 0);
+}
+
+static void *through_all(void *unused)
+{
+    (void)unused;
+    for (int i = 0; i < 3; i++) {
+        xs_walk_forget();
+        through_libc();
+        cr_assert_gt(walked.depth, 3);
+        cr_assert_eq(walked.depth, walked.expected_depth, "%u frames instead of %u", walked.depth,
+                     walked.expected_depth);
+        cr_assert_arr_eq(walked.frame, walked.expected, walked.depth * sizeof(uint64_t));
+        through_aligned(5 * i, 2, 3, 4, 5, 6, 7);
+        cr_assert_eq(walked.depth, walked.expected_depth, "%u frames instead of %u", walked.depth,
+                     walked.expected_depth);
+        cr_assert_arr_eq(walked.frame, walked.expected, walked.depth * sizeof(uint64_t));
+    }
+    return NULL;
+}
+
+Test(sample, walks_by_tables_are_what_the_compilers_unwinder_finds)
+{
+    pthread_t other;
+
+    cr_assert(xs_modules_open());
+    (void)through_all(NULL);
+    cr_assert_eq(pthread_create(&other, NULL, through_all, NULL), 0);
+    pthread_join(other, NULL);
+}
+
+/* The end of the mapping that the address lies in. */
+struct mapping {
+    uintptr_t address;
+    uintptr_t end;
+};
+
+static int find_mapping(struct dl_phdr_info *info, size_t size, void *arg)
+{
+    struct mapping *m = arg;
+
+    (void)size;
+    for (ElfW(Half) i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *p = &info->dlpi_phdr[i];
+        uintptr_t at = info->dlpi_addr + p->p_vaddr;
+        if (p->p_type == PT_LOAD && m->address >= at && m->address < at + p->p_memsz)
+            m->end = at + p->p_memsz;
+    }
+    return 0;
+}
+
+/* A copy of the tables ends where nothing may be read, wherever that is in them. */
+Test(sample, tables_are_not_read_beyond_their_end)
+{
+    struct xs_cfi_table real;
+    uintptr_t code = (uintptr_t)qsort;
+
+    cr_assert(xs_modules_open());
+    cr_assert(xs_modules_table(code, &real));
+    struct mapping m = {real.header, 0};
+    (void)dl_iterate_phdr(find_mapping, &m);
+    size_t bytes = m.end - real.header;
+    size_t room = (bytes + 4095) & ~(size_t)4095;
+    char *copy =
+        mmap(NULL, room + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    cr_assert_neq(copy, MAP_FAILED);
+    cr_assert_eq(mprotect(copy + room, 4096, PROT_NONE), 0);
+    for (size_t n = 1, i = 0; n <= bytes; n = i < 64 ? n + 1 : n + bytes / 997, i++) {
+        size_t kept = n > bytes - bytes / 997 ? bytes : n;
+        char *at = copy + room - kept;
+        memcpy(at, (const void *)real.header, kept);
+        struct xs_cfi_table t = {(uintptr_t)at, (uintptr_t)at, (uintptr_t)at + kept};
+        struct xs_cfi rule = xs_cfi_find(&t, (uintptr_t)at + (code - real.header));
+        cr_assert(kept < bytes || rule.kind == XS_CFI_CALLER);
+    }
 }
