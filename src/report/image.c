@@ -11,8 +11,13 @@
 
 static struct xs_image image;
 
+/* A snapshot is followed by so many times as long without one. */
+#define REST_TIMES   256
+#define REST_MOST_NS UINT64_C(10000000000)
+
 static struct {
     _Atomic bool is_busy;
+    uint64_t took_ns;        /* the last one */
     struct xs_report report; /* too large for the stacks of small threads */
 } look;
 
@@ -108,13 +113,26 @@ static void take(bool is_point)
     pthread_setcancelstate(cancel, NULL);
 }
 
+/* A large heap takes long to look through. Of two that took long, one may have been interrupted. */
+static void rest(uint64_t took_ns)
+{
+    uint64_t ns = took_ns < look.took_ns ? took_ns : look.took_ns;
+
+    look.took_ns = took_ns;
+    ns = ns < REST_MOST_NS / REST_TIMES ? ns * REST_TIMES : REST_MOST_NS;
+    xs_timeline_not_before(xs_proc_now_ns() + ns);
+}
+
 void xs_image_look(bool now)
 {
-    if (!now && !xs_timeline_is_due(xs_proc_now_ns()))
+    uint64_t start = xs_proc_now_ns();
+
+    if (!now && !xs_timeline_is_due(start))
         return;
     if (atomic_exchange_explicit(&look.is_busy, true, memory_order_acquire))
         return;
     take(true);
+    rest(xs_proc_now_ns() - start);
     atomic_store_explicit(&look.is_busy, false, memory_order_release);
 }
 

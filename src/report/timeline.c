@@ -20,6 +20,12 @@ bool xs_timeline_is_due(uint64_t now_ns)
     return now_ns >= atomic_load_explicit(&line.next_ns, memory_order_relaxed);
 }
 
+void xs_timeline_not_before(uint64_t ns)
+{
+    if (xs_timeline_is_due(ns))
+        atomic_store_explicit(&line.next_ns, ns, memory_order_relaxed);
+}
+
 /* Of each pair the later one stays. */
 static void thin_out(void)
 {

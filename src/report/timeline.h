@@ -59,6 +59,7 @@ struct xs_report;
 
 /* A point is due at this time. Cheap. */
 bool xs_timeline_is_due(uint64_t now_ns);
+void xs_timeline_not_before(uint64_t ns); /* it is not due */
 
 /* Takes one from the snapshot, at wall_ns. The caller sees to it that there is one at a time. */
 void xs_timeline_take(const struct xs_report *r);
