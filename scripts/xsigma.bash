@@ -42,7 +42,7 @@ _xsigma() {
                     ;;
             esac
             ;;
-        --check | --seed | --sample | --device | -n | -d) return ;;
+        --check | --seed | --timeout | --sample | --device | -n | -d) return ;;
     esac
     case $verb in
         run | doctor | tune)
@@ -53,7 +53,7 @@ _xsigma() {
                         i=$((i + 1))
                         break
                         ;;
-                    --preset | --set | --lib | --json | --html | --sample | --objective | --check | --candidate | --save | --seed | -n)
+                    --preset | --set | --lib | --json | --html | --sample | --objective | --check | --candidate | --save | --timeout | --seed | -n)
                         # bash takes "=" for a word of its own.
                         i=$((i + 1))
                         [ "${COMP_WORDS[i + 1]-}" = = ] && i=$((i + 2))
@@ -68,7 +68,7 @@ _xsigma() {
                 case $verb in
                     run) _xsigma_words "$shared --json --html --sample" "$cur" ;;
                     doctor) _xsigma_words "$shared" "$cur" ;;
-                    tune) _xsigma_words "$shared -n --objective --check --candidate --save --seed" "$cur" ;;
+                    tune) _xsigma_words "$shared -n --objective --check --candidate --save --timeout --seed" "$cur" ;;
                 esac
             else
                 mapfile -t COMPREPLY < <(compgen -c -f -- "$cur")

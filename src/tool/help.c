@@ -122,8 +122,8 @@ const char xs_help_top[] = "usage: xsigma top [-n TIMES] [-d TIME] PID\n"
 
 const char xs_help_tune[] =
     "usage: xsigma tune [-n RUNS] [--objective time|rss|gpu-peak] [--check CMD]\n"
-    "                   [--candidate SET]... [--save FILE] [--seed N] [--preset P]\n"
-    "                   [--set K=V]... [--lib PATH] [--] program args...\n"
+    "                   [--candidate SET]... [--save FILE] [--timeout TIME] [--seed N]\n"
+    "                   [--preset P] [--set K=V]... [--lib PATH] [--] program args...\n"
     "\n"
     "Runs a program as it is and under other settings, in random order, and prints the\n"
     "settings that served it best, or that there is no significant difference. It tries the\n"
@@ -138,12 +138,14 @@ const char xs_help_tune[] =
     "                    the candidate is out\n"
     "  --candidate SET   try this and nothing else, 'NAME=VALUE NAME=VALUE'; repeatable\n"
     "  --save FILE       write the settings to FILE, for XSIGMA_CONFIG\n"
+    "  --timeout TIME    a run that takes longer is ended, and the candidate out; otherwise\n"
+    "                    10 times what the first run took, and 10 seconds\n"
     "  --seed N          the order of an earlier call again\n" OPTIONS
     "The program should do the same each time. Its output is kept from the screen; it reads\n"
     "its input again from the start if that is a file, and nothing otherwise. A candidate is\n"
-    "out when its exit status is not the baseline's or a signal ends it. It is better only if\n"
-    "all its runs lie below all of the baseline's; of 8 runs and more, an eighth at each end\n"
-    "is left out. ^C ends it with what is known.\n"
+    "out when its exit status is not the baseline's, a signal ends it or it takes too long.\n"
+    "It is better only if all its runs lie below all of the baseline's; of 8 runs and more,\n"
+    "an eighth at each end is left out. ^C ends it with what is known.\n"
     "\n"
     "Exit status: 0 done, better or not; 1 not done, 2 refused, 64 wrong usage, 126 not\n"
     "executable, 127 not found, 128 and the signal's number when interrupted.\n";
@@ -162,9 +164,10 @@ void xs_help_print_all(void)
 
 bool xs_help_asked(int argc, char **argv)
 {
-    static const char *const with_value[] = {
-        "--preset",    "--set",  "--json", "--lib",  "-n",       "--objective", "--check",
-        "--candidate", "--save", "--seed", "--html", "--sample", "--kind",      "--pprof"};
+    static const char *const with_value[] = {"--preset", "--set",       "--json",  "--lib",
+                                             "-n",       "--objective", "--check", "--candidate",
+                                             "--save",   "--timeout",   "--seed",  "--html",
+                                             "--sample", "--kind",      "--pprof"};
     const bool takes_program = strcmp(argv[0], "run") == 0 || strcmp(argv[0], "doctor") == 0 ||
                                strcmp(argv[0], "tune") == 0;
 

@@ -11,6 +11,7 @@
 
 #include "base/text.h"
 #include "policy/config.h"
+#include "sys/proc.h"
 #include "tool/scratch.h"
 #include "tool/settings.h"
 #include "tool/target.h"
@@ -18,15 +19,18 @@
 
 #define RUNS_DEFAULT 5
 #define BAR_COLUMNS  24
+/* A run that takes so many times as long as the first one is taken to hang. */
+#define LIMIT_TIMES    10
+#define LIMIT_LEAST_NS UINT64_C(10000000000)
 
 static const char *const objectives[] = {"time", "rss", "gpu-peak"};
 
 /* ---- options ------------------------------------------------------------------------------ */
 
-enum option { RUNS, OBJECTIVE, CHECK, CANDIDATE, SAVE, SEED, OPTIONS };
+enum option { RUNS, OBJECTIVE, CHECK, CANDIDATE, SAVE, TIMEOUT, SEED, OPTIONS };
 
-static const char *const option_names[OPTIONS] = {"-n",          "--objective", "--check",
-                                                  "--candidate", "--save",      "--seed"};
+static const char *const option_names[OPTIONS] = {"-n",     "--objective", "--check", "--candidate",
+                                                  "--save", "--timeout",   "--seed"};
 
 static int take_count(const char *option, const char *text, uint64_t least, uint64_t most,
                       uint64_t *out)
@@ -56,6 +60,14 @@ static int take_objective(struct xs_tune *t, const char *text)
     return XS_EXIT_USAGE;
 }
 
+static int take_limit(struct xs_tune *t, const char *text)
+{
+    if (xs_text_time(text, strlen(text), &t->limit_ns) == 0 && t->limit_ns != 0)
+        return 0;
+    xs_tool_error("tune: --timeout: '%s' is no time above 0 with its unit, as 90s or 5min", text);
+    return XS_EXIT_USAGE;
+}
+
 static int apply(struct xs_tune *t, enum option option, const char *value)
 {
     uint64_t n = 0;
@@ -76,6 +88,8 @@ static int apply(struct xs_tune *t, enum option option, const char *value)
     case SAVE:
         t->save = value;
         return 0;
+    case TIMEOUT:
+        return take_limit(t, value);
     default:
         return take_count("--seed", value, 0, UINT64_MAX, &t->seed);
     }
@@ -234,8 +248,11 @@ static int tune(struct xs_tune *t)
     bool named = t->candidates > 1;
     uint64_t ignored;
 
-    /* Not counted: it warms caches, and shows what to try. */
+    /* Not counted: it warms caches, and shows what to try, and how long a run takes. */
+    uint64_t start = xs_proc_now_ns();
     bool ran = xs_tune_run(t, baseline, true, &ignored);
+    if (t->limit_ns == 0)
+        t->limit_ns = LIMIT_LEAST_NS + LIMIT_TIMES * (xs_proc_now_ns() - start);
     if (ran && baseline->out[0] != '\0') {
         xs_tool_error("tune: the program as it is: %s", baseline->out);
         return XS_EXIT_NO;

@@ -5,6 +5,7 @@
 #ifndef XS_TOOL_TUNE_H
 #define XS_TOOL_TUNE_H
 
+#include <sys/resource.h>
 #include <sys/types.h>
 
 #include "base/compiler.h"
@@ -33,6 +34,7 @@ struct xs_tune {
     enum xs_tune_objective objective;
     unsigned runs;
     uint64_t seed;
+    uint64_t limit_ns; /* of a run; 0: none yet */
     const char *check; /* or NULL */
     const char *save;  /* or NULL */
     const char *program;
@@ -56,9 +58,16 @@ void xs_tune_add_advised(struct xs_tune *t);
  * do what the baseline did is out. With `reports`, they lie in the directory afterwards. */
 bool xs_tune_run(struct xs_tune *t, struct xs_tune_candidate *c, bool reports, uint64_t *figure);
 
+enum xs_tune_end { XS_TUNE_ENDED, XS_TUNE_LATE, XS_TUNE_INTERRUPTED };
+
+/* Waits for a child. After `limit_ns`, if that is not 0, it is killed with all that it started. */
+enum xs_tune_end xs_tune_wait(pid_t pid, uint64_t limit_ns, int *status, struct rusage *usage);
+
 /* The signal that ended it all, or 0. */
 int xs_tune_interrupted(void);
 void xs_tune_catch_signals(void);
+/* In a child: what we changed of signals is as it was. */
+void xs_tune_become_program(void);
 
 /* Which of them to take, by the rule that is printed; 0: the baseline. */
 unsigned xs_tune_choose(const struct xs_tune *t);

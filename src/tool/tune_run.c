@@ -2,7 +2,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,36 +9,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "report/cells.h"
 #include "tool/input.h"
 #include "tool/scratch.h"
 #include "tool/tool.h"
 #include "tool/tune.h"
-
-static volatile sig_atomic_t caught;
-static volatile sig_atomic_t running;
-
-int xs_tune_interrupted(void)
-{
-    return (int)caught;
-}
-
-/* From a terminal the program gets ^C itself; of other senders it would not hear. One that goes on
- * all the same is killed by the second signal. */
-static void on_signal(int signal)
-{
-    if (running != 0)
-        kill((pid_t)running, caught != 0 ? SIGKILL : signal);
-    caught = signal;
-}
-
-void xs_tune_catch_signals(void)
-{
-    static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
-    struct sigaction sa = {.sa_handler = on_signal}; /* no SA_RESTART: waits end */
-
-    for (size_t i = 0; i < XS_COUNT_OF(signals); i++)
-        sigaction(signals[i], &sa, NULL);
-}
 
 static void path_of(const struct xs_tune *t, const char *name, char *out, size_t cap)
 {
@@ -74,6 +48,7 @@ static _Noreturn void become(const struct xs_tune *t, const struct xs_tune_candi
 {
     char path[512];
 
+    xs_tune_become_program();
     /* A file is read from its start each time; what can be read only once, not at all. */
     if (lseek(STDIN_FILENO, 0, SEEK_SET) < 0)
         put_at(STDIN_FILENO, "/dev/null", O_RDONLY);
@@ -92,19 +67,6 @@ static _Noreturn void become(const struct xs_tune *t, const struct xs_tune_candi
         setenv(c->setting[i].name, c->setting[i].value, 1);
     execvp(t->program, t->argv);
     _exit(errno == ENOENT ? XS_EXIT_NOT_FOUND : XS_EXIT_NOT_EXECUTABLE);
-}
-
-/* True if it was waited for to its end. */
-static bool wait_for(pid_t pid, int *status, struct rusage *usage)
-{
-    running = pid;
-    if (caught != 0)
-        kill(pid, (int)caught);
-    while (wait4(pid, status, 0, usage) < 0)
-        if (errno != EINTR)
-            break;
-    running = 0;
-    return caught == 0;
 }
 
 /* ---- afterwards ---------------------------------------------------------------------------- */
@@ -133,13 +95,15 @@ static bool gpu_peak(const struct xs_tune *t, uint64_t *figure)
 }
 
 /* The check reads what the program wrote. */
-static bool passes(const struct xs_tune *t, int *status)
+static bool passes(const struct xs_tune *t)
 {
     char path[512];
     struct rusage ignored;
+    int status;
     pid_t pid = fork();
 
     if (pid == 0) {
+        xs_tune_become_program();
         path_of(t, "stdout", path, sizeof(path));
         put_at(STDIN_FILENO, path, O_RDONLY);
         unsetenv("LD_PRELOAD");
@@ -149,8 +113,8 @@ static bool passes(const struct xs_tune *t, int *status)
     }
     if (pid < 0)
         return false;
-    (void)wait_for(pid, status, &ignored);
-    return WIFEXITED(*status) && WEXITSTATUS(*status) == 0;
+    return xs_tune_wait(pid, t->limit_ns, &status, &ignored) == XS_TUNE_ENDED &&
+           WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
 static void judge(struct xs_tune *t, struct xs_tune_candidate *c, int status)
@@ -169,8 +133,16 @@ static void judge(struct xs_tune *t, struct xs_tune_candidate *c, int status)
     else if (WEXITSTATUS(status) != t->baseline_status)
         snprintf(c->out, sizeof(c->out), "exit status %d, the baseline's is %d",
                  WEXITSTATUS(status), t->baseline_status);
-    else if (t->check != NULL && !passes(t, &status) && caught == 0)
+    else if (t->check != NULL && !passes(t) && xs_tune_interrupted() == 0)
         snprintf(c->out, sizeof(c->out), "the check failed");
+}
+
+static void put_late(const struct xs_tune *t, struct xs_tune_candidate *c)
+{
+    XS_BUF(limit, 32);
+
+    xs_put_duration(&limit, t->limit_ns);
+    snprintf(c->out, sizeof(c->out), "did not end within %s (--timeout)", limit.at);
 }
 
 bool xs_tune_run(struct xs_tune *t, struct xs_tune_candidate *c, bool reports, uint64_t *figure)
@@ -179,7 +151,7 @@ bool xs_tune_run(struct xs_tune *t, struct xs_tune_candidate *c, bool reports, u
     int status = 0;
 
     *figure = 0;
-    if (caught != 0)
+    if (xs_tune_interrupted() != 0)
         return false;
     xs_scratch_clear(t->directory);
     fflush(stdout);
@@ -190,10 +162,16 @@ bool xs_tune_run(struct xs_tune *t, struct xs_tune_candidate *c, bool reports, u
         snprintf(c->out, sizeof(c->out), "fork: %s", strerror(errno));
         return true;
     }
-    if (!wait_for(pid, &status, &usage))
+    switch (xs_tune_wait(pid, t->limit_ns, &status, &usage)) {
+    case XS_TUNE_INTERRUPTED:
         return false;
-    judge(t, c, status);
-    if (caught != 0)
+    case XS_TUNE_LATE:
+        put_late(t, c);
+        return true;
+    case XS_TUNE_ENDED:
+        judge(t, c, status);
+    }
+    if (xs_tune_interrupted() != 0)
         return false;
     if (t->objective == XS_TUNE_TIME)
         *figure = ns_of(&usage.ru_utime) + ns_of(&usage.ru_stime);

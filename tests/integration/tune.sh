@@ -86,6 +86,23 @@ tune 1 -n 3 --check false -- sh picky.sh
 says 'the check failed'
 tune 1 -n 3 --set CPU_ALIGN=64 -- sh picky.sh
 says 'killed by signal 9'
+# One that hangs, and what it has started, which ignores the signals that can be ignored.
+cat >hangs.sh <<'END'
+[ "$XSIGMA_CPU_ALIGN" != 32 ] || sh -c 'trap "" TERM INT HUP; sleep 1000.75; :' &
+wait
+END
+tune 0 -n 3 --timeout 6s --objective rss --candidate CPU_ALIGN=32 --candidate CPU_ALIGN=16 -- sh hangs.sh
+has 'out: did not end within 6'
+grep -qE '^[* ] CPU_ALIGN=16 .*  3  ' out || fail "of the one that ends: $(cat out)"
+pgrep -f '^sleep 1000[.]75$' >/dev/null && fail 'what a run has started is still there'
+tune 1 -n 3 --timeout 1s -- sleep 1000.75
+says 'the program as it is: did not end within 1'
+# shellcheck disable=SC2016 # for the shells that are started
+tune 0 -n 3 --timeout 6s --check 'if [ "$(wc -c)" = 0 ]; then :; else sleep 1000.75; fi' --objective rss \
+    --candidate CPU_ALIGN=32 -- sh -c 'echo $XSIGMA_CPU_ALIGN | tr -dc 3'
+has 'out: the check failed'
+pgrep -f '^sleep 1000[.]75$' >/dev/null && fail 'the check is still there'
+for time in 0s 5 -5s soon; do tune 64 --timeout "$time" true; done
 # Not the first time, but later.
 cat >later.sh <<'END'
 echo x >>times
