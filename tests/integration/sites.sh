@@ -30,11 +30,12 @@ python3 "$xs_root/tests/support/known_sites.py" "$xs_build/xsigma" truth libstri
 
 # Every back end, where sampling stands in front of it; every block, where nothing is estimated.
 for backend in system mimalloc tbb; do
-    for ((i = 1; i <= 10; i++)); do
+    for ((i = 1; i <= ${BACKEND_SEEDS:-10}; i++)); do
         run "$i" "$backend-$i.json" XSIGMA_CPU_BACKEND=$backend >truth || fail "known_sites on $backend"
     done
     python3 "$xs_root/tests/support/known_sites.py" "$xs_build/xsigma" truth libstripped_part.so \
-        libclosed_part.so -- "$backend"-*.json >log || { cat log; fail "intervals on $backend"; }
+        libclosed_part.so -- "$backend"-*.json >log || fail "intervals on $backend"
+    sed "s/^/$backend: /" log
 done
 run 1 all.json XSIGMA_SAMPLE=1 >truth
 python3 "$xs_root/tests/support/known_sites.py" "$xs_build/xsigma" truth libstripped_part.so \
@@ -67,17 +68,27 @@ if command -v go >/dev/null; then
     grep -q 'make_node (inline)' top || fail "go tool pprof knows no inlined function: $(head -n 12 top)"
 fi
 
-# What a killed process leaves.
-mkdir records
-program how_exit
-(XSIGMA_RECORD=$PWD/records XSIGMA_SAMPLE=4K LD_PRELOAD=$XS_LIB "$known" "$PWD/libclosed_part.so" &
-    pid=$!
-    while kill -0 $pid 2>/dev/null && ! ls records/xsigma-* >/dev/null 2>&1; do sleep 0.01; done
-    sleep 0.05
-    kill -9 $pid
-    wait $pid) 2>/dev/null >&2
-if ls records/xsigma-* >/dev/null 2>&1; then
-    "$xs_build/xsigma" report records >text || fail "report of a killed process"
-    grep -q 'TOP SITES' text || fail "no sites of a killed process: $(cat text)"
-fi
+# What a killed process leaves: the same bytes, of every block and of some.
+killed() { # FILE NAME=VALUE...
+    local file=$1 records=$xs_tmp/records
+    shift
+    rm -rf "$records"
+    mkdir "$records"
+    env KNOWN_SITES_KILL=1 XSIGMA_RECORD="$records" XSIGMA_STATS_FILE="$PWD/none.json" "$@" LD_PRELOAD="$XS_LIB" \
+        "$known" "$PWD/libstripped_part.so" "$PWD/libclosed_part.so" >truth 2>err &
+    wait $! 2>/dev/null
+    [ $? -eq 137 ] || fail "known_sites was to be killed: $(cat err)"
+    [ ! -e none.json ] || fail "a report of its own by a killed process"
+    "$xs_build/xsigma" report --json "$records" >"$file" || fail "report of a killed process"
+    xs_runs=$((xs_runs + 1))
+}
+killed killed-all.json XSIGMA_SAMPLE=1
+python3 "$xs_root/tests/support/known_sites.py" "$xs_build/xsigma" truth libstripped_part.so \
+    libclosed_part.so -- killed-all.json >log || { cat log; fail "killed, every block: not the exact bytes"; }
+grep -q '_error": [1-9]' killed-all.json && fail "killed, every block, and yet an error"
+for ((i = 1; i <= 10; i++)); do
+    killed "killed-$i.json" XSIGMA_SAMPLE=64K XSIGMA_SAMPLE_SEED="$i"
+done
+python3 "$xs_root/tests/support/known_sites.py" "$xs_build/xsigma" truth libstripped_part.so \
+    libclosed_part.so -- killed-[0-9]*.json >log || { cat log; fail "killed: intervals do not hold the true values"; }
 finish
