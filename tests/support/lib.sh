@@ -136,11 +136,12 @@ xs_policy_env() {
 
 # xs_run POLICY COMMAND... - runs it with the library preloaded. Its standard output is the
 # command's; standard error goes to the file $xs_stderr, the reports to $xs_reports/*.json.
-# Variables: xs_children=1 lets child processes report too. xs_more: an array of NAME=VALUE more.
+# Variables: xs_children=1 lets child processes report too. xs_more: an array of NAME=VALUE more, at
+# first the words of XS_MORE.
 xs_stderr=$xs_tmp/stderr
 xs_reports=$xs_tmp/reports
 xs_children=0
-xs_more=()
+read -ra xs_more <<<"${XS_MORE-}"
 xs_run() {
     local policy=$1
     local xs_env=()
@@ -197,6 +198,11 @@ xs_proven() {
             return 1
         fi
     done
+    case " ${xs_more[*]-} " in
+        *' XSIGMA_SAMPLE='*)
+            cat "$xs_reports"/*.json | grep -q '"samples": [1-9][0-9][0-9]' || fail "$what: hardly anything was sampled"
+            ;;
+    esac
 }
 
 # xs_same_bytes WHAT EXPECTED GOT
