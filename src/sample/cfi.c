@@ -24,7 +24,7 @@ static uint64_t take(struct reader *r, size_t bytes)
 {
     uint64_t v = 0;
 
-    if (r->failed || r->end - r->at < bytes) {
+    if (r->failed || r->at == 0 || r->end - r->at < bytes) {
         r->failed = true;
         return 0;
     }
