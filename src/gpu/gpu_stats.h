@@ -30,7 +30,7 @@
     X(reuse_ordered, "calls", "hits where only the legacy stream had been used")                   \
     X(reuse_waited, "calls", "hits of blocks whose completion was proven")                         \
     X(reuse_stream, "calls", "hits on the very stream that the block had been freed on")           \
-    X(hits_cut, "calls", "hits of pool and bfc that were cut anew, under the lock of the context") \
+    X(hits_cut, "calls", "hits of pool and bfc, cut from what was freed in other sizes")           \
     X(pinned_allocations, "calls", "pinned host allocations")                                      \
     X(pinned_hits, "calls", "of these, from the cache")                                            \
     X(pinned_requested_bytes, "bytes", "sum of their sizes")                                       \

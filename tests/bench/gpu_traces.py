@@ -2,8 +2,9 @@
 """Runs the traces of gpu_traces under each back end and prints a Markdown table.
 
 "cut anew" are the hits of pool and bfc that did not come from the pieces which the thread itself had
-freed: they take the lock of the context. Each trace runs twice, the second time for twice as many iterations. What the second half did is the
-difference of the two; so a hit rate is one after warm-up. "reserved/in use" is the peak of what was
+freed: they are cut from what was freed in other sizes. Each trace runs twice, the second time for
+twice as many iterations. What the second half did is the difference of the two; so a hit rate is one
+after warm-up. "reserved/in use" is the peak of what was
 got from the driver by the peak of what the program held, in blocks ("blocks") and in bytes asked for
 ("asked"). Driver calls are the fake driver's own count, which the native run lacks.
 
