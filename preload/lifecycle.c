@@ -130,9 +130,9 @@ static size_t say_warnings(size_t i)
     return i;
 }
 
-static void start_policy(void)
+static void start_policy(bool is_root)
 {
-    xs_report_pressure_start();
+    xs_report_pressure_start(is_root);
     xs_policy_start();
     xs_new_harden();
     wants_keeper = xs_backend_is_open(XS_OWNER_BFC) && xs_config(XS_KNOB_CPU_IDLE_THREAD)->num != 0;
@@ -164,7 +164,7 @@ __attribute__((constructor)) static void start(void)
     if (has_own_malloc())
         bypass();
     else
-        start_policy();
+        start_policy(is_root);
     xs_control_start(life.malloc_owner,
                      xs_config(XS_KNOB_STATS_INTERVAL)->num != 0 ? xs_finish_interval : NULL);
     if (is_root) {

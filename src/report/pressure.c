@@ -137,12 +137,13 @@ static void say_failure(size_t size)
     xs_log("%s", b.at);
 }
 
-void xs_report_pressure_start(void)
+void xs_report_pressure_start(bool is_root)
 {
+    bool says = is_root || xs_config(XS_KNOB_LOG)->source != XS_SOURCE_DEFAULT;
     const struct xs_pressure_options options = {
         .warn_permille = (unsigned)xs_config(XS_KNOB_PRESSURE_WARN)->num * 10,
-        .say = say,
-        .say_failure = say_failure,
+        .say = says ? say : NULL,
+        .say_failure = says ? say_failure : NULL,
     };
 
     xs_pressure_open(&options);

@@ -6,8 +6,10 @@
 
 #include "core/pressure.h"
 
-/* Has core/pressure.h use them, from XSIGMA_PRESSURE_WARN. */
-void xs_report_pressure_start(void);
+/* Has core/pressure.h use them, from XSIGMA_PRESSURE_WARN. A process that another one with the
+ * library started says nothing, as that one may read its stderr; XSIGMA_LOG, when set, has all of
+ * them speak. */
+void xs_report_pressure_start(bool is_root);
 
 /* "its memory cgroup", "XSIGMA_MEMORY_LIMIT", "the machine" */
 const char *xs_report_pressure_of(enum xs_pressure_of of);

@@ -18,6 +18,13 @@ for policy in bfc mimalloc tbb; do
         fail "no last word: $(cat "$work/err")"
     [ "$(grep -c 'out of memory' "$work/err")" -le 1 ] || fail "more than one last word"
 done
+# A parent may read its child's stderr, as Tcl's exec does.
+child() { # SETTINGS...
+    # shellcheck disable=SC2016 # the inner shell's
+    under bfc XSIGMA_MEMORY_LIMIT=256M XSIGMA_STATS=0 "$@" -- sh -c '"$1" 20 600 1 2>&1; exit $?' - "$heavy"
+}
+[ "$(child)" = 'round 0' ] || fail "a child's last word is in its output: $(child)"
+child XSIGMA_LOG=stderr | grep -q 'out of memory' || fail "no last word of a child with XSIGMA_LOG"
 
 read -r glibc_mib _ < <("$later" 300)
 read -r mib refused again < <(under bfc XSIGMA_STATS=0 -- "$later" 300 2>/dev/null)
