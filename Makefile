@@ -385,10 +385,10 @@ test-all: ## the same and the long ones
 	@$(MAKE) --no-print-directory tests
 	@tests/run --long
 
-test-suites: ## other people's tests (SUITES="python3 redis" BACKENDS=bfc); docs/test-suites.md
+test-suites: ## other people's tests (SUITES="python3 redis" BACKENDS=bfc ARGS=--resume|--whole); docs/test-suites.md
 	@scripts/setup suites
 	@$(MAKE) --no-print-directory all
-	@tests/suites/run --backends "$(BACKENDS)" $(SUITES)
+	@tests/suites/run --backends "$(BACKENDS)" $(ARGS) $(SUITES)
 
 test-aarch64: ## unit tests, contract, stress and CUDA clients under an emulator of aarch64
 	@scripts/setup aarch64

@@ -5,7 +5,7 @@
 #   version   of the package it comes from
 #   what      a test is
 #   limit     seconds that one test may take
-#   list      names of the tests
+#   list [whole]   names of the tests: those chosen for time, or all there are
 #   left      what is left out, and why: a line each
 #   settings TEST BACKEND   further variables for it, which the notes under `left` tell of
 #   run TEST  status 0: passed; 77: does not apply here; else failed
@@ -88,7 +88,8 @@ get_source() {
 
 suite() {
     case ${1-} in
-        prepare | version | what | limit | list | left) "suite_$1" ;;
+        prepare | version | what | limit | left) "suite_$1" ;;
+        list) suite_list "${2-}" ;;
         settings) suite_settings "$2" "$3" ;;
         run) suite_run "$2" ;;
         *)

@@ -4,6 +4,7 @@ The figures of all suites are kept beside the text, in docs/test-suites.json, so
 of them changes only theirs.
 """
 
+import fcntl
 import fnmatch
 import json
 import os
@@ -11,11 +12,12 @@ import os
 HEAD = """# Other people's test suites
 
 Written by `make test-suites`, which gets, builds and runs them: each test once without the library and once under each
-back end with `LD_PRELOAD` (`SUITES="python3 redis"` and `BACKENDS=bfc` choose). A cell is the number of tests run,
-then of those that fail with the library and not without it; a test that failed with it once and passed three times
-when repeated counts as unsteady, and one that fails with the back end's library preloaded in our place as that
-library's. All of these, and what fails without the library, are named with reasons below. LTP is
-no package of Debian 12, nor are Lua's tests.
+back end with `LD_PRELOAD` (`SUITES="python3 redis"` and `BACKENDS=bfc` choose; `ARGS=--resume` goes on where the last
+run was stopped). A cell is the number of tests run, then of those that fail with the library and not without it; a
+test that failed with it once and passed three times when repeated counts as unsteady, and one that fails with the back
+end's library preloaded in our place as that library's. All of these, and what fails without the library, are named with
+reasons below. Debian 12 has no LTP, neither package nor source, and its sources of Lua 5.3 and 5.4 come without Lua's
+tests.
 
 """
 
@@ -102,6 +104,13 @@ def markdown(rows, backends, reasons):
 
 
 def update(root, row, known, backends, reasons):
+    """Changes one row; several runs may do so at once."""
+    with open(os.path.join(root, "build", "suites", "table.lock"), "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        update_alone(root, row, known, backends, reasons)
+
+
+def update_alone(root, row, known, backends, reasons):
     path = os.path.join(root, "docs", "test-suites.json")
     rows = {}
     if os.path.exists(path):
