@@ -1,6 +1,7 @@
 #include "core/bfc.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "base/align.h"
 #include "core/bfc_record.h"
@@ -510,7 +511,9 @@ int xs_bfc_open(struct xs_bfc *b, const struct xs_bfc_options *o, const struct x
 {
     if (!xs_is_pow2(o->unit) || o->initial_bytes == 0 || o->fragmentation_permille > 1000)
         return EINVAL;
-    *b = (struct xs_bfc){.ops = *ops, .options = *o};
+    memset(b, 0, offsetof(struct xs_bfc, block));
+    b->ops = *ops;
+    b->options = *o;
     b->unit_log2 = (unsigned)__builtin_ctzll(o->unit);
     b->next_region_bytes = xs_align_up(o->initial_bytes, o->unit);
     b->options.region_max_bytes = o->region_max_bytes > b->next_region_bytes

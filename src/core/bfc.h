@@ -98,7 +98,6 @@ struct xs_bfc_record;
 struct xs_bfc {
     struct xs_bfc_ops ops;
     struct xs_bfc_options options;
-    struct xs_bfc_record *block[XS_BFC_BLOCKS];
     uint32_t blocks;
     uint32_t most_blocks;
     unsigned unit_log2;
@@ -113,6 +112,8 @@ struct xs_bfc {
     struct xs_bfc_stats stats; /* but for what xs_bfc_stats_get works out */
     uint64_t steps;            /* probes, merges and splits so far */
     size_t unmerged;           /* free chunks that may have free neighbours */
+    /* Last, and not cleared when it is opened: most of it is never touched. */
+    struct xs_bfc_record *block[XS_BFC_BLOCKS];
 };
 
 int xs_bfc_open(struct xs_bfc *b, const struct xs_bfc_options *options,

@@ -314,28 +314,28 @@ void xs_proc_nodes(uint64_t bytes[64])
     (void)each_line("/proc/self/numa_maps", numa_line, bytes);
 }
 
-struct search {
-    const char *name;
-    bool found;
-};
-
-static bool search_line(const char *line, void *arg)
-{
-    struct search *s = arg;
-    const char *path = strchr(line, '/');
-
-    s->found = path != NULL && strstr(path, s->name) != NULL;
-    return !s->found;
-}
-
+/* Not line by line: every process that starts does this, and its parent may have many mappings. */
 bool xs_proc_parent_maps(const char *library)
 {
-    struct search s = {.name = library};
+    const size_t len = strlen(library);
+    char text[4096 + 64];
+    size_t kept = 0; /* of what was read before: the name may begin there */
+    bool found = false;
+    ssize_t n;
     XS_BUF(path, 64);
 
     xs_fmt(&path, "/proc/%d/maps", (int)getppid());
-    (void)each_line(path.at, search_line, &s);
-    return s.found;
+    int fd = open(path.at, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    while (!found && (n = read(fd, text + kept, sizeof(text) - kept)) > 0) {
+        size_t have = kept + (size_t)n;
+        found = memmem(text, have, library, len) != NULL;
+        kept = have < len - 1 ? have : len - 1;
+        memmove(text, text + have - kept, kept);
+    }
+    close(fd);
+    return found;
 }
 
 bool xs_proc_is_orphan(void)

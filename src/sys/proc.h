@@ -34,9 +34,9 @@ void xs_proc_huge(uint64_t *resident_bytes, uint64_t *huge_bytes);
 /* Resident bytes on each node of memory below 64. Walks too. */
 void xs_proc_nodes(uint64_t bytes[64]);
 
-/* The parent has a file of this name mapped: it runs under us, so this process is not the root of
- * the tree. Its environment would say less: programs write over it, and static ones only pass it
- * on. */
+/* The parent has a file mapped in whose path this stands (of at most 64 bytes): it runs under us,
+ * so this process is not the root of the tree. Its environment would say less: programs write over
+ * it, and static ones only pass it on. */
 bool xs_proc_parent_maps(const char *library);
 
 /* Whoever started this process is gone: the parent is of another session. */

@@ -286,7 +286,7 @@ static int map_new(int fd, const char *program)
     h->bytes = XS_RECORD_BYTES;
     h->pid = (int32_t)own.pid;
     h->uid = (uint32_t)geteuid();
-    h->started = xs_record_start_of(own.pid);
+    h->made = xs_record_now();
     h->pid_space = xs_record_pid_space();
     xs_buf_init(&name, h->program, sizeof(h->program));
     xs_put_str(&name, program);

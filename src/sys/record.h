@@ -22,7 +22,7 @@
  * raises SIGBUS. (Whoever may write the file may also cut it short: that is the user himself.) A
  * process without a record, or whose file cannot grow, goes on with private areas.
  *
- * Units:   bytes; `started` in clock ticks since boot, as /proc has it.
+ * Units:   bytes; `made` in clock ticks since boot, as /proc has it.
  * Owns:    the process's file and the mapping of its first part; no descriptor is kept.
  * Threads: any, for areas and sections. create, remove, keep, fork_child: one thread.
  * Context: inside malloc. Allocates: pages. Errno is changed, no point of cancellation is passed.
@@ -37,7 +37,7 @@
 #include "base/compiler.h"
 
 #define XS_RECORD_MAGIC    UINT64_C(0x000a616d67697378) /* "xsigma\n" */
-#define XS_RECORD_VERSION  2
+#define XS_RECORD_VERSION  3
 #define XS_RECORD_BYTES    ((size_t)16 << 10)
 #define XS_RECORD_PAGE     4096
 #define XS_RECORD_SECTIONS 128
@@ -65,7 +65,7 @@ enum xs_record_section {
     XS_RECORD_TIMELINE_GPU, /* struct xs_timeline_gpu */
     XS_RECORD_SITES,
     XS_RECORD_MODULES,
-    XS_RECORD_LATENCY
+    XS_RECORD_LATENCY /* struct xs_latency_counts, stats/latency.h */
 };
 
 struct xs_record_entry {
@@ -81,7 +81,7 @@ struct xs_record_head {
     uint32_t bytes; /* of struct xs_record */
     int32_t pid;
     uint32_t uid;
-    uint64_t started;
+    uint64_t made;      /* no process that began later can have made it */
     uint64_t pid_space; /* inode of the namespace that `pid` belongs to */
     char program[64];
     uint32_t reported; /* a command has shown what it holds, the process being gone */
@@ -168,8 +168,9 @@ bool xs_record_is_alive(const struct xs_record_head *head);
 
 bool xs_record_path(char *out, size_t cap, const char *directory, pid_t pid);
 
-/* When a process began, which no later one of the same number can have. 0: there is none. */
+/* When a process began. 0: there is none. */
 uint64_t xs_record_start_of(pid_t pid);
+uint64_t xs_record_now(void); /* in the same ticks */
 
 uint64_t xs_record_pid_space(void); /* ours */
 

@@ -2,6 +2,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/file.h>
@@ -44,6 +45,15 @@ uint64_t xs_record_start_of(pid_t pid)
     return ticks;
 }
 
+uint64_t xs_record_now(void)
+{
+    struct timespec t = {0};
+    uint64_t ticks = (uint64_t)sysconf(_SC_CLK_TCK);
+
+    (void)clock_gettime(CLOCK_BOOTTIME, &t);
+    return (uint64_t)t.tv_sec * ticks + (uint64_t)t.tv_nsec * ticks / 1000000000u;
+}
+
 uint64_t xs_record_pid_space(void)
 {
     struct stat st;
@@ -53,10 +63,10 @@ uint64_t xs_record_pid_space(void)
 
 /* ---- reading others' -------------------------------------------------------------------- */
 
-int xs_record_open_own(const char *path, int access)
+static int open_own(int dir, const char *name, int access)
 {
     struct stat st;
-    int fd = open(path, access | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    int fd = openat(dir, name, access | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 
     if (fd < 0) {
         if (errno == ELOOP)
@@ -69,6 +79,11 @@ int xs_record_open_own(const char *path, int access)
     close(fd);
     errno = EPERM;
     return -1;
+}
+
+int xs_record_open_own(const char *path, int access)
+{
+    return open_own(AT_FDCWD, path, access);
 }
 
 static int check_head(const struct xs_record_head *h, off_t bytes)
@@ -92,9 +107,9 @@ static int head_of(int fd, struct xs_record_head *h)
     return check_head(h, st.st_size);
 }
 
-int xs_record_read_head(const char *path, struct xs_record_head *h)
+static int read_head(int dir, const char *name, struct xs_record_head *h)
 {
-    int fd = xs_record_open_own(path, O_RDONLY);
+    int fd = open_own(dir, name, O_RDONLY);
 
     if (fd < 0)
         return errno;
@@ -103,13 +118,18 @@ int xs_record_read_head(const char *path, struct xs_record_head *h)
     return rc;
 }
 
+int xs_record_read_head(const char *path, struct xs_record_head *h)
+{
+    return read_head(AT_FDCWD, path, h);
+}
+
 /* Processes of other namespaces cannot be judged and count as alive. */
 bool xs_record_is_alive(const struct xs_record_head *h)
 {
     if (h->pid_space != xs_record_pid_space())
         return true;
     uint64_t started = xs_record_start_of(h->pid);
-    return started != 0 ? started == h->started : kill(h->pid, 0) == 0 || errno != ESRCH;
+    return started != 0 ? started <= h->made : kill(h->pid, 0) == 0 || errno != ESRCH;
 }
 
 static int map_others(struct xs_record_file *f, int fd)
@@ -187,21 +207,8 @@ static void each_name(const char *directory, bool (*use)(int dir, const char *na
         close(dir);
 }
 
-/* The name is DIRECTORY's own, xsigma-UID-PID of this user. */
-static bool is_record_name(const char *name)
-{
-    XS_BUF(prefix, 32);
-    uint64_t pid;
-
-    xs_fmt(&prefix, "xsigma-%u-", (unsigned)geteuid());
-    if (strncmp(name, prefix.at, prefix.len) != 0)
-        return false;
-    name += prefix.len;
-    return xs_text_count(name, strlen(name), &pid) == 0;
-}
-
 struct walk {
-    const char *directory;
+    struct xs_buf prefix; /* of this user's: xsigma-UID- */
     void (*use)(const struct xs_record_head *head, bool is_alive, void *arg);
     void *arg;
     unsigned alive;
@@ -225,17 +232,31 @@ static bool has_outlived(const struct walk *w, const struct xs_record_head *h, i
            (w->dead > MANY && age_s > MANY_S) || w->dead > TOO_MANY;
 }
 
+/* The pid in the name xsigma-UID-PID of a record of this user's, or 0. */
+static uint64_t pid_of(const struct walk *w, const char *name)
+{
+    uint64_t pid = 0;
+
+    if (strncmp(name, w->prefix.at, w->prefix.len) != 0)
+        return 0;
+    name += w->prefix.len;
+    return xs_text_count(name, strlen(name), &pid) == 0 ? pid : 0;
+}
+
 static bool walk_one(int dir, const char *name, void *arg)
 {
     struct walk *w = arg;
     struct xs_record_head h = {0};
+    uint64_t pid = pid_of(w, name);
     struct stat st;
-    XS_BUF(path, 256);
 
-    if (!is_record_name(name))
+    if (pid == 0)
         return true;
-    xs_fmt(&path, "%s/%s", w->directory, name);
-    if (path.truncated || xs_record_read_head(path.at, &h) != 0)
+    /* To clear away there is no need to know more of it; if the number is another's by now, it is
+     * not so later on. */
+    if (w->use == NULL && pid <= INT_MAX && kill((pid_t)pid, 0) == 0)
+        return ++w->seen < w->limit;
+    if (read_head(dir, name, &h) != 0)
         return true;
     bool is_alive = xs_record_is_alive(&h);
     if (is_alive)
@@ -252,7 +273,9 @@ static bool walk_one(int dir, const char *name, void *arg)
 
 void xs_record_reap(const char *directory, unsigned limit)
 {
-    struct walk w = {.directory = directory, .limit = limit, .may_remove = true};
+    XS_BUF(prefix, 32);
+    xs_fmt(&prefix, "xsigma-%u-", (unsigned)geteuid());
+    struct walk w = {.prefix = prefix, .limit = limit, .may_remove = true};
 
     each_name(directory, walk_one, &w);
 }
@@ -261,7 +284,9 @@ unsigned xs_record_each(const char *directory,
                         void (*use)(const struct xs_record_head *head, bool is_alive, void *arg),
                         void *arg)
 {
-    struct walk w = {.directory = directory, .use = use, .arg = arg, .limit = UINT32_MAX};
+    XS_BUF(prefix, 32);
+    xs_fmt(&prefix, "xsigma-%u-", (unsigned)geteuid());
+    struct walk w = {.prefix = prefix, .use = use, .arg = arg, .limit = UINT32_MAX};
 
     each_name(directory, walk_one, &w);
     return w.alive;

@@ -59,7 +59,7 @@ Test(record, made_private_and_whole_and_removed)
     struct xs_record *r = xs_record_mine();
     cr_assert_str_eq(r->head.program, "pricer");
     cr_assert_eq(r->head.pid, getpid());
-    cr_assert_neq(r->head.started, 0u);
+    cr_assert_neq(r->head.made, 0u);
     r->text[XS_RECORD_TEXT - 1] = 'x'; /* the last byte is mapped */
     xs_record_remove();
     cr_assert(!there(getpid()));
@@ -129,7 +129,7 @@ Test(record, another_containers_file_is_left)
     cr_assert_eq(xs_record_create(dir, "ours"), EEXIST);
     cr_assert_eq(xs_record_mine(), NULL);
     cr_assert_eq(xs_record_open(&c, dir, getpid()), EBADMSG);
-    head.started++; /* looks dead, but who knows */
+    head.made = 0; /* looks dead, but who knows */
     head.reported = 1;
     cr_assert_eq(pwrite(fd, &head, sizeof(head), 0), (ssize_t)sizeof(head));
     const struct timespec old[2] = {{.tv_sec = 1}, {.tv_sec = 1}};
@@ -183,9 +183,10 @@ Test(record, what_is_refused)
     memset(r->head.program, 'x', sizeof(r->head.program));
     cr_assert_eq(xs_record_open(&c, dir, getpid()), EBADMSG, "a name without end");
     r->head.program[1] = '\0';
-    r->head.started++;
+    uint64_t made = r->head.made;
+    r->head.made = xs_record_start_of(getpid()) - 1;
     cr_assert_eq(xs_record_open(&c, dir, getpid()), ESRCH, "an earlier process of this number");
-    r->head.started--;
+    r->head.made = made;
     char other[170];
     snprintf(other, sizeof(other), "%s.2", path);
     cr_assert_eq(link(path, other), 0);
