@@ -2,6 +2,7 @@
 
 #include "backend/hot.h"
 #include "sample/sample.h"
+#include "stats/latency.h"
 
 /* Of nothing, too, something is noted now and then. */
 XS_INLINE size_t weight(size_t size)
@@ -19,7 +20,14 @@ XS_COLD static void *note(void *p, size_t size)
 
 XS_COLD static void *malloc_noted(size_t size)
 {
-    return note(xs_hot.beneath.malloc(size), size);
+    bool is_timed = xs_latency_is_in_front;
+    uint64_t from = is_timed ? xs_latency_now() : 0;
+    void *p = xs_hot.beneath.malloc(size);
+
+    if (is_timed && p != NULL)
+        xs_latency_note(XS_LATENCY_MALLOC, from, xs_latency_now(),
+                        xs_sample_stands_for(weight(size)));
+    return note(p, size);
 }
 
 static void *sampled_malloc(size_t size)
@@ -74,9 +82,13 @@ static void *sampled_realloc(void *p, size_t size)
 XS_COLD static void free_noted(void *p)
 {
     struct xs_sampled was;
+    bool is_timed = xs_sample_forget(p, &was) && xs_latency_is_in_front;
+    uint64_t from = is_timed ? xs_latency_now() : 0;
 
-    (void)xs_sample_forget(p, &was);
     xs_hot.beneath.free(p);
+    if (is_timed)
+        xs_latency_note(XS_LATENCY_FREE, from, xs_latency_now(),
+                        xs_sample_stands_for(weight(was.size)));
 }
 
 static void sampled_free(void *p)

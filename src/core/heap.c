@@ -49,7 +49,8 @@ static void look_for_unneeded(struct xs_heap *h)
 bool xs_heap_tick_over(struct xs_heap *h)
 {
     bool is_sampled;
-    bool is_look = xs_heap_window_is_over(h, &is_sampled);
+    bool is_timed;
+    bool is_look = xs_heap_window_is_over(h, &is_sampled, &is_timed);
     bool is_late = is_look && xs_span_tick();
     int64_t window = xs_heap_next_window(h, !is_look  ? 0
                                             : is_late ? XS_HEAP_TICK_RARE_BYTES
@@ -65,6 +66,9 @@ bool xs_heap_tick_over(struct xs_heap *h)
         look();
     if (is_late)
         look_for_unneeded(h);
+    /* Not both at once: for the sampled block the heap is needed. */
+    if (is_timed && !is_sampled)
+        xs_heap_time_next(h);
     return is_sampled;
 }
 
@@ -81,9 +85,11 @@ void *xs_heap_tick(struct xs_heap *h, void *p, size_t size)
 XS_COLD static void *refill_slow(size_t size)
 {
     unsigned class = xs_class_of(size);
-    struct xs_heap *h = xs_heap_enter();
     void *p = NULL;
 
+    if (xs_heap_away != NULL)
+        return xs_heap_malloc_timed(size);
+    struct xs_heap *h = xs_heap_enter();
     if (h == NULL)
         return xs_heap_fail(size);
     xs_heap_want_end();
@@ -151,7 +157,11 @@ XS_COLD static void *large_malloc(size_t size, size_t align, bool *is_zero)
     if (p != NULL && xs_heap_sample_due(size))
         (void)xs_sample_take(p, size);
     look();
-    return p != NULL ? p : xs_heap_fail(size);
+    if (p == NULL)
+        return xs_heap_fail(size);
+    if (h == xs_heap_mine)
+        xs_heap_time_large(h);
+    return p;
 }
 
 /* A chunk from a magazine, or NULL. */
@@ -176,6 +186,8 @@ static void *pop_chunk(struct xs_heap *h, size_t size)
         look();
     if (p != NULL && xs_heap_sample_due(size))
         (void)xs_sample_take(p, size);
+    if (p != NULL)
+        xs_heap_time_large(h);
     return p;
 }
 
@@ -194,6 +206,8 @@ void *xs_heap_malloc_above(size_t size)
         p = xs_magazine_pop(h, m);
         return (h->counts.until_tick -= (int64_t)size) >= 0 ? p : xs_heap_tick(h, p, size);
     }
+    if (XS_UNLIKELY(xs_heap_away != NULL))
+        return xs_heap_malloc_timed(size);
     if (size <= XS_CLASS_MAX_BYTES) {
         p = pop_chunk(h, size);
         if (p != NULL)
@@ -215,7 +229,7 @@ void *xs_heap_zalloc(size_t size)
     if (size <= XS_SLAB_MAX_BYTES)
         p = xs_heap_malloc_inline(size);
     else if (size <= XS_CLASS_MAX_BYTES)
-        p = pop_chunk(xs_heap_mine, size);
+        p = pop_chunk(xs_heap_here(), size);
     if (p == NULL && size > XS_SLAB_MAX_BYTES)
         p = large_malloc(size, 0, &is_zero);
     return p == NULL || is_zero ? p : memset(p, 0, size);
@@ -347,10 +361,14 @@ static void send_object(struct xs_heap *h, void *p, uint64_t entry)
 static __attribute__((noinline)) void free_slower(void *p, uint64_t entry)
 {
     int saved = errno;
-    struct xs_heap *h = xs_heap_enter();
     struct xs_sampled was;
     bool is_due = true;
 
+    if (xs_heap_away != NULL) {
+        xs_heap_free_timed(p, entry);
+        return;
+    }
+    struct xs_heap *h = xs_heap_enter();
     xs_heap_count_frees(h, 1);
     if (!xs_entry_is_object(entry)) {
         (void)xs_sample_forget(p, &was);

@@ -62,6 +62,7 @@ size_t xs_heap_trim(void);
 struct xs_heap_stats {
     struct xs_bfc_stats bfc;
     uint64_t in_use_bytes; /* in blocks handed out, by their class; exact when threads rest */
+    uint64_t growth_ns;    /* it took to get regions from the system */
     uint64_t failures;     /* requests that got no memory */
     uint64_t largest_failure_bytes;
     uint64_t last_failure_bytes;

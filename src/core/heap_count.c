@@ -37,24 +37,34 @@ static unsigned bin_of(size_t size)
 
 void xs_heap_count_request_late(size_t size)
 {
+    if (xs_heap_back()) {
+        xs_heap_count_request(xs_heap_mine, size);
+        return;
+    }
     XS_COUNT_LATE(late()->requested, size);
     XS_COUNT_LATE(late()->odd_taken[bin_of(size)], 1);
 }
 
 void xs_heap_count_realloc_late(void)
 {
-    XS_COUNT_LATE(late()->reallocs, 1);
+    if (xs_heap_back())
+        XS_COUNT(xs_heap_mine->counts.reallocs, 1);
+    else
+        XS_COUNT_LATE(late()->reallocs, 1);
 }
 
 void xs_heap_count_frees_late(int n)
 {
-    XS_COUNT_LATE(late()->frees, (uint64_t)n);
+    if (xs_heap_back())
+        XS_COUNT(xs_heap_mine->counts.frees, (uint64_t)n);
+    else
+        XS_COUNT_LATE(late()->frees, (uint64_t)n);
 }
 
 /* A heap on loan may have counted it: the sum is right. */
 void xs_heap_uncount_request(size_t size)
 {
-    struct xs_heap *h = xs_heap_mine;
+    struct xs_heap *h = xs_heap_here();
 
     if (xs_heap_is_none(h)) {
         XS_COUNT_LATE(late()->requested, 0 - (uint64_t)size);

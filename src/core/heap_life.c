@@ -101,6 +101,7 @@ static void set_up(struct xs_heap *h, uint32_t id)
     h->cache_bytes = heaps.cache_bytes;
     h->mixed_from = xs_span_parts() > 1 ? XS_CLASS_SLABS : XS_CLASS_MIXED;
     h->sample_left = xs_sample_gap();
+    h->time_random = (uint32_t)(heaps.key >> 32) ^ id;
     for (unsigned c = 0; c < XS_CLASS_COUNT; c++) {
         size_t most = c < XS_CLASS_SLABS ? MAGAZINE_BYTES : heaps.cache_bytes / 4;
         size_t cap = most / xs_class_bytes(c);
@@ -166,7 +167,7 @@ static void put_idle(struct xs_heap *h)
 
 static void thread_ends(void)
 {
-    struct xs_heap *h = xs_heap_mine;
+    struct xs_heap *h = xs_heap_here();
 
     /* libc frees a few blocks after this: those go through a heap on loan. */
     is_past_end = true;
@@ -193,6 +194,8 @@ void xs_heap_want_end(void)
 
 struct xs_heap *xs_heap_enter_slow(void)
 {
+    if (xs_heap_back())
+        return xs_heap_mine;
     int saved = errno;
     struct xs_heap *h = adopt_or_make();
     if (h != NULL && !is_past_end) {
@@ -206,7 +209,9 @@ struct xs_heap *xs_heap_enter_slow(void)
 
 void xs_heap_leave_slow(struct xs_heap *h)
 {
-    put_idle(h);
+    /* Or it was taken away meanwhile, to be back with the next call. */
+    if (h != xs_heap_away)
+        put_idle(h);
 }
 
 void xs_heap_help(struct xs_heap *h)
@@ -368,6 +373,7 @@ bool xs_heap_stats_get(struct xs_heap_stats *out, bool may_wait)
 {
     *out = (struct xs_heap_stats){0};
     xs_heap_failures_get(out);
+    out->growth_ns = xs_span_growth_ns();
     out->heaps = atomic_load_explicit(&heaps.count, memory_order_relaxed);
     if (may_wait)
         xs_span_stats(&out->bfc);
@@ -435,7 +441,7 @@ static bool check_magazines(const struct xs_heap *h, struct xs_buf *why)
 
 bool xs_heap_check(struct xs_buf *why)
 {
-    const struct xs_heap *h = xs_heap_mine;
+    const struct xs_heap *h = xs_heap_here();
     uint64_t kept = 0;
 
     if (h != &xs_heap_none) {

@@ -54,7 +54,7 @@ static void *grow_object(void *p, uint64_t entry, size_t old_size, size_t size)
         xs_heap_free_moved(p, entry);
         xs_heap_count_realloc_request(h, size);
     }
-    h = xs_heap_mine;
+    h = xs_heap_here();
     if (q != NULL && h != &xs_heap_none)
         h->grown = q;
     return q;
@@ -101,6 +101,7 @@ void *xs_heap_realloc_plainly(void *p, uint64_t entry, size_t size)
 
 void *xs_heap_realloc_at(void *p, uint64_t entry, size_t size)
 {
+    (void)xs_heap_here();
     return xs_sample_is_in_core ? xs_heap_realloc_sampled(p, entry, size)
                                 : xs_heap_realloc_plainly(p, entry, size);
 }

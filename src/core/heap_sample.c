@@ -5,31 +5,39 @@
 #include <string.h>
 
 #include "core/thread_heap.h"
+#include "stats/latency.h"
 
-bool xs_heap_window_is_over(struct xs_heap *h, bool *is_sampled)
+bool xs_heap_window_is_over(struct xs_heap *h, bool *is_sampled, bool *is_timed)
 {
-    *is_sampled = false;
-    if (!xs_sample_is_in_core)
+    const int64_t over = h->counts.until_tick;
+
+    *is_sampled = *is_timed = false;
+    if (!xs_sample_is_in_core && !xs_latency_is_in_core)
         return true;
     /* What went beyond the bound, which belongs to the last block, comes off too. */
-    h->sample_left += h->counts.until_tick;
-    h->look_left += h->counts.until_tick;
-    if (h->sample_left < 0) {
+    h->look_left += over;
+    if (xs_sample_is_in_core && (h->sample_left += over) < 0) {
         *is_sampled = xs_sample_is_on && h == xs_heap_mine;
         h->sample_left = xs_sample_gap();
     }
+    *is_timed = xs_latency_is_in_core && xs_heap_time_is_due(h, over);
     return h->look_left < 0;
 }
 
 int64_t xs_heap_next_window(struct xs_heap *h, int64_t to_look)
 {
-    if (!xs_sample_is_in_core)
+    if (!xs_sample_is_in_core && !xs_latency_is_in_core)
         return to_look;
     if (to_look != 0)
         h->look_left = to_look;
-    int64_t window = h->look_left < h->sample_left ? h->look_left : h->sample_left;
+    int64_t window = h->look_left;
+    if (xs_sample_is_in_core && h->sample_left < window)
+        window = h->sample_left;
+    if (xs_latency_is_in_core && h->time_left < window)
+        window = h->time_left;
     h->look_left -= window;
     h->sample_left -= window;
+    h->time_left -= window;
     return window;
 }
 
@@ -53,13 +61,14 @@ void *xs_heap_sampled(void *p, size_t size)
 
 void xs_heap_sample_start(void)
 {
-    struct xs_heap *mine = xs_heap_mine;
+    struct xs_heap *mine = xs_heap_here();
 
     /* The others come to it at their next look at the clock. */
     for (struct xs_heap *h = xs_heap_all(); h != NULL; h = h->next)
         h->sample_left = xs_sample_gap();
     if (mine == &xs_heap_none)
         return;
+    mine->time_left += mine->counts.until_tick; /* which the window comes off */
     int64_t window = xs_heap_next_window(mine, XS_HEAP_TICK_BYTES);
     mine->counts.requested += window - mine->counts.until_tick;
     mine->counts.until_tick = window;

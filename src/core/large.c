@@ -222,7 +222,7 @@ size_t xs_large_usable(const void *p, uint64_t entry)
     if (class == XS_CLASS_ROOMY) {
         /* What was promised must stay. One's own gives its room away first; what another thread's
          * needs is not known here, so all of it is promised. */
-        if (is_my_roomy(xs_heap_mine, p, entry))
+        if (is_my_roomy(xs_heap_here(), p, entry))
             xs_large_give_room(xs_heap_mine);
         else
             (void)settle_room(p, entry);

@@ -9,6 +9,7 @@
 #include "core/span_part.h"
 #include "sys/die.h"
 #include "sys/mem.h"
+#include "sys/proc.h"
 
 /* Regions double up to this size: large enough that few mappings serve a large heap, small enough
  * that a whole one gets free again. */
@@ -196,6 +197,8 @@ static bool is_out(const struct xs_span_part *s, xs_chunk c, struct xs_span *out
     return true;
 }
 
+static _Atomic uint64_t growth_ns;
+
 /* From a new region of about `size` bytes; false: there is none to be had. */
 static bool take_new(struct xs_span_part *s, size_t size, size_t least, size_t align,
                      size_t request, struct xs_span *out)
@@ -203,7 +206,9 @@ static bool take_new(struct xs_span_part *s, size_t size, size_t least, size_t a
     bool added = false;
     bool done = false;
 
+    uint64_t from = xs_proc_now_ns();
     void *p = map_region(s, &size, least, align);
+    atomic_fetch_add_explicit(&growth_ns, xs_proc_now_ns() - from, memory_order_relaxed);
     if (p != NULL) {
         xs_lock_take(&s->lock);
         added = xs_bfc_add(&s->bfc, p, size);
@@ -368,6 +373,11 @@ static bool stats(struct xs_bfc_stats *sum, bool may_wait)
                              ? 0.0
                              : 1.0 - (double)sum->largest_free_bytes / (double)sum->free_bytes;
     return true;
+}
+
+uint64_t xs_span_growth_ns(void)
+{
+    return atomic_load_explicit(&growth_ns, memory_order_relaxed);
 }
 
 void xs_span_stats(struct xs_bfc_stats *out)

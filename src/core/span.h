@@ -82,6 +82,9 @@ bool xs_span_in_hurry(void);
 
 void xs_span_stats(struct xs_bfc_stats *out);
 
+/* How long it took to get the regions that there were so far. */
+uint64_t xs_span_growth_ns(void);
+
 /* The same without waiting for the lock: for a caller that may have interrupted its holder. */
 bool xs_span_stats_try(struct xs_bfc_stats *out);
 

@@ -76,9 +76,18 @@ struct xs_heap {
     uint32_t reached;      /* how far the last blocks grew: core/heap_realloc.c */
     _Atomic uint32_t turn; /* odd while its owner is at what a visitor would take: below */
     atomic_bool is_visited;
-    unsigned mixed_from;  /* XS_CLASS_MIXED; no class where memory is to stay on its node */
-    int64_t sample_left;  /* bytes from where until_tick ends to the next sample, */
-    int64_t look_left;    /* and to the next look at the clock */
+    unsigned mixed_from; /* XS_CLASS_MIXED; no class where memory is to stay on its node */
+    int64_t sample_left; /* bytes from where until_tick ends to the next sample, */
+    int64_t look_left;   /* to the next look at the clock, */
+    int64_t time_left;   /* and to the next call that is timed */
+    /* Of core/heap_time.c: how many there were, and which of the next calls it is; large requests;
+     * and the counts at the last one. */
+    uint32_t times;
+    uint32_t time_skip;
+    uint32_t time_large;
+    uint32_t time_random;
+    uint64_t timed_requests;
+    uint64_t timed_frees;
     uint64_t cache_bytes; /* the most of chunk_bytes; of kept_bytes, KEPT_PER_CACHE times that */
 
     /* The block that realloc returned last, being larger than before: when it grows again it is on
@@ -166,6 +175,41 @@ XS_INLINE void xs_heap_note_leaf(const void *p)
         h->leaf_base = base;
     }
 }
+
+/* ---- heap_time.c: calls that are timed (stats/latency.h) ---- */
+
+/* The calling thread's heap, while xs_heap_none stands for it so that the next call is a slow one;
+ * else NULL. It is back before anything is done with it. */
+extern XS_HIDDEN XS_TLS struct xs_heap *xs_heap_away;
+
+/* True: it was away. */
+XS_INLINE bool xs_heap_back(void)
+{
+    if (XS_LIKELY(xs_heap_away == NULL))
+        return false;
+    xs_heap_mine = xs_heap_away;
+    xs_heap_away = NULL;
+    return true;
+}
+
+/* For who does not enter: the thread's own, or xs_heap_none where it has none. */
+XS_INLINE struct xs_heap *xs_heap_here(void)
+{
+    if (XS_UNLIKELY(xs_heap_mine == &xs_heap_none))
+        (void)xs_heap_back();
+    return xs_heap_mine;
+}
+
+/* One of the next calls is timed. Last of all, as the heap is away then. */
+void xs_heap_time_next(struct xs_heap *h);
+void xs_heap_time_large(struct xs_heap *h); /* now and then, after a large request */
+
+/* A window is over by so many bytes; true: one of the next calls is to be timed. */
+bool xs_heap_time_is_due(struct xs_heap *h, int64_t over);
+
+/* The heap is away. */
+void *xs_heap_malloc_timed(size_t size);
+void xs_heap_free_timed(void *p, uint64_t entry);
 
 /* ---- visits ---- */
 
@@ -280,9 +324,9 @@ XS_INLINE bool xs_heap_is_none(const struct xs_heap *h)
 
 /* ---- heap_sample.c: blocks that are sampled (sample/sample.h) ---- */
 
-/* Bytes are counted down to whichever comes first, a sample or a look at the clock. The last block
- * has passed the bound: what is due, and how many bytes there are to the next. */
-bool xs_heap_window_is_over(struct xs_heap *h, bool *is_sampled);
+/* Bytes are counted down to whichever comes first, a sample, a look at the clock or a timed call.
+ * The last block has passed the bound: what is due, and how many bytes there are to the next. */
+bool xs_heap_window_is_over(struct xs_heap *h, bool *is_sampled, bool *is_timed);
 int64_t xs_heap_next_window(struct xs_heap *h, int64_t to_look);
 
 /* An object becomes a chunk of its own, so that its free is not a fast one. */

@@ -20,7 +20,7 @@
 static struct {
     struct xs_lock lock;
     char *at, *end;
-} store;
+} store = {.lock.kind = XS_LOCK_GPU};
 
 void *xs_gpu_store(size_t size)
 {
@@ -59,7 +59,7 @@ static struct {
     struct xs_gpu_block *free; /* through `older` */
     _Atomic(struct chunk *) chunks;
     unsigned used; /* of the newest */
-} records;
+} records = {.lock.kind = XS_LOCK_GPU};
 
 /* Under the lock. */
 static struct xs_gpu_block *one_more(void)
@@ -212,7 +212,7 @@ static struct {
     _Atomic size_t live, used; /* used: also the marks */
     struct xs_gpu_entry *spare;
     _Atomic uint64_t replaced;
-} table;
+} table = {.lock.kind = XS_LOCK_GPU};
 
 struct xs_gpu_block *xs_gpu_block_find(uint64_t address)
 {

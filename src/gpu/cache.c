@@ -19,7 +19,7 @@ static struct {
     struct xs_gpu_shard *idle;
     _Atomic(struct xs_gpu_shard *) all;
     struct xs_gpu_shard *late;
-} shards;
+} shards = {.lock.kind = XS_LOCK_GPU};
 
 static struct xs_gpu_block *nothing;
 
@@ -51,15 +51,18 @@ static struct xs_gpu_shard *new_shard(void)
 
 XS_COLD void xs_gpu_shard_wait(struct xs_gpu_shard *s)
 {
+    uint64_t began = xs_lock_ticks();
+
     /* The holder may be a thread that has not got a processor, and may be of less priority. */
     for (unsigned i = 0;; i++) {
         if (atomic_load_explicit(&s->lock, memory_order_relaxed) == 0 && xs_gpu_shard_try(s))
-            return;
+            break;
         if (i >= 64)
             xs_pause_ns(20000);
         else if (i >= 16)
             sched_yield();
     }
+    xs_lock_waited(XS_LOCK_GPU, began);
 }
 
 static void thread_ends(void)

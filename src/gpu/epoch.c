@@ -12,15 +12,15 @@
 struct xs_gpu_epochs xs_gpu_epochs = {.open = 1, .single = true};
 struct xs_gpu_context xs_gpu_contexts[XS_GPU_CONTEXTS];
 
-static struct xs_lock lock; /* of contexts, events, `done` */
-static uint64_t recorded;   /* the last epoch that has its events, in all contexts */
+static struct xs_lock lock = {.kind = XS_LOCK_GPU}; /* of contexts, events, `done` */
+static uint64_t recorded; /* the last epoch that has its events, in all contexts */
 /* While single: what xs_gpu_cache_ordered was in an epoch; once that is done, it is proven. */
 static uint64_t ordered, ordered_epoch;
 static struct {
     struct xs_lock
         lock; /* held while the legacy stream is waited for: others must wait for the same */
     _Atomic bool is_over;
-} leaving;
+} leaving = {.lock.kind = XS_LOCK_GPU};
 static _Atomic uint32_t under_way; /* calls that a capture must not meet */
 
 void xs_gpu_turn_off(void)

@@ -30,6 +30,7 @@ static struct xs_gpu_range *new_range(struct xs_gpu_shard *s, struct xs_gpu_cont
 
     if (r == NULL)
         return NULL;
+    r->lock.kind = XS_LOCK_GPU;
     r->kind = kind;
     r->context = c;
     r->next = atomic_load_explicit(&ranges, memory_order_relaxed);

@@ -5,7 +5,7 @@
 #include "gpu/piece.h"
 
 struct xs_gpu_device xs_gpu_devices[XS_GPU_DEVICES_MAX];
-static struct xs_lock opening;
+static struct xs_lock opening = {.kind = XS_LOCK_GPU};
 static _Atomic unsigned device_count;
 
 uint64_t xs_gpu_now(void)

@@ -43,6 +43,8 @@
     "report so often while the process runs too, in a call that allocates. 0: only at its end") \
   X(CHOICE, STATS_FORMAT, "STATS_FORMAT", "auto", 0, 0, "auto|text|json", 0, \
     "form of the report; auto: json for a file that ends in .json, else text") \
+  X(BOOL, STATS_LATENCY, "STATS_LATENCY", "1", 0, 1, NULL, 0, \
+    "time some calls of malloc and free, one in thousands, and what is waited for locks; other back ends than bfc are timed where XSIGMA_SAMPLE is on") \
   X(CHOICE, CPU_BACKEND, "CPU_BACKEND", "bfc", 0, 0, XS_CPU_NAMES, 0, \
     "the allocator behind malloc: the C library's, libmimalloc, oneTBB's scalable allocator, or XSigma's own") \
   X(ROUTE, CPU_ROUTE, "CPU_ROUTE", "", 0, 0, XS_CPU_NAMES, 0, \

@@ -9,6 +9,7 @@
 #include "policy/config.h"
 #include "policy/route.h"
 #include "sample/sample.h"
+#include "stats/latency.h"
 #include "sys/mem.h"
 #include "sys/proc.h"
 
@@ -107,6 +108,20 @@ static void fill(size_t align)
     SET(xs_hot.entry.free, entry.free);
     SET(xs_hot.entry.realloc, entry.realloc);
     SET(xs_hot.is_core, entry.free == xs_backend_bfc.calls(false)->free);
+}
+
+/* Calls go through the sampler in front of all only where there is one; else the own core times
+ * its own, unless its blocks are checked: the calls are another's then. */
+static void time_calls(void)
+{
+    bool is_core = is_single() && policy.step[0].owner == XS_OWNER_BFC;
+
+    if (!policy.counting || xs_hardened_is_on() || xs_config(XS_KNOB_STATS_LATENCY)->num == 0)
+        xs_latency_switch(XS_LATENCY_OFF);
+    else if (policy.samples_in_front && !is_core)
+        xs_latency_switch(XS_LATENCY_IN_FRONT);
+    else
+        xs_latency_switch(XS_LATENCY_IN_CORE);
 }
 
 static void apply(size_t align)
@@ -272,6 +287,7 @@ void xs_policy_start(void)
     policy.counting = strcmp(xs_config(XS_KNOB_STATS)->text, "0") != 0;
     policy.off_since_ns = policy.counting ? 0 : xs_proc_now_ns();
     xs_counted_switch(policy.counting);
+    time_calls();
     apply(xs_config(XS_KNOB_CPU_ALIGN)->num);
 }
 
@@ -320,6 +336,7 @@ void xs_policy_sample(bool host)
     } else {
         xs_sample_begin(XS_SAMPLE_IN_FRONT);
         policy.samples_in_front = true;
+        time_calls();
         apply(xs_hot.align);
     }
 }
@@ -338,6 +355,7 @@ void xs_policy_count(bool on)
     if (on != policy.counting) {
         policy.counting = on;
         xs_counted_switch(on);
+        time_calls();
         if (on)
             policy.off_ns += xs_proc_now_ns() - policy.off_since_ns;
         else

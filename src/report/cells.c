@@ -4,7 +4,11 @@ void xs_put_duration(struct xs_buf *b, uint64_t ns)
 {
     double s = (double)ns / 1e9;
 
-    if (ns < 1000000)
+    if (ns > 0 && ns < 1000)
+        xs_fmt(b, "%lu ns", (unsigned long)ns);
+    else if (ns > 0 && ns < 10000)
+        xs_fmt(b, "%.1f us", s * 1e6);
+    else if (ns < 1000000)
         xs_fmt(b, "%lu us", (unsigned long)(ns / 1000));
     else if (s < 1)
         xs_fmt(b, "%.1f ms", s * 1e3);

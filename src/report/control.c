@@ -13,6 +13,7 @@
 #include "report/gpu.h"
 #include "report/image.h"
 #include "report/log.h"
+#include "stats/latency.h"
 #include "sys/proc.h"
 #include "sys/record.h"
 
@@ -258,6 +259,7 @@ void xs_control_start(const char *passive_owner, void (*on_interval)(void))
     control.passive_owner = passive_owner;
     control.on_interval = on_interval;
     xs_stats_record();
+    xs_latency_record();
     xs_image_start();
     atomic_store_explicit(&xs_gpu_control, gpu_look, memory_order_relaxed);
     atomic_store_explicit(&xs_heap_look, on_interval != NULL ? look_and_report : look,
@@ -287,7 +289,8 @@ void xs_control_stop(const struct xs_report *report, bool told, bool keep)
     if (atomic_load_explicit(&control.state, memory_order_acquire) == OPEN &&
         xs_record_mine() != NULL) {
         atomic_store_explicit(&control.state, OFF, memory_order_relaxed);
-        if (report != NULL)
+        /* Nobody reads what goes at once. */
+        if (report != NULL && (keep || !told))
             end_with(report);
         if (keep)
             keep_record();

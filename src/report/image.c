@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <string.h>
 
 #include "base/fmt.h"
 #include "policy/config.h"
@@ -89,7 +90,7 @@ static void store(const struct xs_report *r)
     /* Odd before the first word of it is written, even after the last. */
     atomic_fetch_add_explicit(&image.changes, 1, memory_order_relaxed);
     atomic_thread_fence(memory_order_release);
-    image.report = *r;
+    memcpy(&image.report, r, XS_REPORT_BYTES(r->gpu_count));
     copy_text(image.how, sizeof(image.how), r->how);
     for (unsigned i = 0; i < XS_OWNER_COUNT; i++)
         copy_text(image.source[i], sizeof(image.source[i]), r->memory[i].source);
@@ -163,6 +164,6 @@ void xs_image_fork_child(void)
 {
     atomic_store_explicit(&look.is_busy, false, memory_order_relaxed);
     if (look.report.pid != 0)
-        look.report = (struct xs_report){0};
+        memset(&look.report, 0, XS_REPORT_BYTES(0));
     xs_timeline_fork_child();
 }

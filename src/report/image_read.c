@@ -96,6 +96,23 @@ static void fix(struct xs_recorded *out, const struct xs_image *image)
     r->gpu_count = kept;
 }
 
+static void fix_latency(struct xs_latency *l)
+{
+    for (unsigned k = 0; k < XS_LATENCY_KINDS; k++) {
+        struct xs_latency_calls *c = &l->of[k];
+        fix_count(&c->samples);
+        fix_count(&c->calls);
+        fix_count(&c->max_ns);
+        for (unsigned b = 0; b < XS_LATENCY_BINS; b++)
+            fix_count(&c->bin[b]);
+    }
+    for (unsigned k = 0; k < XS_LOCK_KINDS; k++) {
+        fix_count(&l->waits[k].count);
+        fix_count(&l->waits[k].ns);
+        fix_count(&l->waits[k].max_ns);
+    }
+}
+
 /* ---- what counts by itself --------------------------------------------------------------- */
 
 static void read_counters(const struct xs_record_bytes *record, struct xs_report *r)
@@ -103,6 +120,7 @@ static void read_counters(const struct xs_record_bytes *record, struct xs_report
     const struct xs_counted_switched *off;
     const struct xs_heap_counts *heaps;
     const struct xs_slot_block *slots;
+    const struct xs_latency_counts *latency;
     struct xs_counters core = {0};
     size_t n;
 
@@ -128,6 +146,12 @@ static void read_counters(const struct xs_record_bytes *record, struct xs_report
         r->counting = off->off == 0;
     }
     xs_counters_add(&r->counters[XS_OWNER_BFC], &core);
+    /* But what was waited for locks, whose unit only the process knew, is that of the last look. */
+    latency = xs_record_find(record, XS_RECORD_LATENCY, 0, sizeof(*latency), &n);
+    for (unsigned k = 0; latency != NULL && k < XS_LATENCY_KINDS; k++) {
+        r->latency.of[k] = (struct xs_latency_calls){0};
+        xs_latency_calls_add(&r->latency.of[k], &latency->of[k]);
+    }
 }
 
 /* ---- the timeline ------------------------------------------------------------------------- */
@@ -197,6 +221,7 @@ int xs_image_read(const struct xs_record_bytes *record, struct xs_recorded *out)
         r->not_recorded = xs_record_left_out(record);
         read_counters(record, r);
     }
+    fix_latency(&r->latency);
     read_timeline(record, out);
     out->config_bytes =
         image->config_bytes < XS_IMAGE_CONFIG_BYTES ? image->config_bytes : XS_IMAGE_CONFIG_BYTES;

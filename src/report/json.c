@@ -114,6 +114,7 @@ static void core(struct xs_emit *e, const struct xs_report *r)
     xs_emit_u64(e, "purged_bytes", b->purged_bytes);
     xs_emit_u64(e, "regions", b->regions);
     xs_emit_u64(e, "growth_steps", b->growth_steps);
+    xs_emit_u64(e, "growth_ns", s->growth_ns);
     xs_emit_u64(e, "collected_regions", b->collected);
     xs_emit_u64(e, "fragmentation_permille", (uint64_t)(b->fragmentation * 1000));
     xs_emit_end(e);
@@ -189,6 +190,7 @@ void xs_report_json(const struct xs_report *r, xs_sink *sink, void *arg)
     warnings(&e);
     cpu(&e, r, &t);
     size_classes(&e, &t);
+    xs_render_latency_json(&e, &r->latency);
     xs_emit_array(&e, "gpu", false);
     for (size_t i = 0; i < r->gpu_count; i++)
         xs_report_gpu_json(&e, &r->gpu[i]);

@@ -11,6 +11,10 @@
 
 void xs_render_timeline_json(struct xs_emit *e, const struct xs_report *r);
 
+/* What was measured of it; nothing, or null, where nothing was. */
+void xs_render_latency_text(struct xs_emit *e, const struct xs_latency *l);
+void xs_render_latency_json(struct xs_emit *e, const struct xs_latency *l);
+
 /* The processes whose reports were added up; JSON: null if it is one process's own. */
 void xs_render_processes_text(struct xs_emit *e, const struct xs_report *r);
 void xs_render_processes_json(struct xs_emit *e, const struct xs_report *r);

@@ -1,6 +1,7 @@
 #include "report/report.h"
 
 #include <pthread.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "backend/counted.h"
@@ -52,6 +53,7 @@ static void collect_own(struct xs_report *r)
     collect_policy(r);
     xs_stats_threads(&r->threads_total, &r->threads_now, &r->threads_peak);
     xs_counted_sum(r->counters);
+    xs_latency_get(&r->latency);
 }
 
 static void collect_names(struct xs_report *r)
@@ -73,7 +75,7 @@ void xs_report_collect(struct xs_report *r, bool may_lock)
 
     /* Reading /proc is a cancellation point, the calls that lead here are not. */
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
-    *r = (struct xs_report){0};
+    memset(r, 0, XS_REPORT_BYTES(0));
     collect_names(r);
     collect_own(r);
     xs_proc_cpu_ns(&r->user_ns, &r->sys_ns);

@@ -10,6 +10,7 @@
 #include "base/fmt.h"
 #include "gpu/gpu.h"
 #include "report/pages.h"
+#include "stats/latency.h"
 #include "stats/stats.h"
 
 /* A snapshot stands on stacks, so not all devices that there could be find room in it. */
@@ -69,14 +70,11 @@ struct xs_report {
     bool active[XS_OWNER_COUNT]; /* the policy sends allocations there */
     struct xs_counters counters[XS_OWNER_COUNT];
     struct xs_backend_memory memory[XS_OWNER_COUNT];
+    struct xs_latency latency;
     /* the own core, when it is open and could be asked */
     bool has_core;
     struct xs_heap_stats core;
     struct xs_report_pages pages;
-    /* devices that were used, in rising order */
-    unsigned gpu_count;
-    unsigned gpus_left_out;
-    struct xs_report_gpu gpu[XS_REPORT_GPUS];
     /* of a record: what does not count by itself is as it was then; 0: as everything else */
     uint64_t levels_ns;
     uint32_t not_recorded; /* of a record: blocks of counts that found no room in it */
@@ -86,7 +84,15 @@ struct xs_report {
     const struct xs_timeline *timeline;
     const struct xs_timeline_gpu *timeline_gpu[XS_REPORT_GPUS];
     const struct xs_sites_view *sites; /* NULL: none were looked for */
+    /* devices that were used, in rising order; last, as it is large and those past gpu_count mean
+     * nothing */
+    unsigned gpu_count;
+    unsigned gpus_left_out;
+    struct xs_report_gpu gpu[XS_REPORT_GPUS];
 };
+
+/* So much of a snapshot with `n` devices means something. */
+#define XS_REPORT_BYTES(n) (offsetof(struct xs_report, gpu) + (n) * sizeof(struct xs_report_gpu))
 
 /* Fills in everything but how and status. `may_lock` as in backend/backend.h. */
 void xs_report_collect(struct xs_report *r, bool may_lock);

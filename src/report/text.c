@@ -373,6 +373,7 @@ void xs_report_text(const struct xs_report *r, bool utf8, xs_sink *sink, void *a
         failures(&e, r);
     }
     memory_table(&e, r, &t);
+    xs_render_latency_text(&e, &r->latency);
     gpus(&e, r);
     if (!r->passive)
         sizes(&e, &t);

@@ -61,6 +61,13 @@ bool xs_sample_due_slow(void)
     return xs_sample_is_on;
 }
 
+uint64_t xs_sample_stands_for(size_t size)
+{
+    double chance = xs_chance_of(size, own.mean_bytes);
+
+    return chance <= 0 ? 1 : (uint64_t)(1 / chance + 0.5);
+}
+
 /* ---- taking ----------------------------------------------------------------------------- */
 
 static bool take_patiently(struct xs_lock *l)

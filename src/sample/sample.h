@@ -56,6 +56,9 @@ XS_INLINE bool xs_sample_due(size_t size)
     return XS_UNLIKELY((xs_sample_left -= (int64_t)size) < 0) && xs_sample_due_slow();
 }
 
+/* So many blocks of that size a sampled one stands for. */
+uint64_t xs_sample_stands_for(size_t size);
+
 /* Notes the block and who asks for it. False: it could not be. */
 bool xs_sample_take(void *p, size_t size);
 

@@ -12,10 +12,39 @@
 
 #include "base/compiler.h"
 
+/* Whose waits it counts among: zero, so that most locks need not say. */
+enum xs_lock_kind { XS_LOCK_CPU, XS_LOCK_GPU, XS_LOCK_KINDS };
+
 struct xs_lock {
-    _Atomic uint32_t state;   /* 0 free, 1 held, 2 held and waited for */
+    _Atomic uint32_t state; /* 0 free, 1 held, 2 held and waited for */
+    enum xs_lock_kind kind;
     _Atomic uintptr_t holder; /* its thread pointer, 0 while free */
 };
+
+/* In ticks of the processor's clock: libc's clock, which programs hook, is not to be called when
+ * the lock has been got. */
+struct xs_lock_waits {
+    uint64_t count; /* of times that a lock was held by another thread */
+    uint64_t ticks; /* until it was not */
+    uint64_t max_ticks;
+};
+
+/* An element a kind, where waits are counted; NULL: nowhere. */
+extern XS_HIDDEN struct xs_lock_waits *xs_lock_waits;
+
+XS_INLINE uint64_t xs_lock_ticks(void)
+{
+#if defined(__x86_64__)
+    return __builtin_ia32_rdtsc();
+#else
+    uint64_t ticks;
+    __asm__ volatile("mrs %0, cntvct_el0" : "=r"(ticks));
+    return ticks;
+#endif
+}
+
+/* A wait of the kind is over. */
+void xs_lock_waited(enum xs_lock_kind kind, uint64_t began_ticks);
 
 void xs_lock_wait(struct xs_lock *l);
 void xs_lock_wake(struct xs_lock *l);

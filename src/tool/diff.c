@@ -87,6 +87,28 @@ static void of_process(struct changes *c, const struct xs_report *a, const struc
             i + 1 == XS_SIZE_CLASSES ? ">" : "<=", xs_size_classes[i].name);
 }
 
+/* Of what was not timed nothing is known. */
+static uint64_t timed(const struct xs_latency_calls *c, unsigned permille)
+{
+    return c->samples == 0 ? XS_UNKNOWN : xs_latency_permille(c, permille);
+}
+
+static void of_latency(struct changes *c, const struct xs_latency *a, const struct xs_latency *b)
+{
+    static const char *const kinds[XS_LATENCY_KINDS] = {"malloc", "free"};
+    static const char *const locks[XS_LOCK_KINDS] = {"CPU", "GPU"};
+
+    for (unsigned k = 0; k < XS_LATENCY_KINDS; k++) {
+        add(c, TIME, timed(&a->of[k], 500), timed(&b->of[k], 500), "%s p50", kinds[k]);
+        add(c, TIME, timed(&a->of[k], 990), timed(&b->of[k], 990), "%s p99", kinds[k]);
+        add(c, TIME, timed(&a->of[k], 999), timed(&b->of[k], 999), "%s p99.9", kinds[k]);
+    }
+    for (unsigned k = 0; k < XS_LOCK_KINDS; k++) {
+        add(c, COUNT, a->waits[k].count, b->waits[k].count, "%s lock waits", locks[k]);
+        add(c, TIME, a->waits[k].ns, b->waits[k].ns, "%s lock waits, time", locks[k]);
+    }
+}
+
 static uint64_t hit_permille(const struct xs_report_gpu *g)
 {
     if (xs_report_gpu_asked(g) == 0)
@@ -306,6 +328,7 @@ int xs_tool_diff(int argc, char **argv)
         return XS_EXIT_NO;
     }
     of_process(&c, &before, after);
+    of_latency(&c, &before.latency, &after->latency);
     of_devices(&c, &before, after);
     if (json)
         print_json(&c, words[0], &before, words[1], after);

@@ -114,6 +114,7 @@ static void core(const struct reader *rd, const struct xs_json *c)
     s->failures = number(rd, c, "failures");
     s->largest_failure_bytes = number(rd, c, "largest_failure_bytes");
     s->last_failure_bytes = number(rd, c, "last_failure_bytes");
+    s->growth_ns = number(rd, c, "growth_ns");
     s->heaps = (uint32_t)number(rd, c, "heaps");
     s->slabs = (uint32_t)number(rd, c, "slabs");
     s->in_use_bytes = rd->r->memory[XS_OWNER_BFC].in_use_bytes;
@@ -182,11 +183,44 @@ static void pages(const struct reader *rd, const struct xs_json *o)
 }
 
 /* Sums of this size are nobody's, and would overflow when added up. */
+static uint64_t within(uint64_t n)
+{
+    return n <= UINT64_C(1) << 60 ? n : 0;
+}
+
 static uint64_t bounded(const struct reader *rd, const struct xs_json *object, const char *key)
 {
-    uint64_t n = number(rd, object, key);
+    return within(number(rd, object, key));
+}
 
-    return n <= UINT64_C(1) << 60 ? n : 0;
+static void timed_calls(const struct reader *rd, const struct xs_json *o,
+                        struct xs_latency_calls *c)
+{
+    unsigned b = 0;
+
+    c->samples = bounded(rd, o, "samples");
+    c->calls = bounded(rd, o, "calls");
+    c->max_ns = bounded(rd, o, "max_ns");
+    for (const struct xs_json *v = xs_json_first(rd->t, xs_json_get(rd->t, o, "bins"));
+         v != NULL && b < XS_LATENCY_BINS; v = xs_json_next(rd->t, v))
+        c->bin[b++] = within(xs_json_u64(v, 0));
+}
+
+static void waits(const struct reader *rd, const struct xs_json *o, struct xs_latency_waits *w)
+{
+    w->count = bounded(rd, o, "count");
+    w->ns = bounded(rd, o, "ns");
+    w->max_ns = bounded(rd, o, "max_ns");
+}
+
+static void latency(const struct reader *rd, const struct xs_json *o)
+{
+    struct xs_latency *l = &rd->r->latency;
+
+    timed_calls(rd, xs_json_get(rd->t, o, "malloc"), &l->of[XS_LATENCY_MALLOC]);
+    timed_calls(rd, xs_json_get(rd->t, o, "free"), &l->of[XS_LATENCY_FREE]);
+    waits(rd, xs_json_get(rd->t, o, "lock_waits"), &l->waits[XS_LOCK_CPU]);
+    waits(rd, xs_json_get(rd->t, o, "gpu_lock_waits"), &l->waits[XS_LOCK_GPU]);
 }
 
 static void device(const struct reader *rd, const struct xs_json *d)
@@ -279,6 +313,7 @@ bool xs_input_from_json(struct xs_input *i)
         backend(&rd, b);
     core(&rd, xs_json_get(t, cpu, "core"));
     pages(&rd, xs_json_get(t, cpu, "memory_pages"));
+    latency(&rd, xs_json_get(t, root, "latency"));
     for (const struct xs_json *d = xs_json_first(t, xs_json_get(t, root, "gpu")); d != NULL;
          d = xs_json_next(t, d))
         device(&rd, d);

@@ -33,6 +33,7 @@ static void add_core(struct xs_heap_stats *to, const struct xs_heap_stats *from)
     to->failures += from->failures;
     to->largest_failure_bytes = larger(to->largest_failure_bytes, from->largest_failure_bytes);
     to->last_failure_bytes = from->last_failure_bytes;
+    to->growth_ns += from->growth_ns;
     to->slabs += from->slabs;
     to->heaps += from->heaps;
     to->in_use_bytes += from->in_use_bytes;
@@ -123,6 +124,7 @@ static void add(struct xs_report *to, const struct xs_report *from)
     to->not_recorded += from->not_recorded;
     for (unsigned owner = 0; owner < XS_OWNER_COUNT; owner++)
         add_owner(to, from, owner);
+    xs_latency_add(&to->latency, &from->latency);
     if (from->has_core && to->has_core)
         add_core(&to->core, &from->core);
     else if (from->has_core)

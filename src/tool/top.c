@@ -13,6 +13,7 @@
 #include "policy/config.h"
 #include "report/cells.h"
 #include "report/gpu.h"
+#include "report/render.h"
 #include "report/summary.h"
 #include "tool/input.h"
 #include "tool/tool.h"
@@ -164,6 +165,7 @@ static void cpu(struct xs_emit *e, const struct xs_report *r, const struct momen
         level(e, name.at, m->reserved_bytes, m->reserved_peak_bytes);
     }
     level(e, "RSS", r->rss_bytes, r->rss_peak_bytes);
+    xs_render_latency_text(e, &r->latency);
 }
 
 static void gpus(struct xs_emit *e, const struct xs_report *r, const struct moment *then,

@@ -63,8 +63,12 @@ def report(base):
                   "live_bytes": 0, "live_bytes_error": 0, "live_blocks": 0, "peak_bytes": 6000 * MIB, "peak_bytes_error": 0,
                   "peak_blocks": 12, "total_bytes": 90000 * MIB, "total_bytes_error": 0, "total_blocks": 900, "suppressed": None})
     base["sites"] = sites
-    one = {"samples": 90210, "p50_ns": 18, "p99_ns": 210, "p999_ns": 1900, "max_ns": 81000}
-    base["latency"] = {"malloc": one, "free": dict(one, p50_ns=12), "lock_waits": {"count": 3, "ns": 41000}}
+    bins = [0] * 12 + [700, 9000, 30000, 22000, 14000, 7000, 4000, 1500, 800, 500, 300, 200] + [0] * 8 + [100, 60, 0, 40, 10]
+    one = {"samples": 90210, "calls": 812_400_000, "p50_ns": 63, "p99_ns": 210, "p999_ns": 1900, "max_ns": 81000,
+           "bins": [9006 * n for n in bins]}
+    base["latency"] = {"malloc": one, "free": dict(one, p50_ns=47, bins=one["bins"][1:]),
+                       "lock_waits": {"count": 3, "ns": 41000, "max_ns": 30000},
+                       "gpu_lock_waits": {"count": 0, "ns": 0, "max_ns": 0}}
     gpu = dict.fromkeys((
         "allocations frees requested_bytes hits misses_cold misses_evicted misses_size misses_stream ooms driver_mallocs "
         "driver_frees driver_ns in_use_bytes in_use_bytes_peak cached_bytes cached_bytes_peak reserved_bytes "

@@ -194,11 +194,32 @@
     if (known(core))
       c.append(el('p', { class: 'soft' }, `bfc: ${core.regions} regions, ${bytes(core.free_bytes)} free, the largest piece ` +
         `${bytes(core.largest_free_bytes)} (${(core.fragmentation_permille / 10).toFixed(0)} % fragmented)`));
+  }
+
+  /* A line of bars for each doubling: four bins of the report, from 4 ns on. */
+  function spread(l, kinds) {
+    const of = (k, d) => list(l[k].bins).slice(d === 0 ? 0 : 4 * d, 4 * d + 4).reduce((s, n) => s + n, 0);
+    const doublings = Math.max(...kinds.map((k) => Math.ceil(list(l[k].bins).length / 4)));
+    const all = kinds.map((k) => list(l[k].bins).reduce((s, n) => s + n, 0));
+    return el('div', { class: 'bars' }, Array.from({ length: doublings }, (_, d) => kinds.map((k, i) => {
+      const part = all[i] > 0 ? of(k, d) / all[i] : 0;
+      return part === 0 ? [] : [el('span', {}, `${k} < ${time(4 * 2 ** d)}`),
+        el('span', { class: 'bar', style: `width:${Math.max(0.2, 100 * part).toFixed(2)}%;background:${COLORS[i]}` }),
+        el('span', { class: 'n' }, share(of(k, d), all[i]))];
+    })));
+  }
+  function latency() {
     const l = data.latency;
-    if (known(l) && known(l.malloc))
-      c.append(table(['sampled latency', 'p50', 'p99', 'p99.9', 'largest', 'samples'],
-        ['malloc', 'free'].filter((k) => known(l[k])).map((k) => [k, time(l[k].p50_ns), time(l[k].p99_ns),
-          time(l[k].p999_ns), time(l[k].max_ns), count(l[k].samples)])));
+    if (!known(l)) return;
+    const kinds = ['malloc', 'free'].filter((k) => known(l[k]));
+    const c = card('latency', 'Latency of a sample of the calls');
+    if (kinds.length > 0)
+      c.append(table(['', 'p50', 'p99', 'p99.9', 'longest', 'samples'], kinds.map((k) => [k, time(l[k].p50_ns),
+        time(l[k].p99_ns), time(l[k].p999_ns), time(l[k].max_ns), count(l[k].samples)])), spread(l, kinds));
+    for (const [key, whose] of [['lock_waits', 'the allocator'], ['gpu_lock_waits', 'the GPU cache']])
+      if (known(l[key]) && l[key].count > 0)
+        c.append(el('p', { class: 'soft' }, `locks of ${whose}: ${count(l[key].count)} waits, ${time(l[key].ns)} in all, ` +
+          `the longest ${time(l[key].max_ns)}`));
   }
   function gpus() {
     for (const g of list(data.gpu))
@@ -395,6 +416,6 @@
   }
 
   page.replaceChildren();
-  for (const part of [head, tiles, warnings, advice, timeline, sizes, backends, gpus, sites, processes, config]) part();
+  for (const part of [head, tiles, warnings, advice, timeline, sizes, backends, latency, gpus, sites, processes, config]) part();
   page.append(el('footer', {}, `XSigma ${data.version || ''}, ${data.schema || ''}. This file needs no network.`));
 }());

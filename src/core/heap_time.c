@@ -1,0 +1,118 @@
+/* Timed calls of malloc and free (stats/latency.h), without anything on the fast paths: a look at
+ * the clock now and then takes the thread's heap away and leaves xs_heap_none in its place, whose
+ * every call is a slow one. The slow path finds the heap here and puts it back, and what it then
+ * does in full between two readings of the clock is the call as it would have been. */
+#include "core/thread_heap.h"
+#include "stats/latency.h"
+
+/* Bytes from one timed call to the next: few at first, so that short runs have some, then twice as
+ * many after each so many samples. */
+#define GAP_LEAST     ((int64_t)16 << 10)
+#define GAP_DOUBLINGS 6u
+#define GAP_SAMPLES   64u
+
+/* Large requests are not counted down, but one in so many is followed by a timed call. */
+#define LARGE_A_SAMPLE 64u
+
+XS_TLS struct xs_heap *xs_heap_away;
+
+/* Which of the next sixteen calls it is, so that what always follows a large block is not all that
+ * is ever seen, and where several blocks are got and then freed, frees are not all. */
+static unsigned some_calls(struct xs_heap *h)
+{
+    h->time_random = h->time_random * 1664525u + 1013904223u;
+    return h->time_random >> 28;
+}
+
+static void take_away(struct xs_heap *h)
+{
+    if (h != xs_heap_mine || !xs_latency_is_in_core)
+        return;
+    xs_heap_away = h;
+    xs_heap_mine = &xs_heap_none;
+}
+
+void xs_heap_time_next(struct xs_heap *h)
+{
+    h->time_skip = some_calls(h);
+    take_away(h);
+}
+
+bool xs_heap_time_is_due(struct xs_heap *h, int64_t over)
+{
+    h->time_left += over;
+    if (h->time_left >= 0)
+        return false;
+    unsigned doublings = h->times++ / GAP_SAMPLES;
+    h->time_left = GAP_LEAST << (doublings < GAP_DOUBLINGS ? doublings : GAP_DOUBLINGS);
+    return true;
+}
+
+void xs_heap_time_large(struct xs_heap *h)
+{
+    if (++h->time_large % LARGE_A_SAMPLE == 0)
+        xs_heap_time_next(h);
+}
+
+/* Requests of the heap so far. */
+static uint64_t requests(const struct xs_heap *h)
+{
+    uint64_t n = 0;
+
+    for (unsigned c = 0; c < XS_CLASS_COUNT; c++)
+        n += h->counts.taken[c];
+    for (unsigned b = 0; b < XS_SIZE_BINS; b++)
+        n += h->counts.odd_taken[b];
+    return n;
+}
+
+/* The heap is back; true: this is the call to be timed. */
+static bool is_turn(struct xs_heap **h)
+{
+    *h = xs_heap_away;
+    (void)xs_heap_back();
+    if ((*h)->time_skip == 0)
+        return xs_latency_is_in_core;
+    (*h)->time_skip--;
+    return false;
+}
+
+static uint64_t since(uint64_t *last, uint64_t now)
+{
+    uint64_t n = now > *last ? now - *last : 1;
+
+    *last = now;
+    return n;
+}
+
+void *xs_heap_malloc_timed(size_t size)
+{
+    struct xs_heap *h;
+
+    if (!is_turn(&h)) {
+        void *p = xs_heap_malloc_inline(size);
+        take_away(h);
+        return p;
+    }
+    uint64_t from = xs_latency_now();
+    void *p = xs_heap_malloc_inline(size);
+    uint64_t to = xs_latency_now();
+    if (p != NULL)
+        xs_latency_note(XS_LATENCY_MALLOC, from, to, since(&h->timed_requests, requests(h)));
+    return p;
+}
+
+void xs_heap_free_timed(void *p, uint64_t entry)
+{
+    struct xs_heap *h;
+
+    if (!is_turn(&h)) {
+        (void)xs_heap_free_at(p, entry);
+        take_away(h);
+        return;
+    }
+    uint64_t from = xs_latency_now();
+    (void)xs_heap_free_at(p, xs_page_map_get(p));
+    uint64_t to = xs_latency_now();
+    xs_latency_note(XS_LATENCY_FREE, from, to, since(&h->timed_frees, h->counts.frees));
+}
