@@ -6,11 +6,15 @@
 #include "report/summary.h"
 #include "report/timeline.h"
 
-#define MANY_CALLS    100000 /* fewer cost nothing that anybody would notice */
-#define WORTH_BYTES   XS_MIB(64)
-#define RISE_PARTS    8 /* of the timeline, each higher than the one before */
-#define RISE_POINTS   4 /* in each, at least */
-#define LARGE_CLASSES 2 /* the last ones of xs_size_classes: above 64 KiB */
+#define MANY_CALLS  100000 /* fewer cost nothing that anybody would notice */
+#define WORTH_BYTES XS_MIB(64)
+#define WORTH_NS    1000000
+#define SLOW_NS     1000
+/* Timed calls, or waits, that are no chance. */
+#define ENOUGH_SAMPLES 100
+#define RISE_PARTS     8 /* of the timeline, each higher than the one before */
+#define RISE_POINTS    4 /* in each, at least */
+#define LARGE_CLASSES  2 /* the last ones of xs_size_classes: above 64 KiB */
 
 /* The one back end that serves all sizes; XS_OWNER_COUNT if there are several. */
 static enum xs_owner only_backend(const struct xs_report *r)
@@ -32,15 +36,6 @@ static bool uses_core(const struct xs_report *r)
     return r->has_core && r->active[XS_OWNER_BFC];
 }
 
-/* With a route the back end's variable is not asked. */
-static void suggest_core(struct xs_advice *out)
-{
-    if (xs_config(XS_KNOB_CPU_ROUTE)->text[0] == '\0')
-        xs_advice_suggest(out, -1, XS_KNOB_CPU_BACKEND, "bfc");
-    else
-        xs_advice_suggest(out, -1, XS_KNOB_CPU_ROUTE, "*:bfc");
-}
-
 /* A variable that this build may not have: false, and nothing is suggested. */
 static bool suggest_if_known(struct xs_advice *out, const char *name, const char *suggested)
 {
@@ -53,12 +48,105 @@ static bool suggest_if_known(struct xs_advice *out, const char *name, const char
     return true;
 }
 
+/* Requests above 64 KiB. */
+static uint64_t large_calls(const struct xs_totals *t)
+{
+    uint64_t large = 0;
+
+    for (size_t i = XS_SIZE_CLASSES - LARGE_CLASSES; i < XS_SIZE_CLASSES; i++)
+        large += t->class_calls[i];
+    return large;
+}
+
+/* Where a tenth of the requests or more are for large blocks, the own core is quick with those that
+ * it may keep. */
+static bool suggest_room(const struct xs_report *r, struct xs_advice *out, struct xs_buf *why)
+{
+    struct xs_totals t;
+
+    xs_totals_of(r, &t);
+    if (t.requests == 0 || large_calls(&t) * 10 < t.requests ||
+        xs_config(XS_KNOB_CPU_CACHE)->num >= XS_MIB(64))
+        return false;
+    xs_fmt(why,
+           ", and %lu%% of the requests were above 64 KiB; room to keep large "
+           "blocks saves most of that",
+           (unsigned long)(large_calls(&t) * 100 / t.requests));
+    xs_advice_suggest_size(out, -1, XS_KNOB_CPU_CACHE, XS_MIB(64));
+    return true;
+}
+
+/* With a route the back end's variable is not asked. */
+static void suggest_backend(struct xs_advice *out, const char *backend)
+{
+    XS_BUF(all, 32);
+
+    if (xs_config(XS_KNOB_CPU_ROUTE)->text[0] == '\0') {
+        xs_advice_suggest(out, -1, XS_KNOB_CPU_BACKEND, backend);
+        return;
+    }
+    xs_fmt(&all, "*:%s", backend);
+    xs_advice_suggest(out, -1, XS_KNOB_CPU_ROUTE, all.at);
+}
+
+/* ---- time in malloc ------------------------------------------------------------------------ */
+
+/* What nine of ten calls do not exceed. Not the mean, which one call makes large that lost the
+ * processor in the midst of it; nor a higher part, which the first touch of fresh memory makes. */
+static bool malloc_ns(const struct xs_advice_subject *s, uint64_t *value)
+{
+    const struct xs_latency_calls *c = &s->cpu->latency.of[XS_LATENCY_MALLOC];
+
+    *value = xs_latency_permille(c, 900);
+    return c->samples >= ENOUGH_SAMPLES;
+}
+
+static bool slow_calls(const struct xs_advice_subject *s, struct xs_advice *out, struct xs_buf *why)
+{
+    const enum xs_owner owner = only_backend(s->cpu);
+
+    xs_fmt(why, "one allocation in ten took %lu ns or more", (unsigned long)out->value);
+    if (owner == XS_OWNER_BFC && suggest_room(s->cpu, out, why))
+        return true;
+    suggest_backend(out, owner == XS_OWNER_BFC ? "mimalloc" : "bfc");
+    return true;
+}
+
+/* ---- waits for locks ------------------------------------------------------------------------ */
+
+/* Of the time that all threads had. */
+static bool wait_permille(const struct xs_advice_subject *s, uint64_t *value)
+{
+    const struct xs_latency_waits *w = &s->cpu->latency.waits[XS_LOCK_CPU];
+    const double ns = (double)s->cpu->wall_ns * (double)s->cpu->threads_peak;
+
+    if (ns <= 0 || w->count < ENOUGH_SAMPLES || !uses_core(s->cpu))
+        return false;
+    *value = (uint64_t)((double)w->ns * 1000 / ns);
+    return true;
+}
+
+static bool waits(const struct xs_advice_subject *s, struct xs_advice *out, struct xs_buf *why)
+{
+    const struct xs_latency_waits *w = &s->cpu->latency.waits[XS_LOCK_CPU];
+
+    xs_fmt(why, "threads waited %lu times for locks of the allocator, %lu.%lu%% of their time",
+           (unsigned long)w->count, (unsigned long)out->value / 10, (unsigned long)out->value % 10);
+    if (suggest_room(s->cpu, out, why))
+        return true;
+    suggest_backend(out, "tbb");
+    return true;
+}
+
 /* ---- time in the kernel -------------------------------------------------------------------- */
 
 static bool kernel_ns(const struct xs_advice_subject *s, uint64_t *value)
 {
     struct xs_totals t;
 
+    /* What is seen in malloc itself says more. */
+    if (malloc_ns(s, value) && *value > SLOW_NS)
+        return false;
     xs_totals_of(s->cpu, &t);
     if (s->cpu->sys_ns == XS_UNKNOWN || t.requests < MANY_CALLS)
         return false;
@@ -66,40 +154,35 @@ static bool kernel_ns(const struct xs_advice_subject *s, uint64_t *value)
     return true;
 }
 
-static bool slow(const struct xs_advice_subject *s, struct xs_advice *out, struct xs_buf *why)
+static bool much_kernel(const struct xs_advice_subject *s, struct xs_advice *out,
+                        struct xs_buf *why)
 {
     const enum xs_owner owner = only_backend(s->cpu);
     struct xs_totals t;
-    uint64_t large = 0;
 
     xs_totals_of(s->cpu, &t);
-    for (size_t i = XS_SIZE_CLASSES - LARGE_CLASSES; i < XS_SIZE_CLASSES; i++)
-        large += t.class_calls[i];
     xs_fmt(why, "the kernel took %lu ns for each allocation", (unsigned long)out->value);
     if (owner == XS_OWNER_SYSTEM || owner == XS_OWNER_TBB) {
         xs_put_str(why, ", much of it perhaps for memory that was given back and got again");
-        suggest_core(out);
+        suggest_backend(out, "bfc");
         return true;
     }
-    if (owner != XS_OWNER_BFC || large * 10 < t.requests)
+    if (owner != XS_OWNER_BFC || large_calls(&t) * 10 < t.requests)
         return false; /* it was not for us */
-    xs_fmt(why, ", and %lu%% of them were above 64 KiB; ",
-           (unsigned long)(large * 100 / t.requests));
-    if (xs_config(XS_KNOB_CPU_CACHE)->num < XS_MIB(64)) {
-        xs_put_str(why, "room to keep large blocks saves their page faults");
-        xs_advice_suggest_size(out, -1, XS_KNOB_CPU_CACHE, XS_MIB(64));
+    if (suggest_room(s->cpu, out, why))
         return true;
-    }
-    xs_put_str(why, "huge pages make their page faults fewer");
+    xs_put_str(why, ", many of them large; huge pages make their page faults fewer");
     return suggest_if_known(out, "XSIGMA_CPU_HUGE_PAGES", "thp");
 }
 
 /* ---- the own core -------------------------------------------------------------------------- */
 
-static bool growth_steps(const struct xs_advice_subject *s, uint64_t *value)
+/* The part of the run that went into steps which one could have taken. */
+static bool growth_permille(const struct xs_advice_subject *s, uint64_t *value)
 {
-    *value = s->cpu->core.bfc.growth_steps;
-    return uses_core(s->cpu);
+    *value = xs_advice_permille(s->cpu->core.growth_ns, s->cpu->wall_ns);
+    return uses_core(s->cpu) && s->cpu->core.bfc.growth_steps > 3 &&
+           s->cpu->core.growth_ns >= WORTH_NS;
 }
 
 static bool grew(const struct xs_advice_subject *s, struct xs_advice *out, struct xs_buf *why)
@@ -110,9 +193,12 @@ static bool grew(const struct xs_advice_subject *s, struct xs_advice *out, struc
     if (s->cpu->processes > 1 || peak == XS_UNKNOWN || peak > XS_TIB(8) ||
         peak <= xs_config(XS_KNOB_BFC_INITIAL)->num)
         return false;
-    xs_fmt(why, "memory was got from the system in %lu steps, ", (unsigned long)out->value);
+    xs_fmt(why,
+           "to get memory from the system took %u steps and %lu.%lu%% of the time; one region of ",
+           s->cpu->core.bfc.growth_steps, (unsigned long)out->value / 10,
+           (unsigned long)out->value % 10);
     xs_put_bytes(why, peak);
-    xs_put_str(why, " at most; one region of that size takes one");
+    xs_put_str(why, ", the most that there was, takes one");
     xs_advice_suggest_size(out, -1, XS_KNOB_BFC_INITIAL, xs_pow2_up(peak));
     return true;
 }
@@ -224,7 +310,7 @@ static bool small_and_frequent(const struct xs_advice_subject *s, struct xs_advi
            "%lu%% of the requests were of 64 bytes and less; %s takes more instructions for "
            "those than the own core",
            (unsigned long)(out->value / 10), xs_backends[owner]->name);
-    suggest_core(out);
+    suggest_backend(out, "bfc");
     return true;
 }
 
@@ -271,10 +357,12 @@ static bool rises(const struct xs_advice_subject *s, struct xs_advice *out, stru
 }
 
 const struct xs_advice_rule xs_advice_cpu_rules[] = {
-    {"slow-allocation", "kernel_ns_per_allocation", 1000, false, kernel_ns, slow},
+    {"slow-allocation", "malloc_p90_ns", SLOW_NS, false, malloc_ns, slow_calls},
+    {"lock-waits", "wait_permille", 10, false, wait_permille, waits},
+    {"kernel-time", "kernel_ns_per_allocation", SLOW_NS, false, kernel_ns, much_kernel},
     {"bfc-limit", "failures", 0, false, failed, at_limit},
     {"bfc-fragmentation", "fragmentation_permille", 500, false, fragmentation, fragmented},
-    {"bfc-growth", "growth_steps", 3, false, growth_steps, grew},
+    {"bfc-growth", "growth_permille", 10, false, growth_permille, grew},
     {"bfc-over-reserved", "reserved_per_in_use_permille", 1500, false, reserved_permille,
      over_reserved},
     {"small-frequent", "small_permille", 500, false, small_permille, small_and_frequent},

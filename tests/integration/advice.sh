@@ -9,6 +9,7 @@ need python3
 program advise
 advise=$xs_program
 export XSIGMA_RECORD=off
+clock='' # a library to go by, instead of time
 
 run() { # REPORT VARIABLE=VALUE... -- COMMAND...
     local report=$1 set=()
@@ -18,7 +19,7 @@ run() { # REPORT VARIABLE=VALUE... -- COMMAND...
         shift
     done
     shift
-    env LD_PRELOAD="$XS_LIB" XSIGMA_STATS_FILE="$xs_tmp/$report" XSIGMA_STATS_FORMAT=json \
+    env LD_PRELOAD="${clock:+$clock }$XS_LIB" XSIGMA_STATS_FILE="$xs_tmp/$report" XSIGMA_STATS_FORMAT=json \
         ${set[@]+"${set[@]}"} "$@" >out 2>err || fail "$*: status $?: $(cat err)"
 }
 # field RULE KEY [REPORT]: of what a rule said; nothing where it is silent.
@@ -77,8 +78,32 @@ silent() { # RULE SETTING... -- COMMAND
 
 # --- the own core ---
 steps=/dev/null
-follow bfc-growth XSIGMA_BFC_INITIAL 'c["growth_steps"]' -- "$advise" grow
+# By a clock of the test's: getting a region takes a millisecond, or ten nanoseconds.
+clock=$xs_build/tests/programs/libslow_clock.so
+[ -e "$clock" ] || fail "there is no $clock"
+export CLOCK_READ_NS=10 CLOCK_MAP_NS=1000000
+follow bfc-growth XSIGMA_BFC_INITIAL 'c["growth_ns"]' -- "$advise" grow
 silent bfc-growth -- "$advise" none
+CLOCK_MAP_NS=10
+silent bfc-growth -- "$advise" grow
+[ "$(figure 'c["growth_steps"]' before)" -gt 3 ] || fail "it grew in one step anyway"
+# A page fault takes two microseconds: glibc's malloc has one where it gave memory back before.
+CLOCK_MAP_NS=0
+export CLOCK_FAULT_NS=2000
+slow='sum(r["latency"]["malloc"]["bins"][39:]) / r["latency"]["malloc"]["calls"]'
+follow slow-allocation XSIGMA_CPU_BACKEND "$slow if r['latency'] else 0" \
+    XSIGMA_CPU_BACKEND=system XSIGMA_SAMPLE=64K XSIGMA_UNWIND=off -- "$advise" bounce
+CLOCK_FAULT_NS=0
+silent slow-allocation XSIGMA_CPU_BACKEND=system XSIGMA_SAMPLE=64K XSIGMA_UNWIND=off -- "$advise" bounce
+clock=''
+# Blocks that no thread may keep are all got under the one lock. Which wait is a matter of chance,
+# that many do is not.
+waits='r["latency"]["lock_waits"]["count"] if r["latency"] else 0'
+run before XSIGMA_CPU_CACHE=0 -- "$advise" contend
+many=$(figure "$waits" before)
+run before XSIGMA_CPU_CACHE=64M -- "$advise" contend
+echo "lock-waits: $many waits, with room to keep blocks $(figure "$waits" before)"
+[ $((4 * $(figure "$waits" before))) -lt "$many" ] || fail "lock-waits: room to keep blocks makes no difference"
 follow bfc-limit XSIGMA_BFC_LIMIT 'c["failures"]' XSIGMA_BFC_LIMIT=32M -- "$advise" limit
 silent bfc-limit XSIGMA_BFC_LIMIT=64M -- "$advise" limit
 follow bfc-fragmentation XSIGMA_BFC_COALESCE 'c["fragmentation_permille"]' XSIGMA_BFC_COALESCE=0 \
@@ -93,7 +118,7 @@ silent bfc-over-reserved -- "$advise" reserve
 run before XSIGMA_CPU_BACKEND=system -- "$advise" bounce
 faults=$(cat out)
 run after XSIGMA_CPU_BACKEND=bfc -- "$advise" bounce
-echo "slow-allocation: page faults: $faults -> $(cat out)"
+echo "kernel-time: page faults: $faults -> $(cat out)"
 [ $((4 * $(cat out))) -lt "$faults" ] || fail "page faults: $faults, with bfc $(cat out)"
 run before XSIGMA_CPU_BACKEND=system -- "$advise" pairs
 [ "$(field small-frequent variable)=$(field small-frequent suggested)" = XSIGMA_CPU_BACKEND=bfc ] ||
@@ -142,6 +167,17 @@ silent gpu-oom -- "$gpu"
 follow gpu-over-reserved XSIGMA_GPU_CACHE_MAX 'g["reserved_bytes_peak"]' -- "$gpu"
 blocks 20 $M >steps
 silent gpu-over-reserved -- "$gpu"
+
+# Each call of the driver takes a tenth of a millisecond; a few in a hundred blocks need two.
+for _ in {1..20}; do
+    echo 'n 100'
+    blocks 40 $M
+done >steps
+clock=$xs_build/tests/programs/libslow_clock.so
+CLOCK_READ_NS=100000
+follow gpu-slow-allocation XSIGMA_GPU_CACHE_MAX 'g["driver_ns"]' XSIGMA_GPU_CACHE_MAX=36M -- "$gpu"
+silent gpu-slow-allocation -- "$gpu"
+clock=''
 
 echo 'n 2000' >steps
 follow gpu-small-frequent XSIGMA_GPU_BACKEND 'g["driver_mallocs"]' XSIGMA_GPU_BACKEND=direct -- "$gpu"

@@ -1,4 +1,5 @@
-/* Loads that advice speaks of: advise grow | limit | apart | reserve | pairs | bounce. */
+/* Loads that advice speaks of: advise grow | limit | apart | reserve | pairs | bounce | contend. */
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,25 @@ static void drop(int n)
 {
     for (int i = 0; i < n; i++)
         free(block[i]);
+}
+
+static void *large_pairs(void *arg)
+{
+    for (int i = 0; i < 60000; i++) {
+        char *volatile p = malloc(100 * KIB);
+        free(p);
+    }
+    return arg;
+}
+
+static void contend(void)
+{
+    pthread_t t[8];
+
+    for (int i = 0; i < 8; i++)
+        pthread_create(&t[i], NULL, large_pairs, NULL);
+    for (int i = 0; i < 8; i++)
+        pthread_join(t[i], NULL);
 }
 
 int main(int argc, char **argv)
@@ -54,6 +74,8 @@ int main(int argc, char **argv)
             drop(BLOCKS);
         }
     }
+    if (strcmp(load, "contend") == 0)
+        contend();
     getrusage(RUSAGE_SELF, &usage);
     printf("%ld\n", usage.ru_minflt);
     return 0;

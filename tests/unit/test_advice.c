@@ -120,7 +120,7 @@ Test(advice, every_rule_has_a_name_of_its_own)
             seen[n++] = rule->id;
             cr_assert(rule->measure != NULL && rule->advise != NULL && rule->metric[0] != '\0');
         }
-    cr_assert(n >= 15);
+    cr_assert(n >= 17);
 }
 
 Test(advice, both_forms)
@@ -160,6 +160,7 @@ Test(advice, of_a_program_with_its_own_malloc_only_of_devices)
 {
     begin();
     r.core.bfc.growth_steps = 9;
+    r.core.growth_ns = 200000000;
     r.core.bfc.reserved_peak_bytes = XS_MIB(300);
     SAYS("bfc-growth", "XSIGMA_BFC_INITIAL", "512M");
     r.passive = true;
@@ -359,6 +360,71 @@ Test(advice_gpu, slow_by_the_driver)
 
 /* --- the CPU allocator --- */
 
+/* So many calls, so many thousandths of them slow. */
+static struct xs_latency_calls timed(uint64_t samples, uint64_t slow_permille, uint64_t slow_ns)
+{
+    struct xs_latency_calls c = {.samples = samples, .calls = samples * 1000, .max_ns = slow_ns};
+
+    c.bin[xs_latency_bin(20)] = samples * (1000 - slow_permille);
+    c.bin[xs_latency_bin(slow_ns)] = samples * slow_permille;
+    return c;
+}
+
+Test(advice_cpu, slow_by_the_clock)
+{
+    struct xs_latency_calls *c = &r.latency.of[XS_LATENCY_MALLOC];
+
+    set("XSIGMA_CPU_BACKEND", "system");
+    begin();
+    serve_by(XS_OWNER_SYSTEM);
+    *c = timed(100, 101, 1100);
+    SAYS("slow-allocation", "XSIGMA_CPU_BACKEND", "bfc");
+    *c = timed(100, 99, 1100); /* fewer than one in ten */
+    SILENT("slow-allocation");
+    *c = timed(100, 500, 800); /* not so slow */
+    SILENT("slow-allocation");
+    *c = timed(99, 500, 1100); /* a chance */
+    SILENT("slow-allocation");
+    *c = timed(100, 500, 1100);
+    serve_by(XS_OWNER_BFC);
+    set("XSIGMA_CPU_BACKEND", "bfc");
+    r.counters[XS_OWNER_BFC].size_bin[4] = 90;
+    SAYS("slow-allocation", "XSIGMA_CPU_BACKEND", "mimalloc");
+    r.counters[XS_OWNER_BFC].size_bin[20] = 10;
+    SAYS("slow-allocation", "XSIGMA_CPU_CACHE", "64M");
+    set("XSIGMA_CPU_CACHE", "64M");
+    SAYS("slow-allocation", "XSIGMA_CPU_BACKEND", "mimalloc");
+    set("XSIGMA_CPU_ROUTE", "*:bfc");
+    SAYS("slow-allocation", "XSIGMA_CPU_ROUTE", "*:mimalloc");
+}
+
+Test(advice_cpu, waits_for_locks)
+{
+    struct xs_latency_waits *w = &r.latency.waits[XS_LOCK_CPU];
+
+    begin();
+    r.threads_peak = 4;
+    *w = (struct xs_latency_waits){.count = 100, .ns = 11 * 40000000ULL};
+    SAYS("lock-waits", "XSIGMA_CPU_BACKEND", "tbb");
+    w->ns = 10 * 40000000ULL;
+    SILENT("lock-waits");
+    w->ns = 11 * 40000000ULL;
+    r.threads_peak = 5;
+    SILENT("lock-waits");
+    r.threads_peak = 4;
+    w->count = 99;
+    SILENT("lock-waits");
+    w->count = 100;
+    r.counters[XS_OWNER_BFC].size_bin[20] = 10;
+    SAYS("lock-waits", "XSIGMA_CPU_CACHE", "64M");
+    serve_by(XS_OWNER_MIMALLOC);
+    SILENT("lock-waits");
+    serve_by(XS_OWNER_BFC);
+    r.latency.waits[XS_LOCK_GPU] = *w; /* a device's are no matter of this */
+    *w = (struct xs_latency_waits){0};
+    SILENT("lock-waits");
+}
+
 Test(advice_cpu, slow_by_the_kernel)
 {
     set("XSIGMA_CPU_BACKEND", "system");
@@ -366,38 +432,49 @@ Test(advice_cpu, slow_by_the_kernel)
     serve_by(XS_OWNER_SYSTEM);
     r.counters[XS_OWNER_SYSTEM].size_bin[4] = 100000;
     r.sys_ns = 100000 * 1001ULL;
-    SAYS("slow-allocation", "XSIGMA_CPU_BACKEND", "bfc");
+    SAYS("kernel-time", "XSIGMA_CPU_BACKEND", "bfc");
+    r.latency.of[XS_LATENCY_MALLOC] = timed(200, 800, 2000); /* it is seen in malloc itself */
+    SILENT("kernel-time");
+    r.latency = (struct xs_latency){0};
     r.sys_ns = 100000 * 1000ULL;
-    SILENT("slow-allocation");
+    SILENT("kernel-time");
     r.sys_ns = UINT64_MAX;
-    SILENT("slow-allocation");
+    SILENT("kernel-time");
     r.sys_ns = 100000 * 2000ULL;
     serve_by(XS_OWNER_BFC);
     memset(r.counters, 0, sizeof(r.counters));
     r.counters[XS_OWNER_BFC].size_bin[4] = 90001;
     r.counters[XS_OWNER_BFC].size_bin[22] = 9999;
-    SILENT("slow-allocation"); /* small blocks take nothing in the kernel */
+    SILENT("kernel-time"); /* small blocks take nothing in the kernel */
     r.counters[XS_OWNER_BFC].size_bin[22] = 11000;
     r.sys_ns *= 2;
-    SAYS("slow-allocation", "XSIGMA_CPU_CACHE", "64M");
+    SAYS("kernel-time", "XSIGMA_CPU_CACHE", "64M");
     setenv("XSIGMA_CPU_HUGE_PAGES", "off", 1);
     set("XSIGMA_CPU_CACHE", "64M");
     /* Only what this build has a variable for. */
     enum xs_knob knob;
     int n;
     if (xs_config_find("XSIGMA_CPU_HUGE_PAGES", 21, &knob, &n))
-        SAYS("slow-allocation", "XSIGMA_CPU_HUGE_PAGES", "thp");
+        SAYS("kernel-time", "XSIGMA_CPU_HUGE_PAGES", "thp");
     else
-        SILENT("slow-allocation");
+        SILENT("kernel-time");
 }
 
 Test(advice_cpu, growth)
 {
     begin();
     r.core.bfc.growth_steps = 3;
+    r.core.growth_ns = 200000000;
     r.core.bfc.reserved_peak_bytes = XS_MIB(14);
     SILENT("bfc-growth");
     r.core.bfc.growth_steps = 4;
+    SAYS("bfc-growth", "XSIGMA_BFC_INITIAL", "16M");
+    r.core.growth_ns = 100000000; /* a hundredth of the time */
+    SILENT("bfc-growth");
+    r.core.growth_ns = 999999; /* however short the run was */
+    r.wall_ns = 2000000;
+    SILENT("bfc-growth");
+    r.core.growth_ns = 1000000;
     SAYS("bfc-growth", "XSIGMA_BFC_INITIAL", "16M");
     serve_by(XS_OWNER_MIMALLOC);
     SILENT("bfc-growth");
