@@ -1,7 +1,6 @@
 #include "core/bfc.h"
 
 #include <errno.h>
-#include <string.h>
 
 #include "base/align.h"
 #include "core/bfc_record.h"
@@ -228,6 +227,7 @@ static xs_chunk cut(struct xs_bfc *b, xs_chunk c, size_t size)
         bfc_record(b, r->right)->left = rest;
     r->right = rest;
     r->size = size;
+    bfc_share_dirty(b, r, s, r->dirty);
     b->steps++;
     return rest;
 }
@@ -251,6 +251,7 @@ static xs_chunk cut_head(struct xs_bfc *b, xs_chunk c, size_t size)
     r->left = head;
     r->base += size;
     r->size -= size;
+    bfc_share_dirty(b, h, r, r->dirty);
     bin_update(b, c, old_size, r->is_purged);
     b->steps++;
     return head;
@@ -280,6 +281,7 @@ static void join(struct xs_bfc *b, xs_chunk left, xs_chunk right)
     if (r->right != 0)
         bfc_record(b, r->right)->left = left;
     l->is_purged = l->is_purged && r->is_purged;
+    bfc_add_dirty(l, r);
     give_record(b, right);
     b->steps++;
 }
@@ -321,6 +323,7 @@ static void release(struct xs_bfc *b, xs_chunk c)
         g->left = left;
         bfc_record(b, left)->right = right;
         g->is_purged = g->is_purged && r->is_purged;
+        bfc_add_dirty(g, r);
         give_record(b, c);
         bin_update(b, right, old_size, was_purged);
         b->steps++;
@@ -511,7 +514,6 @@ int xs_bfc_open(struct xs_bfc *b, const struct xs_bfc_options *o, const struct x
 {
     if (!xs_is_pow2(o->unit) || o->initial_bytes == 0 || o->fragmentation_permille > 1000)
         return EINVAL;
-    memset(b, 0, offsetof(struct xs_bfc, block));
     b->ops = *ops;
     b->options = *o;
     b->unit_log2 = (unsigned)__builtin_ctzll(o->unit);
@@ -677,6 +679,7 @@ int xs_bfc_free(struct xs_bfc *b, xs_chunk c, uint64_t now)
     r->requested = 0;
     r->freed_at = now;
     r->is_purged = false;
+    r->dirty = bfc_units_of(b, r->size);
     release(b, c);
     return 0;
 }
@@ -708,6 +711,7 @@ bool xs_bfc_resize(struct xs_bfc *b, xs_chunk c, size_t request, uint64_t now)
         /* A tail that was in use is dated now; one that was free keeps what it was. */
         s->freed_at = tail_date;
         s->is_purged = tail_is_purged;
+        s->dirty = tail_is_purged ? 0 : bfc_units_of(b, s->size);
         if (is_free(b, s->right)) {
             xs_chunk right = s->right;
             bin_remove(b, right);
@@ -755,10 +759,12 @@ void xs_bfc_put_back(struct xs_bfc *b, xs_chunk c, bool is_purged, uint64_t now)
     struct xs_bfc_record *r = bfc_record(b, c);
 
     r->is_purged = is_purged;
-    if (is_purged)
-        b->stats.ever_purged_bytes += r->size;
-    else
+    if (is_purged) {
+        b->stats.ever_purged_bytes += (uint64_t)r->dirty << b->unit_log2;
+        r->dirty = 0;
+    } else {
         r->freed_at = now; /* not again before it has aged once more */
+    }
     release(b, c);
 }
 
@@ -775,6 +781,7 @@ size_t xs_bfc_purge(struct xs_bfc *b, uint64_t until)
                 if (!r->is_purged && r->freed_at <= until &&
                     b->ops.purge(b->ops.ctx, xs_bfc_address(b, c), r->size)) {
                     r->is_purged = true;
+                    r->dirty = 0;
                     b->stats.purged_bytes += r->size;
                     bytes += r->size;
                 }

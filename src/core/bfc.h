@@ -83,7 +83,7 @@ struct xs_bfc_stats {
     uint64_t free_bytes;
     uint64_t largest_free_bytes;
     uint64_t purged_bytes;      /* of free_bytes, without memory behind them */
-    uint64_t ever_purged_bytes; /* the sum of all that was put back purged */
+    uint64_t ever_purged_bytes; /* the sum of what was put back purged and had been in use */
     uint64_t refilled_bytes;    /* of chunks that were handed out with no memory behind them */
     uint32_t regions;
     uint32_t growth_steps; /* regions ever obtained */
@@ -106,16 +106,17 @@ struct xs_bfc {
     uint32_t unused_count; /* both kinds */
     uint64_t fl_map;
     uint32_t sl_map[XS_BFC_FLS + 1];
-    xs_chunk bin[XS_BFC_FLS + 1][XS_BFC_SLS];
     xs_chunk first_region; /* the newest; the records of the regions are chained */
     size_t next_region_bytes;
     struct xs_bfc_stats stats; /* but for what xs_bfc_stats_get works out */
     uint64_t steps;            /* probes, merges and splits so far */
     size_t unmerged;           /* free chunks that may have free neighbours */
-    /* Last, and not cleared when it is opened: most of it is never touched. */
+    /* Last, being large and hardly touched in a small process. */
+    xs_chunk bin[XS_BFC_FLS + 1][XS_BFC_SLS];
     struct xs_bfc_record *block[XS_BFC_BLOCKS];
 };
 
+/* *b is zeroed, as static memory and fresh pages are. */
 int xs_bfc_open(struct xs_bfc *b, const struct xs_bfc_options *options,
                 const struct xs_bfc_ops *ops);
 

@@ -32,11 +32,41 @@ struct xs_bfc_record {
     bool is_purged;  /* while free: no memory behind it */
     bool was_purged; /* while in use: it came so */
     bool is_kept;    /* of a region: never given back */
+    /* While free: so many units of it were in use since it had no memory behind it; a merged chunk
+     * may be mostly memory that was never touched. */
+    uint32_t dirty;
 };
 
 static inline struct xs_bfc_record *bfc_record(const struct xs_bfc *b, xs_chunk c)
 {
     return &b->block[c / RECORDS_PER_BLOCK][c % RECORDS_PER_BLOCK];
+}
+
+/* For sums that cannot overflow; what is beyond makes no difference. */
+#define DIRTY_MOST ((uint32_t)INT32_MAX)
+
+static inline uint32_t bfc_units_of(const struct xs_bfc *b, size_t size)
+{
+    size_t units = size >> b->unit_log2;
+
+    return units < DIRTY_MOST ? (uint32_t)units : DIRTY_MOST;
+}
+
+static inline void bfc_add_dirty(struct xs_bfc_record *to, const struct xs_bfc_record *from)
+{
+    uint32_t sum = to->dirty + from->dirty;
+
+    to->dirty = sum < DIRTY_MOST ? sum : DIRTY_MOST;
+}
+
+/* The front has what it can have: there chunks are taken from. */
+static inline void bfc_share_dirty(const struct xs_bfc *b, struct xs_bfc_record *front,
+                                   struct xs_bfc_record *back, uint32_t sum)
+{
+    uint32_t most = bfc_units_of(b, front->size);
+
+    front->dirty = sum < most ? sum : most;
+    back->dirty = sum - front->dirty;
 }
 
 /* The bytes of a region for `need`, which is whole units; 0: there may be none. */

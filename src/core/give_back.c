@@ -15,14 +15,19 @@
  */
 #define PATIENCE_MOST 8
 
-#define TRIM_WAITS    200
-#define TRIM_WAIT_NS  100000
+/* Where nothing went back and nothing was wanted again, nothing was learnt: the time is halved
+ * after so many such looks, to see whether it is still needed. */
+#define QUIET_LOOKS  4
+
+#define TRIM_WAITS   200
+#define TRIM_WAIT_NS 100000
 
 static struct {
     uint64_t patience; /* times the decay time; 0: 1 */
     uint64_t next_ns;  /* of the patience's own look */
     uint64_t purged;   /* sums at the last one */
     uint64_t refilled;
+    unsigned quiet; /* looks in a row with neither */
 } wants;
 
 uint64_t xs_span_now_ns(void)
@@ -128,9 +133,10 @@ static uint64_t decay_ns(uint64_t now)
         }
         uint64_t away = purged - wants.purged;
         uint64_t again = refilled - wants.refilled;
+        wants.quiet = away == 0 && again == 0 ? wants.quiet + 1 : 0;
         if (again > away / 2 && again != 0 && wants.patience < PATIENCE_MOST)
             wants.patience *= 2;
-        else if (again <= away / 4 && wants.patience > 1)
+        else if (again <= away / 4 && wants.patience > 1 && wants.quiet % QUIET_LOOKS == 0)
             wants.patience /= 2;
         wants.purged = purged;
         wants.refilled = refilled;

@@ -567,6 +567,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct xs_bfc_options o = any_options(&in);
 
     memset(&system_, 0, sizeof(system_));
+    memset(&b, 0, sizeof(b));
     memset(slot, 0, sizeof(slot));
     ranges = 0;
     failures = in_use_bytes = requested_bytes = 0;

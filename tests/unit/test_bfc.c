@@ -75,6 +75,7 @@ static struct xs_bfc_options defaults(void)
 static void start(struct xs_bfc_options o)
 {
     memset(&mem, 0, sizeof(mem));
+    memset(&b, 0, sizeof(b));
     mem.next = (uintptr_t)1 << 32;
     cr_assert_eq(xs_bfc_open(&b, &o, &ops), 0);
 }

@@ -1,0 +1,91 @@
+/* A load that swings, by a clock that the test turns: memory is not given back and taken again with
+ * each swing. */
+#include <criterion/criterion.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "core/heap.h"
+
+#define SECOND UINT64_C(1000000000)
+
+/* In the place of libc's, for the core that is linked to this. */
+static uint64_t skew_ns;
+static unsigned gave_back;
+
+int clock_gettime(clockid_t clock, struct timespec *t)
+{
+    int rc = (int)syscall(SYS_clock_gettime, clock, t);
+    uint64_t ns = (uint64_t)t->tv_sec * SECOND + (uint64_t)t->tv_nsec + skew_ns;
+
+    t->tv_sec = (time_t)(ns / SECOND);
+    t->tv_nsec = (long)(ns % SECOND);
+    return rc;
+}
+
+int madvise(void *p, size_t size, int advice)
+{
+    gave_back += advice == MADV_DONTNEED;
+    return (int)syscall(SYS_madvise, p, size, advice);
+}
+
+int munmap(void *p, size_t size)
+{
+    gave_back++;
+    return (int)syscall(SYS_munmap, p, size);
+}
+
+static const struct xs_heap_options options = {
+    .span = {.initial_bytes = (size_t)64 << 20,
+             .allow_growth = true,
+             .coalesce_on_free = true,
+             .decay_ns = SECOND},
+    .cache_bytes = 1 << 20,
+};
+
+/* A block that comes and goes, and `ns` without it; true if memory went back meanwhile. */
+static bool swing(uint64_t ns)
+{
+    const size_t bytes = (size_t)16 << 20;
+    unsigned before = gave_back;
+    char *p = xs_heap_malloc(bytes);
+
+    cr_assert(p != NULL);
+    memset(p, 1, bytes);
+    cr_assert(xs_heap_free(p));
+    for (unsigned i = 0; i < 4; i++) {
+        skew_ns += ns / 4;
+        (void)xs_span_tick();
+    }
+    return gave_back != before;
+}
+
+static unsigned given_in(unsigned swings, uint64_t ns)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < swings; i++)
+        n += swing(ns);
+    return n;
+}
+
+/* After the first swings it stays, but for a look now and then whether it is still wanted. */
+Test(decay, what_swings_stays)
+{
+    cr_assert_eq(xs_heap_open(&options), 0);
+    cr_assert(swing(SECOND * 3 / 2), "free memory goes after the decay time");
+    (void)given_in(8, SECOND * 3 / 2);
+    unsigned later = given_in(40, SECOND * 3 / 2);
+    cr_log_info("%u of 40 swings gave back", later);
+    cr_assert_lt(later, 12u, "%u of 40 swings", later);
+}
+
+/* What is not wanted again goes, and what comes at long intervals is not kept for them. */
+Test(decay, what_rests_goes)
+{
+    cr_assert_eq(xs_heap_open(&options), 0);
+    cr_assert_eq(given_in(6, SECOND * 40), 6u);
+    cr_assert_eq(xs_span_dirty_bytes(), 0u);
+}
