@@ -38,6 +38,23 @@ got=$(json_get "$work/r.json" cpu.memory_pages.prefault_bytes)
 took=$(json_get "$work/r.json" cpu.memory_pages.prefault_ns)
 echo "prefault: $got bytes in $took ns"
 { [ "$got" = $((64 << 20)) ] && [ "$took" -gt 0 ]; } || fail "prefault: $got bytes in $took ns"
+# Locked: the kernel says so, and where it may not be locked the memory is there all the same.
+if [ "$(id -u)" -eq 0 ] || [ "$(ulimit -l)" = unlimited ]; then
+    kib=$(under bfc XSIGMA_PREFAULT=16M XSIGMA_PREFAULT_LOCK=1 XSIGMA_STATS_FILE="$work/l.json" -- \
+        sed -nE 's/^VmLck:[^0-9]*([0-9]+).*/\1/p' /proc/self/status)
+    got=$(json_get "$work/l.json" cpu.memory_pages.prefault_locked_bytes)
+    { [ "$kib" -ge 16384 ] && [ "$got" = $((16 << 20)) ]; } || fail "prefaulted, locked: $kib KiB are, the report says $got"
+fi
+[ "$(under bfc XSIGMA_PREFAULT=16M XSIGMA_STATS=0 -- sed -nE 's/^VmLck:[^0-9]*([0-9]+).*/\1/p' /proc/self/status)" = 0 ] ||
+    fail "locked without being asked"
+if command -v setpriv >/dev/null && [ "$(id -u)" -eq 0 ]; then
+    cp "$lib" "$work/lib.so" && chmod 755 "$work" "$work/lib.so"
+    n=$(ulimit -l 64 && lib=$work/lib.so under bfc XSIGMA_PREFAULT=16M XSIGMA_PREFAULT_LOCK=1 XSIGMA_STATS=0 -- \
+        setpriv --reuid=65534 --regid=65534 --clear-groups --bounding-set=-all --inh-caps=-all \
+        sed -nE 's/^VmLck:[^0-9]*([0-9]+).*/\1/p; s/^VmRSS:[^0-9]*([0-9]+).*/\1/p' /proc/self/status | tr '\n' ' ')
+    read -r lck rss <<<"$n"
+    { [ "$lck" = 0 ] && [ "$rss" -gt 16384 ]; } || fail "may not lock: $lck KiB locked, $rss resident"
+fi
 # No page fault for memory that is there: of 20 MiB there would be 5,120.
 faults() { # SETTINGS...
     under bfc XSIGMA_STATS=0 "$@" -- python3 -c 'import ctypes, resource

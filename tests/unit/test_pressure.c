@@ -1,0 +1,143 @@
+/* When caches give way: by made-up files of a cgroup, as to use and as to stalls (PSI). */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "core/heap.h"
+#include "core/pressure.h"
+#include "sys/limits.h"
+
+#define GROUP "/sys/fs/cgroup/a"
+
+static char root[] = "/tmp/xsigma-pressure-XXXXXX";
+static struct xs_pressure said;
+static unsigned lines;
+
+static void say(const struct xs_pressure *p)
+{
+    said = *p;
+    lines++;
+}
+
+static void put(const char *path, const char *text)
+{
+    char full[512];
+
+    snprintf(full, sizeof(full), "%s%s", root, path);
+    for (char *c = full + strlen(root) + 1; *c != '\0'; c++) {
+        if (*c != '/')
+            continue;
+        *c = '\0';
+        mkdir(full, 0700);
+        *c = '/';
+    }
+    FILE *f = fopen(full, "w");
+    cr_assert(f != NULL);
+    fputs(text, f);
+    fclose(f);
+}
+
+static void begin(void)
+{
+    static const struct xs_pressure_options o = {.warn_permille = 900, .say = say};
+    static const struct xs_heap_options heap = {.span = {.initial_bytes = 2 << 20,
+                                                         .allow_growth = true,
+                                                         .coalesce_on_free = true,
+                                                         .decay_ns = UINT64_C(1) << 60},
+                                                .cache_bytes = 1 << 20};
+
+    cr_assert(mkdtemp(root) != NULL);
+    xs_limits_root = root;
+    put("/proc/self/cgroup", "0::/a\n");
+    put(GROUP "/memory.max", "100000000\n");
+    put(GROUP "/memory.stat", "inactive_file 0\n");
+    put(GROUP "/memory.current", "60000000\n");
+    put(GROUP "/memory.pressure", "some avg10=5.00 avg60=1.00\n");
+    cr_assert_eq(xs_heap_open(&heap), 0);
+    xs_pressure_open(&o);
+    lines = 0;
+}
+
+static void end(void)
+{
+    char command[128];
+
+    snprintf(command, sizeof(command), "rm -rf %s", root);
+    cr_assert_eq(system(command), 0);
+}
+
+TestSuite(pressure, .init = begin, .fini = end);
+
+static uint64_t shrinks(void)
+{
+    struct xs_pressure_stats s;
+
+    xs_pressure_stats(&s);
+    return s.shrinks;
+}
+
+/* Waiting for memory is pressure from half of the limit on, though less than 90 % is used. */
+Test(pressure, stalls)
+{
+    void *p = xs_heap_malloc(3 << 20);
+
+    cr_assert(p != NULL);
+    memset(p, 1, 3 << 20);
+    cr_assert(xs_heap_free(p));
+    xs_pressure_look(0);
+    cr_assert_eq(shrinks(), 0u);
+    cr_assert_gt(xs_span_dirty_bytes(), 2u << 20);
+    uint32_t calls = atomic_load(&xs_pressure_calls);
+
+    put(GROUP "/memory.pressure", "some avg10=25.00 avg60=1.00\n");
+    xs_pressure_look(0);
+    cr_assert_eq(shrinks(), 1u);
+    cr_assert_eq(lines, 1u);
+    cr_assert_eq(said.stalled, 2500u);
+    cr_assert_eq(said.used_bytes, 60000000u);
+    cr_assert_gt(said.given_bytes, 2u << 20, "what was free did not go back");
+    cr_assert_eq(xs_span_dirty_bytes(), 0u);
+    cr_assert_neq(atomic_load(&xs_pressure_calls), calls, "the GPU's caches are not told");
+    cr_assert(xs_span_in_hurry());
+
+    /* Still so: no second line. Over: free memory is kept again. */
+    xs_pressure_look(0);
+    cr_assert_eq(lines, 1u);
+    put(GROUP "/memory.pressure", "some avg10=1.00 avg60=1.00\n");
+    xs_pressure_look(0);
+    cr_assert(!xs_span_in_hurry());
+    cr_assert_eq(lines, 1u);
+}
+
+/* A process with little waits for others' sake. */
+Test(pressure, stalls_far_from_the_limit)
+{
+    put(GROUP "/memory.current", "40000000\n");
+    put(GROUP "/memory.pressure", "some avg10=80.00 avg60=1.00\n");
+    xs_pressure_look(0);
+    cr_assert_eq(shrinks(), 0u);
+    cr_assert_eq(lines, 0u);
+}
+
+/* By use: with what is wanted just now, once, and again only when it was 5 % better meanwhile. */
+Test(pressure, use)
+{
+    put(GROUP "/memory.current", "89000000\n");
+    xs_pressure_look(0);
+    cr_assert_eq(lines, 0u);
+    xs_pressure_look(2000000);
+    cr_assert_eq(lines, 1u);
+    cr_assert_eq(said.used_bytes + said.wanted_bytes, 91000000u);
+    put(GROUP "/memory.current", "86000000\n");
+    xs_pressure_look(0);
+    cr_assert(xs_span_in_hurry());
+    put(GROUP "/memory.current", "84000000\n");
+    xs_pressure_look(0);
+    cr_assert(!xs_span_in_hurry());
+    put(GROUP "/memory.current", "95000000\n");
+    xs_pressure_look(0);
+    cr_assert(xs_span_in_hurry());
+    cr_assert_eq(lines, 1u, "two lines within seconds");
+}
