@@ -4,49 +4,23 @@
 # timeout: 280
 # shellcheck source=../support/must.sh
 . "$(dirname "$0")/../support/must.sh"
+# shellcheck source=../support/cgroup.sh
+. "$(dirname "$0")/../support/cgroup.sh"
 need python3 perl sort
 
 heavy=$(program cache_heavy) || exit 1
-group=''
-if mkdir "/sys/fs/cgroup/memory/xsigma-test-$$" 2>/dev/null; then
-    group=/sys/fs/cgroup/memory/xsigma-test-$$
-    limit() { # BYTES, or -1
-        echo -1 >$group/memory.memsw.limit_in_bytes 2>/dev/null
-        echo -1 >$group/memory.limit_in_bytes
-        echo "$1" >$group/memory.limit_in_bytes && { echo "$1" >$group/memory.memsw.limit_in_bytes; } 2>/dev/null
-        true
-    }
-elif mkdir "/sys/fs/cgroup/xsigma-test-$$" 2>/dev/null; then
-    group=/sys/fs/cgroup/xsigma-test-$$
-    limit() {
-        local bytes=$1
-        [ "$bytes" = -1 ] && bytes=max
-        echo "$bytes" >$group/memory.max
-        { echo 0 >$group/memory.swap.max; } 2>/dev/null
-        true
-    }
-    if [ ! -e $group/memory.max ]; then
-        rmdir $group
-        group=''
-    fi
-fi
-[ -n "$group" ] || skip "no memory cgroup can be made here"
-trap 'rmdir $group; rm -rf "$work"' EXIT
-limit $((64 << 20)) || skip "the memory cgroup takes no limit"
-limit -1
+cgroup_make || skip "no memory cgroup can be made here"
+trap 'cgroup_remove; rm -rf "$work"' EXIT
 
 inside() { # COMMAND...
-    (
-        echo $BASHPID >$group/cgroup.procs
-        exec "$@"
-    ) >"$work/out" 2>"$work/err"
+    cgroup_run "$@" >"$work/out" 2>"$work/err"
 }
 lines() {
     grep -c 'memory runs short' "$work/err"
 }
 
 # ---- a program that frees much ----
-limit $((300 << 20))
+cgroup_limit $((300 << 20))
 inside "$heavy" 60 180 8 || skip "300 MiB do not hold it under glibc either"
 inside env LD_PRELOAD="$lib" XSIGMA_STATS=0 XSIGMA_PRESSURE_WARN=0 "$heavy" 60 180 8 &&
     fail "it fits without caches giving way: this test says nothing"
@@ -63,7 +37,7 @@ limit_is=$(json_get "$work/r.json" cpu.memory_pages.pressure.limit_bytes)
 # In time, with true numbers: the kernel's own count at that time was below the limit.
 percent=$(sed -nE 's/.*used \(([0-9]+)%\).*/\1/p' "$work/err")
 { [ "${percent:-0}" -ge 85 ] && [ "$percent" -lt 100 ]; } || fail "warned at $percent %"
-limit $((900 << 20))
+cgroup_limit $((900 << 20))
 inside env LD_PRELOAD="$lib" XSIGMA_STATS=0 "$heavy" 60 180 8 || fail "cache_heavy in 900 MiB: status $?"
 [ "$(lines)" = 0 ] || fail "a warning far from the limit: $(cat "$work/err")"
 
@@ -74,7 +48,7 @@ fits() { # NAME COMMAND... - within 2 %
     shift
     while [ $((high - low)) -gt $((high / 50)) ]; do
         middle=$(((low + high) / 2))
-        limit $middle
+        cgroup_limit $middle
         if inside "$@" && inside "$@"; then
             high=$middle
         else
@@ -82,7 +56,7 @@ fits() { # NAME COMMAND... - within 2 %
         fi
     done
     least=$high
-    limit $((least / 100 * 105))
+    cgroup_limit $((least / 100 * 105))
     for _ in 1 2 3; do
         inside env LD_PRELOAD="$lib" XSIGMA_STATS=0 "$@" && passed=$((passed + 1))
     done

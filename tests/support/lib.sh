@@ -6,6 +6,7 @@
 #   same_output queries sqlite3 :memory: 'select 1'
 #   finish
 #
+# XS_INSTEAD names a file that is sourced last and may put other functions in the place of these.
 # XS_LIB names another library to preload (default build/libxsigma.so). When its name is not
 # libxsigma.so, it stands in: nothing is asked of the report.
 set -u
@@ -56,7 +57,7 @@ program() { # NAME
     [ -x "$xs_program" ] && [ ! "$source" -nt "$xs_program" ] && return
     need "$compiler"
     mkdir -p "$xs_build/tests/programs"
-    if ! "$compiler" -O2 -g -pthread -I"$xs_root/include" -I"$xs_root/src" "$source" -o "$xs_program.$$" ||
+    if ! "$compiler" -O2 -g -pthread -I"$xs_root/include" "$source" -o "$xs_program.$$" ||
         ! mv "$xs_program.$$" "$xs_program"; then
         echo "FAIL: cannot build $source"
         exit 1
@@ -267,3 +268,6 @@ xs_since() { # EPOCHREALTIME
     local ms=$(((${EPOCHREALTIME/./} - ${1/./}) / 1000))
     printf ', %d.%02d s' $((ms / 1000)) $((ms % 1000 / 10))
 }
+
+# shellcheck source=/dev/null
+[ -z "${XS_INSTEAD-}" ] || . "$XS_INSTEAD"

@@ -1,0 +1,24 @@
+#!/bin/bash
+# Every program of prog-* in the least memory cgroup that glibc needs, and 5 % more. A process of ours
+# weighs some 150 KiB more from the start, so what is made of many small processes does not fit: how
+# much more those may need is stated here.
+# timeout: 3000
+# shellcheck source=../support/must.sh
+. "$(dirname "$0")/../support/must.sh"
+
+export XS_FITS_MORE='bash=60 dash=120 make-fails=300 repository=100 queries=25 openmp=80'
+tried=0
+for script in "$root"/tests/integration/prog-*.sh; do
+    name=${script##*/}
+    case $name in
+        prog-openmpi.sh | prog-cpython-tests.sh) continue ;; # compare by themselves
+    esac
+    XS_INSTEAD=$root/tests/support/fits.sh "$script" >"$work/log" 2>&1
+    rc=$?
+    sed "s/^/${name%.sh}: /" "$work/log"
+    grep -q '^skip: no memory cgroup' "$work/log" && skip "no memory cgroup can be made here"
+    [ $rc -eq 0 ] && tried=$((tried + 1))
+    [ $rc -eq 0 ] || [ $rc -eq 77 ] || fail "$name: status $rc"
+done
+[ $tried -ge 5 ] || fail "only $tried scripts were tried"
+finish

@@ -1,0 +1,74 @@
+# shellcheck shell=bash
+# fits.sh - sourced by lib.sh in the place of its comparison (XS_INSTEAD): the least limit of a memory
+# cgroup in which each program of a prog-* script lives under glibc, and whether it lives in 5 % more
+# under the library. XS_FITS_MORE="name=per cent ..." allows a program more.
+# shellcheck disable=SC2154 # variables of lib.sh
+# shellcheck source=cgroup.sh
+. "$(dirname "${BASH_SOURCE[0]}")/cgroup.sh"
+
+cgroup_make || skip "no memory cgroup can be made here"
+trap 'cgroup_remove; rm -rf "$xs_tmp"' EXIT
+
+# Within the limit it does what it does without one.
+xs_lives() { # STATUS COMMAND...
+    local expected=$1
+    shift
+    cgroup_run timeout 60 "$@" </dev/null >got.out 2>"$xs_stderr"
+    [ $? -eq "$expected" ] && cmp -s expected.out got.out
+}
+
+same_output() {
+    local expected=0 name low high middle n passed=0 more=5 word
+    while :; do
+        case $1 in
+            -e) ;;
+            -c) shift ;;
+            -s)
+                expected=$2
+                shift
+                ;;
+            *) break ;;
+        esac
+        shift
+    done
+    name=$1
+    shift
+    cgroup_limit -1
+    cgroup_peak >/dev/null
+    cgroup_run "$@" </dev/null >expected.out 2>"$xs_stderr"
+    high=$(($(cgroup_peak) * 5 / 4))
+    xs_lives "$expected" "$@" || {
+        echo "$name: not the same twice, not tried"
+        return
+    }
+    low=$((high / 8))
+    while [ $((high - low)) -gt $((high / 50)) ]; do
+        middle=$(((low + high) / 2))
+        cgroup_limit $middle
+        if xs_lives "$expected" "$@" && xs_lives "$expected" "$@"; then
+            high=$middle
+        else
+            low=$middle
+        fi
+    done
+    for word in ${XS_FITS_MORE-}; do
+        [ "${word%=*}" != "$name" ] || more=${word#*=}
+    done
+    cgroup_limit $((high / 100 * (100 + more)))
+    for n in 1 2 3; do
+        xs_lives "$expected" env LD_PRELOAD="$XS_LIB" "$@" && passed=$((passed + 1))
+        [ $((passed + 3 - n)) -lt 2 ] || [ $passed -eq 2 ] && break
+    done
+    xs_runs=$((xs_runs + 1))
+    if [ $passed -ge 2 ]; then
+        echo "$name: $((high >> 10)) KiB under glibc; fits with $more % more"
+        return
+    fi
+    # How much it would take.
+    for n in 10 15 20 30 40 60 80 120 200; do
+        cgroup_limit $((high / 100 * (100 + n)))
+        xs_lives "$expected" env LD_PRELOAD="$XS_LIB" "$@" && break
+    done
+    fail "$name: $((high >> 10)) KiB under glibc; $n % more, $((high / 100 * n >> 10)) KiB"
+    cgroup_limit -1
+}
