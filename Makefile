@@ -22,12 +22,12 @@ OPT := $(OPT_$(VARIANT))
 ALL_CPPFLAGS := -D_GNU_SOURCE -Isrc -Iinclude -I. $(CPPFLAGS)
 ALL_CFLAGS   := -std=gnu17 $(OPT) $(WARN) $(CFLAGS)
 # What the library needs to be a malloc: no builtin knowledge of malloc, thread-local state without
-# __tls_get_addr, and nothing visible but the export list.
+# __tls_get_addr, and nothing visible but the export list. Sections by name: XS_SELDOM's come last.
 LIB_CFLAGS := -fPIC -fvisibility=hidden -ftls-model=initial-exec -fno-builtin-malloc \
   -fno-builtin-calloc -fno-builtin-realloc -fno-builtin-free -fexceptions -fno-plt \
   -fcf-protection=none
 LIB_LDFLAGS := -shared -Wl,-soname,libxsigma.so -Wl,--version-script=build/exports.map \
-  -Wl,-z,nodelete -Wl,-z,now -Wl,-z,relro -Wl,-z,defs -Wl,--as-needed
+  -Wl,-z,nodelete -Wl,-z,now -Wl,-z,relro -Wl,-z,defs -Wl,--as-needed -Wl,--sort-section=name
 
 ifneq ($(shell uname -m),x86_64)
 LIB_CFLAGS := $(filter-out -fcf-protection=none,$(LIB_CFLAGS))

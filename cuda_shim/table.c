@@ -5,7 +5,7 @@
 
 #include "sys/lock.h"
 
-void *xs_shim_real[XS_HOOK_COUNT];
+XS_UNLIKELY_DATA void *xs_shim_real[XS_HOOK_COUNT];
 
 /* ---- the rows, without a pointer: a process without CUDA relocates nothing for them -----------
  */
@@ -102,7 +102,7 @@ const char *xs_hook_symbol(enum xs_hook hook)
 enum { SLOTS = 1024 };
 _Static_assert(SLOTS >= 4 * XS_HOOK_COUNT, "short chains");
 
-static struct {
+XS_UNLIKELY_DATA static struct {
     _Atomic bool ready;
     struct xs_lock lock;
     uint16_t by_symbol[SLOTS]; /* hook + 1; 0: empty */

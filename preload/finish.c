@@ -32,7 +32,7 @@ static struct {
     _Atomic uint64_t next_ns;
 } plan;
 
-static struct xs_report last; /* large, and one thread at a time gets to it */
+XS_UNLIKELY_DATA static struct xs_report last; /* large, and one thread at a time gets to it */
 
 struct fd_sink {
     int fd;
@@ -85,7 +85,7 @@ static void render(const struct xs_report *r, const char *path, struct fd_sink *
 /* True: it was written whole. */
 static bool report_to_file(const struct xs_report *r, const char *pattern)
 {
-    static char mem[4096]; /* only one thread ever gets here */
+    XS_UNLIKELY_DATA static char mem[4096]; /* only one thread ever gets here */
     struct xs_buf path;
 
     xs_buf_init(&path, mem, sizeof(mem));
@@ -166,7 +166,7 @@ static void finish(const char *how, int status, bool may_lock)
 /* ---- a stack to do it on ---------------------------------------------------------------- */
 
 /* A signal handler's own stack may have 8 KiB, most of them taken by the frame of the signal. */
-static struct {
+XS_UNLIKELY_DATA static struct {
     ucontext_t back;
     ucontext_t there;
     const char *how;

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <string.h>
 
 #include "backend/hardened.h"
 #include "core/heap.h"
@@ -69,7 +70,7 @@ void xs_count_no_failure(enum xs_owner owner, size_t size)
 
 /* ---- on and off ------------------------------------------------------------------------- */
 
-static struct xs_counted_switched own;
+XS_SELDOM static struct xs_counted_switched own;
 static bool is_off; /* own.off is for who reads the record, and does not outlive a fork */
 
 static void own_counts(struct xs_counters *c)
@@ -104,8 +105,13 @@ void xs_counted_switch(bool on)
 /* What heaps counted that no record knows of is left as it is. */
 void xs_counted_fork_child(void)
 {
-    own_counts(&own.then);
-    own.skipped = own.then;
+    struct xs_counters now;
+
+    own_counts(&now);
+    /* A page that stays as it is costs a small process nothing. */
+    if (memcmp(&own.then, &now, sizeof(now)) == 0 && own.off == is_off)
+        return;
+    own.then = own.skipped = now;
     own.off = is_off;
     atomic_store_explicit(&own.changes, 0, memory_order_release);
 }

@@ -11,7 +11,7 @@
 #include "sys/backtrace.h"
 
 /* Bytes of the class that a size belongs to, by (size + 15) / 16. */
-static uint16_t rounded[XS_CLASS_TABLE_MAX / 16 + 1];
+XS_UNLIKELY_DATA static uint16_t rounded[XS_CLASS_TABLE_MAX / 16 + 1];
 
 /* Sampled blocks are at most so large. */
 #define SAMPLE_MOST ((size_t)64 << 10)
@@ -347,7 +347,11 @@ uint64_t xs_hardened_key(void)
 
 static int hardened_open(const struct xs_backend_options *o, struct xs_buf *why)
 {
-    int rc = xs_backend_bfc.open(o, why);
+    struct xs_backend_options exact = *o;
+
+    /* Where a seal lies is worked out from the size. */
+    exact.bfc.exact_classes = true;
+    int rc = xs_backend_bfc.open(&exact, why);
 
     if (rc != 0)
         return rc;

@@ -42,7 +42,7 @@ static void put_place(struct xs_buf *b, const char *label, uint64_t place)
 
 void xs_hardened_tell(const char *what, const void *p, const struct xs_story *s, uintptr_t pc)
 {
-    static char text[8192]; /* a handler's stack may be small */
+    XS_UNLIKELY_DATA static char text[8192]; /* a handler's stack may be small */
     struct xs_buf b;
     uintptr_t frame[XS_STACK_FRAMES] = {pc};
 

@@ -118,7 +118,7 @@ XS_INLINE void system_do_free(void *p)
 XS_COUNTED_CALLS(system, XS_OWNER_SYSTEM)
 
 /* Before our constructor runs everything is glibc's, and counted: no start-up order can matter. */
-_Alignas(XS_HOT_PAGE) union xs_hot_page xs_hot_page = {
+XS_APART _Alignas(XS_HOT_PAGE) union xs_hot_page xs_hot_page = {
     .hot = {
         .entry = {system_counted_malloc, system_counted_zalloc, system_counted_realloc,
                   system_counted_memalign, system_counted_free},

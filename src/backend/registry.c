@@ -8,7 +8,7 @@ enum { NOT_TRIED = -1 };
 /* 0: open; errno: failed, with its reason. Opened in the constructor, by one thread. */
 static int state[XS_OWNER_COUNT] = {NOT_TRIED, NOT_TRIED, NOT_TRIED, NOT_TRIED};
 _Static_assert(XS_OWNER_COUNT == 4, "every back end starts untried");
-static char reasons[XS_OWNER_COUNT][256];
+XS_UNLIKELY_DATA static char reasons[XS_OWNER_COUNT][256];
 
 const struct xs_backend *xs_backend_find(const char *name, size_t len)
 {

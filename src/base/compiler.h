@@ -18,8 +18,15 @@
 #define XS_UNUSED   __attribute__((unused))
 #define XS_EXPORT   __attribute__((visibility("default")))
 /* On extern data: reached directly instead of through the GOT. */
-#define XS_HIDDEN        __attribute__((visibility("hidden")))
-#define XS_FORMAT(f, a)  __attribute__((format(printf, f, a)))
+#define XS_HIDDEN       __attribute__((visibility("hidden")))
+#define XS_FORMAT(f, a) __attribute__((format(printf, f, a)))
+/* On data of many pages, of which a small process writes to one or none: it lies behind all that
+ * every process writes to, so that this shares few pages. */
+#define XS_SELDOM __attribute__((section(".bss.seldom")))
+/* On what hardly any process writes to. */
+#define XS_UNLIKELY_DATA __attribute__((section(".bss.unlikely")))
+/* The same, where it begins with something else than zeros. */
+#define XS_APART         __attribute__((section(".data.seldom")))
 #define XS_COUNT_OF(arr) (sizeof(arr) / sizeof((arr)[0]))
 
 /* Two shared lines: adjacent-line prefetch on x86-64 pulls 128 bytes. */

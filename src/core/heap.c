@@ -84,7 +84,6 @@ void *xs_heap_tick(struct xs_heap *h, void *p, size_t size)
 
 XS_COLD static void *refill_slow(size_t size)
 {
-    unsigned class = xs_class_of(size);
     void *p = NULL;
 
     if (xs_heap_away != NULL)
@@ -93,6 +92,8 @@ XS_COLD static void *refill_slow(size_t size)
     if (h == NULL)
         return xs_heap_fail(size);
     xs_heap_want_end();
+    unsigned class = size <= XS_CLASS_TABLE_MAX ? h->place[(size + 15) / 16] >> XS_CLASS_TABLE_SHIFT
+                                                : xs_class_of(size);
     /* A heap on loan, or adopted, may have something. */
     struct xs_magazine *m = &h->hot[class];
     if (m->n > 0) {

@@ -34,6 +34,7 @@ struct xs_heap_options {
     struct xs_span_options span;
     uint64_t cache_bytes; /* kept by a thread for reuse, besides a few blocks of each small class */
     uint64_t retry_ns;    /* waits so long for memory before an allocation fails */
+    bool exact_classes;   /* a block has always the least class that holds it */
     /* May be NULL. An allocation failed; -1: the last one of this size was not the program's. */
     void (*count_failure)(size_t size, int n);
 };

@@ -12,7 +12,7 @@ static struct {
 } failures;
 
 /* What was done without a heap: for want of memory, or past the end of a thread. */
-static struct xs_heap_counts late_counts;
+XS_UNLIKELY_DATA static struct xs_heap_counts late_counts;
 
 /* Few processes have any, so it becomes a part of the record when it is needed. */
 static struct xs_heap_counts *late(void)

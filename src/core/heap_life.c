@@ -19,13 +19,11 @@
 #define POLLS_A_FLUSH  8
 
 /* A tag and a leaf that nothing has, not even an address that nobody owns. Every size finds the
- * first magazine. */
-struct xs_heap xs_heap_none = {.tag = UINT16_MAX,
-                               .entry_tag = UINT16_MAX,
-                               .leaf_number = UINTPTR_MAX,
-                               .hot = {[0 ... XS_CLASS_COUNT - 1] = {.tag = UINT16_MAX,
-                                                                     .tag_mask = UINT16_MAX,
-                                                                     .current = &xs_slab_none}}};
+ * first magazine, and no magazine has room. */
+XS_APART struct xs_heap xs_heap_none = {.tag = UINT16_MAX,
+                                        .entry_tag = UINT16_MAX,
+                                        .leaf_number = UINTPTR_MAX,
+                                        .hot = {{.current = &xs_slab_none}}};
 XS_TLS struct xs_heap *xs_heap_mine = &xs_heap_none;
 static XS_TLS bool is_past_end;
 
@@ -38,6 +36,7 @@ static struct {
     uintptr_t key;
     uint64_t cache_bytes;
     uint64_t retry_ns;
+    bool exact_classes;
     void (*count_failure)(size_t size, int n);
     bool fork_took_lock;
 } heaps;
@@ -57,6 +56,7 @@ int xs_heap_open(const struct xs_heap_options *o)
     heaps.key = (key ^ key >> 29) | 1;
     heaps.cache_bytes = o->cache_bytes;
     heaps.retry_ns = o->retry_ns;
+    heaps.exact_classes = o->exact_classes;
     heaps.count_failure = o->count_failure;
     return rc;
 }
@@ -90,6 +90,21 @@ void xs_heap_forgive(size_t size)
 
 /* ---- one heap a thread ------------------------------------------------------------------ */
 
+void xs_heap_open_magazine(struct xs_heap *h, unsigned class)
+{
+    size_t most = class < XS_CLASS_SLABS ? MAGAZINE_BYTES : h->cache_bytes / 4;
+    size_t room = most / xs_class_bytes(class);
+    bool is_mixed = class >= h->mixed_from && class < XS_CLASS_SLABS;
+    struct xs_magazine *m = &h->hot[class];
+
+    if (room == 0 && xs_class_bytes(class) <= h->cache_bytes)
+        room = 1;
+    m->current = &xs_slab_none;
+    m->tag = is_mixed ? h->entry_tag : h->tag;
+    m->tag_mask = is_mixed ? XS_OWNER_MASK : UINT16_MAX;
+    m->room = room < XS_MAGAZINE ? (uint16_t)room : XS_MAGAZINE;
+}
+
 static void set_up(struct xs_heap *h, uint32_t id)
 {
     h->id = id;
@@ -97,22 +112,15 @@ static void set_up(struct xs_heap *h, uint32_t id)
     h->tag = id < XS_HEAP_TAGS ? h->entry_tag : UINT16_MAX;
     h->leaf_number = UINTPTR_MAX;
     memcpy(h->place, xs_class_table, sizeof(h->place));
+    if (!heaps.exact_classes)
+        xs_heap_begin_young(h);
     h->key = heaps.key;
     h->cache_bytes = heaps.cache_bytes;
     h->mixed_from = xs_span_parts() > 1 ? XS_CLASS_SLABS : XS_CLASS_MIXED;
     h->sample_left = xs_sample_gap();
     h->time_random = (uint32_t)(heaps.key >> 32) ^ id;
-    for (unsigned c = 0; c < XS_CLASS_COUNT; c++) {
-        size_t most = c < XS_CLASS_SLABS ? MAGAZINE_BYTES : heaps.cache_bytes / 4;
-        size_t cap = most / xs_class_bytes(c);
-        if (cap == 0 && xs_class_bytes(c) <= heaps.cache_bytes)
-            cap = 1;
-        bool is_mixed = c >= h->mixed_from && c < XS_CLASS_SLABS;
-        h->hot[c].current = &xs_slab_none;
-        h->hot[c].tag = is_mixed ? h->entry_tag : h->tag;
-        h->hot[c].tag_mask = is_mixed ? XS_OWNER_MASK : UINT16_MAX;
-        h->hot[c].room = cap < XS_MAGAZINE ? (uint16_t)cap : XS_MAGAZINE;
-    }
+    for (unsigned c = 0; c < XS_CLASS_SLABS; c++)
+        xs_heap_open_magazine(h, c);
 }
 
 static struct xs_heap *make_heap(unsigned part)

@@ -148,6 +148,8 @@ static struct xs_slab *new_slab(struct xs_heap *h, unsigned class)
         s->held = XS_SLAB_HOLDS_NONE;
         cut(h, s, class);
     }
+    if (xs_heap_is_young(h, class))
+        s->end = s->base + XS_SPAN_PAGE;
     xs_slab_reset(s);
     return s;
 }
@@ -290,7 +292,8 @@ struct xs_slab *xs_heap_next_slab(struct xs_heap *h, unsigned class)
     s = h->hot[class].current;
     if (s != &xs_slab_none) {
         (void)xs_slab_take_remote(s, h->key);
-        if (s->free != NULL || s->bump != s->end || xs_slab_use_chain(s, h->key))
+        if (s->free != NULL || s->bump != s->end || xs_slab_use_chain(s, h->key) ||
+            xs_heap_grow_up(h, s))
             return s;
         s->state = XS_SLAB_FULL;
         s->held += XS_SLAB_IS_FULL;

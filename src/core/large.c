@@ -266,6 +266,8 @@ static bool keep(struct xs_heap *h, void *p, unsigned class, xs_chunk chunk)
     size_t bytes = xs_class_bytes(class);
     uintptr_t *word = p;
 
+    if (m->fill == 0)
+        xs_heap_open_magazine(h, class);
     if (m->fill == 0 || xs_span_in_hurry() || xs_span_part_of(chunk) != h->part)
         return false;
     if (word[1] == h->key && xs_heap_any_holds(p, class))

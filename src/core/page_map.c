@@ -5,7 +5,10 @@
 
 #include "sys/mem.h"
 
-_Atomic(struct xs_page_map_leaf *) xs_page_map_root[XS_PAGE_MAP_ROOT_ENTRIES];
+/* In front of others of its kind: the page for the usual addresses lies at its end, and so all that
+ * a small process writes to within what one page of the kernel's table maps. */
+__attribute__((section(
+    ".bss.root"))) _Atomic(struct xs_page_map_leaf *) xs_page_map_root[XS_PAGE_MAP_ROOT_ENTRIES];
 
 static struct xs_page_map_leaf *leaf_for(uintptr_t at)
 {
@@ -42,7 +45,7 @@ int xs_page_map_prepare(const void *p, size_t size)
     uintptr_t first = (uintptr_t)p;
     uintptr_t end = first + size;
 
-    if (end < first || (end - 1) >> 48 != 0)
+    if (end < first || (end - 1) >> XS_PAGE_MAP_LOG2 != 0)
         return ENOMEM;
     for (uintptr_t at = first; at < end;
          at = (at | (((uintptr_t)1 << XS_PAGE_MAP_LEAF_LOG2) - 1)) + 1)

@@ -1,14 +1,12 @@
 /* core/page_map.h - which back end owns an address, and what it knows of it: the truth where no
  * reserved range tells.
  *
- * Two levels over 48 bits: a root with an entry for each GiB, and leaves with one for each 4 KiB,
- * mapped when first needed and never freed. A leaf is only touched where something was set.
- * Units:   bytes; ranges are whole granules.
- * Threads: get: any, for an address that cannot be released meanwhile (a live block). set: any, the
- *          ranges of two callers being disjoint.
- * Context: inside malloc. Allocates: leaves by mmap.
- * Errors:  set: ENOMEM, nothing changed. get: 0 for what was never set.
- * Cost:    get is two dependent loads.
+ * Two levels over 48 bits (x86-64: 47): a root with an entry for each GiB, and leaves with one for
+ * each 4 KiB, mapped when first needed and never freed. A leaf is only touched where something was
+ * set. Units:   bytes; ranges are whole granules. Threads: get: any, for an address that cannot be
+ * released meanwhile (a live block). set: any, the ranges of two callers being disjoint. Context:
+ * inside malloc. Allocates: leaves by mmap. Errors:  set: ENOMEM, nothing changed. get: 0 for what
+ * was never set. Cost:    get is two dependent loads.
  */
 #ifndef XS_CORE_PAGE_MAP_H
 #define XS_CORE_PAGE_MAP_H
@@ -20,7 +18,13 @@
 #define XS_PAGE_MAP_GRANULE_LOG2 12
 #define XS_PAGE_MAP_GRANULE      ((size_t)1 << XS_PAGE_MAP_GRANULE_LOG2)
 #define XS_PAGE_MAP_LEAF_LOG2    30
-#define XS_PAGE_MAP_BYTES        ((size_t)1 << 48) /* of address space */
+/* Of address space that a program can have without asking for more. */
+#ifdef __x86_64__
+#define XS_PAGE_MAP_LOG2 47
+#else
+#define XS_PAGE_MAP_LOG2 48
+#endif
+#define XS_PAGE_MAP_BYTES        ((size_t)1 << XS_PAGE_MAP_LOG2)
 #define XS_PAGE_MAP_ROOT_ENTRIES (XS_PAGE_MAP_BYTES >> XS_PAGE_MAP_LEAF_LOG2)
 #define XS_PAGE_MAP_LEAF_ENTRIES ((size_t)1 << (XS_PAGE_MAP_LEAF_LOG2 - XS_PAGE_MAP_GRANULE_LOG2))
 
@@ -38,7 +42,8 @@ XS_INLINE uint64_t xs_page_map_get(const void *p)
 {
     uintptr_t at = (uintptr_t)p;
     /* Without its top bits, which are 0 in any address that a program can have. */
-    uintptr_t root = at << 16 >> (16 + XS_PAGE_MAP_LEAF_LOG2);
+    uintptr_t root =
+        at << (64 - XS_PAGE_MAP_LOG2) >> (64 - XS_PAGE_MAP_LOG2 + XS_PAGE_MAP_LEAF_LOG2);
     struct xs_page_map_leaf *leaf =
         atomic_load_explicit(&xs_page_map_root[root], memory_order_acquire);
 

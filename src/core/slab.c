@@ -4,7 +4,7 @@
 #include "sys/die.h"
 #include "sys/mem.h"
 
-_Atomic(struct xs_slab_block *) xs_slab_blocks[XS_ENTRY_MAX / XS_SLABS_PER_BLOCK];
+XS_SELDOM _Atomic(struct xs_slab_block *) xs_slab_blocks[XS_ENTRY_MAX / XS_SLABS_PER_BLOCK];
 static _Atomic uint32_t count;
 struct xs_slab xs_slab_none;
 

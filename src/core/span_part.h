@@ -16,10 +16,10 @@ struct xs_span_part {
     _Alignas(XS_NO_SHARE) struct xs_lock lock;
     atomic_bool is_growing;
     bool fork_took_lock;
+    unsigned out_count;
     struct xs_bfc bfc;
     /* Under the lock: a child puts back what the giver had out. */
     struct xs_bfc_range out[XS_SPAN_OUT];
-    unsigned out_count;
 };
 
 struct xs_span_state {

@@ -104,9 +104,12 @@ struct xs_heap {
     bool kept_room_is_old;
     size_t kept_room_bytes;
 
-    _Alignas(64) struct xs_magazine hot[XS_CLASS_COUNT];
-
-    uint16_t place[XS_CLASS_TABLE_MAX / 16 + 1]; /* of the magazine for a size; as xs_class_table */
+    /* Of the magazine for a size: as xs_class_table but for what is young. */
+    uint16_t place[XS_CLASS_TABLE_MAX / 16 + 1];
+    /* Doublings of which little was asked, by their largest sizes, all in one word:
+     * core/heap_young.c
+     */
+    uint32_t young;
 
     struct xs_slab *partial[XS_CLASS_SLABS];
     struct xs_slab *empty[XS_CLASS_SLABS];
@@ -121,6 +124,9 @@ struct xs_heap {
     unsigned part;        /* of core/span.h; changed under xs_heaps_lock */
     uint32_t seen_turn;   /* at the last visit */
     struct xs_heap *next; /* of all there are; never changed */
+
+    /* Last, as the pages of the upper classes are not touched before there is such a block. */
+    _Alignas(XS_NO_SHARE) struct xs_magazine hot[XS_CLASS_COUNT];
 };
 
 _Static_assert(sizeof(struct xs_magazine) == 1 << XS_CLASS_TABLE_SHIFT, "four lines");
@@ -394,7 +400,22 @@ void xs_heap_forgive_failure(void);
 /* A request of the calling thread's was not the program's. */
 void xs_heap_uncount_request(size_t size);
 
+/* ---- heap_young.c: a heap of which little was asked ---- */
+
+/* Sizes up to 1 KiB find the class of the largest size of their doubling, until a page of that is
+ * used up: so a small process touches a page for each doubling, not for each class. */
+void xs_heap_begin_young(struct xs_heap *h);
+
+/* A new slab of the class ends after its first page. */
+bool xs_heap_is_young(const struct xs_heap *h, unsigned class);
+
+/* True: the slab, used up, had but a page, and has all of its span now. */
+bool xs_heap_grow_up(struct xs_heap *h, struct xs_slab *s);
+
 /* ---- heap_life.c: heaps and threads ---- */
+
+/* Makes the magazine of a class ready: those of chunks when the first one comes. */
+void xs_heap_open_magazine(struct xs_heap *h, unsigned class);
 
 /* All heaps that ever were, by their `next`. */
 struct xs_heap *xs_heap_all(void);

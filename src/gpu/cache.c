@@ -8,7 +8,7 @@
 /* So many blocks of a bin are looked at from its young end, and as many from its old one. */
 #define WALK 32
 
-static struct xs_gpu_context nowhere; /* no block's home */
+XS_UNLIKELY_DATA static struct xs_gpu_context nowhere; /* no block's home */
 struct xs_gpu_shard xs_gpu_shard_none = {
     .quick_handle = XS_GPU_NO_HANDLE, .quick_home = &nowhere, .context = &nowhere};
 XS_TLS struct xs_gpu_shard *xs_gpu_shard_mine = &xs_gpu_shard_none;

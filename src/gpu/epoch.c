@@ -10,7 +10,7 @@
 #define POLL_NS      50000
 
 struct xs_gpu_epochs xs_gpu_epochs = {.open = 1, .single = true};
-struct xs_gpu_context xs_gpu_contexts[XS_GPU_CONTEXTS];
+XS_UNLIKELY_DATA struct xs_gpu_context xs_gpu_contexts[XS_GPU_CONTEXTS];
 
 static struct xs_lock lock = {.kind = XS_LOCK_GPU}; /* of contexts, events, `done` */
 static uint64_t recorded; /* the last epoch that has its events, in all contexts */

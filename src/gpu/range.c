@@ -10,7 +10,8 @@ _Static_assert(XS_RANGE_KINDS == XS_GPU_PARTED, "a slot of the shard's for each"
 
 static _Atomic(struct xs_gpu_range *) ranges;
 static _Atomic unsigned opened; /* one and more: any pointer may be a piece */
-static _Atomic uint64_t reserved[XS_GPU_CONTEXTS][XS_RANGE_KINDS]; /* by all threads */
+XS_UNLIKELY_DATA static _Atomic uint64_t
+    reserved[XS_GPU_CONTEXTS][XS_RANGE_KINDS]; /* by all threads */
 
 struct xs_gpu_range *xs_gpu_range_next(struct xs_gpu_range *r)
 {

@@ -4,7 +4,7 @@
 #include "base/fmt.h"
 #include "gpu/piece.h"
 
-struct xs_gpu_device xs_gpu_devices[XS_GPU_DEVICES_MAX];
+XS_UNLIKELY_DATA struct xs_gpu_device xs_gpu_devices[XS_GPU_DEVICES_MAX];
 static struct xs_lock opening = {.kind = XS_LOCK_GPU};
 static _Atomic unsigned device_count;
 

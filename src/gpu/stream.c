@@ -7,7 +7,7 @@
 enum { STREAMS = 256, ROUNDS_PATIENT = 4 };
 
 /* Under the lock of epochs. */
-static struct {
+XS_UNLIKELY_DATA static struct {
     CUstream stream;
     struct xs_gpu_context *context;
 } streams[STREAMS];

@@ -31,7 +31,7 @@ static size_t device_value_count;
 static bool is_loaded;
 
 /* Copies of texts and warnings. The environment itself may be overwritten by the program. */
-static char arena[32768];
+XS_SELDOM static char arena[32768];
 static size_t arena_used;
 static const char *warnings[WARNINGS_MAX];
 static size_t warning_count;
@@ -434,7 +434,7 @@ static void warn_name(const char *name, size_t len, const char *where)
 
 /* ---- the file --------------------------------------------------------------------------- */
 
-static char file_text[8192];
+XS_UNLIKELY_DATA static char file_text[8192];
 
 static char *trim(char *s)
 {

@@ -10,17 +10,15 @@
 #include "sys/proc.h"
 #include "xsigma.h"
 
-static struct xs_image image;
+XS_UNLIKELY_DATA static struct xs_image image;
 
 /* A snapshot is followed by so many times as long without one. */
 #define REST_TIMES   256
 #define REST_MOST_NS UINT64_C(10000000000)
 
-static struct {
-    _Atomic bool is_busy;
-    uint64_t took_ns;        /* the last one */
-    struct xs_report report; /* too large for the stacks of small threads */
-} look;
+static atomic_bool is_busy;
+static uint64_t last_took_ns;
+XS_UNLIKELY_DATA static struct xs_report looked; /* too large for the stacks of small threads */
 
 static void copy_text(char *out, size_t cap, const char *text)
 {
@@ -101,7 +99,7 @@ static void store(const struct xs_report *r)
 
 static void take(bool is_point)
 {
-    struct xs_report *r = &look.report;
+    struct xs_report *r = &looked;
     int cancel;
 
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
@@ -117,9 +115,9 @@ static void take(bool is_point)
 /* A large heap takes long to look through. Of two that took long, one may have been interrupted. */
 static void rest(uint64_t took_ns)
 {
-    uint64_t ns = took_ns < look.took_ns ? took_ns : look.took_ns;
+    uint64_t ns = took_ns < last_took_ns ? took_ns : last_took_ns;
 
-    look.took_ns = took_ns;
+    last_took_ns = took_ns;
     ns = ns < REST_MOST_NS / REST_TIMES ? ns * REST_TIMES : REST_MOST_NS;
     xs_timeline_not_before(xs_proc_now_ns() + ns);
 }
@@ -130,11 +128,11 @@ void xs_image_look(bool now)
 
     if (!now && !xs_timeline_is_due(start))
         return;
-    if (atomic_exchange_explicit(&look.is_busy, true, memory_order_acquire))
+    if (atomic_exchange_explicit(&is_busy, true, memory_order_acquire))
         return;
     take(true);
     rest(xs_proc_now_ns() - start);
-    atomic_store_explicit(&look.is_busy, false, memory_order_release);
+    atomic_store_explicit(&is_busy, false, memory_order_release);
 }
 
 void xs_image_start(void)
@@ -162,8 +160,8 @@ void xs_image_end(const struct xs_report *r)
 
 void xs_image_fork_child(void)
 {
-    atomic_store_explicit(&look.is_busy, false, memory_order_relaxed);
-    if (look.report.pid != 0)
-        memset(&look.report, 0, XS_REPORT_BYTES(0));
+    atomic_store_explicit(&is_busy, false, memory_order_relaxed);
+    if (looked.pid != 0)
+        memset(&looked, 0, XS_REPORT_BYTES(0));
     xs_timeline_fork_child();
 }

@@ -88,7 +88,7 @@ const char *xs_site_suppressed(const char *inner, const char *outer)
 
 /* ---- the process's own -------------------------------------------------------------------- */
 
-static struct {
+XS_UNLIKELY_DATA static struct {
     struct xs_sites_view view;
     uint16_t order[XS_SITES + 1]; /* places of sites, 1 more; 0: the rest */
 } own;

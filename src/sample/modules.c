@@ -35,7 +35,7 @@ struct found_object {
     unsigned long long reserved[7];
 };
 
-static struct {
+XS_UNLIKELY_DATA static struct {
     struct module module[MODULES];
     uint32_t count;
     uint32_t by_start[MODULES];

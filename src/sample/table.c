@@ -12,7 +12,7 @@
 #define MOST_SITES   (XS_SITES / 16 * 15)
 #define CUT_DEPTH    3u
 
-uint8_t xs_table_filter[1 << XS_FILTER_BITS];
+XS_UNLIKELY_DATA uint8_t xs_table_filter[1 << XS_FILTER_BITS];
 
 static struct {
     struct xs_sites *sites;

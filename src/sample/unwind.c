@@ -43,8 +43,9 @@ static struct {
     int (*get_reg)(void *cursor, int reg, uintptr_t *value);
     void (*flush_cache)(void *space, uintptr_t low, uintptr_t high);
     void **space;
-    _Alignas(16) char stack[STACK_BYTES];
 } own;
+
+XS_UNLIKELY_DATA static _Alignas(16) char stack[STACK_BYTES];
 
 /* ---- a call on another stack ------------------------------------------------------------ */
 
@@ -82,8 +83,8 @@ struct asked {
 /* Not by unw_backtrace: of what that remembers, flush_cache makes it forget nothing. */
 static void ask_there(void *arg)
 {
-    static _Alignas(16) char context[CONTEXT_BYTES];
-    static _Alignas(16) char cursor[CONTEXT_BYTES];
+    XS_UNLIKELY_DATA static _Alignas(16) char context[CONTEXT_BYTES];
+    XS_UNLIKELY_DATA static _Alignas(16) char cursor[CONTEXT_BYTES];
     struct asked *a = arg;
     uintptr_t at;
 
@@ -106,7 +107,7 @@ static void ask(struct asked *a)
     for (int round = 0; round < ROUNDS; round++) {
         bool has_learnt = false;
         a->count = 0;
-        xs_call_on_stack(ask_there, a, own.stack + STACK_BYTES);
+        xs_call_on_stack(ask_there, a, stack + STACK_BYTES);
         for (int i = 0; i < a->count; i++) {
             uintptr_t at = a->address[i] - 1;
             if (!xs_modules_know(at))

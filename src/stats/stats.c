@@ -11,8 +11,8 @@
 #define BLOCKS_MAX 8192
 #define LATE_SLOT  first.slot[0]
 
-static struct xs_slot_block first;
-static _Atomic(struct xs_slot_block *) blocks[BLOCKS_MAX]; /* but the first */
+XS_SELDOM static struct xs_slot_block first;
+XS_SELDOM static _Atomic(struct xs_slot_block *) blocks[BLOCKS_MAX]; /* but the first */
 static _Atomic uint32_t slots_used = 1;
 
 /* Not all of them are areas of the record, which read as zero after a fork. */

@@ -27,8 +27,9 @@ static const struct version versions[] = {
      "total_inactive_file ", NULL},
 };
 
-static struct {
-    bool is_open;
+static bool is_open;
+
+XS_SELDOM static struct {
     const struct version *version; /* NULL: no cgroup with a limit */
     char path[1024];               /* of the group, or of the one above it, whose limit counts */
     char text[TEXT_MOST];
@@ -112,11 +113,11 @@ static void find_tightest(const struct version *v, const char *group, size_t len
 
 static void open_limits(void)
 {
-    static char group[sizeof(limits.path)];
+    XS_SELDOM static char group[sizeof(limits.path)];
     const char *text = text_of("/proc/self", "cgroup");
     const char *line = text;
 
-    limits.is_open = true;
+    is_open = true;
     limits.version = NULL;
     for (; line != NULL && *line != '\0'; line++) {
         const char *at = strchr(line, ':');
@@ -204,7 +205,7 @@ bool xs_limits_look(struct xs_limits *out)
     int cancel;
 
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
-    if (!limits.is_open)
+    if (!is_open)
         open_limits();
     *out = (struct xs_limits){0};
     if (limits.version != NULL)
@@ -228,5 +229,5 @@ bool xs_limits_has_cgroup(void)
 
 void xs_limits_fork_child(void)
 {
-    limits.is_open = false;
+    is_open = false;
 }

@@ -46,12 +46,13 @@ static struct {
     uint64_t bytes; /* of the file, in use */
     uint64_t room;  /* of the file */
     uint32_t areas;
-    struct area area[AREAS_MAX];
     struct pool heaps;
     struct pool slots;
     char directory[192];
     char path[256];
 } own;
+
+XS_SELDOM static struct area areas[AREAS_MAX];
 
 /* ---- the file ----------------------------------------------------------------------------- */
 
@@ -202,7 +203,7 @@ static bool enter(enum xs_record_section kind, void *at, size_t bytes, bool is_b
     xs_lock_take(&own.lock);
     bool done = own.areas < AREAS_MAX;
     if (done) {
-        struct area *a = &own.area[own.areas];
+        struct area *a = &areas[own.areas];
         *a = (struct area){.at = at, .bytes = bytes, .kind = kind, .is_blank = is_blank};
         if (may_grow()) {
             int fd = open_again();
@@ -255,7 +256,7 @@ static uint64_t area_bytes(void)
     uint64_t sum = 0;
 
     for (uint32_t i = 0; i < own.areas; i++)
-        sum += own.area[i].bytes;
+        sum += areas[i].bytes;
     return sum;
 }
 
@@ -280,7 +281,7 @@ static int map_new(int fd, const char *program)
     own.at = at;
     own.heaps = own.slots = (struct pool){0};
     for (uint32_t i = 0; i < own.areas; i++)
-        share(&own.area[i], fd);
+        share(&areas[i], fd);
     struct xs_record_head *h = &own.at->head;
     h->version = XS_RECORD_VERSION;
     h->bytes = XS_RECORD_BYTES;
@@ -370,9 +371,10 @@ void xs_record_fork_child(void)
 
     xs_lock_reset(&own.lock);
     for (uint32_t i = 0; i < own.areas; i++) {
-        struct area *a = &own.area[i];
-        /* A system with larger pages: such an area is never shared. */
-        if (mmap(a->at, a->bytes, prot, flags, -1, 0) == MAP_FAILED && a->offset == 0)
+        struct area *a = &areas[i];
+        if (a->offset != 0)
+            (void)mmap(a->at, a->bytes, prot, flags, -1, 0);
+        else if (!is_zero(a))
             memset(a->at, 0, a->bytes);
         a->offset = 0;
     }

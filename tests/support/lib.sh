@@ -57,7 +57,7 @@ program() { # NAME
     [ -x "$xs_program" ] && [ ! "$source" -nt "$xs_program" ] && return
     need "$compiler"
     mkdir -p "$xs_build/tests/programs"
-    if ! "$compiler" -O2 -g -pthread -I"$xs_root/include" "$source" -o "$xs_program.$$" ||
+    if ! "$compiler" -O2 -g -pthread -I"$xs_root/include" -I"$xs_root/src" "$source" -o "$xs_program.$$" ||
         ! mv "$xs_program.$$" "$xs_program"; then
         echo "FAIL: cannot build $source"
         exit 1

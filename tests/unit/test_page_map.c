@@ -18,7 +18,7 @@ Test(page_map, unknown_addresses_are_nobodys)
     cr_assert_eq(xs_page_map_get(NULL), 0u);
     cr_assert_eq(xs_page_map_get(&local), 0u);
     cr_assert_eq(xs_page_map_get(at(UINTPTR_MAX)), 0u);
-    cr_assert_eq(xs_page_map_get(at((uintptr_t)1 << 48)), 0u);
+    cr_assert_eq(xs_page_map_get(at((uintptr_t)XS_PAGE_MAP_BYTES)), 0u);
 }
 
 Test(page_map, edges_of_a_range)
@@ -49,7 +49,7 @@ Test(page_map, a_range_over_several_leaves)
 
 Test(page_map, the_end_of_the_address_space)
 {
-    uintptr_t last = ((uintptr_t)1 << 48) - G;
+    uintptr_t last = ((uintptr_t)XS_PAGE_MAP_BYTES) - G;
 
     cr_assert_eq(xs_page_map_set(at(last), G, 2), 0);
     cr_assert_eq(xs_page_map_get(at(last + G - 1)), 2u);
