@@ -52,6 +52,15 @@ static bool is_in_play(const struct xs_tune_candidate *c)
     return c->out[0] == '\0' && c->runs > 0;
 }
 
+/* By less than a hundredth no setting is worth having, and where nothing differs three runs all lie
+ * below three others once in twenty times. */
+static bool is_worth_it(const struct xs_tune_candidate *base, const struct xs_tune_candidate *c)
+{
+    uint64_t was = xs_tune_median(base);
+
+    return xs_tune_median(c) <= was - was / 100;
+}
+
 unsigned xs_tune_choose(const struct xs_tune *t)
 {
     uint64_t base_low;
@@ -67,7 +76,7 @@ unsigned xs_tune_choose(const struct xs_tune *t)
         if (!is_in_play(c) || c->runs < RUNS_TO_TELL)
             continue;
         xs_tune_interval(c, &ignored, &high);
-        if (high < base_low &&
+        if (high < base_low && is_worth_it(&t->candidate[0], c) &&
             (best == 0 || xs_tune_median(c) < xs_tune_median(&t->candidate[best])))
             best = i;
     }
@@ -185,9 +194,9 @@ int xs_tune_show(const struct xs_tune *t)
         return XS_EXIT_NO;
     }
     if (chosen == 0)
-        puts("no significant difference: no candidate's runs all lie below the baseline's (of 8 "
-             "runs and\n"
-             "more, an eighth at each end is left out)");
+        puts("no significant difference: no candidate's runs all lie below the baseline's, 1 % or "
+             "more in\n"
+             "the median (of 8 runs and more, an eighth at each end is left out)");
     else
         puts("the runs marked * all lie below the baseline's (of 8 runs and more, an eighth at "
              "each end is\n"

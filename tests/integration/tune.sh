@@ -117,8 +117,8 @@ hasnt 'out:'
 
 # --- by itself: back ends and what the baseline's report advises ---
 program advise
-tune 1 -n 1 --objective rss -- "$xs_program" grow
-for candidate in CPU_BACKEND=system BFC_INITIAL=128M; do has "$candidate"; done
+tune 1 -n 1 --objective rss --set BFC_LIMIT=32M -- "$xs_program" limit
+for candidate in CPU_BACKEND=system BFC_LIMIT=64M; do has "$candidate"; done
 hasnt 'CPU_BACKEND=bfc  ' # the baseline is that
 
 # --- input: a file from its start each time; the order goes by the seed ---
