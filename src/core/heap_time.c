@@ -69,11 +69,13 @@ static uint64_t requests(const struct xs_heap *h)
 /* The heap is back; true: this is the call to be timed. */
 static bool is_turn(struct xs_heap **h)
 {
-    *h = xs_heap_away;
+    struct xs_heap *away = xs_heap_away;
+
+    *h = away;
     (void)xs_heap_back();
-    if ((*h)->time_skip == 0)
+    if (away->time_skip == 0)
         return xs_latency_is_in_core;
-    (*h)->time_skip--;
+    away->time_skip--;
     return false;
 }
 

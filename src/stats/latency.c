@@ -42,7 +42,7 @@ uint64_t xs_latency_now(void)
 /* The least that lies between two readings, plus one, as 0 means that it was not looked for. */
 static uint64_t reading_ns(void)
 {
-    static _Atomic uint64_t known;
+    static uint64_t known;
     uint64_t least = __atomic_load_n(&known, __ATOMIC_RELAXED);
 
     if (XS_LIKELY(least != 0))

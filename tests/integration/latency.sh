@@ -6,7 +6,6 @@
 PATH=/usr/bin:/bin:$PATH
 need python3
 
-ends=$(program ends) || exit 1
 tool=$build/xsigma
 export XSIGMA_RECORD=$work/records
 mkdir "$XSIGMA_RECORD"

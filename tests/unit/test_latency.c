@@ -116,6 +116,8 @@ Test(latency, calls_of_all_sizes_have_the_same_chance)
     enum { TURNS = 100000 };
 
     begin(XS_LATENCY_IN_CORE);
+    /* What a reading of the clock takes is found out by the first sample: not by a slow one. */
+    xs_latency_note(XS_LATENCY_MALLOC, 0, 0, 0);
     for (int i = 0; i < TURNS; i++) {
         void *p[4];
         for (int k = 0; k < 4; k++) {
@@ -150,7 +152,9 @@ Test(latency, calls_weigh_as_many_as_there_were)
     }
     xs_latency_get(&l);
     double part = part_from(&l.of[XS_LATENCY_MALLOC], 5000);
-    cr_assert(part > 0.08 && part < 0.12, "%g of the calls were slow", part);
+    /* The first large one stands for the small ones since the last that was timed, of which there
+     * are 3,500 to a timed call; half of these are frees, so many in a row may be. */
+    cr_assert(part > 0.08 && part < 0.16, "%g of the calls were slow", part);
     cr_assert(part_from(&l.of[XS_LATENCY_FREE], 5000) == 0);
 }
 
