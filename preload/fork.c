@@ -39,6 +39,7 @@ static bool call_libc(const char *function)
 
 static void fork_prepare(void)
 {
+    xs_keeper_before_fork();
     if (xs_backend_is_open(XS_OWNER_BFC))
         xs_heap_before_fork();
     forking.was_threaded = !__libc_single_threaded;

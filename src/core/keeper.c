@@ -12,6 +12,8 @@
 
 #include "core/pressure.h"
 #include "core/thread_heap.h"
+#include "sys/lock.h"
+#include "sys/proc.h"
 
 /* A look oftener than this would cost more than it finds. */
 #define PAUSE_LEAST_NS 10000000u
@@ -19,6 +21,7 @@
 _Atomic uint32_t xs_keeper_state;
 
 static atomic_bool may_visit; /* the kernel lends the fence that a visit needs */
+static atomic_bool is_plain;  /* xs_keeper_plain */
 
 static void sleep_while(uint32_t state, uint64_t ns)
 {
@@ -50,6 +53,7 @@ void xs_keeper_stop(void)
 void xs_keeper_plain(void)
 {
     atomic_store_explicit(&may_visit, false, memory_order_relaxed);
+    atomic_store_explicit(&is_plain, true, memory_order_relaxed);
 }
 
 void xs_keeper_thread_ends(void)
@@ -86,6 +90,9 @@ static void *keep(void *unused)
         pause = PAUSE_LEAST_NS;
     for (;;) {
         uint32_t state = atomic_load_explicit(&xs_keeper_state, memory_order_relaxed);
+        if (state == XS_KEEPER_LEAVING)
+            atomic_compare_exchange_strong_explicit(&xs_keeper_state, &state, XS_KEEPER_NONE,
+                                                    memory_order_relaxed, memory_order_relaxed);
         if (state != XS_KEEPER_AWAKE && state != XS_KEEPER_ASLEEP)
             return NULL;
         sleep_while(state, state == XS_KEEPER_AWAKE ? pause : 0);
@@ -129,6 +136,31 @@ void xs_keeper_start(void)
         pthread_create(&thread, &attr, keep, NULL) != 0)
         atomic_store_explicit(&xs_keeper_state, XS_KEEPER_ENDED, memory_order_relaxed);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    errno = saved;
+}
+
+static bool leave(void)
+{
+    uint32_t state = atomic_load_explicit(&xs_keeper_state, memory_order_relaxed);
+
+    while (state == XS_KEEPER_AWAKE || state == XS_KEEPER_ASLEEP)
+        if (atomic_compare_exchange_strong_explicit(&xs_keeper_state, &state, XS_KEEPER_LEAVING,
+                                                    memory_order_relaxed, memory_order_relaxed))
+            return true;
+    return false;
+}
+
+void xs_keeper_before_fork(void)
+{
+    int saved = errno;
+
+    if (xs_keeper_is_settled() && !atomic_load_explicit(&is_plain, memory_order_relaxed) &&
+        xs_proc_threads() == 2 && leave()) {
+        syscall(SYS_futex, &xs_keeper_state, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+        /* The handler that we are in may have interrupted what it waits for. */
+        for (int i = 0; i < 400 && xs_proc_threads() == 2; i++)
+            xs_pause_ns(50000);
+    }
     errno = saved;
 }
 

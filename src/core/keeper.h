@@ -16,7 +16,7 @@
 
 #include "base/compiler.h"
 
-enum { XS_KEEPER_NONE, XS_KEEPER_AWAKE, XS_KEEPER_ASLEEP, XS_KEEPER_ENDED };
+enum { XS_KEEPER_NONE, XS_KEEPER_AWAKE, XS_KEEPER_ASLEEP, XS_KEEPER_LEAVING, XS_KEEPER_ENDED };
 
 extern XS_HIDDEN _Atomic uint32_t xs_keeper_state;
 
@@ -36,6 +36,11 @@ void xs_keeper_plain(void);
 
 /* Its thread must not be the last one: when the main thread ends by itself, so does it. */
 void xs_keeper_thread_ends(void);
+
+/* Where it is the only other thread it leaves, until the program makes one: who looks at a fork
+ * whether there are threads (Python 3.12 does, and warns) sees the program's own. Waits, not long.
+ */
+void xs_keeper_before_fork(void);
 void xs_keeper_fork_child(void);
 
 XS_COLD void xs_keeper_wake(void);

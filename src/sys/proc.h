@@ -24,6 +24,9 @@ void xs_proc_cpu_ns(uint64_t *user, uint64_t *sys);
 void xs_proc_rss(uint64_t *now_bytes, uint64_t *peak_bytes);
 uint64_t xs_proc_rss_now(void); /* the quick way, to a few pages */
 
+/* Threads that the kernel counts. */
+unsigned xs_proc_threads(void);
+
 /* Resident bytes of those mappings for whose start address `mine` is true; UINT64_MAX if the kernel
  * does not tell. Walks the page tables of the whole process: not for hot paths. */
 uint64_t xs_proc_resident(bool (*mine)(uintptr_t start));
