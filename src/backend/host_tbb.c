@@ -5,6 +5,7 @@
  * pointer is could only be guessed by reading in front of it.
  */
 #include <errno.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -13,6 +14,7 @@
 #include "base/align.h"
 #include "core/pressure.h"
 #include "core/supply.h"
+#include "sys/elf.h"
 #include "sys/mem.h"
 
 /* oneTBB's pool interface, from its documentation; C++ there, plain functions in the library. */
@@ -31,7 +33,8 @@ static struct {
     bool want_huge;
     _Atomic size_t mapped_bytes;
     _Atomic size_t mapped_peak_bytes;
-    bool retired; /* in a fork child: its locks may be held by threads that are not here */
+    const void *library; /* its link map, which dlopen's handle is */
+    bool retired;        /* in a fork child: its locks may be held by threads that are not here */
 } tbb;
 
 /* The largest page of any kernel. */
@@ -174,6 +177,7 @@ static int tbb_open(const struct xs_backend_options *o, struct xs_buf *why)
     void *library = xs_library_open(o->tbb_library, why);
     if (library == NULL)
         return ENOENT;
+    tbb.library = library;
     int rc = xs_library_symbols(library, o->tbb_library, symbols, XS_COUNT_OF(symbols), why);
     if (rc != 0)
         return rc;
@@ -206,11 +210,42 @@ static void tbb_memory(struct xs_backend_memory *m, bool may_lock)
     m->source = "mapped bytes";
 }
 
+/* When the child exits, the library's destructors want its locks too. Who waits for one of them
+ * waits for ever, and yields now and then: from there it is taken out. */
+static struct {
+    void *place[5]; /* of __builtin_setjmp */
+    void *dso;
+    bool is_on;
+} ending;
+
+static int yield_or_leave(void)
+{
+    if (ending.is_on)
+        __builtin_longjmp(ending.place, 1);
+    return sched_yield();
+}
+
+extern void __cxa_finalize(void *dso);
+
+/* A destructor that has been begun counts as done, so each turn has fewer. */
+static void finalize(void *dso)
+{
+    ending.dso = dso;
+    ending.is_on = true;
+    while (__builtin_setjmp(ending.place) != 0)
+        ;
+    __cxa_finalize(ending.dso);
+    ending.is_on = false;
+}
+
 /* It has no fork handlers: after a fork from a threaded process its locks may stay locked. */
 static bool tbb_survives_fork(bool was_threaded)
 {
-    if (was_threaded)
+    if (was_threaded && !tbb.retired) {
         tbb.retired = true;
+        (void)(xs_elf_redirect(tbb.library, "sched_yield", (void *)(uintptr_t)yield_or_leave) &&
+               xs_elf_redirect(tbb.library, "__cxa_finalize", (void *)(uintptr_t)finalize));
+    }
     return !tbb.retired;
 }
 

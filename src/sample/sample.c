@@ -35,8 +35,6 @@ static struct {
     uint64_t mean_bytes;
     uint64_t seed;
     _Atomic uint64_t drawn;
-    bool fork_has_unwinding;
-    bool fork_has_table;
 } own;
 
 /* ---- drawing ---------------------------------------------------------------------------- */
@@ -251,22 +249,26 @@ void xs_sample_closed(void)
 
 /* ---- fork ------------------------------------------------------------------------------- */
 
+/* What this thread took: several may be in fork, one waiting for the other's locks. */
+static XS_TLS bool fork_has_unwinding;
+static XS_TLS bool fork_has_table;
+
 void xs_sample_fork_prepare(void)
 {
     if (is_busy)
         return;
-    own.fork_has_unwinding = take_patiently(&own.unwinding);
+    fork_has_unwinding = take_patiently(&own.unwinding);
     xs_lock_take(&own.table);
-    own.fork_has_table = true;
+    fork_has_table = true;
 }
 
 static void give_locks(void)
 {
-    if (own.fork_has_table)
+    if (fork_has_table)
         xs_lock_give(&own.table);
-    if (own.fork_has_unwinding)
+    if (fork_has_unwinding)
         xs_lock_give(&own.unwinding);
-    own.fork_has_table = own.fork_has_unwinding = false;
+    fork_has_table = fork_has_unwinding = false;
 }
 
 void xs_sample_fork_parent(void)
@@ -284,7 +286,7 @@ void xs_sample_fork_child(bool goes_on)
     }
     xs_lock_reset(&own.table);
     xs_lock_reset(&own.unwinding);
-    own.fork_has_table = own.fork_has_unwinding = false;
+    fork_has_table = fork_has_unwinding = false;
     xs_table_fork_child();
     xs_modules_fork_child();
     xs_walk_forget();
