@@ -93,15 +93,17 @@ static void bypass(void)
     xs_policy_bypass();
 }
 
-/* True if something searched before us defines malloc: then the program never calls ours. */
+/* True if something searched before us defines malloc: then the program never calls ours. Or if it
+ * mixes ours with calls of another one's, which takes our blocks for its own. Or if valgrind puts
+ * its own over everybody's: all its tools load a core, and those that do that load a part more. */
 static bool has_own_malloc(void)
 {
     const char *object = NULL;
 
-    if (xs_elf_before("malloc", &object) == NULL)
-        return false;
+    if (xs_elf_before("malloc", &object) == NULL && xs_system_other(&object) == NULL)
+        object = xs_elf_loaded("vgpreload_", "vgpreload_core");
     life.malloc_owner = object;
-    return true;
+    return object != NULL;
 }
 
 static void say_start(void)

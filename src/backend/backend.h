@@ -79,6 +79,10 @@ struct xs_backend {
     bool (*survives_fork)(bool was_threaded);
 };
 
+/* The object (its link map, and *object its path) whose malloc the program means, if that is
+ * neither the C library's nor to be replaced; or NULL. */
+const void *xs_system_other(const char **object);
+
 extern const struct xs_backend xs_backend_system;
 extern const struct xs_backend xs_backend_mimalloc;
 extern const struct xs_backend xs_backend_tbb;

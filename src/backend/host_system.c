@@ -1,5 +1,6 @@
-/* The C library's own malloc. It serves every call until the policy is known, so its functions are
- * found by the first call, wherever that comes from, and not by a constructor. */
+/* The malloc that the program has without us: the C library's own, but for programs that call
+ * another one by names that only it has. It serves every call until the policy is known, so its
+ * functions are found by the first call, wherever that comes from, and not by a constructor. */
 #include <errno.h>
 #include <malloc.h>
 #include <string.h>
@@ -27,21 +28,33 @@ static size_t no_usable_size(void *p)
     return 0;
 }
 
+/* Calls of jemalloc that take malloc's blocks, and whose blocks free takes: who makes them means
+ * that library by malloc, too. */
+const void *xs_system_other(const char **object)
+{
+    static const char *const mixed[] = {"mallocx", "rallocx",  "xallocx", "sallocx",
+                                        "dallocx", "sdallocx", NULL};
+
+    return xs_elf_imported(mixed, object);
+}
+
 /* Idempotent, so threads that race here do no harm. A function of another type cannot be stored
  * through a void pointer portably, but POSIX lets dlsym's callers do just that. */
 static void find_libc(void)
 {
+    const char *object = NULL;
+    const void *other = xs_system_other(&object);
     void *at;
 
-#define FIND(field, name, fallback)                                                                \
-    at = xs_elf_libc(name);                                                                        \
+#define FIND(field, name, libc_name, fallback)                                                     \
+    at = other != NULL ? xs_elf_in(other, name) : xs_elf_libc(libc_name);                          \
     xs_hot.libc.field = at != NULL ? (__typeof__(xs_hot.libc.field))(uintptr_t)at : (fallback)
-    FIND(usable_size, "malloc_usable_size", no_usable_size);
-    FIND(calloc, "__libc_calloc", __libc_calloc);
-    FIND(realloc, "__libc_realloc", __libc_realloc);
-    FIND(memalign, "__libc_memalign", __libc_memalign);
-    FIND(free, "__libc_free", __libc_free);
-    FIND(malloc, "__libc_malloc", __libc_malloc);
+    FIND(usable_size, "malloc_usable_size", "malloc_usable_size", no_usable_size);
+    FIND(calloc, "calloc", "__libc_calloc", __libc_calloc);
+    FIND(realloc, "realloc", "__libc_realloc", __libc_realloc);
+    FIND(memalign, "memalign", "__libc_memalign", __libc_memalign);
+    FIND(free, "free", "__libc_free", __libc_free);
+    FIND(malloc, "malloc", "__libc_malloc", __libc_malloc);
 #undef FIND
     libc_mallinfo2 = (__typeof__(libc_mallinfo2))(uintptr_t)xs_elf_libc("mallinfo2");
     libc_malloc_trim = (__typeof__(libc_malloc_trim))(uintptr_t)xs_elf_libc("malloc_trim");

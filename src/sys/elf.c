@@ -201,11 +201,45 @@ bool xs_elf_redirect(const void *link_map, const char *name, const void *to)
     return redirect(&o, r.rest, r.rest_bytes, name, to) || called;
 }
 
+static bool imports(const struct object *o, const ElfW(Rela) * r, size_t bytes,
+                    const char *const *names)
+{
+    for (size_t i = 0; r != NULL && i < bytes / sizeof(*r); i++) {
+        unsigned long type = ELF64_R_TYPE(r[i].r_info);
+        const char *name = o->strings + o->symbols[ELF64_R_SYM(r[i].r_info)].st_name;
+        for (const char *const *n = names; *n != NULL; n++)
+            if ((type == R_IMPORTED || type == R_CALLED) && strcmp(name, *n) == 0)
+                return true;
+    }
+    return false;
+}
+
+static bool object_imports(const struct link_map *map, const char *const *names)
+{
+    struct relocations r;
+    struct object o;
+
+    if (!object_open(map, &o))
+        return false;
+    r = relocations_of(map);
+    return imports(&o, r.calls, r.calls_bytes, names) || imports(&o, r.rest, r.rest_bytes, names);
+}
+
 static const char *base_name(const char *path)
 {
     const char *slash = strrchr(path, '/');
 
     return slash != NULL ? slash + 1 : path;
+}
+
+const char *xs_elf_loaded(const char *prefix, const char *other)
+{
+    for (const struct link_map *m = _r_debug.r_map; m != NULL; m = m->l_next) {
+        const char *name = base_name(m->l_name);
+        if (strncmp(name, prefix, strlen(prefix)) == 0 && strncmp(name, other, strlen(other)) != 0)
+            return m->l_name;
+    }
+    return NULL;
 }
 
 void *xs_elf_libc(const char *name)
@@ -229,6 +263,22 @@ void *xs_elf_next(const char *name)
             after_us = is_ours(m);
         }
     }
+    return NULL;
+}
+
+const void *xs_elf_imported(const char *const *names, const char **object)
+{
+    const struct link_map *owner = _r_debug.r_map;
+
+    while (owner != NULL && find_in(owner, names[0]) == NULL)
+        owner = owner->l_next;
+    if (owner == NULL)
+        return NULL;
+    for (const struct link_map *m = _r_debug.r_map; m != NULL; m = m->l_next)
+        if (m != owner && object_imports(m, names)) {
+            *object = owner->l_name;
+            return owner;
+        }
     return NULL;
 }
 

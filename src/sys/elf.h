@@ -26,6 +26,14 @@ void *xs_elf_next(const char *name);
  * becomes its path, "" for the program. */
 void *xs_elf_before(const char *name, const char **object);
 
+/* The object (its link map) that defines the first of the names, if another imports one of them;
+ * *object becomes its path. The list ends with NULL. */
+const void *xs_elf_imported(const char *const *names, const char **object);
+
+/* The path of a loaded object whose file's name begins with `prefix` but not with `other`, or NULL.
+ */
+const char *xs_elf_loaded(const char *prefix, const char *other);
+
 /* In one object, by its link map (struct link_map, as dlinfo gives it). */
 void *xs_elf_in(const void *link_map, const char *name);
 

@@ -28,6 +28,17 @@ for command in "$own_new" "$own_api"; do
         done
     done
 done
+# A library's malloc that the program mixes with other calls of that library (redis 8 and jemalloc).
+need "${CC:-cc}"
+linked=$root/tests/programs/linked
+"${CC:-cc}" -O1 -fno-builtin -shared -fPIC "$linked/libmixed.c" -o "$work/libmixed.so" || fail "cannot build libmixed"
+"${CC:-cc}" -O1 -fno-builtin "$linked/mixed.c" -o "$work/mixed" "$work/libmixed.so" || fail "cannot build mixed"
+[ "$("$work/mixed")" = 100 ] || fail "mixed without the library: $("$work/mixed" 2>&1)"
+for policy in "${policies[@]}"; do
+    out=$(under "$policy" XSIGMA_STATS=0 "$work/mixed" 2>"$work/err")
+    { [ "$out" = 100 ] && [ "$(grep -c 'libmixed.so brings its own malloc' "$work/err")" = "$(wc -l <"$work/err")" ]; } ||
+        fail "$policy: malloc mixed with another library's calls: $out: $(cat "$work/err")"
+done
 # Its report, if there is one, claims no traffic.
 under mimalloc XSIGMA_STATS=1 "XSIGMA_STATS_FILE=$work/own.json" "$own" >/dev/null 2>&1
 if [ -e "$work/own.json" ]; then

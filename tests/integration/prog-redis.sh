@@ -72,5 +72,8 @@ grep -c -i 'crash\|assert\|fail' "$dir/log"
 exit 0
 SH
 chmod +x session
-same_output -e -c 'redis-[sc][eh]*' redis ./session "$xs_tmp/data" "$xs_tmp/redis-server" "$requests"
+served='redis-[sc][eh]*'
+# Redis 8 mixes malloc with calls that only jemalloc has, so there we stand aside.
+grep -aq dallocx "$server" && served='bash*'
+same_output -e -c "$served" redis ./session "$xs_tmp/data" "$xs_tmp/redis-server" "$requests"
 finish
