@@ -340,20 +340,24 @@ static void reserve(const struct xs_backend_options *o, struct xs_buf *why)
                                                : enough != 0 && size >= enough;
 }
 
-/* The library must take all its blocks from what we gave it, or free would not know them. */
-static bool keeps_to_ranges(void)
+/* The library must take all its blocks from what we gave it, or free would not know them. Where it
+ * gets none at all (a limit, a filter of system calls) it serves nobody. 0, ENOTSUP or ENOMEM. */
+static int keeps_to_ranges(void)
 {
     static const size_t sizes[] = {16, 1000, 40000, 300000, 5 << 20, 40 << 20};
-    bool ok = true;
+    int rc = ENOMEM;
 
     for (size_t i = 0; i < XS_COUNT_OF(sizes); i++) {
         void *p = ask_firmly(WANT_BLOCK, NULL, 0, sizes[i]);
         if (p == NULL)
             continue; /* a small address space: no proof, but no block either */
-        ok = ok && xs_owner_of(p) == XS_OWNER_MIMALLOC;
+        if (rc == ENOMEM)
+            rc = 0;
+        if (xs_owner_of(p) != XS_OWNER_MIMALLOC)
+            rc = ENOTSUP;
         xs_hot.mimalloc.free(p);
     }
-    return ok;
+    return rc;
 }
 
 static int mimalloc_open(const struct xs_backend_options *o, struct xs_buf *why)
@@ -397,11 +401,12 @@ static int mimalloc_open(const struct xs_backend_options *o, struct xs_buf *why)
         reserve(o, why);
     if (o->mimalloc_huge_gib > 0 && xs_hot.mimalloc.size == 0)
         xs_put_str(why, "huge pages need the address reservation (XSIGMA_RESERVE)");
-    if (!keeps_to_ranges()) {
+    rc = keeps_to_ranges();
+    if (rc == ENOTSUP)
         xs_put_str(why, "this version takes memory outside of the ranges given to it");
-        return ENOTSUP;
-    }
-    return 0;
+    else if (rc != 0)
+        xs_put_str(why, "it gets no memory here");
+    return rc;
 }
 
 static size_t mimalloc_usable_size(void *p)
