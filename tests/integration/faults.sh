@@ -66,12 +66,25 @@ ENOMEM=12 EINTR=4 ENOSPC=28 EMFILE=24 EACCES=13 EBADF=9 EAGAIN=11 EPERM=1
 bfc=XSIGMA_CPU_BACKEND=bfc
 work_calls=("mmap $ENOMEM" "munmap $ENOMEM" "madvise $EAGAIN" "mprotect $ENOMEM" "open $EMFILE" "open $EINTR" "read $EINTR"
     "write $ENOSPC" "write $EINTR" "fstat $EBADF" "fcntl $EMFILE" "pthread_key_create $EAGAIN"
-    "pthread_setspecific $ENOMEM" "open $EACCES" "mprotect $EPERM")
+    "pthread_setspecific $ENOMEM" "open $EACCES" "mprotect $EPERM" "fallocate $ENOSPC" "ftruncate $ENOSPC"
+    "pwrite $ENOSPC" "mkdir $EACCES" "rename $EACCES")
 for c in "${work_calls[@]}"; do
     read -r call error <<<"$c"
     [ $# -eq 0 ] || [[ " $* " == *" $call "* ]] || continue
     all "$call" "$error" "$bfc"
 done
+# The thread of ours, in a program that has some.
+storm=$(program thread_storm) || exit 1
+ordinary=("${programs[@]}")
+programs=("$storm 2")
+for c in "pthread_create $EAGAIN" "mmap $ENOMEM"; do
+    read -r call error <<<"$c"
+    [ $# -eq 0 ] || [[ " $* " == *" $call "* ]] || continue
+    before=$injected
+    all "$call" "$error" "$bfc"
+    [ "$injected" -gt "$before" ] || fail "no $call of ours was made to fail beside threads"
+done
+programs=("${ordinary[@]}")
 for c in "mmap $ENOMEM" "mprotect $ENOMEM"; do
     read -r call error <<<"$c"
     [ $# -eq 0 ] || [[ " $* " == *" $call "* ]] || continue

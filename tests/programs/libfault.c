@@ -142,6 +142,32 @@ int fcntl(int fd, int command, ...)
     return fails("fcntl", FROM) ? -1 : (int)syscall(SYS_fcntl, fd, command, arg);
 }
 
+int fallocate(int fd, int mode, off_t at, off_t size)
+{
+    return fails("fallocate", FROM) ? -1 : (int)syscall(SYS_fallocate, fd, mode, at, size);
+}
+
+int ftruncate(int fd, off_t size)
+{
+    return fails("ftruncate", FROM) ? -1 : (int)syscall(SYS_ftruncate, fd, size);
+}
+
+ssize_t pwrite(int fd, const void *from, size_t size, off_t at)
+{
+    return fails("pwrite", FROM) ? -1 : syscall(SYS_pwrite64, fd, from, size, at);
+}
+
+int mkdir(const char *path, mode_t mode)
+{
+    return fails("mkdir", FROM) ? -1 : (int)syscall(SYS_mkdirat, AT_FDCWD, path, mode);
+}
+
+int rename(const char *from, const char *to)
+{
+    return fails("rename", FROM) ? -1
+                                 : (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0);
+}
+
 #define NEXT(type, name, params, args)                                                             \
     type name params                                                                               \
     {                                                                                              \
@@ -150,3 +176,6 @@ int fcntl(int fd, int command, ...)
     }
 NEXT(int, pthread_key_create, (unsigned *key, void (*end)(void *)), (key, end))
 NEXT(int, pthread_setspecific, (unsigned key, const void *value), (key, value))
+NEXT(int, pthread_create,
+     (unsigned long *thread, const void *attr, void *(*run)(void *), void *arg),
+     (thread, attr, run, arg))
