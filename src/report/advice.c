@@ -36,7 +36,7 @@ void xs_advice_suggest_size(struct xs_advice *a, int device, enum xs_knob knob, 
 
 uint64_t xs_advice_permille(uint64_t part, uint64_t whole)
 {
-    return whole == 0 ? 0 : (uint64_t)((double)part * 1000.0 / (double)whole);
+    return whole == 0 ? 0 : xs_report_whole((double)part * 1000.0 / (double)whole);
 }
 
 struct xs_advice_from xs_advice_from(const struct xs_report *r)

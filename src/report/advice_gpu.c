@@ -147,7 +147,7 @@ uint64_t xs_report_gpu_asked(const struct xs_report_gpu *g)
 /* Calls a second, as far as it is known. */
 static uint64_t per_second(const struct xs_advice_subject *s)
 {
-    return (uint64_t)((double)s->gpu->stats.allocations * 1e9 / (double)s->from->wall_ns);
+    return xs_report_whole((double)s->gpu->stats.allocations * 1e9 / (double)s->from->wall_ns);
 }
 
 /* Blocks that are large and seldom asked for are no matter of a cache. */
@@ -163,7 +163,7 @@ static bool hit_permille(const struct xs_advice_subject *s, uint64_t *value)
 {
     if (xs_report_gpu_asked(s->gpu) < XS_ADVICE_ALLOCATIONS || is_large_and_rare(s))
         return false;
-    *value = (uint64_t)(xs_gpu_hit_rate(&s->gpu->stats) * 1000);
+    *value = xs_report_whole(xs_gpu_hit_rate(&s->gpu->stats) * 1000);
     return true;
 }
 

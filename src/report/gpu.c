@@ -223,6 +223,6 @@ void xs_report_gpu_json(struct xs_emit *e, const struct xs_report_gpu *g)
     if (xs_report_gpu_asked(g) == 0)
         xs_emit_string(e, "hit_permille", NULL);
     else
-        xs_emit_u64(e, "hit_permille", (uint64_t)(xs_gpu_hit_rate(s) * 1000));
+        xs_emit_u64(e, "hit_permille", xs_report_whole(xs_gpu_hit_rate(s) * 1000));
     xs_emit_end(e);
 }

@@ -109,4 +109,10 @@ typedef void xs_sink(const char *text, size_t len, void *arg);
 void xs_report_text(const struct xs_report *r, bool utf8, xs_sink *sink, void *arg);
 void xs_report_json(const struct xs_report *r, xs_sink *sink, void *arg);
 
+/* A quotient as a whole number, whatever a damaged record made of it. */
+XS_INLINE uint64_t xs_report_whole(double v)
+{
+    return !(v > 0) ? 0 : v < 18446744073709551616.0 ? (uint64_t)v : UINT64_MAX;
+}
+
 #endif

@@ -101,7 +101,7 @@ static void cpu_row(struct xs_emit *e, const char *name, const struct xs_counter
     if (wall_ns == 0) {
         xs_put_char(&cell, '-');
     } else {
-        xs_put_count(&cell, (uint64_t)((double)calls * 1e9 / (double)wall_ns));
+        xs_put_count(&cell, xs_report_whole((double)calls * 1e9 / (double)wall_ns));
         xs_put_str(&cell, "/s");
     }
     xs_emit_right(e, CPU_RATE, cell.at);
