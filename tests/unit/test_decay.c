@@ -78,7 +78,6 @@ Test(decay, what_swings_stays)
     cr_assert(swing(SECOND * 3 / 2), "free memory goes after the decay time");
     (void)given_in(8, SECOND * 3 / 2);
     unsigned later = given_in(40, SECOND * 3 / 2);
-    cr_log_info("%u of 40 swings gave back", later);
     cr_assert_lt(later, 12u, "%u of 40 swings", later);
 }
 
