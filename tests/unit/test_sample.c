@@ -314,6 +314,10 @@ Test(sample, tables_are_not_read_beyond_their_end)
 
     cr_assert(xs_modules_open());
     cr_assert(xs_modules_table(code, &real));
+    struct xs_cfi whole = xs_cfi_find(&real, code);
+#if defined(__x86_64__) /* elsewhere a function begins with its caller's address in a register */
+    cr_assert_eq(whole.kind, XS_CFI_CALLER);
+#endif
     struct mapping m = {real.header, 0};
     (void)dl_iterate_phdr(find_mapping, &m);
     size_t bytes = m.end - real.header;
@@ -328,6 +332,6 @@ Test(sample, tables_are_not_read_beyond_their_end)
         memcpy(at, (const void *)real.header, kept);
         struct xs_cfi_table t = {(uintptr_t)at, (uintptr_t)at, (uintptr_t)at + kept};
         struct xs_cfi rule = xs_cfi_find(&t, (uintptr_t)at + (code - real.header));
-        cr_assert(kept < bytes || rule.kind == XS_CFI_CALLER);
+        cr_assert(kept < bytes || rule.kind == whole.kind);
     }
 }
