@@ -30,12 +30,33 @@ static size_t no_usable_size(void *p)
 
 /* Calls of jemalloc that take malloc's blocks, and whose blocks free takes: who makes them means
  * that library by malloc, too. */
-const void *xs_system_other(const char **object)
+static const void *find_other(const char **object)
 {
     static const char *const mixed[] = {"mallocx", "rallocx",  "xallocx", "sallocx",
                                         "dallocx", "sdallocx", NULL};
 
     return xs_elf_imported(mixed, object);
+}
+
+/* All objects are looked through for it, so once; threads that race here find the same. */
+const void *xs_system_other(const char **object)
+{
+    static struct {
+        const void *map;
+        const char *object;
+        bool is_known;
+    } other;
+
+    if (!__atomic_load_n(&other.is_known, __ATOMIC_ACQUIRE)) {
+        const char *path = NULL;
+        const void *map = find_other(&path);
+        __atomic_store_n(&other.object, path, __ATOMIC_RELAXED);
+        __atomic_store_n(&other.map, map, __ATOMIC_RELAXED);
+        __atomic_store_n(&other.is_known, true, __ATOMIC_RELEASE);
+    }
+    if (other.map != NULL)
+        *object = other.object;
+    return other.map;
 }
 
 /* Idempotent, so threads that race here do no harm. A function of another type cannot be stored

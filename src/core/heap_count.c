@@ -72,10 +72,7 @@ void xs_heap_uncount_request(size_t size)
         return;
     }
     XS_COUNT(h->counts.requested, 0 - (int64_t)size);
-    if (size <= XS_CLASS_MAX_BYTES)
-        XS_COUNT(h->counts.taken[xs_class_of(size)], UINT64_MAX);
-    else
-        XS_COUNT(h->counts.odd_taken[xs_size_bin(size)], UINT64_MAX);
+    xs_heap_count_size(h, size, -1);
 }
 
 void xs_heap_uncount_move(size_t size)

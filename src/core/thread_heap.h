@@ -347,12 +347,13 @@ XS_INLINE bool xs_heap_sample_due(size_t size)
 void *xs_heap_realloc_plainly(void *p, uint64_t entry, size_t size);
 void *xs_heap_realloc_sampled(void *p, uint64_t entry, size_t size);
 
-XS_INLINE void xs_heap_count_size(struct xs_heap *h, size_t size)
+/* `n` is -1 where a request that was counted was not the program's. */
+XS_INLINE void xs_heap_count_size(struct xs_heap *h, size_t size, int n)
 {
     if (size <= XS_CLASS_MAX_BYTES)
-        XS_COUNT(h->counts.taken[xs_class_of(size)], 1);
+        XS_COUNT(h->counts.taken[xs_class_of(size)], (uint64_t)n);
     else
-        XS_COUNT(h->counts.odd_taken[xs_size_bin(size)], 1);
+        XS_COUNT(h->counts.odd_taken[xs_size_bin(size)], (uint64_t)n);
 }
 
 /* A request that went past malloc. `h` may be NULL. */
@@ -363,7 +364,7 @@ XS_INLINE void xs_heap_count_request(struct xs_heap *h, size_t size)
         return;
     }
     XS_COUNT(h->counts.requested, (int64_t)size); /* no look at the clock is due for it */
-    xs_heap_count_size(h, size);
+    xs_heap_count_size(h, size, 1);
 }
 
 /* The same, of a realloc, which is counted down; xs_heap_realloc_at sees to what is due. */
@@ -374,7 +375,7 @@ XS_INLINE void xs_heap_count_realloc_request(struct xs_heap *h, size_t size)
         return;
     }
     h->counts.until_tick -= (int64_t)size;
-    xs_heap_count_size(h, size);
+    xs_heap_count_size(h, size, 1);
 }
 
 XS_INLINE void xs_heap_count_realloc(struct xs_heap *h)

@@ -61,6 +61,13 @@ static struct {
     unsigned used; /* of the newest */
 } records = {.lock.kind = XS_LOCK_GPU};
 
+static struct xs_gpu_block *last_of(struct xs_gpu_block *list)
+{
+    while (list->older != NULL)
+        list = list->older;
+    return list;
+}
+
 /* Under the lock. */
 static struct xs_gpu_block *one_more(void)
 {
@@ -99,9 +106,7 @@ XS_COLD static struct xs_gpu_block *from_all(struct xs_gpu_shard *s)
     }
     xs_lock_give(&records.lock);
     if (list != NULL) {
-        struct xs_gpu_block *last = list;
-        while (last->older != NULL)
-            last = last->older;
+        struct xs_gpu_block *last = last_of(list);
         xs_gpu_shard_take(s);
         last->older = s->spare;
         s->spare = list;
@@ -141,10 +146,8 @@ struct xs_gpu_block *xs_gpu_block_new(void)
 
 static void to_all(struct xs_gpu_block *list)
 {
-    struct xs_gpu_block *last = list;
+    struct xs_gpu_block *last = last_of(list);
 
-    while (last->older != NULL)
-        last = last->older;
     xs_lock_take(&records.lock);
     last->older = records.free;
     records.free = list;
