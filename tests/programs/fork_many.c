@@ -14,6 +14,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/programs/fork_work.h"
+
 enum { SLOTS = 64, PATIENCE_S = 120, AT_ONCE = 4, FORKERS = 3, NOISY = 2 };
 
 extern char **environ;
@@ -27,12 +29,6 @@ static void watchdog(void)
 {
     signal(SIGALRM, SIG_DFL);
     alarm(PATIENCE_S);
-}
-
-static unsigned step(unsigned *random)
-{
-    *random = *random * 1664525u + 1013904223u;
-    return *random >> 8;
 }
 
 /* One block in, and the one that was there out: mostly another thread's. */
@@ -65,14 +61,7 @@ static void allocate(unsigned random)
     int large = random % 16 == 0 ? 7 : -1;
     for (int i = 0; i < 20; i++) {
         size_t size = i == large ? 200000 : step(&random) % 2000 + 1;
-        char *p = malloc(size);
-        if (p == NULL)
-            _exit(3);
-        memset(p, 'c', size);
-        p = realloc(p, size * 2);
-        if (p == NULL || p[size - 1] != 'c')
-            _exit(4);
-        free(p);
+        use_block(size);
     }
 }
 

@@ -9,16 +9,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/programs/fork_work.h"
+
 enum { FORKS = 200, THREADS = 4, SLOTS = 64 };
 
 static atomic_int stop;
 static _Atomic(char *) slot[SLOTS];
-
-static unsigned step(unsigned *random)
-{
-    *random = *random * 1664525u + 1013904223u;
-    return *random >> 8;
-}
 
 /* Blocks cross threads through the slots, so that frees are remote too. */
 static void *noise(void *arg)
@@ -45,14 +41,7 @@ static void child(char *kept)
     unsigned random = 7;
     for (int i = 0; i < 100; i++) {
         size_t size = i % 20 == 0 ? 500000 : step(&random) % 4000 + 1;
-        char *p = malloc(size);
-        if (p == NULL)
-            _exit(3);
-        memset(p, 'c', size);
-        p = realloc(p, size * 2);
-        if (p == NULL || p[size - 1] != 'c')
-            _exit(4);
-        free(p);
+        use_block(size);
     }
     for (int i = 0; i < SLOTS; i++)
         free(atomic_exchange(&slot[i], NULL));

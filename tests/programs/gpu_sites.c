@@ -1,29 +1,15 @@
 /* Blocks of each kind of memory that CUDA gives, each from a function of its own, some of them
  * freed again; knows nothing of XSigma. Prints "name total peak live" for each function, in bytes.
  * Nothing is freed before all is there, so that every kind is at its peak then. */
-#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "sys/cuda_abi.h"
+#include "tests/support/cuda/look_up.h"
 
 #define KIB ((size_t)1 << 10)
 #define MIB ((size_t)1 << 20)
 
-static void *look_up(const char *name)
-{
-    static void *library;
-
-    if (library == NULL)
-        library = dlopen("libcuda.so.1", RTLD_NOW);
-    void *p = library != NULL ? dlsym(library, name) : NULL;
-    if (p == NULL) {
-        printf("no %s\n", name);
-        exit(1);
-    }
-    return p;
-}
-#define CU(symbol) ((__typeof__(&symbol))look_up(#symbol))
 #define DO(call)                                                                                   \
     do {                                                                                           \
         if ((call) != CUDA_SUCCESS) {                                                              \

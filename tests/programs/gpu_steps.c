@@ -4,13 +4,14 @@
  *   pin SIZE  unpin  the same with pinned host memory    host SIZE  malloc, kept
  *   fork  a child comes and goes    sleep  1.1 s    exec  start over, as the same process
  *   exit  _exit  abort  kill  ways to end */
-#include <dlfcn.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "tests/support/cuda/look_up.h"
 
 static int (*cuInit)(unsigned);
 static int (*cuDevicePrimaryCtxRetain)(void **, int);
@@ -24,20 +25,6 @@ static unsigned long long blocks[1024];
 static unsigned count;
 static void *pinned[64];
 static unsigned pinned_count;
-
-static void *look_up(const char *name)
-{
-    static void *library;
-
-    if (library == NULL)
-        library = dlopen("libcuda.so.1", RTLD_NOW);
-    void *p = library != NULL ? dlsym(library, name) : NULL;
-    if (p == NULL) {
-        printf("no %s\n", name);
-        exit(1);
-    }
-    return p;
-}
 
 static int begin(void)
 {

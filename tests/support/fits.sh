@@ -18,19 +18,10 @@ xs_lives() { # STATUS COMMAND...
 }
 
 same_output() {
-    local expected=0 name low high middle n passed=0 more=5 word
-    while :; do
-        case $1 in
-            -e) ;;
-            -c) shift ;;
-            -s)
-                expected=$2
-                shift
-                ;;
-            *) break ;;
-        esac
-        shift
-    done
+    local expected name low high middle n passed=0 more=5 word
+    xs_take_options "$@"
+    expected=$xs_expected
+    shift "$xs_options"
     name=$1
     shift
     cgroup_limit -1

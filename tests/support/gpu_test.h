@@ -84,6 +84,19 @@ XS_UNUSED static CUdeviceptr get(size_t size)
     return p;
 }
 
+/* A block that a stream of its own is at work on, where frees are deferred. */
+XS_UNUSED static CUdeviceptr get_busy(size_t size, CUstream *at_work)
+{
+    CUdeviceptr p;
+
+    be_deferred();
+    start();
+    *at_work = stream(CU_STREAM_NON_BLOCKING);
+    p = get(size);
+    OK(fake_touch(*at_work, P(p), size));
+    return p;
+}
+
 XS_UNUSED static void give(CUdeviceptr p)
 {
     fake_life_end(P(p));

@@ -213,26 +213,36 @@ xs_same_bytes() {
     diff -a -u --label without --label with "$2" "$3" | cut -c 1-200 | head -n 30
 }
 
-# same_output [-e] [-c 'PROGRAM...'] [-s STATUS] NAME COMMAND... - runs the command once without the
-# library and under each policy, and compares standard output, status and, with -e, standard error.
-# -c: the children named must have been served, too. -s: the status it should have, if not 0.
-same_output() {
-    local with_stderr=0 programs=() name policy status expected=0 started
+# Options of same_output: sets xs_with_stderr, xs_programs and xs_expected, and how many arguments
+# they were, xs_options.
+xs_take_options() {
+    xs_with_stderr=0 xs_programs=() xs_expected=0 xs_options=$#
     while :; do
         case $1 in
-            -e) with_stderr=1 ;;
+            -e) xs_with_stderr=1 ;;
             -c)
-                read -ra programs <<<"$2"
+                read -ra xs_programs <<<"$2"
                 shift
                 ;;
             -s)
-                expected=$2
+                xs_expected=$2
                 shift
                 ;;
             *) break ;;
         esac
         shift
     done
+    xs_options=$((xs_options - $#))
+}
+
+# same_output [-e] [-c 'PROGRAM...'] [-s STATUS] NAME COMMAND... - runs the command once without the
+# library and under each policy, and compares standard output, status and, with -e, standard error.
+# -c: the children named must have been served, too. -s: the status it should have, if not 0.
+same_output() {
+    local with_stderr programs name policy status expected started
+    xs_take_options "$@"
+    with_stderr=$xs_with_stderr programs=("${xs_programs[@]}") expected=$xs_expected
+    shift "$xs_options"
     name=$1
     shift
     [ ${#programs[@]} -eq 0 ] || xs_children=1

@@ -105,11 +105,8 @@ Test(gpu, host_memory_in_strict_is_waited_for)
 
 Test(gpu, deferred_waits_for_the_event)
 {
-    be_deferred();
-    start();
-    CUstream s = stream(CU_STREAM_NON_BLOCKING);
-    CUdeviceptr p = get(4096);
-    OK(fake_touch(s, P(p), 4096));
+    CUstream s;
+    CUdeviceptr p = get_busy(4096, &s);
     give(p);
     cr_assert_eq(fake_pending(FAKE_ALL), 1);
     CUdeviceptr q = get(4096);
@@ -224,11 +221,8 @@ static CUresult record_and_capture(CUcontext c, CUevent e)
 
 Test(gpu, a_capture_waits_for_what_is_under_way)
 {
-    be_deferred();
-    start();
-    CUstream s = stream(CU_STREAM_NON_BLOCKING);
-    CUdeviceptr p = get(4096);
-    OK(fake_touch(s, P(p), 4096));
+    CUstream s;
+    CUdeviceptr p = get_busy(4096, &s);
     give(p);
     xs_cu.cuCtxRecordEvent = record_and_capture;
     (void)get(4096);
@@ -239,11 +233,8 @@ Test(gpu, a_capture_waits_for_what_is_under_way)
 
 Test(gpu, deferred_takes_what_is_done_at_once)
 {
-    be_deferred();
-    start();
-    CUstream s = stream(CU_STREAM_NON_BLOCKING);
-    CUdeviceptr p = get(4096);
-    OK(fake_touch(s, P(p), 4096));
+    CUstream s;
+    CUdeviceptr p = get_busy(4096, &s);
     OK(cuStreamSynchronize(s));
     give(p);
     cr_assert_eq(get(4096), p);

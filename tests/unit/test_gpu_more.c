@@ -260,11 +260,8 @@ Test(gpu_more, what_another_thread_freed_is_found)
 
 Test(gpu_more, what_another_thread_freed_must_be_ready_too)
 {
-    be_deferred();
-    start();
-    CUstream s = stream(CU_STREAM_NON_BLOCKING);
-    CUdeviceptr p = get(4096);
-    OK(fake_touch(s, P(p), 4096));
+    CUstream s;
+    CUdeviceptr p = get_busy(4096, &s);
     in_thread(give_it, &p);
     CUdeviceptr q = get(4096);
     cr_assert_neq(q, p);

@@ -1,52 +1,19 @@
 /* Limits read from a made-up /proc and /sys. */
 #include <criterion/criterion.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "sys/limits.h"
-
-static char root[] = "/tmp/xsigma-limits-XXXXXX";
-
-static void put(const char *path, const char *text)
-{
-    char full[512];
-
-    snprintf(full, sizeof(full), "%s%s", root, path);
-    for (char *c = full + strlen(root) + 1; *c != '\0'; c++) {
-        if (*c != '/')
-            continue;
-        *c = '\0';
-        mkdir(full, 0700);
-        *c = '/';
-    }
-    FILE *f = fopen(full, "w");
-    cr_assert(f != NULL);
-    fputs(text, f);
-    fclose(f);
-}
+#include "tests/support/fake_root.h"
 
 static void begin(void)
 {
-    cr_assert(mkdtemp(root) != NULL);
-    xs_limits_root = root;
+    fake_root_begin();
     put("/proc/meminfo",
         "MemTotal:       16000 kB\nMemFree:         1000 kB\nMemAvailable:    9000 kB\n");
     put("/proc/pressure/memory",
         "some avg10=1.50 avg60=0.00 avg300=0.00 total=9\nfull avg10=0.00\n");
 }
 
-static void end(void)
-{
-    char command[128];
-
-    snprintf(command, sizeof(command), "rm -rf %s", root);
-    cr_assert_eq(system(command), 0);
-}
-
-TestSuite(limits, .init = begin, .fini = end);
+TestSuite(limits, .init = begin, .fini = fake_root_end);
 
 Test(limits, the_machine)
 {
@@ -133,5 +100,5 @@ Test(limits, nothing_is_known)
     xs_limits_root = "/nowhere";
     cr_assert(!xs_limits_look(&l));
     cr_assert_eq(l.limit_bytes, 0u);
-    xs_limits_root = root;
+    xs_limits_root = fake_root;
 }

@@ -1,17 +1,13 @@
 /* When caches give way: by made-up files of a cgroup, as to use and as to stalls (PSI). */
 #include <criterion/criterion.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
 
 #include "core/heap.h"
 #include "core/pressure.h"
 #include "sys/limits.h"
+#include "tests/support/fake_root.h"
 
 #define GROUP "/sys/fs/cgroup/a"
 
-static char root[] = "/tmp/xsigma-pressure-XXXXXX";
 static struct xs_pressure said;
 static unsigned lines;
 
@@ -19,24 +15,6 @@ static void say(const struct xs_pressure *p)
 {
     said = *p;
     lines++;
-}
-
-static void put(const char *path, const char *text)
-{
-    char full[512];
-
-    snprintf(full, sizeof(full), "%s%s", root, path);
-    for (char *c = full + strlen(root) + 1; *c != '\0'; c++) {
-        if (*c != '/')
-            continue;
-        *c = '\0';
-        mkdir(full, 0700);
-        *c = '/';
-    }
-    FILE *f = fopen(full, "w");
-    cr_assert(f != NULL);
-    fputs(text, f);
-    fclose(f);
 }
 
 static void begin(void)
@@ -48,8 +26,7 @@ static void begin(void)
                                                          .decay_ns = UINT64_C(1) << 60},
                                                 .cache_bytes = 1 << 20};
 
-    cr_assert(mkdtemp(root) != NULL);
-    xs_limits_root = root;
+    fake_root_begin();
     put("/proc/self/cgroup", "0::/a\n");
     put(GROUP "/memory.max", "100000000\n");
     put(GROUP "/memory.stat", "inactive_file 0\n");
@@ -60,15 +37,7 @@ static void begin(void)
     lines = 0;
 }
 
-static void end(void)
-{
-    char command[128];
-
-    snprintf(command, sizeof(command), "rm -rf %s", root);
-    cr_assert_eq(system(command), 0);
-}
-
-TestSuite(pressure, .init = begin, .fini = end);
+TestSuite(pressure, .init = begin, .fini = fake_root_end);
 
 static uint64_t shrinks(void)
 {

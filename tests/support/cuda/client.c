@@ -4,7 +4,6 @@
  * Compiled five ways: CLIENT_DRIVER by the driver's symbols, CLIENT_DLSYM by dlopen and dlsym of
  * the driver, CLIENT_PER_THREAD by the runtime's names for per-thread default streams, and plainly
  * by the runtime, which is linked shared or static. */
-#include <dlfcn.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,19 +26,7 @@ static unsigned check(unsigned code, const char *call)
 #if defined(CLIENT_DRIVER) || defined(CLIENT_DLSYM)
 
 #ifdef CLIENT_DLSYM
-static void *look_up(const char *name)
-{
-    static void *library;
-    if (library == NULL)
-        library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
-    void *p = library != NULL ? dlsym(library, name) : NULL;
-    if (p == NULL) {
-        printf("no %s\n", name);
-        exit(1);
-    }
-    return p;
-}
-#define CU(symbol) ((__typeof__(&symbol))look_up(#symbol))
+#include "tests/support/cuda/look_up.h"
 #else
 #define CU(symbol) symbol
 #endif

@@ -1,0 +1,28 @@
+/* What the programs that fork among busy threads share. */
+#ifndef XS_TESTS_FORK_WORK_H
+#define XS_TESTS_FORK_WORK_H
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static unsigned step(unsigned *random)
+{
+    *random = *random * 1664525u + 1013904223u;
+    return *random >> 8;
+}
+
+/* In a child, which ends with 3 or 4 if a block is refused or loses what was in it. */
+static void use_block(size_t size)
+{
+    char *p = malloc(size);
+    if (p == NULL)
+        _exit(3);
+    memset(p, 'c', size);
+    p = realloc(p, size * 2);
+    if (p == NULL || p[size - 1] != 'c')
+        _exit(4);
+    free(p);
+}
+
+#endif
