@@ -23,7 +23,7 @@ XS_HIDDEN void *(*xs_next_dlsym)(void *handle, const char *name);
 XS_HIDDEN void *(*xs_next_dlvsym)(void *handle, const char *name, const char *version);
 
 /* Where an exported call goes; NULL until it is first called. */
-XS_HIDDEN void *xs_shim_slot[XS_HOOK_COUNT];
+XS_UNLIKELY_DATA XS_HIDDEN void *xs_shim_slot[XS_HOOK_COUNT];
 
 static struct {
     _Atomic(const struct link_map *) map; /* release: xs_shim_real and `on` are written */

@@ -51,7 +51,7 @@ CUresult xs_do_cuGreenCtxStreamCreate(CUstream *out, CUgreenCtx green, unsigned 
 
 /* Those that were begun, by the stream: what ends one that is none changes nothing. A handle for a
  * default stream means another stream in another thread or context. */
-static struct {
+XS_UNLIKELY_DATA static struct {
     struct xs_lock lock;
     unsigned count;
     struct capture {
@@ -275,7 +275,7 @@ CUresult xs_do_cuCtxDetach(CUcontext ctx)
 }
 
 /* A context made of a green one goes with that. */
-static struct {
+XS_UNLIKELY_DATA static struct {
     struct xs_lock lock;
     struct {
         CUgreenCtx green;
@@ -328,7 +328,7 @@ CUresult xs_do_cuGreenCtxDestroy(CUgreenCtx green)
 /* ---- primary contexts ------------------------------------------------------------------- */
 
 /* Retained by everybody, and there until all have released it. */
-static struct {
+XS_UNLIKELY_DATA static struct {
     struct xs_lock lock;
     struct {
         CUcontext ctx;

@@ -46,7 +46,7 @@ static int need_driver(void)
 
 /* ---- a context -------------------------------------------------------------------------- */
 
-static _Atomic(CUcontext) primaries[XS_GPU_DEVICES_MAX];
+XS_UNLIKELY_DATA static _Atomic(CUcontext) primaries[XS_GPU_DEVICES_MAX];
 
 /* One reference is kept for as long as the process lives, as the runtime does. */
 static CUresult retain(int device, CUcontext *out)

@@ -22,9 +22,10 @@ int xs_backend_open(enum xs_owner owner, const struct xs_backend_options *option
                     struct xs_buf *why)
 {
     if (state[owner] == NOT_TRIED) {
-        struct xs_buf reason;
-        xs_buf_init(&reason, reasons[owner], sizeof(reasons[owner]));
+        XS_BUF(reason, sizeof(reasons[owner]));
         state[owner] = xs_backends[owner]->open(options, &reason);
+        if (reason.len != 0) /* else no page need be touched */
+            memcpy(reasons[owner], reason.at, reason.len + 1);
     }
     xs_put_str(why, reasons[owner]);
     return state[owner];

@@ -23,9 +23,15 @@
 /* On data of many pages, of which a small process writes to one or none: it lies behind all that
  * every process writes to, so that this shares few pages. */
 #define XS_SELDOM __attribute__((section(".bss.seldom")))
+/* The same for what has only its head written to, by every process: right behind what is small. One
+ * object alone profits. */
+#define XS_HEAD __attribute__((section(".bss.head")))
 /* On what hardly any process writes to. */
 #define XS_UNLIKELY_DATA __attribute__((section(".bss.unlikely")))
-/* The same, where it begins with something else than zeros. */
+/* On what is large and begins with something else than zeros, in its first bytes alone: behind all
+ * else of this kind. */
+#define XS_LAST __attribute__((section(".data.rest")))
+/* The same, where hardly any process writes to it, or it is whole pages. */
 #define XS_APART         __attribute__((section(".data.seldom")))
 #define XS_COUNT_OF(arr) (sizeof(arr) / sizeof((arr)[0]))
 

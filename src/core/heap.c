@@ -92,8 +92,7 @@ XS_COLD static void *refill_slow(size_t size)
     if (h == NULL)
         return xs_heap_fail(size);
     xs_heap_want_end();
-    unsigned class = size <= XS_CLASS_TABLE_MAX ? h->place[(size + 15) / 16] >> XS_CLASS_TABLE_SHIFT
-                                                : xs_class_of(size);
+    unsigned class = xs_heap_open_class(h, size);
     /* A heap on loan, or adopted, may have something. */
     struct xs_magazine *m = &h->hot[class];
     if (m->n > 0) {
@@ -201,6 +200,8 @@ void *xs_heap_malloc_above(size_t size)
     if (size <= XS_SLAB_MAX_BYTES) {
         struct xs_magazine *m = &h->hot[xs_class_of(size)];
         if (XS_UNLIKELY(h == &xs_heap_none)) /* whose upper magazines are blank */
+            return refill_slow(size);
+        if (XS_UNLIKELY(m->current == NULL)) /* not open */
             return refill_slow(size);
         if (m->n == 0)
             return xs_heap_refill(size, m, h);

@@ -18,12 +18,12 @@
 #define POLL_NS        1000000L
 #define POLLS_A_FLUSH  8
 
-/* A tag and a leaf that nothing has, not even an address that nobody owns. Every size finds the
- * first magazine, and no magazine has room. */
+/* A tag and a leaf that nothing has, not even an address that nobody owns. No size has a magazine
+ * of its own, and no magazine has room. */
 XS_APART struct xs_heap xs_heap_none = {.tag = UINT16_MAX,
                                         .entry_tag = UINT16_MAX,
                                         .leaf_number = UINTPTR_MAX,
-                                        .hot = {{.current = &xs_slab_none}}};
+                                        .blank = {.current = &xs_slab_none}};
 XS_TLS struct xs_heap *xs_heap_mine = &xs_heap_none;
 static XS_TLS bool is_past_end;
 
@@ -111,7 +111,7 @@ static void set_up(struct xs_heap *h, uint32_t id)
     h->entry_tag = xs_heap_tag(id);
     h->tag = id < XS_HEAP_TAGS ? h->entry_tag : UINT16_MAX;
     h->leaf_number = UINTPTR_MAX;
-    memcpy(h->place, xs_class_table, sizeof(h->place));
+    h->blank.current = &xs_slab_none;
     if (!heaps.exact_classes)
         xs_heap_begin_young(h);
     h->key = heaps.key;
@@ -119,8 +119,6 @@ static void set_up(struct xs_heap *h, uint32_t id)
     h->mixed_from = xs_span_parts() > 1 ? XS_CLASS_SLABS : XS_CLASS_MIXED;
     h->sample_left = xs_sample_gap();
     h->time_random = (uint32_t)(heaps.key >> 32) ^ id;
-    for (unsigned c = 0; c < XS_CLASS_SLABS; c++)
-        xs_heap_open_magazine(h, c);
 }
 
 static struct xs_heap *make_heap(unsigned part)
@@ -456,7 +454,8 @@ bool xs_heap_check(struct xs_buf *why)
         if (!check_magazines(h, why))
             return false;
         for (unsigned c = 0; c < XS_CLASS_SLABS; c++) {
-            if (h->hot[c].current != &xs_slab_none && !check_slab(h, h->hot[c].current, why))
+            if (h->hot[c].current != NULL && h->hot[c].current != &xs_slab_none &&
+                !check_slab(h, h->hot[c].current, why))
                 return false;
             for (const struct xs_slab *s = h->partial[c]; s != NULL; s = s->next)
                 if (!check_slab(h, s, why))

@@ -326,7 +326,7 @@ void xs_heap_keep_current(struct xs_heap *h)
 {
     for (unsigned c = 0; c < XS_CLASS_SLABS; c++) {
         struct xs_slab *s = h->hot[c].current;
-        if (s != &xs_slab_none && xs_slab_used(s) == 0) {
+        if (s != NULL && s != &xs_slab_none && xs_slab_used(s) == 0) {
             h->hot[c].current = &xs_slab_none;
             keep_or_release(h, s);
         }

@@ -6,11 +6,8 @@
 
 void xs_heap_begin_young(struct xs_heap *h)
 {
-    for (uint32_t top = YOUNG_LEAST; top <= YOUNG_MOST; top *= 2) {
+    for (uint32_t top = YOUNG_LEAST; top <= YOUNG_MOST; top *= 2)
         h->young |= top;
-        for (uint32_t at = top / 32 + 1; at < top / 16; at++)
-            h->place[at] = h->place[top / 16];
-    }
 }
 
 bool xs_heap_is_young(const struct xs_heap *h, unsigned class)
@@ -18,6 +15,29 @@ bool xs_heap_is_young(const struct xs_heap *h, unsigned class)
     size_t bytes = xs_class_bytes(class);
 
     return (bytes & (bytes - 1)) == 0 && (bytes & h->young) != 0;
+}
+
+unsigned xs_heap_open_class(struct xs_heap *h, size_t size)
+{
+    unsigned class = xs_class_of(size);
+    unsigned first = class;
+
+    if (size > YOUNG_LEAST / 2 && size <= YOUNG_MOST) {
+        size_t top = YOUNG_LEAST;
+        while (top < size)
+            top *= 2;
+        if ((h->young & top) != 0) {
+            class = xs_class_of(top);
+            first = xs_class_of(top / 2 + 1);
+        }
+    }
+    if (h->hot[class].current == NULL)
+        xs_heap_open_magazine(h, class);
+    if (size <= XS_CLASS_TABLE_MAX && h->place[(size + 15) / 16] == 0)
+        for (size_t at = first == 0 ? 0 : xs_class_bytes(first - 1) / 16 + 1;
+             at <= xs_class_bytes(class) / 16; at++)
+            h->place[at] = (uint16_t)((class + 1) << XS_CLASS_TABLE_SHIFT);
+    return class;
 }
 
 bool xs_heap_grow_up(struct xs_heap *h, struct xs_slab *s)
@@ -28,7 +48,8 @@ bool xs_heap_grow_up(struct xs_heap *h, struct xs_slab *s)
         return false;
     s->end = s->base + xs_slab_span_bytes(s->class) / top * top;
     h->young &= ~top;
-    for (uint32_t at = top / 32 + 1; at < top / 16; at++)
-        h->place[at] = xs_class_table[at];
+    /* All but the largest size are asked for anew. */
+    for (size_t at = top / 32 + 1; at <= xs_class_bytes(s->class - 1u) / 16; at++)
+        h->place[at] = 0;
     return true;
 }

@@ -19,8 +19,6 @@
 #define XS_CLASS_TABLE_MAX   ((size_t)8192)
 #define XS_CLASS_TABLE_SHIFT 8
 
-extern XS_HIDDEN const uint16_t xs_class_table[XS_CLASS_TABLE_MAX / 16 + 1];
-
 /* `size` <= XS_CLASS_MAX_BYTES; 0 counts as 1. */
 XS_INLINE unsigned xs_class_of(size_t size)
 {

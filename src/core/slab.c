@@ -4,15 +4,29 @@
 #include "sys/die.h"
 #include "sys/mem.h"
 
-XS_SELDOM _Atomic(struct xs_slab_block *) xs_slab_blocks[XS_ENTRY_MAX / XS_SLABS_PER_BLOCK];
+/* The first one apart: a small process has no other, and touches no page of the table. */
+static _Atomic(struct xs_slab_block *) first_block;
+XS_SELDOM static _Atomic(struct xs_slab_block *) blocks[XS_ENTRY_MAX / XS_SLABS_PER_BLOCK];
 static _Atomic uint32_t count;
 struct xs_slab xs_slab_none;
 
 _Static_assert(sizeof(struct xs_slab) == XS_NO_SHARE, "two lines a record");
 
+static _Atomic(struct xs_slab_block *) *block_of(uint32_t index)
+{
+    return index < XS_SLABS_PER_BLOCK ? &first_block : &blocks[index / XS_SLABS_PER_BLOCK];
+}
+
+struct xs_slab *xs_slab_at(uint32_t index)
+{
+    struct xs_slab_block *block = atomic_load_explicit(block_of(index), memory_order_acquire);
+
+    return &block->slab[index % XS_SLABS_PER_BLOCK];
+}
+
 static bool have_block(uint32_t index)
 {
-    _Atomic(struct xs_slab_block *) *at = &xs_slab_blocks[index / XS_SLABS_PER_BLOCK];
+    _Atomic(struct xs_slab_block *) *at = block_of(index);
     struct xs_slab_block *none = NULL;
 
     if (atomic_load_explicit(at, memory_order_acquire) != NULL)

@@ -112,16 +112,8 @@ struct xs_slab_block {
 /* Stands where there is no slab: it has nothing to give. */
 extern XS_HIDDEN struct xs_slab xs_slab_none;
 
-extern XS_HIDDEN _Atomic(struct xs_slab_block *) xs_slab_blocks[XS_ENTRY_MAX / XS_SLABS_PER_BLOCK];
-
 /* Of a record that exists. */
-XS_INLINE struct xs_slab *xs_slab_at(uint32_t index)
-{
-    struct xs_slab_block *block =
-        atomic_load_explicit(&xs_slab_blocks[index / XS_SLABS_PER_BLOCK], memory_order_acquire);
-
-    return &block->slab[index % XS_SLABS_PER_BLOCK];
-}
+struct xs_slab *xs_slab_at(uint32_t index);
 
 /* `n` records in a row, for a heap to keep, from number *first on; false = no memory. [any] */
 bool xs_slab_records(unsigned n, uint32_t *first);

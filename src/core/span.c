@@ -29,7 +29,7 @@
 #define PATIENT_TRIES 3
 
 /* Not an array for all nodes that there could be: mlockall locks what is static, too. */
-XS_SELDOM static struct xs_span_part only_part;
+XS_HEAD static struct xs_span_part only_part;
 struct xs_span_state xs_spans = {.parts = 1, .part = &only_part};
 
 static struct xs_span_part *part_of(xs_chunk chunk)

@@ -29,9 +29,10 @@ static struct {
     uint64_t prefault_bytes;
     uint64_t locked_bytes;
     uint64_t prefault_ns;
-    struct range kept[RANGES_MAX];
-    _Atomic unsigned kept_count; /* places ever used */
+    _Atomic unsigned kept_count; /* places of `kept` ever used */
 } supply;
+
+XS_UNLIKELY_DATA static struct range kept[RANGES_MAX];
 
 void xs_supply_open(const struct xs_supply_options *o)
 {
@@ -76,10 +77,10 @@ static bool keep(const void *p, size_t size)
 {
     for (unsigned i = 0; i < RANGES_MAX; i++) {
         size_t none = 0;
-        if (!atomic_compare_exchange_strong_explicit(&supply.kept[i].size, &none, size,
+        if (!atomic_compare_exchange_strong_explicit(&kept[i].size, &none, size,
                                                      memory_order_relaxed, memory_order_relaxed))
             continue;
-        atomic_store_explicit(&supply.kept[i].p, (uintptr_t)p, memory_order_release);
+        atomic_store_explicit(&kept[i].p, (uintptr_t)p, memory_order_release);
         unsigned n = atomic_load_explicit(&supply.kept_count, memory_order_relaxed);
         while (n <= i &&
                !atomic_compare_exchange_weak_explicit(&supply.kept_count, &n, i + 1,
@@ -95,10 +96,10 @@ static struct range *kept_at(const void *p)
     unsigned n = atomic_load_explicit(&supply.kept_count, memory_order_acquire);
 
     for (unsigned i = 0; i < n; i++) {
-        uintptr_t base = atomic_load_explicit(&supply.kept[i].p, memory_order_acquire);
+        uintptr_t base = atomic_load_explicit(&kept[i].p, memory_order_acquire);
         if (base != 0 &&
-            (uintptr_t)p - base < atomic_load_explicit(&supply.kept[i].size, memory_order_relaxed))
-            return &supply.kept[i];
+            (uintptr_t)p - base < atomic_load_explicit(&kept[i].size, memory_order_relaxed))
+            return &kept[i];
     }
     return NULL;
 }

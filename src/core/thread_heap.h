@@ -104,18 +104,14 @@ struct xs_heap {
     bool kept_room_is_old;
     size_t kept_room_bytes;
 
-    /* Of the magazine for a size: as xs_class_table but for what is young. */
+    /* Of the magazine for a size, behind `blank`, which is that of all sizes of which none was
+     * asked yet: core/heap_young.c. */
     uint16_t place[XS_CLASS_TABLE_MAX / 16 + 1];
-    /* Doublings of which little was asked, by their largest sizes, all in one word:
-     * core/heap_young.c
-     */
+    /* Doublings of which little was asked, by their largest sizes, all in one word. */
     uint32_t young;
 
-    struct xs_slab *partial[XS_CLASS_SLABS];
-    struct xs_slab *empty[XS_CLASS_SLABS];
     struct xs_slab *spare[XS_SLAB_SPAN_KINDS];
     struct xs_slab *records; /* free ones */
-    struct xs_send send[XS_SENDS];
 
     _Alignas(XS_NO_SHARE) _Atomic(struct xs_slab *) pending; /* stack */
     atomic_bool is_idle;                                     /* changed under xs_heaps_lock */
@@ -125,9 +121,18 @@ struct xs_heap {
     uint32_t seen_turn;   /* at the last visit */
     struct xs_heap *next; /* of all there are; never changed */
 
-    /* Last, as the pages of the upper classes are not touched before there is such a block. */
-    _Alignas(XS_NO_SHARE) struct xs_magazine hot[XS_CLASS_COUNT];
+    /* The rest is not touched, page by page, before there is something for it. A magazine without a
+     * current slab, not even xs_slab_none, is not open. */
+    _Alignas(XS_NO_SHARE) struct xs_magazine blank;
+    struct xs_magazine hot[XS_CLASS_COUNT];
+    struct xs_slab *partial[XS_CLASS_SLABS];
+    struct xs_slab *empty[XS_CLASS_SLABS];
+    struct xs_send send[XS_SENDS];
 };
+
+_Static_assert(offsetof(struct xs_heap, hot) ==
+                   offsetof(struct xs_heap, blank) + sizeof(struct xs_magazine),
+               "what is behind blank");
 
 _Static_assert(sizeof(struct xs_magazine) == 1 << XS_CLASS_TABLE_SHIFT, "four lines");
 
@@ -407,6 +412,9 @@ void xs_heap_uncount_request(size_t size);
  * used up: so a small process touches a page for each doubling, not for each class. */
 void xs_heap_begin_young(struct xs_heap *h);
 
+/* The class of a size that slabs serve, open from here on. */
+unsigned xs_heap_open_class(struct xs_heap *h, size_t size);
+
 /* A new slab of the class ends after its first page. */
 bool xs_heap_is_young(const struct xs_heap *h, unsigned class);
 
@@ -415,7 +423,8 @@ bool xs_heap_grow_up(struct xs_heap *h, struct xs_slab *s);
 
 /* ---- heap_life.c: heaps and threads ---- */
 
-/* Makes the magazine of a class ready: those of chunks when the first one comes. */
+/* Makes the magazine of a class ready, when the first block of it is asked for, or a chunk comes.
+ */
 void xs_heap_open_magazine(struct xs_heap *h, unsigned class);
 
 /* All heaps that ever were, by their `next`. */
@@ -472,9 +481,9 @@ void xs_large_give_room(struct xs_heap *h);
 
 /* ---- the fast paths ---- */
 
-XS_INLINE struct xs_magazine *xs_heap_magazine(struct xs_heap *h, size_t place)
+XS_INLINE struct xs_magazine *xs_heap_magazine(struct xs_magazine *first, size_t place)
 {
-    return (struct xs_magazine *)(void *)((char *)h->hot + place);
+    return (struct xs_magazine *)(void *)((char *)first + place);
 }
 
 #define XS_MAGAZINE_ONE                                                                            \
@@ -537,7 +546,7 @@ XS_INLINE void *xs_heap_malloc_inline(size_t size)
     if (XS_UNLIKELY(size > XS_CLASS_TABLE_MAX))
         return xs_heap_malloc_above(size);
     struct xs_heap *h = xs_heap_mine;
-    struct xs_magazine *m = xs_heap_magazine(h, h->place[(size + 15) / 16]);
+    struct xs_magazine *m = xs_heap_magazine(&h->blank, h->place[(size + 15) / 16]);
     if (XS_LIKELY(m->top != NULL)) {
         void *p = xs_magazine_pop(h, m);
         return XS_LIKELY((h->counts.until_tick -= (int64_t)size) >= 0) ? p
@@ -589,7 +598,7 @@ XS_INLINE bool xs_heap_send_inline(struct xs_heap *h, void *p, uint64_t entry)
  * While there is room the magazine says what it takes; then only one's own has a slab to go to. */
 XS_INLINE bool xs_heap_free_inline(struct xs_heap *h, void *p, uint64_t entry)
 {
-    struct xs_magazine *m = xs_heap_magazine(h, XS_ENTRY_PLACE(entry));
+    struct xs_magazine *m = xs_heap_magazine(h->hot, XS_ENTRY_PLACE(entry));
     uintptr_t *word = p;
 
     if (XS_LIKELY(xs_magazine_has_room(m))) {

@@ -9,7 +9,7 @@
 #define WALK 32
 
 XS_UNLIKELY_DATA static struct xs_gpu_context nowhere; /* no block's home */
-struct xs_gpu_shard xs_gpu_shard_none = {
+XS_LAST struct xs_gpu_shard xs_gpu_shard_none = {
     .quick_handle = XS_GPU_NO_HANDLE, .quick_home = &nowhere, .context = &nowhere};
 XS_TLS struct xs_gpu_shard *xs_gpu_shard_mine = &xs_gpu_shard_none;
 static XS_TLS bool is_past_end, has_end_call;

@@ -2,7 +2,7 @@
 
 #include "sys/lock.h"
 
-struct xs_cu_table xs_cu;
+XS_UNLIKELY_DATA struct xs_cu_table xs_cu;
 
 static struct xs_lock fill_lock;
 

@@ -30,7 +30,7 @@ static size_t rounded(const struct xs_gpu_options *o, enum xs_gpu_range_kind kin
 }
 
 /* How far it was when every thread's pieces went back last. */
-static _Atomic uint64_t flowed[XS_GPU_DEVICES_MAX];
+XS_UNLIKELY_DATA static _Atomic uint64_t flowed[XS_GPU_DEVICES_MAX];
 
 /* ---- pieces come back from the caches ---- */
 

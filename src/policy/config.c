@@ -26,14 +26,14 @@ const struct xs_knob_row xs_knob_rows[XS_KNOB_COUNT] = {
 };
 
 static struct xs_value values[XS_KNOB_COUNT];
-static struct xs_device_value device_values[DEVICE_VALUES_MAX];
+XS_UNLIKELY_DATA static struct xs_device_value device_values[DEVICE_VALUES_MAX];
 static size_t device_value_count;
 static bool is_loaded;
 
 /* Copies of texts and warnings. The environment itself may be overwritten by the program. */
 XS_SELDOM static char arena[32768];
 static size_t arena_used;
-static const char *warnings[WARNINGS_MAX];
+XS_UNLIKELY_DATA static const char *warnings[WARNINGS_MAX];
 static size_t warning_count;
 
 static const char *keep(const char *text, size_t len)

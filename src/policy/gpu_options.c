@@ -84,7 +84,7 @@ static void set_steps(unsigned device, struct xs_gpu_options *out)
 }
 
 /* Limits set while the process runs: bytes + 1, 0 for none. */
-static _Atomic uint64_t limits[XS_GPU_DEVICES_MAX + 1];
+XS_UNLIKELY_DATA static _Atomic uint64_t limits[XS_GPU_DEVICES_MAX + 1];
 
 void xs_gpu_options_limit(int device, uint64_t bytes)
 {

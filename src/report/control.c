@@ -35,12 +35,13 @@ static struct {
 struct answer {
     struct xs_record *to;
     size_t len;
+    size_t most;
 };
 
 static void to_record(const char *text, size_t len, void *arg)
 {
     struct answer *a = arg;
-    size_t room = XS_RECORD_TEXT - a->len;
+    size_t room = a->most - a->len;
 
     if (len > room)
         len = room;
@@ -157,13 +158,15 @@ static int serve(struct answer *a)
 static XS_COLD void answer_it(struct xs_record *r, uint64_t turn)
 {
     int saved = errno;
-    struct answer a = {r, 0};
+    struct answer a = {.to = r};
 
     /* Whoever takes the turn answers: acquire, for the request; release, for the answer. */
     if (!atomic_compare_exchange_strong_explicit(&r->turn, &turn,
                                                  (turn & ~(uint64_t)3) | XS_RECORD_TAKEN,
                                                  memory_order_acquire, memory_order_relaxed))
         return;
+    if (xs_record_fill_text())
+        a.most = XS_RECORD_TEXT;
     r->result = serve(&a);
     r->text_len = (uint32_t)a.len;
     atomic_store_explicit(&r->turn, (turn & ~(uint64_t)3) | XS_RECORD_DONE, memory_order_release);

@@ -57,12 +57,26 @@ static void put_setting(struct xs_buf *b, const char *name, const struct xs_valu
     end_line(b, start);
 }
 
+static bool has_settings(void)
+{
+    for (enum xs_knob k = 0; k < XS_KNOB_COUNT; k++)
+        if (xs_config(k)->source != XS_SOURCE_DEFAULT)
+            return true;
+    return xs_config_device_value(0) != NULL || xs_config_warning(0) != NULL;
+}
+
 static void put_config(void)
 {
     const struct xs_device_value *own;
     const char *warning;
     struct xs_buf b;
 
+    if (!has_settings())
+        return;
+    if (!xs_record_fill(&image)) {
+        image.config_is_cut = 1;
+        return;
+    }
     xs_buf_init(&b, image.config, sizeof(image.config));
     for (enum xs_knob k = 0; k < XS_KNOB_COUNT; k++)
         if (xs_config(k)->source != XS_SOURCE_DEFAULT)
@@ -85,6 +99,8 @@ static void put_config(void)
 
 static void store(const struct xs_report *r)
 {
+    if (!xs_record_fill(&image))
+        return;
     /* Odd before the first word of it is written, even after the last. */
     atomic_fetch_add_explicit(&image.changes, 1, memory_order_relaxed);
     atomic_thread_fence(memory_order_release);

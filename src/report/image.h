@@ -24,15 +24,16 @@ struct xs_image {
     char version[16];
     uint64_t start_ns;        /* of the process, as CLOCK_MONOTONIC has it */
     _Atomic uint64_t changes; /* odd while it is written */
-    struct xs_report report;  /* pointers in it mean nothing; these are what they point to: */
+    uint32_t config_bytes;
+    uint32_t config_is_cut;
+    /* What pointers in the snapshot point to, which mean nothing by themselves. */
     char how[16];
     char passive_owner[128];
     char source[XS_OWNER_COUNT][16];
+    struct xs_report report; /* up to here a first snapshot stays within one page */
     char gpu_backend[XS_REPORT_GPUS][48];
     /* NAME=VALUE, tab, source, newline for each setting that is not the default; then the warnings,
      * an exclamation mark before each. */
-    uint32_t config_bytes;
-    uint32_t config_is_cut;
     char config[XS_IMAGE_CONFIG_BYTES];
 };
 

@@ -121,7 +121,7 @@ static void ask(struct asked *a)
 
 static uint32_t by_libunwind(uint64_t *frame)
 {
-    static struct asked a; /* one at a time, and large for a stack */
+    XS_UNLIKELY_DATA static struct asked a; /* one at a time, and large for a stack */
     uint32_t n = 0;
     int i = 0;
 

@@ -33,14 +33,12 @@ struct registers {
     uintptr_t fp;
 };
 
-static struct {
-    struct known known[PLACES];
-    uint32_t age; /* what is older is forgotten */
-} own = {.age = 1};
+XS_UNLIKELY_DATA static struct known all_known[PLACES];
+static uint32_t age = 1; /* what is older is forgotten */
 
 void xs_walk_forget(void)
 {
-    own.age++;
+    age++;
 }
 
 /* ---- the stack -------------------------------------------------------------------------- */
@@ -88,17 +86,17 @@ static bool load(struct stack *s, uintptr_t at, uintptr_t *out)
 
 static const struct known *look_up(uintptr_t address)
 {
-    struct known *k = &own.known[(address * UINT64_C(0x9e3779b97f4a7c15) >> 32) % PLACES];
+    struct known *k = &all_known[(address * UINT64_C(0x9e3779b97f4a7c15) >> 32) % PLACES];
     struct xs_cfi_table table;
 
-    if (k->address == address && k->age == own.age)
+    if (k->address == address && k->age == age)
         return k;
     if (!xs_modules_know(address) && !xs_modules_learn(address))
         return NULL;
     *k = (struct known){.address = address,
                         .frame = xs_modules_frame(address),
                         .is_ours = xs_modules_is_ours(address),
-                        .age = own.age};
+                        .age = age};
     if (xs_modules_table(address, &table))
         k->rule = xs_cfi_find(&table, address);
     return k;

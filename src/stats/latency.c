@@ -5,7 +5,7 @@
 
 #define CALIBRATIONS 16
 
-static struct xs_latency_counts own;
+XS_SELDOM static struct xs_latency_counts own;
 
 /* Ticks of the processor's clock are worked out from what went by since then. */
 static struct {

@@ -24,6 +24,7 @@ struct area {
     char *at;
     uint64_t bytes;
     uint64_t offset; /* in the file; 0: private */
+    uint64_t filled; /* so much of it has pages there */
     enum xs_record_section kind;
     bool is_blank; /* just mapped: need not be looked through */
 };
@@ -44,7 +45,8 @@ static struct {
     dev_t device;
     ino_t inode;
     uint64_t bytes; /* of the file, in use */
-    uint64_t room;  /* of the file */
+    uint64_t size;  /* of the file */
+    uint64_t head_filled;
     uint32_t areas;
     struct pool heaps;
     struct pool slots;
@@ -52,18 +54,21 @@ static struct {
     char path[256];
 } own;
 
+/* The first ones apart: a small process has no others, and touches no page of the table. */
+static struct area first_areas[16];
 XS_SELDOM static struct area areas[AREAS_MAX];
+
+static struct area *area_at(uint32_t i)
+{
+    return i < XS_COUNT_OF(first_areas) ? &first_areas[i] : &areas[i];
+}
 
 /* ---- the file ----------------------------------------------------------------------------- */
 
 static int allocate(int fd, uint64_t from, uint64_t bytes)
 {
     static const char zeros[4096];
-    struct rlimit limit;
 
-    /* Beyond it the kernel would send SIGXFSZ. */
-    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && from + bytes > limit.rlim_cur)
-        return EFBIG;
     if (fallocate(fd, 0, (off_t)from, (off_t)bytes) == 0)
         return 0;
     if (errno != EOPNOTSUPP && errno != ENOSYS)
@@ -74,14 +79,26 @@ static int allocate(int fd, uint64_t from, uint64_t bytes)
     return 0;
 }
 
-/* So many bytes behind those in use, before any is touched. */
-static int make_room(int fd, uint64_t bytes)
+/* Of the file, to be allocated before anything in it is touched. */
+struct range {
+    uint64_t from;
+    uint64_t to;
+};
+
+/* The range, and the file as long as what is in use of it. */
+static int fill(int fd, const struct range *r)
 {
-    if (own.bytes + bytes <= own.room)
-        return 0;
-    int rc = allocate(fd, own.room, own.bytes + bytes - own.room);
+    struct rlimit limit;
+
+    /* Beyond it the kernel would send SIGXFSZ. */
+    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && own.bytes > limit.rlim_cur)
+        return EFBIG;
+    int rc = r->from != r->to ? allocate(fd, r->from, r->to - r->from) : 0;
+    if (rc == 0 && own.bytes > own.size && own.bytes != r->to &&
+        ftruncate(fd, (off_t)own.bytes) != 0)
+        rc = errno;
     if (rc == 0)
-        own.room = own.bytes + bytes;
+        own.size = own.bytes;
     return rc;
 }
 
@@ -117,16 +134,15 @@ static bool is_zero(const struct area *a)
 }
 
 /* What the area holds goes to the file, and the file takes its place. */
-static int map_over(struct area *a, int fd, uint64_t offset)
+static int map_over(struct area *a, int fd)
 {
     const int prot = PROT_READ | PROT_WRITE;
+    const off_t offset = (off_t)a->offset;
 
-    if (!a->is_blank && !is_zero(a) &&
-        pwrite(fd, a->at, a->bytes, (off_t)offset) != (ssize_t)a->bytes)
+    if (!a->is_blank && !is_zero(a) && pwrite(fd, a->at, a->bytes, offset) != (ssize_t)a->bytes)
         return errno != 0 ? errno : ENOSPC;
-    if (mmap(a->at, a->bytes, prot, MAP_SHARED | MAP_FIXED, fd, (off_t)offset) == MAP_FAILED)
+    if (mmap(a->at, a->bytes, prot, MAP_SHARED | MAP_FIXED, fd, offset) == MAP_FAILED)
         return errno;
-    a->offset = offset;
     return 0;
 }
 
@@ -135,34 +151,40 @@ static struct pool *pool_of(enum xs_record_section kind)
     return kind == XS_RECORD_HEAPS ? &own.heaps : kind == XS_RECORD_SLOTS ? &own.slots : NULL;
 }
 
-/* A section for the area, or a place in one. */
-static int place(struct area *a, int fd)
+/* Of the snapshot little more than its head is written before there is something to tell. */
+static uint64_t first_bytes(const struct area *a)
+{
+    return a->kind == XS_RECORD_PROCESS && !a->is_blank && a->bytes > xs_mem_page() ? xs_mem_page()
+                                                                                    : a->bytes;
+}
+
+/* A section for the area, or a place in one; *need is what is to be allocated for it. */
+static int place(struct area *a, struct range *need)
 {
     struct pool *pool = pool_of(a->kind);
-    uint64_t offset;
+    uint64_t units = 1;
 
+    *need = (struct range){0};
+    if (pool != NULL && pool->units != 0)
+        units = pool->units < POOL_UNITS ? pool->units : POOL_UNITS;
     if (pool == NULL || pool->next == pool->end) {
-        uint64_t units = 1;
-        if (pool != NULL && pool->units != 0)
-            units = pool->units < POOL_UNITS ? pool->units : POOL_UNITS;
-        int rc = make_room(fd, units * a->bytes);
-        if (rc != 0)
-            return rc;
-        offset = own.bytes;
-        if (!add_section(a->kind, offset, units * a->bytes))
+        if (!add_section(a->kind, own.bytes, units * a->bytes))
             return ENOSPC;
+        a->offset = own.bytes;
+        a->filled = first_bytes(a);
+        *need = (struct range){own.bytes, own.bytes + (units - 1) * a->bytes + a->filled};
         own.bytes += units * a->bytes;
         if (pool != NULL) {
-            pool->next = offset;
+            pool->next = a->offset + a->bytes;
             pool->end = own.bytes;
             pool->units += units;
         }
-    }
-    if (pool != NULL) {
-        offset = pool->next;
+    } else {
+        a->offset = pool->next;
+        a->filled = a->bytes;
         pool->next += a->bytes;
     }
-    return map_over(a, fd, offset);
+    return 0;
 }
 
 static bool is_whole_pages(const struct area *a)
@@ -175,12 +197,58 @@ static bool holds_counts(enum xs_record_section kind)
     return kind == XS_RECORD_HEAPS || kind == XS_RECORD_SLOTS || kind == XS_RECORD_SWITCH;
 }
 
+static void leave_out(struct area *a)
+{
+    a->offset = 0;
+    if (holds_counts(a->kind))
+        own.at->left_out++;
+}
+
 static void share(struct area *a, int fd)
 {
-    bool done = fd >= 0 && is_whole_pages(a) && place(a, fd) == 0;
+    struct pool *pool = pool_of(a->kind);
+    struct pool pool_before = pool != NULL ? *pool : (struct pool){0};
+    uint32_t sections = atomic_load_explicit(&own.at->sections, memory_order_relaxed);
+    uint64_t bytes = own.bytes;
+    struct range need;
+    bool done = fd >= 0 && is_whole_pages(a) && place(a, &need) == 0;
 
-    if (!done && holds_counts(a->kind))
-        own.at->left_out++;
+    if (done && fill(fd, &need) != 0) {
+        atomic_store_explicit(&own.at->sections, sections, memory_order_relaxed);
+        own.bytes = bytes;
+        if (pool != NULL)
+            *pool = pool_before;
+        done = false;
+    }
+    if (!done || map_over(a, fd) != 0)
+        leave_out(a);
+}
+
+/* All that there are, with one call for what lies side by side. */
+static int share_all(int fd)
+{
+    struct range all = {own.bytes, own.bytes};
+    struct range need;
+    int rc = 0;
+
+    for (uint32_t i = 0; i < own.areas && rc == 0; i++) {
+        struct area *a = area_at(i);
+        if (!is_whole_pages(a) || place(a, &need) != 0) {
+            leave_out(a);
+        } else if (need.from != need.to) {
+            if (need.from != all.to) {
+                rc = fill(fd, &all);
+                all.from = need.from;
+            }
+            all.to = need.to;
+        }
+    }
+    if (rc == 0)
+        rc = fill(fd, &all);
+    for (uint32_t i = 0; i < own.areas && rc == 0; i++)
+        if (area_at(i)->offset != 0 && map_over(area_at(i), fd) != 0)
+            leave_out(area_at(i));
+    return rc;
 }
 
 /* ---- areas -------------------------------------------------------------------------------- */
@@ -203,7 +271,7 @@ static bool enter(enum xs_record_section kind, void *at, size_t bytes, bool is_b
     xs_lock_take(&own.lock);
     bool done = own.areas < AREAS_MAX;
     if (done) {
-        struct area *a = &areas[own.areas];
+        struct area *a = area_at(own.areas);
         *a = (struct area){.at = at, .bytes = bytes, .kind = kind, .is_blank = is_blank};
         if (may_grow()) {
             int fd = open_again();
@@ -238,6 +306,44 @@ void *xs_record_section(enum xs_record_section kind, size_t bytes)
     return at;
 }
 
+/* `bytes` of the file from `from` on, *filled of which have pages. */
+static bool fill_rest(uint64_t from, uint64_t *filled, uint64_t bytes)
+{
+    int cancel;
+
+    if (*filled == bytes)
+        return true;
+    if (xs_lock_is_mine(&own.lock))
+        return false;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+    xs_lock_take(&own.lock);
+    if (*filled != bytes && may_grow()) {
+        int fd = open_again();
+        if (fd >= 0 && fill(fd, &(struct range){from + *filled, from + bytes}) == 0)
+            *filled = bytes;
+        if (fd >= 0)
+            close(fd);
+    }
+    xs_lock_give(&own.lock);
+    pthread_setcancelstate(cancel, NULL);
+    return *filled == bytes;
+}
+
+bool xs_record_fill(const void *at)
+{
+    for (uint32_t i = 0; i < own.areas; i++) {
+        struct area *a = area_at(i);
+        if (a->at == at)
+            return a->offset == 0 || fill_rest(a->offset, &a->filled, a->bytes);
+    }
+    return true;
+}
+
+bool xs_record_fill_text(void)
+{
+    return own.at != NULL && fill_rest(0, &own.head_filled, XS_RECORD_BYTES);
+}
+
 /* ---- life --------------------------------------------------------------------------------- */
 
 /* What has our name already is what we left before an exec, or somebody dead did; unless it belongs
@@ -251,22 +357,15 @@ static bool may_replace(const char *path)
     return h.pid_space == xs_record_pid_space();
 }
 
-static uint64_t area_bytes(void)
-{
-    uint64_t sum = 0;
-
-    for (uint32_t i = 0; i < own.areas; i++)
-        sum += areas[i].bytes;
-    return sum;
-}
-
 static int map_new(int fd, const char *program)
 {
     struct xs_buf name;
     struct stat st;
 
-    own.bytes = own.room = 0;
-    int rc = fstat(fd, &st) == 0 ? make_room(fd, XS_RECORD_BYTES + area_bytes()) : errno;
+    own.size = 0;
+    own.bytes = XS_RECORD_BYTES;
+    own.head_filled = xs_align_up(sizeof(*own.at), xs_mem_page());
+    int rc = fstat(fd, &st) == 0 ? fill(fd, &(struct range){0, own.head_filled}) : errno;
     if (rc != 0)
         return rc;
     /* The mask of the process may have taken away what we need. */
@@ -274,14 +373,14 @@ static int map_new(int fd, const char *program)
         return errno;
     own.device = st.st_dev;
     own.inode = st.st_ino;
-    own.bytes = XS_RECORD_BYTES;
     void *at = mmap(NULL, XS_RECORD_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (at == MAP_FAILED)
         return errno;
     own.at = at;
     own.heaps = own.slots = (struct pool){0};
-    for (uint32_t i = 0; i < own.areas; i++)
-        share(&areas[i], fd);
+    rc = share_all(fd);
+    if (rc != 0)
+        return rc;
     struct xs_record_head *h = &own.at->head;
     h->version = XS_RECORD_VERSION;
     h->bytes = XS_RECORD_BYTES;
@@ -371,7 +470,7 @@ void xs_record_fork_child(void)
 
     xs_lock_reset(&own.lock);
     for (uint32_t i = 0; i < own.areas; i++) {
-        struct area *a = &areas[i];
+        struct area *a = area_at(i);
         if (a->offset != 0)
             (void)mmap(a->at, a->bytes, prot, flags, -1, 0);
         else if (!is_zero(a))

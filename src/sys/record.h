@@ -18,9 +18,10 @@
  * at the same address, so that a counter is a plain word to whoever counts. In the child of a fork
  * fresh pages come in the same place.
  *
- * Every page is allocated before it is mapped, as touching one that a full tmpfs cannot supply
- * raises SIGBUS. (Whoever may write the file may also cut it short: that is the user himself.) A
- * process without a record, or whose file cannot grow, goes on with private areas.
+ * Every page is allocated before it is touched, as one that a full tmpfs cannot supply raises
+ * SIGBUS; of what is large the first page only, until there is something to put there. (Whoever may
+ * write the file may also cut it short: that is the user himself.) A process without a record, or
+ * whose file cannot grow, goes on with private areas.
  *
  * Units:   bytes; `made` in clock ticks since boot, as /proc has it.
  * Owns:    the process's file and the mapping of its first part; no descriptor is kept.
@@ -121,6 +122,13 @@ bool xs_record_area(enum xs_record_section kind, void *at, size_t bytes);
 /* Zeroed memory in the record, or outside it while there is none; it reads as zero again in the
  * child of a fork. NULL: out of memory, or too many. */
 void *xs_record_section(enum xs_record_section kind, size_t bytes);
+
+/* Of an area of the kind XS_RECORD_PROCESS only the first page may be written to before this; true:
+ * it is whole now. */
+bool xs_record_fill(const void *at);
+
+/* The same for `text` of struct xs_record, from its first page on. */
+bool xs_record_fill_text(void);
 
 /* At exit: the file goes, the mapping stays, as other threads may be looking at it. */
 void xs_record_remove(void);
