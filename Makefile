@@ -10,6 +10,7 @@ B := build/$(VARIANT)
 
 # `make V=1` shows whole commands.
 Q := $(if $(V),,@)
+comma := ,
 say = $(if $(V),,@printf '  %-5s %s\n' $(1) $@)
 
 WARN := -Wall -Wextra -Wconversion -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Werror
@@ -25,7 +26,7 @@ ALL_CFLAGS   := -std=gnu17 $(OPT) $(WARN) $(CFLAGS)
 # __tls_get_addr, and nothing visible but the export list. Sections by name: XS_SELDOM's come last.
 LIB_CFLAGS := -fPIC -fvisibility=hidden -ftls-model=initial-exec -fno-builtin-malloc \
   -fno-builtin-calloc -fno-builtin-realloc -fno-builtin-free -fexceptions -fno-plt \
-  -fcf-protection=none
+  -fcf-protection=none -ffunction-sections
 LIB_LDFLAGS := -shared -Wl,-soname,libxsigma.so -Wl,--version-script=build/exports.map \
   -Wl,-z,nodelete -Wl,-z,now -Wl,-z,relro -Wl,-z,defs -Wl,--as-needed -Wl,--sort-section=name
 
@@ -62,9 +63,13 @@ build/libxsigma.so: $(B)/libxsigma.so
 build/xsigma: $(B)/xsigma
 	@cp -f $< $@.new && mv -f $@.new $@
 
-$(B)/libxsigma.so: $(LIB_OBJ) build/exports.map
+$(B)/libxsigma.so: $(LIB_OBJ) build/exports.map $(B)/link.ld
 	$(call say,LD)
-	$(Q)$(CC) $(OPT) $(LIB_LDFLAGS) $(LDFLAGS) -o $@ $(LIB_OBJ)
+	$(Q)$(CC) $(OPT) $(LIB_LDFLAGS) $(LDFLAGS) $(if $(shell cat $(B)/link.ld),-Wl$(comma)-T$(comma)$(B)/link.ld) -o $@ $(LIB_OBJ)
+
+$(B)/link.ld: preload/order.list scripts/make-link-script build/exports.map Makefile
+	@mkdir -p $(@D)
+	$(Q)scripts/make-link-script $< $(CC) $(OPT) $(LIB_LDFLAGS) $(LDFLAGS) > $@
 
 $(B)/xsigma: $(TOOL_OBJ)
 	$(call say,LD)
