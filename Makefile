@@ -97,7 +97,8 @@ $(B)/tool/%.o: %.c Makefile
 	$(call say,CC)
 	$(Q)$(CC) $(ALL_CPPFLAGS) -DXS_PREFIX='"$(PREFIX)"' $(ALL_CFLAGS) -ffunction-sections -fdata-sections -MMD -MP -c -o $@ $<
 
--include $(LIB_OBJ:.o=.d) $(TOOL_OBJ:.o=.d)
+# Of every variant: tests link objects of others than the one that is built.
+-include $(wildcard build/*/lib/*/*.d build/*/lib/*/*/*.d build/*/tool/*/*/*.d)
 
 # ---- tests ----------------------------------------------------------------------------------
 

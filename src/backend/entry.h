@@ -17,8 +17,8 @@ void xs_bfc_free_far(void *p);
 
 XS_INLINE void *xs_entry_malloc(size_t size)
 {
-    if (XS_LIKELY(xs_hot.is_core))
-        return xs_heap_malloc_inline(size);
+    if (XS_LIKELY(size < xs_hot.core_below))
+        return xs_heap_malloc_small(size);
     return xs_hot.entry.malloc(size);
 }
 

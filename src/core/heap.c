@@ -52,9 +52,12 @@ bool xs_heap_tick_over(struct xs_heap *h)
     bool is_timed;
     bool is_look = xs_heap_window_is_over(h, &is_sampled, &is_timed);
     bool is_late = is_look && xs_span_tick();
-    int64_t window = xs_heap_next_window(h, !is_look  ? 0
-                                            : is_late ? XS_HEAP_TICK_RARE_BYTES
-                                                      : XS_HEAP_TICK_BYTES);
+
+    if (is_late)
+        h->look_bytes = XS_HEAP_TICK_LEAST_BYTES;
+    else if (is_look && h->look_bytes < XS_HEAP_TICK_MOST_BYTES)
+        h->look_bytes = h->look_bytes == 0 ? XS_HEAP_TICK_LEAST_BYTES : h->look_bytes * 2;
+    int64_t window = xs_heap_next_window(h, is_look ? h->look_bytes : 0);
 
     uint32_t ticks = atomic_load_explicit(&h->counts.ticks, memory_order_relaxed);
     atomic_store_explicit(&h->counts.ticks, ticks + 1, memory_order_relaxed);
@@ -72,7 +75,7 @@ bool xs_heap_tick_over(struct xs_heap *h)
     return is_sampled;
 }
 
-void *xs_heap_tick(struct xs_heap *h, void *p, size_t size)
+void *xs_heap_tick(size_t size, void *p, struct xs_heap *h)
 {
     int saved = errno;
 
@@ -110,7 +113,7 @@ XS_COLD static void *refill_slow(size_t size)
     xs_heap_leave(h);
     if (p == NULL)
         return xs_heap_fail(size);
-    return is_due ? xs_heap_tick(h, p, size) : p;
+    return is_due ? xs_heap_tick(size, p, h) : p;
 }
 
 static __attribute__((noinline)) void *reuse(size_t size, struct xs_magazine *m, struct xs_heap *h)
@@ -121,7 +124,7 @@ static __attribute__((noinline)) void *reuse(size_t size, struct xs_magazine *m,
     if (p == NULL)
         return refill_slow(size);
     xs_heap_count_taken(h, m);
-    return (h->counts.until_tick -= (int64_t)size) >= 0 ? p : xs_heap_tick(h, p, size);
+    return (h->counts.until_tick -= (int64_t)size) >= 0 ? p : xs_heap_tick(size, p, h);
 }
 
 /* Straight from the slab: to fill the magazine first would cost more than it saves, and what is in
@@ -141,7 +144,7 @@ void *xs_heap_refill(size_t size, struct xs_magazine *m, struct xs_heap *h)
         return refill_slow(size);
     xs_heap_count_taken(h, m);
     if (XS_UNLIKELY((h->counts.until_tick -= (int64_t)size) < 0))
-        return xs_heap_tick(h, p, size);
+        return xs_heap_tick(size, p, h);
     return p;
 }
 
@@ -191,31 +194,36 @@ static void *pop_chunk(struct xs_heap *h, size_t size)
     return p;
 }
 
-void *xs_heap_malloc_above(size_t size)
+static __attribute__((noinline)) void *malloc_chunk(size_t size)
 {
-    struct xs_heap *h = xs_heap_mine;
     bool is_zero;
-    void *p;
 
-    if (size <= XS_SLAB_MAX_BYTES) {
-        struct xs_magazine *m = &h->hot[xs_class_of(size)];
-        if (XS_UNLIKELY(h == &xs_heap_none)) /* whose upper magazines are blank */
-            return refill_slow(size);
-        if (XS_UNLIKELY(m->current == NULL)) /* not open */
-            return refill_slow(size);
-        if (m->n == 0)
-            return xs_heap_refill(size, m, h);
-        p = xs_magazine_pop(h, m);
-        return (h->counts.until_tick -= (int64_t)size) >= 0 ? p : xs_heap_tick(h, p, size);
-    }
     if (XS_UNLIKELY(xs_heap_away != NULL))
         return xs_heap_malloc_timed(size);
     if (size <= XS_CLASS_MAX_BYTES) {
-        p = pop_chunk(h, size);
+        void *p = pop_chunk(xs_heap_mine, size);
         if (p != NULL)
             return p;
     }
     return large_malloc(size, 0, &is_zero);
+}
+
+void *xs_heap_malloc_above(size_t size)
+{
+    if (size > XS_SLAB_MAX_BYTES)
+        return malloc_chunk(size);
+    struct xs_heap *h = xs_heap_mine;
+    size_t place = ((size_t)xs_class_of_upper(size) + 1) << XS_CLASS_TABLE_SHIFT;
+    struct xs_magazine *m = xs_heap_magazine(&h->blank, place);
+    if (m->top == NULL) {
+        /* Not open, as all of xs_heap_none's. */
+        if (XS_UNLIKELY(m->current == NULL))
+            return refill_slow(size);
+        return xs_heap_refill(size, m, h);
+    }
+    void *p = xs_magazine_pop_uncounted(m);
+    xs_heap_count_taken_at(h, place);
+    return (h->counts.until_tick -= (int64_t)size) >= 0 ? p : xs_heap_tick(size, p, h);
 }
 
 void *xs_heap_malloc(size_t size)
@@ -309,10 +317,13 @@ static void put_own(struct xs_heap *h, void *p, uint64_t entry)
         put_marked(h, p, entry);
         return;
     }
-    if (xs_magazine_push(&h->hot[XS_ENTRY_CLASS(entry)], p))
+    struct xs_magazine *m = &h->hot[XS_ENTRY_CLASS(entry)];
+    if (xs_magazine_has_room(m)) {
+        xs_magazine_push(m, p);
         word[1] = h->key;
-    else
+    } else {
         xs_heap_put_object(h, p, entry);
+    }
 }
 
 static void send_chain(struct xs_heap *h, struct xs_send *c)

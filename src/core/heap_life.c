@@ -102,7 +102,7 @@ void xs_heap_open_magazine(struct xs_heap *h, unsigned class)
     m->current = &xs_slab_none;
     m->tag = is_mixed ? h->entry_tag : h->tag;
     m->tag_mask = is_mixed ? XS_OWNER_MASK : UINT16_MAX;
-    m->room = room < XS_MAGAZINE ? (uint16_t)room : XS_MAGAZINE;
+    m->most = room < XS_MAGAZINE ? (uint32_t)room : XS_MAGAZINE;
 }
 
 static void set_up(struct xs_heap *h, uint32_t id)

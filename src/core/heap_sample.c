@@ -69,7 +69,7 @@ void xs_heap_sample_start(void)
     if (mine == &xs_heap_none)
         return;
     mine->time_left += mine->counts.until_tick; /* which the window comes off */
-    int64_t window = xs_heap_next_window(mine, XS_HEAP_TICK_BYTES);
+    int64_t window = xs_heap_next_window(mine, XS_HEAP_TICK_LEAST_BYTES);
     mine->counts.requested += window - mine->counts.until_tick;
     mine->counts.until_tick = window;
 }

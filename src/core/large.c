@@ -244,7 +244,7 @@ static void give_oldest(struct xs_magazine *m, uint32_t n)
         chunks[i] = XS_ENTRY_CHUNK(xs_page_map_get(p));
         xs_page_map_put(p, chunk_entry(XS_CLASS_DEAD, chunks[i]));
     }
-    m->fill -= n * XS_MAGAZINE_ONE;
+    m->n -= n;
     if (m->n == 0)
         m->top = NULL;
     else
@@ -266,13 +266,13 @@ static bool keep(struct xs_heap *h, void *p, unsigned class, xs_chunk chunk)
     size_t bytes = xs_class_bytes(class);
     uintptr_t *word = p;
 
-    if (m->fill == 0)
+    if (m->most == 0)
         xs_heap_open_magazine(h, class);
-    if (m->fill == 0 || xs_span_in_hurry() || xs_span_part_of(chunk) != h->part)
+    if (m->most == 0 || xs_span_in_hurry() || xs_span_part_of(chunk) != h->part)
         return false;
     if (word[1] == h->key && xs_heap_any_holds(p, class))
         xs_die("double free", p);
-    if (m->room == 0) {
+    if (!xs_magazine_has_room(m)) {
         uint32_t half = (m->n + 1u) / 2;
         give_oldest(m, half);
         h->chunk_bytes -= half * bytes;
@@ -280,7 +280,7 @@ static bool keep(struct xs_heap *h, void *p, unsigned class, xs_chunk chunk)
     if (h->chunk_bytes + bytes > h->cache_bytes)
         xs_large_empty_hot(h);
     word[1] = h->key;
-    (void)xs_magazine_push(m, p);
+    xs_magazine_push(m, p);
     h->chunk_bytes += bytes;
     xs_keeper_poke();
     return true;

@@ -19,15 +19,20 @@
 #define XS_CLASS_TABLE_MAX   ((size_t)8192)
 #define XS_CLASS_TABLE_SHIFT 8
 
+/* 128 < `size` <= XS_CLASS_MAX_BYTES. */
+XS_INLINE unsigned xs_class_of_upper(size_t size)
+{
+    size_t last = size - 1;
+    unsigned log2 = 63u ^ (unsigned)__builtin_clzll(last);
+
+    /* last >> (log2 - 3) is 8 to 15. */
+    return (log2 - 7) * 8 + (unsigned)(last >> (log2 - 3));
+}
+
 /* `size` <= XS_CLASS_MAX_BYTES; 0 counts as 1. */
 XS_INLINE unsigned xs_class_of(size_t size)
 {
-    size_t last = size - (size != 0);
-
-    if (last < 128)
-        return (unsigned)(last >> 4);
-    unsigned log2 = 63u - (unsigned)__builtin_clzll(last);
-    return 8 + (log2 - 7) * 8 + (unsigned)(last >> (log2 - 3) & 7);
+    return size <= 128 ? (unsigned)((size - (size != 0)) >> 4) : xs_class_of_upper(size);
 }
 
 /* Bytes of a block of that class; a multiple of 16. */

@@ -19,18 +19,11 @@
  * of others' blocks must go back to them, and the more often a magazine is found empty or full,
  * which the processor does not foresee. So many that a magazine fills four cache lines, of which
  * the first and one other are looked at. */
-#define XS_MAGAZINE 29
+#define XS_MAGAZINE 28
 
 struct xs_magazine {
-    /* In one word, so that a push looks at one: what fits beyond the `n` blocks is its high half.
-     */
-    union {
-        struct {
-            uint16_t n;
-            uint16_t room; /* with n, 0 to XS_MAGAZINE */
-        };
-        uint32_t fill;
-    };
+    uint32_t n;
+    uint32_t most; /* blocks that it holds, at most XS_MAGAZINE; 0 in one that is not open */
     /* What it takes: entries of the page map that have these bits where the mask has ones. Of
      * classes that are mixed the mask leaves out whose object it is, since a branch on that would
      * go now one way, now the other. */
@@ -79,6 +72,7 @@ struct xs_heap {
     unsigned mixed_from; /* XS_CLASS_MIXED; no class where memory is to stay on its node */
     int64_t sample_left; /* bytes from where until_tick ends to the next sample, */
     int64_t look_left;   /* to the next look at the clock, */
+    int64_t look_bytes;  /* of so many that there were from the last one to it, */
     int64_t time_left;   /* and to the next call that is timed */
     /* Of core/heap_time.c: how many there were, and which of the next calls it is; large requests;
      * and the counts at the last one. */
@@ -293,14 +287,15 @@ void *xs_heap_realloc_at(void *p, uint64_t entry, size_t size);
 /* xs_heap_free of a block that realloc has moved. */
 void xs_heap_free_moved(void *p, uint64_t entry);
 
-/* How much is allocated between two looks at the clock: less where looks are rare. */
-#define XS_HEAP_TICK_BYTES      ((int64_t)1 << 20)
-#define XS_HEAP_TICK_RARE_BYTES ((int64_t)64 << 10)
+/* How much is allocated between two looks at the clock: little after one that came late, then twice
+ * as much each time, up to the most. */
+#define XS_HEAP_TICK_LEAST_BYTES ((int64_t)64 << 10)
+#define XS_HEAP_TICK_MOST_BYTES  ((int64_t)4 << 20)
 
 /* Looks at the clock, and gives back what was not needed for long. Returns `p`, or the sampled
  * block that takes its place, so that malloc can end in a jump. Not XS_COLD: the compiler would
  * take what leads to it for cold too. */
-__attribute__((noinline)) void *xs_heap_tick(struct xs_heap *h, void *p, size_t size);
+__attribute__((noinline)) void *xs_heap_tick(size_t size, void *p, struct xs_heap *h);
 
 /* The same: true if the last block is to be sampled. */
 bool xs_heap_tick_over(struct xs_heap *h);
@@ -486,25 +481,19 @@ XS_INLINE struct xs_magazine *xs_heap_magazine(struct xs_magazine *first, size_t
     return (struct xs_magazine *)(void *)((char *)first + place);
 }
 
-#define XS_MAGAZINE_ONE                                                                            \
-    (UINT32_C(1) - (UINT32_C(1) << 16)) /* a block more, and room for one less */
-
 XS_INLINE bool xs_magazine_has_room(const struct xs_magazine *m)
 {
-    return m->fill >= UINT32_C(1) << 16;
+    return m->n < m->most;
 }
 
-/* False: it is full. */
-XS_INLINE bool xs_magazine_push(struct xs_magazine *m, void *p)
+/* Of one that has room. */
+XS_INLINE void xs_magazine_push(struct xs_magazine *m, void *p)
 {
-    uint32_t fill = m->fill;
+    uint32_t n = m->n;
 
-    if (XS_UNLIKELY(!xs_magazine_has_room(m)))
-        return false;
-    m->beneath[fill & 0xFFFF] = m->top;
+    m->beneath[n] = m->top;
     m->top = p;
-    m->fill = fill + XS_MAGAZINE_ONE;
-    return true;
+    m->n = n + 1;
 }
 
 /* The block in place `i`, oldest first. */
@@ -516,48 +505,71 @@ XS_INLINE void *xs_magazine_at(const struct xs_magazine *m, uint32_t i)
 /* Both of one that is not empty. take: for no request. */
 XS_INLINE void *xs_magazine_take(struct xs_magazine *m)
 {
-    uint32_t fill = m->fill - XS_MAGAZINE_ONE;
+    uint32_t n = m->n - 1;
     void *p = m->top;
 
-    m->top = m->beneath[fill & 0xFFFF];
-    m->fill = fill;
+    m->top = m->beneath[n];
+    m->n = n;
     return p;
 }
 
-/* One more request of the magazine's class. */
+/* One more request of the magazine's class; `place` is its place behind `blank`. */
+XS_INLINE void xs_heap_count_taken_at(struct xs_heap *h, size_t place)
+{
+    XS_COUNT(h->counts.taken[(place >> XS_CLASS_TABLE_SHIFT) - 1], 1);
+}
+
 XS_INLINE void xs_heap_count_taken(struct xs_heap *h, const struct xs_magazine *m)
 {
-    size_t place = (size_t)((const char *)m - (const char *)h->hot);
+    xs_heap_count_taken_at(h, (size_t)((const char *)m - (const char *)&h->blank));
+}
 
-    XS_COUNT(h->counts.taken[place >> XS_CLASS_TABLE_SHIFT], 1);
+/* take: uncounted; as a block that is no longer marked as free. */
+XS_INLINE void *xs_magazine_pop_uncounted(struct xs_magazine *m)
+{
+    void **p = xs_magazine_take(m);
+
+    p[1] = NULL;
+    return p;
 }
 
 XS_INLINE void *xs_magazine_pop(struct xs_heap *h, struct xs_magazine *m)
 {
-    void **p = xs_magazine_take(m);
+    void *p = xs_magazine_pop_uncounted(m);
 
     xs_heap_count_taken(h, m);
-    p[1] = NULL; /* no longer marked as free */
     return p;
+}
+
+/* `size` <= XS_CLASS_TABLE_MAX. */
+XS_INLINE void *xs_heap_malloc_small(size_t size)
+{
+    struct xs_heap *h = xs_heap_mine;
+    size_t place = h->place[(size + 15) / 16];
+    struct xs_magazine *m = xs_heap_magazine(&h->blank, place);
+    void *p;
+
+    if (XS_LIKELY(m->top != NULL)) {
+        p = xs_magazine_pop_uncounted(m);
+        xs_heap_count_taken_at(h, place);
+        return XS_LIKELY((h->counts.until_tick -= (int64_t)size) >= 0) ? p
+                                                                       : xs_heap_tick(size, p, h);
+    }
+    struct xs_slab *s = m->current;
+    if (XS_UNLIKELY(s->free == NULL))
+        return xs_heap_refill(size, m, h);
+    p = xs_slab_take(s);
+    /* The end once more: the compiler would jump to the one above. */
+    __asm__ volatile("" : "+r"(p));
+    xs_heap_count_taken_at(h, place);
+    return XS_LIKELY((h->counts.until_tick -= (int64_t)size) >= 0) ? p : xs_heap_tick(size, p, h);
 }
 
 XS_INLINE void *xs_heap_malloc_inline(size_t size)
 {
     if (XS_UNLIKELY(size > XS_CLASS_TABLE_MAX))
         return xs_heap_malloc_above(size);
-    struct xs_heap *h = xs_heap_mine;
-    struct xs_magazine *m = xs_heap_magazine(&h->blank, h->place[(size + 15) / 16]);
-    if (XS_LIKELY(m->top != NULL)) {
-        void *p = xs_magazine_pop(h, m);
-        return XS_LIKELY((h->counts.until_tick -= (int64_t)size) >= 0) ? p
-                                                                       : xs_heap_tick(h, p, size);
-    }
-    struct xs_slab *s = m->current;
-    if (XS_UNLIKELY(s->free == NULL))
-        return xs_heap_refill(size, m, h);
-    void *p = xs_slab_take(s);
-    xs_heap_count_taken(h, m);
-    return XS_LIKELY((h->counts.until_tick -= (int64_t)size) >= 0) ? p : xs_heap_tick(h, p, size);
+    return xs_heap_malloc_small(size);
 }
 
 /* Back into its slab. */
@@ -609,7 +621,7 @@ XS_INLINE bool xs_heap_free_inline(struct xs_heap *h, void *p, uint64_t entry)
             return true;
         }
         XS_COUNT(h->counts.frees, 1);
-        (void)xs_magazine_push(m, p);
+        xs_magazine_push(m, p);
         word[1] = h->key;
         return true;
     }

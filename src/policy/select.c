@@ -82,6 +82,7 @@ static void fill(size_t align)
 {
     bool single = is_single();
 
+    SET(xs_hot.core_below, 0);
     SET(xs_hot.is_core, false);
     set_frees(xs_any_free, xs_any_realloc);
     set_steps(policy.counting);
@@ -107,7 +108,9 @@ static void fill(size_t align)
     SET(xs_hot.beneath.realloc, beneath.realloc);
     SET(xs_hot.entry.free, entry.free);
     SET(xs_hot.entry.realloc, entry.realloc);
-    SET(xs_hot.is_core, entry.free == xs_backend_bfc.calls(false)->free);
+    bool is_core = entry.free == xs_backend_bfc.calls(false)->free;
+    SET(xs_hot.is_core, is_core);
+    SET(xs_hot.core_below, is_core ? XS_CLASS_TABLE_MAX + 1 : 0);
 }
 
 /* Calls go through the sampler in front of all only where there is one; else the own core times
