@@ -31,6 +31,8 @@ static void look_for_unneeded(struct xs_heap *h)
 {
     xs_pressure_poll();
     xs_heap_age_idle();
+    if (xs_span_in_hurry())
+        xs_heap_flush(h);
     bool begun = xs_heap_begin(h);
     xs_heap_keep_current(h);
     /* What was never needed since the last look will not be missed. */
@@ -44,6 +46,8 @@ static void look_for_unneeded(struct xs_heap *h)
     h->kept_least = h->kept_bytes;
     h->chunk_least = h->chunk_bytes;
     xs_heap_end(h, begun);
+    if (xs_span_in_hurry())
+        xs_heap_purge_own(h);
 }
 
 bool xs_heap_tick_over(struct xs_heap *h)
@@ -52,8 +56,9 @@ bool xs_heap_tick_over(struct xs_heap *h)
     bool is_timed;
     bool is_look = xs_heap_window_is_over(h, &is_sampled, &is_timed);
     bool is_late = is_look && xs_span_tick();
+    bool is_near = is_look && xs_pressure_is_near();
 
-    if (is_late)
+    if (is_late || is_near)
         h->look_bytes = XS_HEAP_TICK_LEAST_BYTES;
     else if (is_look && h->look_bytes < XS_HEAP_TICK_MOST_BYTES)
         h->look_bytes = h->look_bytes == 0 ? XS_HEAP_TICK_LEAST_BYTES : h->look_bytes * 2;
@@ -67,7 +72,9 @@ bool xs_heap_tick_over(struct xs_heap *h)
     atomic_store_explicit(&h->counts.ticks, ticks + 2, memory_order_release);
     if (is_look)
         look();
-    if (is_late)
+    if (is_near)
+        xs_pressure_poll();
+    if (is_late || (is_look && xs_span_in_hurry()))
         look_for_unneeded(h);
     /* Not both at once: for the sampled block the heap is needed. */
     if (is_timed && !is_sampled)
@@ -329,10 +336,11 @@ static void put_own(struct xs_heap *h, void *p, uint64_t entry)
 static void send_chain(struct xs_heap *h, struct xs_send *c)
 {
     struct xs_slab *s = c->slab;
+    uint32_t n = c->most - c->room;
 
-    if (xs_slab_push_remote(s, c->head, c->most - c->room, h->key))
+    c->room = 0; /* first: what follows may wait, and be visited */
+    if (xs_slab_push_remote(s, c->head, n, h->key))
         xs_heap_notify(s);
-    c->room = 0;
 }
 
 void xs_heap_send_all(struct xs_heap *h)
@@ -436,7 +444,7 @@ bool xs_heap_free(void *p)
     return xs_heap_free_at(p, xs_page_map_get(p));
 }
 
-void xs_heap_flush(struct xs_heap *h)
+void xs_heap_flush_objects(struct xs_heap *h)
 {
     bool begun = xs_heap_begin(h);
 
@@ -453,6 +461,14 @@ void xs_heap_flush(struct xs_heap *h)
         }
     }
     xs_heap_send_all(h);
+    xs_heap_end(h, begun);
+}
+
+void xs_heap_flush(struct xs_heap *h)
+{
+    bool begun = xs_heap_begin(h);
+
+    xs_heap_flush_objects(h);
     xs_large_empty_hot(h);
     xs_large_give_room(h);
     xs_large_drop_room(h);

@@ -179,8 +179,10 @@ static void thread_ends(void)
     is_past_end = true;
     if (h == &xs_heap_none)
         return;
-    xs_heap_mine = &xs_heap_none;
     bool begun = xs_heap_begin(h);
+    atomic_store_explicit(&h->owner, 0, memory_order_relaxed);
+    xs_heap_mine = &xs_heap_none;
+    xs_heap_away = NULL;
     xs_large_empty_hot(h);
     xs_large_give_room(h);
     xs_large_drop_room(h);
@@ -202,10 +204,15 @@ struct xs_heap *xs_heap_enter_slow(void)
 {
     if (xs_heap_back())
         return xs_heap_mine;
+    /* A visit may have ended between the look at the one and at the other. */
+    struct xs_heap *mine = __atomic_load_n(&xs_heap_mine, __ATOMIC_ACQUIRE);
+    if (mine != &xs_heap_none)
+        return mine;
     int saved = errno;
     struct xs_heap *h = adopt_or_make();
     if (h != NULL && !is_past_end) {
         xs_heap_mine = h;
+        xs_heap_owned(h);
         xs_heap_want_end();
         (void)xs_stats_attach(); /* the thread counts among those that allocate */
     }
@@ -216,16 +223,21 @@ struct xs_heap *xs_heap_enter_slow(void)
 void xs_heap_leave_slow(struct xs_heap *h)
 {
     /* Or it was taken away meanwhile, to be back with the next call. */
-    if (h != xs_heap_away)
+    if (is_past_end)
         put_idle(h);
 }
 
 void xs_heap_help(struct xs_heap *h)
 {
-    xs_lock_take(&xs_heaps_lock);
+    /* A visitor has it already. */
+    bool take = !xs_lock_is_mine(&xs_heaps_lock);
+
+    if (take)
+        xs_lock_take(&xs_heaps_lock);
     if (atomic_load_explicit(&h->is_idle, memory_order_relaxed))
         xs_heap_drain(h);
-    xs_lock_give(&xs_heaps_lock);
+    if (take)
+        xs_lock_give(&xs_heaps_lock);
 }
 
 static bool may_look(void)
@@ -245,6 +257,24 @@ void xs_heap_mind(size_t size)
         xs_pressure_look(size);
 }
 
+/* Meanwhile what the program's hooks allocate comes from another heap, as after the thread's end.
+ */
+void xs_heap_purge_own(struct xs_heap *h)
+{
+    bool begun = xs_heap_begin(h);
+    bool was_past_end = is_past_end;
+    bool is_mine = h == xs_heap_mine;
+
+    is_past_end = true;
+    if (is_mine)
+        xs_heap_mine = &xs_heap_none;
+    xs_heap_purge(h);
+    if (is_mine)
+        xs_heap_mine = h;
+    is_past_end = was_past_end;
+    xs_heap_end(h, begun);
+}
+
 /* ---- giving back ------------------------------------------------------------------------ */
 
 /* Heaps taken off the idle ones, and the caller's, or NULL. All are flushed first: what they held
@@ -255,11 +285,14 @@ static void give_these(struct xs_heap *h, struct xs_heap *idle)
         xs_heap_flush(h);
     for (struct xs_heap *i = idle; i != NULL; i = i->next_idle)
         xs_heap_flush(i);
-    if (h != NULL)
+    if (h != NULL) {
         xs_heap_release(h);
+        xs_heap_purge_own(h);
+    }
     while (idle != NULL) {
         struct xs_heap *next = idle->next_idle;
         xs_heap_release(idle);
+        xs_heap_purge(idle);
         put_idle(idle);
         idle = next;
     }
@@ -521,4 +554,8 @@ void xs_heap_fork_child(void)
         heaps.idle = NULL; /* found half way through a change */
     xs_span_fork_child();
     xs_lock_reset(&xs_heaps_lock);
+    /* Who is left is known again when there is somebody to visit him. */
+    for (struct xs_heap *h = xs_heap_all(); h != NULL; h = h->next)
+        if (atomic_load_explicit(&h->owner, memory_order_relaxed) != 0)
+            atomic_store_explicit(&h->owner, 0, memory_order_relaxed);
 }

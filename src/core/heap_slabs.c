@@ -123,6 +123,59 @@ static void use_kept(struct xs_heap *h, size_t bytes)
         h->kept_least = rest;
 }
 
+/* All that is handed out of the class's current slab, and of no other, is in its magazine. */
+static bool is_at_rest(const struct xs_heap *h, unsigned class)
+{
+    const struct xs_magazine *m = &h->hot[class];
+    const struct xs_slab *s = m->current;
+
+    if (s == NULL || s == &xs_slab_none || xs_slab_used(s) != m->n)
+        return false;
+    for (uint32_t i = 0; i < m->n; i++)
+        if (!xs_slab_contains(s, xs_magazine_at(m, i)))
+            return false;
+    return true;
+}
+
+/* The class's slab when nothing of it is in use: the kept one, or the current one. */
+static struct xs_slab *take_resting(struct xs_heap *h, unsigned class)
+{
+    struct xs_magazine *m = &h->hot[class];
+    struct xs_slab *s = h->empty[class];
+
+    if (s != NULL) {
+        h->empty[class] = NULL;
+        use_kept(h, xs_slab_span_bytes(class));
+        return s;
+    }
+    if (!is_at_rest(h, class))
+        return NULL;
+    s = m->current;
+    m->n = 0;
+    m->top = NULL;
+    m->current = &xs_slab_none;
+    s->held = XS_SLAB_HOLDS_NONE;
+    return s;
+}
+
+/* What another class has not needed since the last time that this was asked, or, when memory runs
+ * short, does not need now: else a program that asks for each size in turn, as a block does that
+ * grows, leaves memory behind in each. */
+static struct xs_slab *take_from_another(struct xs_heap *h, unsigned kind)
+{
+    bool in_hurry = xs_span_in_hurry();
+    struct xs_slab *s = NULL;
+
+    for (unsigned c = 0; c < XS_CLASS_SLABS; c++) {
+        uint32_t taken = (uint32_t)h->counts.taken[c];
+        bool rests = taken == h->taken_then[c] || in_hurry;
+        if (s == NULL && rests && xs_slab_span_kind(c) == kind)
+            s = take_resting(h, c);
+        h->taken_then[c] = taken;
+    }
+    return s;
+}
+
 static struct xs_slab *new_slab(struct xs_heap *h, unsigned class)
 {
     size_t span_bytes = xs_slab_span_bytes(class);
@@ -133,6 +186,10 @@ static struct xs_slab *new_slab(struct xs_heap *h, unsigned class)
     if (s != NULL) {
         h->spare[kind] = s->next;
         use_kept(h, span_bytes);
+    } else {
+        s = take_from_another(h, kind);
+    }
+    if (s != NULL) {
         if (s->class != class)
             cut(h, s, class);
     } else {

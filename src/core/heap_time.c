@@ -26,10 +26,27 @@ static unsigned some_calls(struct xs_heap *h)
 
 static void take_away(struct xs_heap *h)
 {
-    if (h != xs_heap_mine || !xs_latency_is_in_core)
+    if (!xs_latency_is_in_core)
         return;
-    xs_heap_away = h;
-    xs_heap_mine = &xs_heap_none;
+    bool begun = xs_heap_begin(h);
+    if (h == xs_heap_mine) {
+        xs_heap_away = h;
+        xs_heap_mine = &xs_heap_none;
+    }
+    xs_heap_end(h, begun);
+}
+
+bool xs_heap_back(void)
+{
+    struct xs_heap *h = xs_heap_away;
+
+    if (XS_LIKELY(h == NULL))
+        return false;
+    bool begun = xs_heap_begin(h);
+    xs_heap_mine = h;
+    xs_heap_away = NULL;
+    xs_heap_end(h, begun);
+    return true;
 }
 
 void xs_heap_time_next(struct xs_heap *h)
@@ -70,9 +87,13 @@ static uint64_t requests(const struct xs_heap *h)
 static bool is_turn(struct xs_heap **h)
 {
     struct xs_heap *away = xs_heap_away;
+    bool is_visited = away == NULL || atomic_load_explicit(&away->is_visited, memory_order_acquire);
 
-    *h = away;
     (void)xs_heap_back();
+    *h = xs_heap_mine;
+    /* It was away for a visitor, or is so no longer. */
+    if (is_visited)
+        return false;
     if (away->time_skip == 0)
         return xs_latency_is_in_core;
     away->time_skip--;

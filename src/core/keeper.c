@@ -23,6 +23,11 @@ _Atomic uint32_t xs_keeper_state;
 static atomic_bool may_visit; /* the kernel lends the fence that a visit needs */
 static atomic_bool is_plain;  /* xs_keeper_plain */
 
+bool xs_keeper_may_visit(void)
+{
+    return atomic_load_explicit(&may_visit, memory_order_relaxed);
+}
+
 static void sleep_while(uint32_t state, uint64_t ns)
 {
     const struct timespec t = {(time_t)(ns / 1000000000u), (long)(ns % 1000000000u)};
@@ -128,6 +133,8 @@ void xs_keeper_start(void)
                                                  memory_order_relaxed, memory_order_relaxed))
         return;
     atomic_store_explicit(&may_visit, register_fence(), memory_order_relaxed);
+    if (xs_heap_here() != &xs_heap_none)
+        xs_heap_owned(xs_heap_mine);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     if (pthread_attr_init(&attr) != 0 ||

@@ -26,6 +26,9 @@ XS_INLINE bool xs_keeper_is_settled(void)
     return atomic_load_explicit(&xs_keeper_state, memory_order_relaxed) != XS_KEEPER_NONE;
 }
 
+/* Its thread visits those that sleep. */
+bool xs_keeper_may_visit(void);
+
 void xs_keeper_start(void);
 
 /* For good: the process shall have no thread of ours. */

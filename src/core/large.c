@@ -190,7 +190,7 @@ void xs_large_mind(struct xs_heap *h, size_t size)
     xs_heap_mind(more);
 }
 
-void *xs_large_roomy(struct xs_heap *h, size_t size)
+static void *roomy(struct xs_heap *h, size_t size)
 {
     struct xs_span span;
 
@@ -210,6 +210,15 @@ void *xs_large_roomy(struct xs_heap *h, size_t size)
         return NULL;
     have_room(h, span.p, span.chunk, size);
     return span.p;
+}
+
+void *xs_large_roomy(struct xs_heap *h, size_t size)
+{
+    bool begun = xs_heap_begin(h);
+    void *p = roomy(h, size);
+
+    xs_heap_end(h, begun);
+    return p;
 }
 
 size_t xs_large_usable(const void *p, uint64_t entry)

@@ -15,8 +15,17 @@
 #define LEFT_MOST    ((uint64_t)1 << 32)
 
 /* Looks by the clock, and two warnings, are so far apart. */
-#define POLL_NS 250000000u
-#define WARN_NS 10000000000u
+#define POLL_NS      250000000u
+#define POLL_NEAR_NS 10000000u
+#define WARN_NS      10000000000u
+
+/* In a cgroup with so little left threads could use it up between two looks. */
+#define NEAR_BYTES ((uint64_t)16 << 20)
+
+/* So little left is too little for any cache, whatever share of the limit it is; and so much more
+ * has to be there again. */
+#define TIGHT_BYTES ((uint64_t)4 << 20)
+#define TIGHT_PART  4
 
 /* The state of pressure ends so far below where it began. */
 #define BELOW_PERMILLE 50
@@ -25,6 +34,7 @@
 #define STALLED_FROM 2000u
 
 _Atomic uint32_t xs_pressure_calls;
+atomic_bool xs_pressure_near;
 _Atomic int64_t xs_pressure_left = INT64_MAX;
 
 static struct {
@@ -33,6 +43,7 @@ static struct {
     atomic_bool is_looking;
     atomic_bool is_plain;
     atomic_bool is_pressed;
+    atomic_bool is_tight;
     atomic_bool polls;
     _Atomic uint64_t next_poll_ns;
     _Atomic uint64_t next_warning_ns;
@@ -124,11 +135,22 @@ static void note(const struct xs_pressure *p, uint64_t now)
 
     part = part < LEFT_LEAST ? LEFT_LEAST : part > LEFT_MOST ? LEFT_MOST : part;
     atomic_store_explicit(&xs_pressure_left, (int64_t)part, memory_order_relaxed);
-    atomic_store_explicit(&pressure.next_poll_ns, now + POLL_NS, memory_order_relaxed);
+    bool is_near = left_of(p) < NEAR_BYTES && xs_limits_has_cgroup();
+    atomic_store_explicit(&xs_pressure_near, is_near, memory_order_relaxed);
+    atomic_store_explicit(&pressure.next_poll_ns, now + (is_near ? POLL_NEAR_NS : POLL_NS),
+                          memory_order_relaxed);
     atomic_store_explicit(&pressure.polls, xs_limits_has_cgroup(), memory_order_relaxed);
     add(&pressure.looks, 1);
     if (share > atomic_load_explicit(&pressure.most_permille, memory_order_relaxed))
         atomic_store_explicit(&pressure.most_permille, share, memory_order_relaxed);
+}
+
+static bool is_tight_now(const struct xs_pressure *p, size_t size, bool was_tight)
+{
+    uint64_t from = TIGHT_BYTES + (was_tight ? TIGHT_BYTES / TIGHT_PART : 0);
+    uint64_t left = left_of(p);
+
+    return p->of == XS_PRESSURE_CGROUP && (left < from || left - from < size);
 }
 
 static void look(size_t size)
@@ -145,13 +167,17 @@ static void look(size_t size)
     p.wanted_bytes = size;
     uint64_t from = pressure.options.warn_permille - (was_pressed ? BELOW_PERMILLE : 0);
     /* A very large block is hardly ever filled. */
-    uint64_t share = permille(&p, p.used_bytes + (size < p.limit_bytes / 2 ? size : 0));
+    uint64_t want = size < p.limit_bytes / 2 ? size : 0;
+    uint64_t share = permille(&p, p.used_bytes + want);
     bool is_pressed = share >= from || (p.stalled >= STALLED_FROM && share >= 500);
-    if (is_pressed)
+    bool was_tight = atomic_load_explicit(&pressure.is_tight, memory_order_relaxed);
+    bool is_tight = is_pressed || is_tight_now(&p, want, was_tight);
+    if (is_tight)
         shrink(&p);
-    if (is_pressed != was_pressed) {
-        atomic_store_explicit(&pressure.is_pressed, is_pressed, memory_order_relaxed);
-        xs_span_hurry(is_pressed);
+    atomic_store_explicit(&pressure.is_pressed, is_pressed, memory_order_relaxed);
+    if (is_tight != was_tight) {
+        atomic_store_explicit(&pressure.is_tight, is_tight, memory_order_relaxed);
+        xs_span_hurry(is_tight);
     }
     pressure.last = p;
     warn(&p, now, is_pressed && !was_pressed);

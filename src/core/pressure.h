@@ -59,6 +59,14 @@ XS_INLINE bool xs_pressure_is_due(size_t size)
                                                  memory_order_relaxed) < (int64_t)size);
 }
 
+/* So little is left that looks by the clock are to be frequent. */
+extern XS_HIDDEN atomic_bool xs_pressure_near;
+
+XS_INLINE bool xs_pressure_is_near(void)
+{
+    return atomic_load_explicit(&xs_pressure_near, memory_order_relaxed);
+}
+
 /* `size` bytes more are wanted. */
 void xs_pressure_look(size_t size);
 

@@ -69,11 +69,12 @@ struct xs_heap {
     uint32_t reached;      /* how far the last blocks grew: core/heap_realloc.c */
     _Atomic uint32_t turn; /* odd while its owner is at what a visitor would take: below */
     atomic_bool is_visited;
-    unsigned mixed_from; /* XS_CLASS_MIXED; no class where memory is to stay on its node */
-    int64_t sample_left; /* bytes from where until_tick ends to the next sample, */
-    int64_t look_left;   /* to the next look at the clock, */
-    int64_t look_bytes;  /* of so many that there were from the last one to it, */
-    int64_t time_left;   /* and to the next call that is timed */
+    atomic_bool is_waiting; /* the owner, for the visit to end */
+    unsigned mixed_from;    /* XS_CLASS_MIXED; no class where memory is to stay on its node */
+    int64_t sample_left;    /* bytes from where until_tick ends to the next sample, */
+    int64_t look_left;      /* to the next look at the clock, */
+    int64_t look_bytes;     /* of so many that there were from the last one to it, */
+    int64_t time_left;      /* and to the next call that is timed */
     /* Of core/heap_time.c: how many there were, and which of the next calls it is; large requests;
      * and the counts at the last one. */
     uint32_t times;
@@ -110,9 +111,18 @@ struct xs_heap {
     _Alignas(XS_NO_SHARE) _Atomic(struct xs_slab *) pending; /* stack */
     atomic_bool is_idle;                                     /* changed under xs_heaps_lock */
     struct xs_heap *next_idle;
-    uint32_t idle_looks;  /* looks at the clock since it is idle; at the second it is emptied */
-    unsigned part;        /* of core/span.h; changed under xs_heaps_lock */
-    uint32_t seen_turn;   /* at the last visit */
+    uint32_t idle_looks; /* looks at the clock since it is idle; at the second it is emptied */
+    unsigned part;       /* of core/span.h; changed under xs_heaps_lock */
+    /* Of core/heap_visit.c: the thread whose heap it is, 0 if none is known, and its variables. */
+    _Atomic pid_t owner;
+    uintptr_t owner_top; /* of its stack */
+    struct xs_heap **owner_mine;
+    struct xs_heap **owner_away;
+    uint32_t seen_turn; /* at the last visit, as all of these */
+    uint32_t tries_all;
+    uint64_t seen_frees;
+    int64_t seen_left;
+    bool is_all_taken;
     struct xs_heap *next; /* of all there are; never changed */
 
     /* The rest is not touched, page by page, before there is something for it. A magazine without a
@@ -121,6 +131,7 @@ struct xs_heap {
     struct xs_magazine hot[XS_CLASS_COUNT];
     struct xs_slab *partial[XS_CLASS_SLABS];
     struct xs_slab *empty[XS_CLASS_SLABS];
+    uint32_t taken_then[XS_CLASS_SLABS]; /* counts.taken when a slab was last looked for */
     struct xs_send send[XS_SENDS];
 };
 
@@ -187,15 +198,9 @@ XS_INLINE void xs_heap_note_leaf(const void *p)
  * else NULL. It is back before anything is done with it. */
 extern XS_HIDDEN XS_TLS struct xs_heap *xs_heap_away;
 
-/* True: it was away. */
-XS_INLINE bool xs_heap_back(void)
-{
-    if (XS_LIKELY(xs_heap_away == NULL))
-        return false;
-    xs_heap_mine = xs_heap_away;
-    xs_heap_away = NULL;
-    return true;
-}
+/* What changes these two stands between xs_heap_begin and xs_heap_end: a visitor changes them, too.
+ * True: it was away. */
+bool xs_heap_back(void);
 
 /* For who does not enter: the thread's own, or xs_heap_none where it has none. */
 XS_INLINE struct xs_heap *xs_heap_here(void)
@@ -246,6 +251,9 @@ XS_INLINE void xs_heap_end(struct xs_heap *h, bool begun)
         atomic_store_explicit(&h->turn, atomic_load_explicit(&h->turn, memory_order_relaxed) + 1,
                               memory_order_release);
 }
+
+/* The heap is the calling thread's from here on. */
+void xs_heap_owned(struct xs_heap *h);
 
 /* Takes what the threads keep that did nothing since the last visit; true if any keeps something.
  * The caller is the giver of core/span.h. */
@@ -306,6 +314,7 @@ void xs_heap_send_all(struct xs_heap *h);
 /* Empties magazines and chains, gives room back; then every empty slab. In between other heaps may
  * hand over what they held of it. */
 void xs_heap_flush(struct xs_heap *h);
+void xs_heap_flush_objects(struct xs_heap *h); /* of slabs only */
 void xs_heap_release(struct xs_heap *h);
 
 /* Notes that an allocation failed and sets errno; NULL. */
@@ -401,6 +410,12 @@ void xs_heap_forgive_failure(void);
 /* A request of the calling thread's was not the program's. */
 void xs_heap_uncount_request(size_t size);
 
+/* ---- heap_purge.c ---- */
+
+/* What is behind free objects goes back where they are large. It calls what programs hook, so it
+ * must not be the heap that the calling thread would then use. */
+void xs_heap_purge(struct xs_heap *h);
+
 /* ---- heap_young.c: a heap of which little was asked ---- */
 
 /* Sizes up to 1 KiB find the class of the largest size of their doubling, until a page of that is
@@ -444,6 +459,9 @@ void xs_heap_look_for_old(void);
 
 /* So much memory is about to be used: it may be time to see how much there is. The same holds. */
 void xs_heap_mind(size_t size);
+
+/* xs_heap_purge for a heap that is, or is not, the calling thread's. */
+void xs_heap_purge_own(struct xs_heap *h);
 
 /* Empties the heaps that have been idle since the last look at the clock. */
 void xs_heap_age_idle(void);

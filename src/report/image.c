@@ -10,7 +10,7 @@
 #include "sys/proc.h"
 #include "xsigma.h"
 
-XS_UNLIKELY_DATA static struct xs_image image;
+XS_SELDOM static struct xs_image image;
 
 /* A snapshot is followed by so many times as long without one. */
 #define REST_TIMES   256

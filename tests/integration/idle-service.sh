@@ -5,10 +5,10 @@
 . "$(dirname "$0")/../support/must.sh"
 
 service=$(program idle_service) || exit 1
-idle() { # LABEL SETTINGS... - sets over, the per cent beyond what is live
-    local label=$1 before live busy after
-    shift
-    read -r before live busy after < <(under bfc XSIGMA_STATS=0 "$@" -- "$service" 4 300 3 2>"$work/err") || {
+idle() { # LABEL THREADS LIVE_MIB SETTINGS... - sets over, the per cent beyond what is live
+    local label=$1 threads=$2 mib=$3 before live busy after
+    shift 3
+    read -r before live busy after < <(under bfc XSIGMA_STATS=0 "$@" -- "$service" "$threads" "$mib" 3 2>"$work/err") || {
         fail "$label: no result; $(head -n 3 "$work/err")"
         return
     }
@@ -16,11 +16,16 @@ idle() { # LABEL SETTINGS... - sets over, the per cent beyond what is live
     over=$((kept * 100 / live - 100))
     echo "$label: $live KiB live, busy $((busy - before)), idle $kept ($over % more)"
 }
-idle "as it is" A=1
-[ "$over" -lt 10 ] || fail "an idle service keeps $over % more than is live"
+idle "8 threads" 8 100 A=1
+[ "$over" -lt 10 ] || fail "an idle service of 8 threads keeps $over % more than is live"
+idle "4 threads" 4 300 A=1
+[ "$over" -lt 10 ] || fail "an idle service of 4 threads keeps $over % more than is live"
 with=$kept
-idle "without our thread" XSIGMA_CPU_IDLE_THREAD=0
+idle "4 threads, without ours" 4 300 XSIGMA_CPU_IDLE_THREAD=0
 [ "$kept" -gt $((with + 2048)) ] || fail "without the thread no more is kept: this test says nothing"
+# Threads that sleep and wake while their heaps are visited, also in signal handlers within malloc.
+out=$(limit_s=60 under bfc XSIGMA_STATS=0 XSIGMA_CPU_DECAY=10ms "$(program asleep)" 6 2>&1)
+[ "$? $out" = "0 ok" ] || fail "threads that sleep: $out"
 # One thread more, and only where there are threads already.
 tasks=$(under bfc XSIGMA_STATS=0 -- python3 -c 'import os, threading
 print(len(os.listdir("/proc/self/task")), end=" ")

@@ -6,7 +6,7 @@
 # shellcheck source=../support/must.sh
 . "$(dirname "$0")/../support/must.sh"
 
-export XS_FITS_MORE='bash=60 dash=120 make-fails=300 repository=100 queries=25 openmp=80'
+export XS_FITS_MORE="bash=30 dash=40 make-fails=120 repository=40 queries=15"
 tried=0
 for script in "$root"/tests/integration/prog-*.sh; do
     name=${script##*/}
