@@ -1,18 +1,19 @@
 #!/bin/bash
 # A million forks out of busy threads: every child can allocate, and ends. XS_FORKS=N: others;
-# XS_FORK_SECONDS=N: as many of them as there is time for, to be seen in the output.
-# timeout: 5400
+# XS_FORK_SECONDS=N: as many of them as there is time for, to be seen in the output;
+# XS_FORK_PATIENCE=N: a child is hung after so many seconds, where the machine may stand still.
+# timeout: 7000
 # shellcheck source=../support/must.sh
 . "$(dirname "$0")/../support/must.sh"
 
 forks=${XS_FORKS:-1000000}
-seconds=${XS_FORK_SECONDS:-4000}
+seconds=${XS_FORK_SECONDS:-5500}
 many=$(program fork_many) || exit 1
-limit_s=5000
+limit_s=6000
 
 storm() { # FORKS SECONDS POLICY [NAME=VALUE]
     local started=$EPOCHREALTIME rc ms n
-    under "$3" XSIGMA_STATS=0 "${@:4}" -- "$many" "$1" "$2" >"$work/out" 2>"$work/err"
+    under "$3" XSIGMA_STATS=0 "${@:4}" -- "$many" "$1" "$2" "${XS_FORK_PATIENCE:-120}" >"$work/out" 2>"$work/err"
     rc=$?
     ms=$(((${EPOCHREALTIME/./} - ${started/./}) / 1000))
     n=$(sed -n 's/^forked \([0-9]*\),.*/\1/p' "$work/out")

@@ -1,8 +1,9 @@
-/* fork_many.c FORKS [FORKERS [NOISY]] - FORKERS threads (3) fork in all FORKS times while NOISY
- * others (2) allocate and free, their blocks crossing threads. The children allocate, free what was
- * the parent's, print, fork, exec this program again, and end by _exit or exit. Each child has a
- * watchdog, and every one is waited for: prints how many were forked, how many of them ended well,
- * were hung and ended otherwise. Status 0 if all ended well. */
+/* fork_many.c FORKS [SECONDS [PATIENCE]] - three threads fork FORKS times in all, or as often as
+ * SECONDS allow, while two others allocate and free, their blocks crossing threads. The children
+ * allocate, free what was the parent's, print, fork, exec this program again, and end by _exit or
+ * exit. Each child has a watchdog of PATIENCE seconds (120), and every one is waited for: prints how
+ * many were forked, how many of them ended well, were hung and ended otherwise. Status 0 if all
+ * ended well. */
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -16,10 +17,11 @@
 
 #include "tests/programs/fork_work.h"
 
-enum { SLOTS = 64, PATIENCE_S = 120, AT_ONCE = 4, FORKERS = 3, NOISY = 2 };
+enum { SLOTS = 64, AT_ONCE = 4, FORKERS = 3, NOISY = 2 };
 
 extern char **environ;
 static const char *self;
+static unsigned patience_s = 120;
 static atomic_int stop;
 static atomic_long left, forked, well, hung, otherwise;
 static _Atomic(char *) slot[SLOTS];
@@ -28,7 +30,7 @@ static FILE *null;
 static void watchdog(void)
 {
     signal(SIGALRM, SIG_DFL);
-    alarm(PATIENCE_S);
+    alarm(patience_s);
 }
 
 /* One block in, and the one that was there out: mostly another thread's. */
@@ -185,6 +187,8 @@ int main(int argc, char **argv)
     signal(SIGALRM, time_is_over);
     if (argc > 2)
         alarm((unsigned)atoi(argv[2]));
+    if (argc > 3)
+        patience_s = (unsigned)atoi(argv[3]);
     for (size_t i = 0; i < FORKERS + NOISY; i++)
         if (pthread_create(&t[i], NULL, i < FORKERS ? forker : noise,
                            i < FORKERS ? (void *)kept : (void *)(i + 1)) != 0)
