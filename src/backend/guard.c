@@ -7,7 +7,10 @@
 
 #include "backend/counted.h"
 #include "backend/hardened_block.h"
+#include "backend/stacks.h"
 #include "base/align.h"
+#include "sample/sample.h"
+#include "sys/backtrace.h"
 #include "sys/lock.h"
 #include "sys/mem.h"
 
@@ -17,21 +20,22 @@
 #define DEAD_MOST       2048u
 #define DEAD_MOST_BYTES ((size_t)4 << 30)
 
-/* Behind the block, up to the page that nobody may touch. */
+/* Around the block, as far as its pages go. */
 #define FILL 0xCA
 
 enum state { NONE, LIVE, DEAD };
 
 struct guard {
     char *base;
-    size_t bytes; /* without the last page */
+    size_t bytes; /* without the page that nobody may touch */
     char *p;
     size_t size;
-    uint64_t allocated;
-    uint64_t freed;
+    uint32_t allocated; /* stacks */
+    uint32_t freed;
     uint32_t next; /* number + 1, of the free ones or of the dead */
     uint8_t kind;
     uint8_t state;
+    bool is_first; /* that page comes before the others */
 };
 
 static struct {
@@ -65,6 +69,14 @@ bool xs_guard_is_due(void)
     return begun || xs_guard_countdown == 0;
 }
 
+enum xs_guard_side xs_guard_side(void)
+{
+    static XS_TLS bool is_before = true;
+
+    is_before = !is_before;
+    return is_before ? XS_GUARD_BEFORE : XS_GUARD_BEHIND;
+}
+
 /* ---- the fault -------------------------------------------------------------------------- */
 
 static struct guard *guard_at(uint64_t entry)
@@ -72,23 +84,49 @@ static struct guard *guard_at(uint64_t entry)
     return &guards.record[XS_ENTRY_CHUNK(entry)];
 }
 
-static struct xs_story story_of(const struct guard *g)
+static char *mapping_of(const struct guard *g)
 {
-    return (struct xs_story){g->size, (enum xs_block_kind)g->kind, g->allocated, g->freed};
+    return g->is_first ? g->base - xs_mem_page() : g->base;
 }
 
-static uintptr_t fault_pc(const void *context)
+static struct xs_story story_of(const struct guard *g)
+{
+    return (struct xs_story){g->size, (enum xs_block_kind)g->kind, g->allocated, g->freed, true};
+}
+
+static struct xs_registers registers_of(const void *context)
 {
     const ucontext_t *u = context;
 
 #if defined(__x86_64__)
-    return (uintptr_t)u->uc_mcontext.gregs[REG_RIP] + 1;
+    return (struct xs_registers){(uintptr_t)u->uc_mcontext.gregs[REG_RIP],
+                                 (uintptr_t)u->uc_mcontext.gregs[REG_RSP],
+                                 (uintptr_t)u->uc_mcontext.gregs[REG_RBP]};
 #elif defined(__aarch64__)
-    return (uintptr_t)u->uc_mcontext.pc + 1;
+    return (struct xs_registers){u->uc_mcontext.pc, u->uc_mcontext.sp, u->uc_mcontext.regs[29]};
 #else
-    (void)u;
-    return 0;
+#error "write it for this processor"
 #endif
+}
+
+/* The compiler's unwinder starts in the handler: its frames, and the kernel's, come first. */
+static unsigned stack_of(const struct xs_registers *at, uintptr_t pc[XS_STACK_FRAMES])
+{
+    unsigned n = xs_sample_stack_from(at, pc, XS_STACK_FRAMES);
+
+    if (n != 0)
+        return n;
+    if (xs_backtrace_open(false))
+        n = xs_backtrace(pc, XS_STACK_FRAMES);
+    for (unsigned i = 0; i < n; i++) {
+        if (pc[i] == at->ip) {
+            memmove(pc, pc + i, (n - i) * sizeof(pc[0]));
+            pc[0] = at->ip + 1;
+            return n - i;
+        }
+    }
+    pc[0] = at->ip + 1;
+    return 1;
 }
 
 static void on_fault(int sig, siginfo_t *info, void *context)
@@ -99,8 +137,14 @@ static void on_fault(int sig, siginfo_t *info, void *context)
     if (XS_PAGE_MAP_OWNER(entry) == XS_OWNER_BFC && xs_block_class(entry) == XS_CLASS_GUARD) {
         const struct guard *g = guard_at(entry);
         struct xs_story s = story_of(g);
-        xs_hardened_tell(g->state == LIVE ? "access beyond the end of a block" : "use after free",
-                         info->si_addr, &s, fault_pc(context));
+        struct xs_registers at = registers_of(context);
+        uintptr_t found[XS_STACK_FRAMES];
+        unsigned n = stack_of(&at, found);
+        const char *what = "use after free";
+        if (g->state == LIVE)
+            what = (char *)info->si_addr < g->p ? "access before the start of a block"
+                                                : "access beyond the end of a block";
+        xs_hardened_tell(what, info->si_addr, &s, found, n);
     }
     /* The same instruction faults again, for whom it would have without us. */
     (void)sigaction(sig, &guards.before, NULL);
@@ -187,8 +231,8 @@ static void unmap(uint32_t i)
     size_t total = g->bytes + xs_mem_page();
 
     /* Out of the map first: once unmapped, the range may be anybody's. */
-    (void)xs_page_map_set(g->base, total, 0);
-    (void)xs_mem_unmap(g->base, total);
+    (void)xs_page_map_set(mapping_of(g), total, 0);
+    (void)xs_mem_unmap(mapping_of(g), total);
     give_record(i);
 }
 
@@ -207,25 +251,30 @@ void xs_guard_flush(void)
 
 /* ---- blocks ----------------------------------------------------------------------------- */
 
-static bool map(struct guard *g, uint32_t i, size_t size, size_t align)
+static bool map(struct guard *g, uint32_t i, size_t size, size_t align, enum xs_guard_side side)
 {
     size_t page = xs_mem_page();
+    size_t bytes = xs_align_up(size + (size == 0), page);
+    char *at = xs_mem_map(bytes + page, 1);
 
-    g->bytes = xs_align_up(size + (size == 0), page);
-    g->base = xs_mem_map(g->bytes + page, 1);
-    if (g->base == NULL)
+    if (at == NULL)
         return false;
-    if (xs_mem_forbid(g->base + g->bytes, page) != 0 ||
-        xs_page_map_set(g->base, g->bytes + page, xs_entry_of_chunk(XS_CLASS_GUARD, 0, i)) != 0) {
-        (void)xs_mem_unmap(g->base, g->bytes + page);
+    g->is_first = side == XS_GUARD_BEFORE;
+    g->base = g->is_first ? at + page : at;
+    g->bytes = bytes;
+    g->size = size;
+    g->p = g->is_first ? g->base : g->base + ((bytes - size) & ~(align - 1));
+    if (xs_mem_forbid(g->is_first ? at : at + bytes, page) != 0 ||
+        xs_page_map_set(at, bytes + page, xs_entry_of_chunk(XS_CLASS_GUARD, 0, i)) != 0) {
+        (void)xs_mem_unmap(at, bytes + page);
         return false;
     }
-    g->size = size;
-    g->p = g->base + ((g->bytes - size) & ~(align - 1));
+    memset(g->base, FILL, (size_t)(g->p - g->base));
+    memset(g->p + size, FILL, (size_t)(g->base + bytes - (g->p + size)));
     return true;
 }
 
-void *xs_guard_alloc(size_t size, size_t align, uint64_t place)
+void *xs_guard_alloc(size_t size, size_t align, enum xs_guard_side side, uint32_t stack)
 {
     int saved = errno;
 
@@ -237,13 +286,12 @@ void *xs_guard_alloc(size_t size, size_t align, uint64_t place)
     if (i == UINT32_MAX)
         return NULL;
     struct guard *g = &guards.record[i];
-    if (!map(g, i, size, align)) {
+    if (!map(g, i, size, align, side)) {
         give_record(i);
         errno = saved;
         return NULL;
     }
-    memset(g->p + size, FILL, (size_t)(g->base + g->bytes - (g->p + size)));
-    g->allocated = place;
+    g->allocated = stack;
     g->freed = 0;
     g->kind = XS_BLOCK_MALLOC;
     g->state = LIVE;
@@ -271,23 +319,26 @@ size_t xs_guard_size(void *p, uint64_t entry, uintptr_t pc)
     return checked(p, entry, "use", pc)->size;
 }
 
-void xs_guard_mark(void *p, uint64_t entry, enum xs_block_kind kind, uint64_t place)
+void xs_guard_mark(uint64_t entry, enum xs_block_kind kind)
 {
-    struct guard *g = guard_at(entry);
-
-    (void)p;
-    g->kind = (uint8_t)kind;
-    if (xs_hot.hardened.mode != XS_HARDENED_FULL)
-        g->allocated = place;
+    guard_at(entry)->kind = (uint8_t)kind;
 }
 
-static void check_end(struct guard *g, uintptr_t pc)
+static bool is_filled(const char *at, const char *end)
+{
+    while (at < end && (unsigned char)*at == FILL)
+        at++;
+    return at >= end;
+}
+
+static void check_around(const struct guard *g, uintptr_t pc)
 {
     struct xs_story s = story_of(g);
 
-    for (const char *at = g->p + g->size; at < g->base + g->bytes; at++)
-        if ((unsigned char)*at != FILL)
-            xs_hardened_die("write beyond the end of a block", g->p, &s, pc);
+    if (!is_filled(g->base, g->p))
+        xs_hardened_die("write before the start of a block", g->p, &s, pc);
+    if (!is_filled(g->p + g->size, g->base + g->bytes))
+        xs_hardened_die("write beyond the end of a block", g->p, &s, pc);
 }
 
 void xs_guard_free(void *p, uint64_t entry, enum xs_block_kind kind, size_t size, uintptr_t pc)
@@ -302,8 +353,8 @@ void xs_guard_free(void *p, uint64_t entry, enum xs_block_kind kind, size_t size
         xs_hardened_accuse_kind(p, &s, kind, pc);
     if (strict && size != SIZE_MAX && size != g->size)
         xs_hardened_die("delete with a wrong size", p, &s, pc);
-    check_end(g, pc);
-    g->freed = xs_hardened_place(pc);
+    check_around(g, pc);
+    g->freed = xs_stacks_here(pc);
     /* One of two threads that free it at the same time is told. */
     if (__atomic_exchange_n(&g->state, DEAD, __ATOMIC_ACQ_REL) != LIVE)
         xs_hardened_die("double free", p, &s, pc);

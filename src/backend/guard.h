@@ -1,8 +1,8 @@
-/* backend/guard.h - blocks that end where a page begins that nobody may touch, and that nobody may
- * touch once they are freed.
+/* backend/guard.h - blocks that end where a page begins that nobody may touch, or begin where one
+ * ends, and that nobody may touch once they are freed.
  *
- * Each has pages of its own. What is read or written beyond it, or after its free, is a fault at
- * that very instruction; a handler of SIGSEGV says which block it was, and lets the signal go its
+ * Each has pages of its own. What is read or written on that side of it, or after its free, is a
+ * fault at that very instruction, what is written on the other side is seen at its free; a handler of SIGSEGV says which block it was, and lets the signal go its
  * way. A program that sets its own handler gets the signal without the message.
  *
  * Units:   bytes.
@@ -19,13 +19,19 @@
 /* False: no memory for its records. */
 bool xs_guard_open(void);
 
-/* Zeroed; `align` at most a page. */
-void *xs_guard_alloc(size_t size, size_t align, uint64_t place);
+/* Where that page is. */
+enum xs_guard_side { XS_GUARD_BEHIND, XS_GUARD_BEFORE };
+
+/* Zeroed; `align` at most a page. `stack`: who asks for it, of backend/stacks.h. */
+void *xs_guard_alloc(size_t size, size_t align, enum xs_guard_side side, uint32_t stack);
+
+/* For the thread's next sampled block: each time the other one. */
+enum xs_guard_side xs_guard_side(void);
 
 /* With the page map's entry of a block that is one. */
 void xs_guard_free(void *p, uint64_t entry, enum xs_block_kind kind, size_t size, uintptr_t pc);
 size_t xs_guard_size(void *p, uint64_t entry, uintptr_t pc);
-void xs_guard_mark(void *p, uint64_t entry, enum xs_block_kind kind, uint64_t place);
+void xs_guard_mark(uint64_t entry, enum xs_block_kind kind);
 
 /* The pages of all freed ones go. */
 void xs_guard_flush(void);

@@ -55,7 +55,7 @@ static __attribute__((noinline)) void *sampled(size_t size, size_t align, uintpt
 {
     if (size > SAMPLE_MOST || !xs_guard_is_due())
         return NULL;
-    return xs_guard_alloc(size, align, xs_hardened_place(pc));
+    return xs_guard_alloc(size, align, xs_guard_side(), xs_stacks_here(pc));
 }
 
 XS_INLINE bool wants_guard(void)
@@ -152,7 +152,7 @@ void xs_hardened_free(void *p, enum xs_block_kind kind, size_t size, uintptr_t p
     size_t bytes = xs_sealed_bytes(p, entry);
     size_t had = xs_seal_check(p, entry, bytes, kind, pc);
     if (size != SIZE_MAX && size != had) {
-        struct xs_story s = {had, kind, xs_seal_at(p, bytes)->place, 0};
+        struct xs_story s = {had, kind, xs_seal_at(p, bytes)->place, 0, is_full()};
         xs_hardened_die("delete with a wrong size", p, &s, pc);
     }
     if (is_full()) {
@@ -300,7 +300,7 @@ void *xs_hardened_mark(void *p, enum xs_block_kind kind, uintptr_t pc)
         return p;
     uint64_t entry = xs_page_map_get(p);
     if (xs_block_class(entry) == XS_CLASS_GUARD) {
-        xs_guard_mark(p, entry, kind, pc);
+        xs_guard_mark(entry, kind);
     } else if (is_sealed()) {
         size_t bytes = xs_sealed_bytes(p, entry);
         struct xs_seal *seal = xs_seal_at(p, bytes);
@@ -357,20 +357,16 @@ static int hardened_open(const struct xs_backend_options *o, struct xs_buf *why)
         return rc;
     for (size_t i = 0; i < XS_COUNT_OF(rounded); i++)
         rounded[i] = (uint16_t)xs_class_bytes(xs_class_of(16 * i));
-    if ((is_full() || xs_hot.hardened.guard_every != 0) && !xs_guard_open()) {
-        xs_put_str(why, "no memory for its records");
-        return ENOMEM;
-    }
-    if (!is_full())
+    if (!is_full() && xs_hot.hardened.guard_every == 0)
         return 0;
-    if (!xs_full_open(o->quarantine_bytes)) {
+    if (!xs_guard_open() || (is_full() && !xs_full_open(o->quarantine_bytes))) {
         xs_put_str(why, "no memory for its records");
         return ENOMEM;
     }
     /* Without stacks the rest holds. */
-    if (!xs_backtrace_open(true))
-        xs_put_str(why, "no libgcc_s.so.1, so of a stack one call is known");
     (void)xs_stacks_open();
+    if (!xs_backtrace_open(is_full()) && is_full())
+        xs_put_str(why, "no libgcc_s.so.1, so of some stacks one call is known");
     return 0;
 }
 

@@ -33,6 +33,7 @@ struct xs_story {
     enum xs_block_kind kind;
     uint64_t allocated; /* places; 0: unknown */
     uint64_t freed;
+    bool has_stacks; /* places are numbers of backend/stacks.h, else addresses that are returned to */
 };
 
 /* One line, "xsigma: WHAT: 0xADDRESS", then where this and the block's life took place, then abort.
@@ -40,8 +41,9 @@ struct xs_story {
 XS_COLD XS_NORETURN void xs_hardened_die(const char *what, const void *p, const struct xs_story *s,
                                          uintptr_t pc);
 
-/* The same without the abort. */
-void xs_hardened_tell(const char *what, const void *p, const struct xs_story *s, uintptr_t pc);
+/* The same without the abort, found in these calls. */
+void xs_hardened_tell(const char *what, const void *p, const struct xs_story *s,
+                      const uintptr_t found[], unsigned n);
 
 /* The block's seal is not that of a live block of this kind. */
 XS_COLD XS_NORETURN void xs_hardened_accuse(void *p, uint64_t entry, enum xs_block_kind kind,
@@ -59,9 +61,6 @@ XS_COLD void xs_hardened_suspect(void *p, uintptr_t pc);
 
 /* "free", "delete[]", ... and "malloc", "new[]", ... */
 extern const char *const xs_free_names[XS_BLOCK_KINDS];
-
-/* What the place of a call is, as a seal has it. */
-uint64_t xs_hardened_place(uintptr_t pc);
 
 /* Of an entry of the core's: the class of an object or a chunk, or what stands instead. */
 XS_INLINE unsigned xs_block_class(uint64_t entry)

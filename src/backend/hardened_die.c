@@ -5,6 +5,7 @@
 
 #include "backend/hardened_block.h"
 #include "backend/stacks.h"
+#include "sample/sample.h"
 #include "sys/backtrace.h"
 #include "sys/io.h"
 #include "sys/mem.h"
@@ -13,11 +14,6 @@ const char *const xs_free_names[XS_BLOCK_KINDS] = {"free", "delete", "delete[]",
                                                    "aligned delete[]"};
 static const char *const made_by[XS_BLOCK_KINDS] = {"malloc", "new", "new[]", "aligned new",
                                                     "aligned new[]"};
-
-uint64_t xs_hardened_place(uintptr_t pc)
-{
-    return xs_hot.hardened.mode == XS_HARDENED_FULL ? xs_stacks_here(pc) : pc;
-}
 
 static void put_frames(struct xs_buf *b, const char *label, const uintptr_t pc[], unsigned n)
 {
@@ -31,42 +27,27 @@ static void put_frames(struct xs_buf *b, const char *label, const uintptr_t pc[]
     }
 }
 
-static void put_place(struct xs_buf *b, const char *label, uint64_t place)
+static void put_place(struct xs_buf *b, const char *label, uint64_t place, bool is_stack)
 {
     uintptr_t pc[XS_STACK_FRAMES] = {(uintptr_t)place};
 
-    put_frames(b, label, pc,
-               xs_hot.hardened.mode == XS_HARDENED_FULL ? xs_stacks_get((uint32_t)place, pc)
-                                                        : place != 0);
+    put_frames(b, label, pc, is_stack ? xs_stacks_get((uint32_t)place, pc) : place != 0);
 }
 
-void xs_hardened_tell(const char *what, const void *p, const struct xs_story *s, uintptr_t pc)
+void xs_hardened_tell(const char *what, const void *p, const struct xs_story *s,
+                      const uintptr_t found[], unsigned n)
 {
     XS_UNLIKELY_DATA static char text[8192]; /* a handler's stack may be small */
     struct xs_buf b;
-    uintptr_t frame[XS_STACK_FRAMES] = {pc};
 
     xs_buf_init(&b, text, sizeof(text));
     xs_fmt(&b, "xsigma: %s: 0x%lx\n", what, (unsigned long)(uintptr_t)p);
     if (s->size != XS_UNKNOWN)
         xs_fmt(&b, "xsigma:   a block of %lu bytes from %s\n", (unsigned long)s->size,
                made_by[s->kind]);
-    unsigned n = pc != 0 && xs_backtrace_open(false) ? xs_backtrace(frame, XS_STACK_FRAMES) : 0;
-    if (n == 0) {
-        frame[0] = pc;
-        n = pc != 0;
-    }
-    /* Out of the handler of a fault, the frames before the fault are the kernel's. */
-    for (unsigned i = 0; i < n; i++) {
-        if (frame[i] == pc - 1) {
-            memmove(frame, frame + i, (n - i) * sizeof(frame[0]));
-            frame[0] = pc;
-            n -= i;
-        }
-    }
-    put_frames(&b, "found in a call", frame, n);
-    put_place(&b, "allocated", s->allocated);
-    put_place(&b, "freed", s->freed);
+    put_frames(&b, "found in a call", found, n);
+    put_place(&b, "allocated", s->allocated, s->has_stacks);
+    put_place(&b, "freed", s->freed, s->has_stacks);
     int fd = xs_io_stderr();
     if (fd >= 0)
         (void)xs_io_write(fd, b.at, b.len);
@@ -74,7 +55,18 @@ void xs_hardened_tell(const char *what, const void *p, const struct xs_story *s,
 
 void xs_hardened_die(const char *what, const void *p, const struct xs_story *s, uintptr_t pc)
 {
-    xs_hardened_tell(what, p, s, pc);
+    uintptr_t found[XS_STACK_FRAMES] = {pc};
+    unsigned n = pc != 0;
+
+    if (pc != 0) {
+        xs_sample_stack_open();
+        n = xs_sample_stack(found, XS_STACK_FRAMES);
+        if (n == 0 && xs_backtrace_open(false))
+            n = xs_backtrace(found, XS_STACK_FRAMES);
+        if (n == 0)
+            found[n++] = pc;
+    }
+    xs_hardened_tell(what, p, s, found, n);
     abort();
 }
 
@@ -96,6 +88,11 @@ static char *base_of(char *p, uint64_t entry)
     return s->base + (size_t)(p - s->base) / s->size * s->size;
 }
 
+static bool seals_have_stacks(void)
+{
+    return xs_hot.hardened.mode == XS_HARDENED_FULL;
+}
+
 /* What the seal of a block says, live or freed: false if it says nothing. */
 static bool read_seal(char *p, uint64_t entry, struct xs_story *s)
 {
@@ -103,7 +100,7 @@ static bool read_seal(char *p, uint64_t entry, struct xs_story *s)
     const struct xs_seal *seal = xs_seal_at(p, bytes);
     uint64_t value = xs_seal_open(seal, p);
 
-    *s = (struct xs_story){XS_UNKNOWN, XS_BLOCK_MALLOC, 0, 0};
+    *s = (struct xs_story){.size = XS_UNKNOWN, .has_stacks = seals_have_stacks()};
     if ((value & ~XS_SEAL_LOW) == XS_SEAL_DEAD) {
         s->allocated = seal->place;
         s->freed = value & XS_SEAL_LOW;
@@ -138,7 +135,8 @@ void xs_hardened_accuse(void *p, uint64_t entry, enum xs_block_kind kind, uintpt
 
 void xs_hardened_accuse_late(void *p, const struct xs_seal *seal)
 {
-    struct xs_story s = {XS_UNKNOWN, XS_BLOCK_MALLOC, seal->place, 0};
+    struct xs_story s = {
+        .size = XS_UNKNOWN, .allocated = seal->place, .has_stacks = seals_have_stacks()};
     uint64_t value = xs_seal_open(seal, p);
 
     if ((value & ~XS_SEAL_LOW) == XS_SEAL_DEAD)
@@ -177,7 +175,7 @@ static char *chunk_around(char *p)
 void xs_hardened_suspect(void *p, uintptr_t pc)
 {
     int saved = errno;
-    struct xs_story s = {XS_UNKNOWN, XS_BLOCK_MALLOC, 0, 0};
+    struct xs_story s = {.size = XS_UNKNOWN};
     const char *name;
     uintptr_t base;
 

@@ -137,11 +137,11 @@ static void *get(size_t size, size_t align)
 
 void *xs_full_alloc(size_t size, size_t align, uintptr_t pc)
 {
-    uint64_t place = xs_stacks_here(pc);
+    uint32_t place = xs_stacks_here(pc);
     void *p;
 
     if (size >= GUARDED_FROM) {
-        p = xs_guard_alloc(size, align, place);
+        p = xs_guard_alloc(size, align, XS_GUARD_BEHIND, place);
         if (p != NULL)
             return p;
     }

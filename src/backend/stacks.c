@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "sample/sample.h"
 #include "sys/backtrace.h"
 #include "sys/lock.h"
 #include "sys/mem.h"
@@ -10,29 +11,31 @@
 #define WORDS ((uint32_t)2 << 20)
 #define LISTS 65536u
 
-/* A stack in `word`: hash (high half) and next (low half); number of frames; the frames. */
+/* A stack in `word`: hash (high half) and next (low half); number of frames; the frames. None of it
+ * changes once it hangs in a list, so that who only looks needs no lock. */
 static struct {
     struct xs_lock lock;
     uint64_t *word; /* touched only as far as used */
     uint32_t used;
-    uint32_t *list;
+    _Atomic uint32_t *list;
     bool fork_took_lock;
 } stacks = {.used = 1};
 
 bool xs_stacks_open(void)
 {
     uint64_t *word = xs_mem_map((size_t)WORDS * sizeof(uint64_t), 1);
-    uint32_t *list = xs_mem_map(LISTS * sizeof(uint32_t), 1);
+    _Atomic uint32_t *list = xs_mem_map(LISTS * sizeof(*list), 1);
 
     if (word == NULL || list == NULL) {
         if (word != NULL)
             (void)xs_mem_unmap(word, (size_t)WORDS * sizeof(uint64_t));
         if (list != NULL)
-            (void)xs_mem_unmap(list, LISTS * sizeof(uint32_t));
+            (void)xs_mem_unmap(list, LISTS * sizeof(*list));
         return false;
     }
     stacks.list = list;
     stacks.word = word;
+    xs_sample_stack_open();
     return true;
 }
 
@@ -47,7 +50,7 @@ static uint32_t hash_of(const uintptr_t pc[], unsigned n)
 
 static uint32_t find(uint32_t hash, const uintptr_t pc[], unsigned n)
 {
-    uint32_t at = stacks.list[hash % LISTS];
+    uint32_t at = atomic_load_explicit(&stacks.list[hash % LISTS], memory_order_acquire);
 
     for (; at != 0; at = (uint32_t)stacks.word[at])
         if (stacks.word[at] >> 32 == hash && stacks.word[at + 1] == n &&
@@ -62,11 +65,12 @@ static uint32_t add(uint32_t hash, const uintptr_t pc[], unsigned n)
 
     if (at > WORDS - XS_STACK_FRAMES - 2)
         return 0;
-    stacks.word[at] = (uint64_t)hash << 32 | stacks.list[hash % LISTS];
+    _Atomic uint32_t *list = &stacks.list[hash % LISTS];
+    stacks.word[at] = (uint64_t)hash << 32 | atomic_load_explicit(list, memory_order_relaxed);
     stacks.word[at + 1] = n;
     memcpy(&stacks.word[at + 2], pc, n * sizeof(pc[0]));
-    stacks.list[hash % LISTS] = at;
     stacks.used = at + n + 2;
+    atomic_store_explicit(list, at, memory_order_release);
     return at;
 }
 
@@ -76,14 +80,20 @@ uint32_t xs_stacks_here(uintptr_t pc)
 
     if (stacks.word == NULL)
         return 0;
-    unsigned n = xs_backtrace(frame, XS_STACK_FRAMES);
+    unsigned n = xs_sample_stack(frame, XS_STACK_FRAMES);
+    if (n == 0)
+        n = xs_backtrace(frame, XS_STACK_FRAMES);
     if (n == 0) {
         frame[0] = pc;
         n = 1;
     }
     uint32_t hash = hash_of(frame, n);
-    xs_lock_take(&stacks.lock);
     uint32_t id = find(hash, frame, n);
+    /* A signal handler may have interrupted its own thread in `add`. */
+    if (id != 0 || xs_lock_is_mine(&stacks.lock))
+        return id;
+    xs_lock_take(&stacks.lock);
+    id = find(hash, frame, n);
     if (id == 0)
         id = add(hash, frame, n);
     xs_lock_give(&stacks.lock);

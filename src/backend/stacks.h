@@ -3,8 +3,9 @@
  * Owns:    its memory, never given back.
  * Threads: any. fork_*: around fork. Context: inside malloc, with no lock held. Allocates: by mmap,
  *          once.
- * Errors:  0 when there is no unwinder, or no room for more different stacks.
- * Cost:    of the unwinder, one hash and one lock.
+ * Errors:  0 when there is no room for more different stacks.
+ * Cost:    some 60 instructions a frame by sample/walk.h, a thousand where that cannot go and the
+ *          compiler's unwinder is asked; a lock for a stack that is new.
  */
 #ifndef XS_BACKEND_STACKS_H
 #define XS_BACKEND_STACKS_H

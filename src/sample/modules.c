@@ -43,7 +43,7 @@ XS_UNLIKELY_DATA static struct {
     int (*find_object)(void *address, struct found_object *out);
     _Atomic uint64_t closings; /* begun */
     _Atomic uint64_t closed;   /* ended */
-    uint64_t seen;             /* of those that ended, when the list was last looked through */
+    _Atomic uint64_t seen;     /* of those that ended, when the list was last looked through */
     char program[PATH_MAX];
 } own;
 
@@ -124,9 +124,13 @@ bool xs_modules_open(void)
     own.program[n > 0 ? n : 0] = '\0';
     own.find_object =
         (int (*)(void *, struct found_object *))(uintptr_t)xs_elf_libc("_dl_find_object");
-    own.section = xs_record_section(XS_RECORD_MODULES, sizeof(*own.section));
     (void)dl_iterate_phdr(enter_first, NULL);
     return own.find_object != NULL;
+}
+
+void xs_modules_record(void)
+{
+    own.section = xs_record_section(XS_RECORD_MODULES, sizeof(*own.section));
 }
 
 struct xs_site_modules *xs_modules_section(void)
@@ -204,14 +208,21 @@ void xs_modules_closed(void)
 }
 
 /* What is unmapped is so between the two counts: while they differ, nothing is taken as known. */
+bool xs_modules_is_fresh(void)
+{
+    uint64_t closed = atomic_load_explicit(&own.closed, memory_order_seq_cst);
+
+    return closed == atomic_load_explicit(&own.closings, memory_order_seq_cst) &&
+           closed == atomic_load_explicit(&own.seen, memory_order_relaxed);
+}
+
 bool xs_modules_refresh(void)
 {
     uint64_t closed = atomic_load_explicit(&own.closed, memory_order_seq_cst);
-    bool is_quiet = closed == atomic_load_explicit(&own.closings, memory_order_seq_cst);
 
-    if (is_quiet && closed == own.seen)
+    if (xs_modules_is_fresh())
         return false;
-    own.seen = closed;
+    atomic_store_explicit(&own.seen, closed, memory_order_relaxed);
     forget();
     return true;
 }

@@ -16,8 +16,12 @@
 #include "sample/cfi.h"
 #include "sample/sites.h"
 
-/* In our constructor: enters what is loaded. False: this C library cannot tell by address. */
+/* In our constructor, once or more: enters what is loaded. False: this C library cannot tell by
+ * address. */
 bool xs_modules_open(void);
+
+/* From now on what is met goes into the record too. */
+void xs_modules_record(void);
 
 /* Enters the object that the address lies in, if it is new: true if it was. */
 bool xs_modules_learn(uintptr_t address);
@@ -25,6 +29,9 @@ bool xs_modules_know(uintptr_t address);
 
 /* Forgets what may be gone: true if anything may have changed since the last call. */
 bool xs_modules_refresh(void);
+
+/* Nothing may have changed since. [any] */
+bool xs_modules_is_fresh(void);
 
 /* As struct xs_site has it. */
 uint64_t xs_modules_frame(uintptr_t address);

@@ -82,20 +82,63 @@ static bool take_patiently(struct xs_lock *l)
 }
 
 /* A handler of a signal could leave by a jump, or run on the unwinder's stack. */
-static uint32_t unwind(uint64_t frame[XS_SITE_FRAMES])
+static bool take_unwinding(sigset_t *before)
 {
     sigset_t all;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, before);
+    if (!xs_lock_is_mine(&own.unwinding) && take_patiently(&own.unwinding))
+        return true;
+    pthread_sigmask(SIG_SETMASK, before, NULL);
+    return false;
+}
+
+static void give_unwinding(const sigset_t *before)
+{
+    xs_lock_give(&own.unwinding);
+    pthread_sigmask(SIG_SETMASK, before, NULL);
+}
+
+static uint32_t unwind(uint64_t frame[XS_SITE_FRAMES])
+{
     sigset_t before;
     uint32_t depth = 0;
 
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    if (take_patiently(&own.unwinding)) {
+    if (take_unwinding(&before)) {
         depth = xs_unwind(frame);
-        xs_lock_give(&own.unwinding);
+        give_unwinding(&before);
     }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
     return depth;
+}
+
+void xs_sample_stack_open(void)
+{
+    (void)xs_modules_open();
+}
+
+uint32_t xs_sample_stack_from(const struct xs_registers *from, uintptr_t pc[], uint32_t most)
+{
+    int saved = errno;
+    uint32_t n = xs_walk_known(from, pc, most);
+    sigset_t before;
+
+    if (n == XS_WALK_UNKNOWN) {
+        n = 0;
+        if (take_unwinding(&before)) {
+            n = xs_unwind_addresses(from, pc, most);
+            give_unwinding(&before);
+        }
+    }
+    errno = saved;
+    return n;
+}
+
+uint32_t xs_sample_stack(uintptr_t pc[], uint32_t most)
+{
+    struct xs_registers here = xs_registers_here();
+
+    return xs_sample_stack_from(&here, pc, most);
 }
 
 static void drop(void)

@@ -18,6 +18,7 @@
 
 #include "base/fmt.h"
 #include "sample/table.h"
+#include "sample/walk.h"
 
 /* At most so many bytes may pass between samples for the own core's blocks to be told from others
  * by where they lie: each sampled one has a page for itself. */
@@ -79,6 +80,14 @@ extern XS_HIDDEN bool xs_sample_has_devices;
 void xs_sample_device(unsigned device, uintptr_t address, size_t size);
 void xs_sample_pinned(const void *p, size_t size);
 void xs_sample_device_freed(uintptr_t address);
+
+/* For others who want to know who called: the addresses that are returned to, the caller of malloc
+ * first, by sample/walk.h alone. 0: not to be had. Whether anything is sampled does not matter. */
+void xs_sample_stack_open(void);
+uint32_t xs_sample_stack(uintptr_t pc[], uint32_t most);
+
+/* Not from here but from there, the place itself first (plus 1). */
+uint32_t xs_sample_stack_from(const struct xs_registers *from, uintptr_t pc[], uint32_t most);
 
 /* An object is about to be closed, and has been. */
 void xs_sample_closing(void);

@@ -135,13 +135,24 @@ static uint32_t by_libunwind(uint64_t *frame)
     return n;
 }
 
+static bool has_libunwind(void)
+{
+    return atomic_load_explicit(&own.kind, memory_order_relaxed) == XS_UNWIND_LIBUNWIND;
+}
+
+static void refresh(void)
+{
+    if (!xs_modules_refresh())
+        return;
+    if (has_libunwind())
+        flush();
+    xs_walk_forget();
+}
+
 /* Most walks need no libunwind: it takes a thousand instructions a frame. */
 static uint32_t by_tables(uint64_t *frame)
 {
-    if (xs_modules_refresh()) {
-        flush();
-        xs_walk_forget();
-    }
+    refresh();
     uint32_t n = xs_walk(frame);
     return n != 0 ? n : by_libunwind(frame);
 }
@@ -191,7 +202,7 @@ static uint32_t by_frame_pointers(uint64_t *frame)
     uintptr_t fp = (uintptr_t)__builtin_frame_address(0);
     uint32_t n = 0;
 
-    (void)xs_modules_refresh();
+    refresh();
     if (!on_stack(fp))
         find_first_stack();
     if (!on_stack(fp))
@@ -351,6 +362,8 @@ enum xs_unwinder xs_unwind_open(enum xs_unwinder wanted, struct xs_buf *why)
         wanted = XS_UNWIND_FP;
     /* The list must have libunwind, where every walk begins. */
     bool can_ask = xs_modules_open();
+    xs_modules_record();
+    xs_walk_forget(); /* what has no number in the record */
     if (wanted == XS_UNWIND_LIBUNWIND && !can_ask) {
         xs_put_str(why, "libunwind needs glibc 2.35 or later here");
         wanted = XS_UNWIND_FP;
@@ -361,6 +374,12 @@ enum xs_unwinder xs_unwind_open(enum xs_unwinder wanted, struct xs_buf *why)
     }
     atomic_store_explicit(&own.kind, wanted, memory_order_relaxed);
     return wanted;
+}
+
+uint32_t xs_unwind_addresses(const struct xs_registers *from, uintptr_t pc[], uint32_t most)
+{
+    refresh();
+    return xs_walk_addresses(from, pc, most);
 }
 
 uint32_t xs_unwind(uint64_t frame[XS_SITE_FRAMES])

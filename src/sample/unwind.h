@@ -18,10 +18,14 @@
 
 #include "base/fmt.h"
 #include "sample/sites.h"
+#include "sample/walk.h"
 
 /* Opens libunwind if it is wanted; what is used in the end, and why it is not what was wanted. */
 enum xs_unwinder xs_unwind_open(enum xs_unwinder wanted, struct xs_buf *why);
 
 uint32_t xs_unwind(uint64_t frame[XS_SITE_FRAMES]);
+
+/* As xs_walk_addresses, which this is; it need not be opened. */
+uint32_t xs_unwind_addresses(const struct xs_registers *from, uintptr_t pc[], uint32_t most);
 
 #endif

@@ -1,6 +1,8 @@
 #include "sample/walk.h"
 
 #include <errno.h>
+#include <stdatomic.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -18,27 +20,30 @@
 /* glibc's: where the first thread's stack began. */
 extern void *__libc_stack_end;
 
-/* A place in the code. */
-struct known {
-    uintptr_t address;
+/* What is known of a place in the code. */
+struct place {
     uint64_t frame; /* as struct xs_site has it */
     struct xs_cfi rule;
-    uint32_t age;
     bool is_ours;
 };
 
-struct registers {
-    uintptr_t ip;
-    uintptr_t sp;
-    uintptr_t fp;
+_Static_assert(sizeof(struct xs_cfi) == 2 * sizeof(uint64_t), "kept in words");
+
+/* The same, where others may read while it is written: then the version is odd, or another after. */
+struct known {
+    _Atomic uint32_t version;
+    _Atomic uint32_t age; /* twice that, and 1 if it is ours */
+    _Atomic uintptr_t address;
+    _Atomic uint64_t frame;
+    _Atomic uint64_t rule[2];
 };
 
 XS_UNLIKELY_DATA static struct known all_known[PLACES];
-static uint32_t age = 1; /* what is older is forgotten */
+static _Atomic uint32_t current_age = 1; /* what is older is forgotten */
 
 void xs_walk_forget(void)
 {
-    age++;
+    atomic_fetch_add_explicit(&current_age, 1, memory_order_relaxed);
 }
 
 /* ---- the stack -------------------------------------------------------------------------- */
@@ -67,45 +72,92 @@ static struct stack stack_at(uintptr_t sp)
     return (struct stack){sp, (sp & ~(page - 1)) + page};
 }
 
-static bool load(struct stack *s, uintptr_t at, uintptr_t *out)
+static __attribute__((noinline)) bool reach(struct stack *s, uintptr_t at)
 {
-    if (at % sizeof(*out) != 0 || at < s->low)
+    uintptr_t page = xs_mem_page();
+
+    if (at < s->high || !xs_walk_can_read(at))
         return false;
-    if (at >= s->high) {
-        uintptr_t page = xs_mem_page();
-        if (!xs_walk_can_read(at))
-            return false;
-        s->low = at;
-        s->high = (at & ~(page - 1)) + page;
-    }
+    s->low = at;
+    s->high = (at & ~(page - 1)) + page;
+    return true;
+}
+
+XS_INLINE bool load(struct stack *s, uintptr_t at, uintptr_t *out)
+{
+    if (at % sizeof(*out) != 0)
+        return false;
+    if (XS_UNLIKELY(at < s->low || at >= s->high) && !reach(s, at))
+        return false;
     *out = *(const uintptr_t *)at; // NOLINT(performance-no-int-to-ptr)
     return true;
 }
 
 /* ---- the walk --------------------------------------------------------------------------- */
 
-static const struct known *look_up(uintptr_t address)
+static struct known *known_at(uintptr_t address)
 {
-    struct known *k = &all_known[(address * UINT64_C(0x9e3779b97f4a7c15) >> 32) % PLACES];
+    return &all_known[(address * UINT64_C(0x9e3779b97f4a7c15) >> 32) % PLACES];
+}
+
+static bool recall(uintptr_t address, struct place *out)
+{
+    struct known *k = known_at(address);
+    uint64_t rule[2];
+
+    uint32_t version = atomic_load_explicit(&k->version, memory_order_acquire);
+    if (atomic_load_explicit(&k->address, memory_order_relaxed) != address)
+        return false;
+    uint32_t age = atomic_load_explicit(&k->age, memory_order_relaxed);
+    out->frame = atomic_load_explicit(&k->frame, memory_order_relaxed);
+    rule[0] = atomic_load_explicit(&k->rule[0], memory_order_relaxed);
+    rule[1] = atomic_load_explicit(&k->rule[1], memory_order_relaxed);
+    atomic_thread_fence(memory_order_acquire);
+    if (version % 2 != 0 || atomic_load_explicit(&k->version, memory_order_relaxed) != version)
+        return false;
+    memcpy(&out->rule, rule, sizeof(rule));
+    out->is_ours = age % 2 != 0;
+    return age / 2 == atomic_load_explicit(&current_age, memory_order_relaxed);
+}
+
+static void remember(uintptr_t address, const struct place *p)
+{
+    struct known *k = known_at(address);
+    uint32_t age = atomic_load_explicit(&current_age, memory_order_relaxed);
+    uint64_t rule[2];
+    /* Odd already in the child of a fork that came in between. */
+    uint32_t version = atomic_load_explicit(&k->version, memory_order_relaxed) | 1;
+
+    memcpy(rule, &p->rule, sizeof(rule));
+    atomic_store_explicit(&k->version, version, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release);
+    atomic_store_explicit(&k->address, address, memory_order_relaxed);
+    atomic_store_explicit(&k->age, age * 2 + p->is_ours, memory_order_relaxed);
+    atomic_store_explicit(&k->frame, p->frame, memory_order_relaxed);
+    atomic_store_explicit(&k->rule[0], rule[0], memory_order_relaxed);
+    atomic_store_explicit(&k->rule[1], rule[1], memory_order_relaxed);
+    atomic_store_explicit(&k->version, version + 1, memory_order_release);
+}
+
+/* An address in no object is remembered as one without a rule. */
+static void find_out(uintptr_t address, struct place *out)
+{
     struct xs_cfi_table table;
 
-    if (k->address == address && k->age == age)
-        return k;
-    if (!xs_modules_know(address) && !xs_modules_learn(address))
-        return NULL;
-    *k = (struct known){.address = address,
-                        .frame = xs_modules_frame(address),
-                        .is_ours = xs_modules_is_ours(address),
-                        .age = age};
-    if (xs_modules_table(address, &table))
-        k->rule = xs_cfi_find(&table, address);
-    return k;
+    *out = (struct place){0};
+    if (xs_modules_know(address) || xs_modules_learn(address)) {
+        out->frame = xs_modules_frame(address);
+        out->is_ours = xs_modules_is_ours(address);
+        if (xs_modules_table(address, &table))
+            out->rule = xs_cfi_find(&table, address);
+    }
+    remember(address, out);
 }
 
 /* To the caller's registers: false if they cannot be had. */
-static bool step(const struct xs_cfi *rule, struct stack *s, struct registers *r)
+static bool step(const struct xs_cfi *rule, struct stack *s, struct xs_registers *r)
 {
-    struct registers up = {.fp = r->fp};
+    struct xs_registers up = {.fp = r->fp};
     uintptr_t cfa =
         (rule->cfa == XS_CFI_SP_PLUS ? r->sp : r->fp) + (uintptr_t)(intptr_t)rule->cfa_offset;
 
@@ -125,44 +177,51 @@ static bool step(const struct xs_cfi *rule, struct stack *s, struct registers *r
     return true;
 }
 
-static inline __attribute__((always_inline)) struct registers registers_here(void)
-{
-    struct registers r;
+/* As struct xs_site has them, or the addresses that are returned to. */
+enum form { SITES, ADDRESSES };
 
-#if defined(__x86_64__)
-    __asm__ volatile("lea 0(%%rip), %0\n mov %%rsp, %1\n mov %%rbp, %2"
-                     : "=&r"(r.ip), "=&r"(r.sp), "=&r"(r.fp));
-#elif defined(__aarch64__)
-    __asm__ volatile("adr %0, .\n mov %1, sp\n mov %2, x29"
-                     : "=&r"(r.ip), "=&r"(r.sp), "=&r"(r.fp));
-#else
-#error "write it for this processor"
-#endif
-    return r;
-}
-
-uint32_t xs_walk(uint64_t frame[XS_SITE_FRAMES])
+static uint32_t walk(struct xs_registers r, uint64_t out[], uint32_t most, enum form form,
+                     bool may_find_out)
 {
-    struct registers r = registers_here();
     struct stack s = stack_at(r.sp);
+    struct place p;
     uint32_t ours = 0;
     uint32_t n = 0;
 
-    while (n < XS_SITE_FRAMES) {
-        const struct known *k = look_up(r.ip);
-        if (k == NULL || k->rule.kind == XS_CFI_NONE)
+    while (n < most) {
+        if (!recall(r.ip, &p)) {
+            if (!may_find_out)
+                return XS_WALK_UNKNOWN;
+            find_out(r.ip, &p);
+        }
+        if (p.rule.kind == XS_CFI_NONE)
             return 0;
-        if (n > 0 || !k->is_ours)
-            frame[n++] = k->frame;
+        if (n > 0 || !p.is_ours)
+            out[n++] = form == SITES ? p.frame : r.ip + 1;
         else if (++ours > OWN_FRAMES)
             return 0;
-        if (k->rule.kind == XS_CFI_FIRST)
+        if (p.rule.kind == XS_CFI_FIRST)
             break;
-        if (!step(&k->rule, &s, &r))
+        if (!step(&p.rule, &s, &r))
             return 0;
         if (r.ip == 0)
             break;
         r.ip--;
     }
     return n;
+}
+
+uint32_t xs_walk(uint64_t frame[XS_SITE_FRAMES])
+{
+    return walk(xs_registers_here(), frame, XS_SITE_FRAMES, SITES, true);
+}
+
+uint32_t xs_walk_addresses(const struct xs_registers *from, uintptr_t pc[], uint32_t most)
+{
+    return walk(*from, pc, most, ADDRESSES, true);
+}
+
+uint32_t xs_walk_known(const struct xs_registers *from, uintptr_t pc[], uint32_t most)
+{
+    return xs_modules_is_fresh() ? walk(*from, pc, most, ADDRESSES, false) : XS_WALK_UNKNOWN;
 }

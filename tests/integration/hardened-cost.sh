@@ -1,5 +1,6 @@
 #!/bin/bash
-# XSIGMA_CPU_HARDENED=check costs at most 5 % more instructions in real programs.
+# XSIGMA_CPU_HARDENED=check costs at most 5 % more instructions in real programs, and full at most 4,000 for
+# a malloc and its free in a shallow stack.
 # shellcheck source=../support/must.sh
 . "$(dirname "$0")/../support/must.sh"
 need valgrind perl sqlite3
@@ -34,4 +35,8 @@ cost() { # NAME COMMAND...
 }
 cost perl perl "$work/perl"
 cost sqlite3 sqlite3 -init /dev/null :memory:
+misuse=$(program misuse) || exit 1
+pair=$(($(instructions full "$misuse" pairs) / 20000))
+echo "full: $pair a malloc and free"
+{ [ $pair -gt 500 ] && [ $pair -le 4000 ]; } || fail "full: $pair instructions a malloc and free"
 finish

@@ -45,6 +45,16 @@ caught() {
     done
 }
 
+# A stack goes on to the program's start.
+reaches_main() { # LABEL SETTINGS
+    local frames f
+    frames=$(sed -n "/^xsigma:   $1 by\$/,/^xsigma:   [^ ]/s/^xsigma:     #[0-9]* //p" "$work/err")
+    for f in $frames; do
+        [ "$(addr2line -f -e "${f%+0x*}" "0x${f##*+0x}" | head -n 1)" = main ] && return
+    done
+    wrong "$1 under $2: main is not in its stack"
+}
+
 sealed='XSIGMA_CPU_HARDENED=check|XSIGMA_CPU_HARDENED=full|XSIGMA_CPU_HARDENED=check XSIGMA_CPU_GUARD_SAMPLE=3|XSIGMA_CPU_HARDENED=full XSIGMA_CPU_ALIGN=64'
 IFS='|' read -ra sealed <<<"$sealed"
 for s in "${sealed[@]}"; do
@@ -79,11 +89,19 @@ caught XSIGMA_CPU_HARDENED=full 134 'write to a freed block' allocate_here,free_
 guarded='XSIGMA_CPU_GUARD_SAMPLE=1'
 caught "$guarded" 139 'use after free' allocate_here,free_here,write_after_free "$misuse" write-after-free
 caught "$guarded" 139 'use after free' allocate_here,free_here,read_after_free "$misuse" read-after-free
-caught "$guarded" 139 'access beyond the end of a block' allocate_here,-,read_beyond "$misuse" read-beyond
+caught "$guarded" 139 'access beyond the end of a block' allocate_here,-,read_at "$misuse" read-beyond
+caught "$guarded" 139 'access before the start of a block' allocate_here,-,read_at "$misuse" read-before
+caught "$guarded" 134 'write before the start of a block' allocate_here,-,misuse_here "$misuse" write-before
 caught "$guarded" 134 'double free' allocate_here,free_here,misuse_here "$misuse" double-free
 caught "$guarded" 134 'write beyond the end of a block' allocate_here,-,misuse_here "$misuse" overflow
 caught XSIGMA_CPU_HARDENED=full 139 'use after free' allocate_here,free_here,read_after_free "$misuse" read-after-free 100000
-caught XSIGMA_CPU_HARDENED=full 139 'access beyond the end of a block' allocate_here,-,read_beyond "$misuse" read-beyond 102400
+caught XSIGMA_CPU_HARDENED=full 139 'access beyond the end of a block' allocate_here,-,read_at "$misuse" read-beyond 102400
+for s in XSIGMA_CPU_HARDENED=full "$guarded" "XSIGMA_CPU_HARDENED=check $guarded"; do
+    caught "$s" 134 'double free' allocate_here,free_here,misuse_here "$misuse" double-free
+    for label in 'found in a call' allocated freed; do
+        reaches_main "$label" "$s"
+    done
+done
 for s in off check 'full XSIGMA_CPU_QUARANTINE=0'; do
     caught "XSIGMA_CPU_HARDENED=$s" 134 'corrupted free list' -,-,- "$misuse" broken-list
 done

@@ -48,6 +48,12 @@ static void none(void)
     free_sized(p, block);
 }
 
+static void pairs(void)
+{
+    for (int i = 0; i < 20000; i++)
+        free_here(allocate_here(block));
+}
+
 static void double_free(void)
 {
     char *p = allocate_here(block);
@@ -146,11 +152,34 @@ static void underflow(void)
         misuse_here(p[i]);
 }
 
+__attribute__((noinline)) static void read_at(const char *p)
+{
+    volatile char c = *(char *)opaque((void *)(size_t)p);
+    (void)c;
+}
+
+/* Of two blocks, as a sampled one has its page that nobody may touch behind or before it. */
 static void read_beyond(void)
 {
-    char *p = allocate_here(block / 16 * 16);
-    volatile char c = *(char *)opaque(p + block / 16 * 16);
-    (void)c;
+    for (int i = 0; i < 2; i++)
+        read_at(allocate_here(block / 16 * 16) + block / 16 * 16);
+}
+
+static void read_before(void)
+{
+    for (int i = 0; i < 2; i++)
+        read_at(allocate_here(block) - 1);
+}
+
+/* Not where the page begins: before that is the one that nobody may touch. */
+static void write_before(void)
+{
+    char *p;
+    do
+        p = allocate_here(block);
+    while ((uintptr_t)p % 4096 == 0);
+    *(char *)opaque(p - 1) ^= 0x55;
+    misuse_here(p);
 }
 
 static void churn(void)
@@ -213,7 +242,10 @@ static const struct {
     {"overflow", overflow},
     {"overflow-by-seven", overflow_by_seven},
     {"underflow", underflow},
+    {"pairs", pairs},
     {"read-beyond", read_beyond},
+    {"read-before", read_before},
+    {"write-before", write_before},
     {"write-after-free", write_after_free},
     {"read-after-free", read_after_free},
     {"broken-list", broken_list},
