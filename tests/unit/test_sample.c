@@ -4,13 +4,16 @@
 #include <link.h>
 #include <math.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 #include <unwind.h>
 
 #include "report/sites.h"
 #include "sample/modules.h"
+#include "sample/sample.h"
 #include "sample/table.h"
 #include "sample/walk.h"
 #include "sample/weight.h"
@@ -166,6 +169,7 @@ Test(sample, a_full_table_tells_stacks_apart_by_their_first_functions)
 Test(sample, modules_are_known_by_address)
 {
     cr_assert(xs_modules_open());
+    xs_modules_record();
     uintptr_t mine = (uintptr_t)&xs_modules_open;
     uintptr_t libc = (uintptr_t)&strlen;
     cr_assert(xs_modules_know(mine) && xs_modules_know(libc));
@@ -284,6 +288,80 @@ Test(sample, walks_by_tables_are_what_the_compilers_unwinder_finds)
     (void)through_all(NULL);
     cr_assert_eq(pthread_create(&other, NULL, through_all, NULL), 0);
     pthread_join(other, NULL);
+}
+
+/* From many threads at once, while what is remembered is forgotten again and again: every stack is
+ * the one that the thread saw alone. */
+struct asker {
+    uintptr_t expected[16];
+    uint32_t depth;
+    int other_stacks;
+};
+
+static atomic_bool is_over;
+
+static __attribute__((noinline)) uint32_t ask_from(int deep, uintptr_t pc[16])
+{
+    if (deep == 0)
+        return xs_sample_stack(pc, 16);
+    uint32_t n = ask_from(deep - 1, pc);
+    __asm__ volatile("");
+    return n;
+}
+
+static int ask_in_libc(const void *a, const void *b)
+{
+    uintptr_t pc[16];
+    struct asker *me = *(struct asker *const *)a;
+    uint32_t n = ask_from(3, pc);
+
+    (void)b;
+    if (me->depth == 0) {
+        memcpy(me->expected, pc, sizeof(pc));
+        me->depth = n;
+    } else if (n != me->depth || memcmp(pc, me->expected, n * sizeof(pc[0])) != 0) {
+        me->other_stacks++;
+    }
+    return 0;
+}
+
+static void *ask_often(void *arg)
+{
+    void *two[] = {arg, arg};
+
+    for (int i = 0; i < 20000; i++)
+        qsort(two, 2, sizeof(two[0]), ask_in_libc);
+    return NULL;
+}
+
+static void *forget_often(void *unused)
+{
+    (void)unused;
+    while (!atomic_load(&is_over)) {
+        xs_sample_closing();
+        xs_sample_closed();
+        usleep(100);
+    }
+    return NULL;
+}
+
+Test(sample, stacks_are_the_same_from_many_threads)
+{
+    struct asker asker[4] = {0};
+    pthread_t t[5];
+
+    xs_sample_stack_open();
+    cr_assert_eq(pthread_create(&t[4], NULL, forget_often, NULL), 0);
+    for (int i = 0; i < 4; i++)
+        cr_assert_eq(pthread_create(&t[i], NULL, ask_often, &asker[i]), 0);
+    for (int i = 0; i < 4; i++)
+        pthread_join(t[i], NULL);
+    atomic_store(&is_over, true);
+    pthread_join(t[4], NULL);
+    for (int i = 0; i < 4; i++) {
+        cr_assert_gt(asker[i].depth, 3);
+        cr_assert_eq(asker[i].other_stacks, 0);
+    }
 }
 
 /* The end of the mapping that the address lies in. */
