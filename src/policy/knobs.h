@@ -60,7 +60,7 @@
   X(SIZE, CPU_QUARANTINE, "CPU_QUARANTINE", "16M", 0, XS_GIB(64), NULL, 0, \
     "XSIGMA_CPU_HARDENED=full: so much freed memory waits before it is used again") \
   X(COUNT, CPU_GUARD_SAMPLE, "CPU_GUARD_SAMPLE", "0", 0, 1000000000, NULL, 0, \
-    "bfc: one in so many blocks of up to 64 KiB ends at a guard page and faults when used after its free, hardened or not; 0: none") \
+    "bfc: one in so many blocks of up to 64 KiB ends at a guard page, or every other time begins at one, and faults when used after its free, hardened or not; 0: none") \
   X(BOOL, CPU_IDLE_THREAD, "CPU_IDLE_THREAD", "1", 0, 1, NULL, 0, \
     "bfc: in a process with threads one more gives memory back while they sleep; 0: memory goes back in the program's own calls only") \
   X(SIZE, BFC_INITIAL, "BFC_INITIAL", "2M", XS_KIB(64), XS_TIB(16), NULL, 0, \
