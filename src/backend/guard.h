@@ -2,8 +2,9 @@
  * ends, and that nobody may touch once they are freed.
  *
  * Each has pages of its own. What is read or written on that side of it, or after its free, is a
- * fault at that very instruction, what is written on the other side is seen at its free; a handler of SIGSEGV says which block it was, and lets the signal go its
- * way. A program that sets its own handler gets the signal without the message.
+ * fault at that very instruction, what is written on the other side is seen at its free. A handler
+ * of SIGSEGV says which block it was, and lets the signal go its way. A program that sets its own
+ * handler gets the signal without the message.
  *
  * Units:   bytes.
  * Owns:    the pages, until so many others have been freed since.

@@ -33,7 +33,7 @@ struct xs_story {
     enum xs_block_kind kind;
     uint64_t allocated; /* places; 0: unknown */
     uint64_t freed;
-    bool has_stacks; /* places are numbers of backend/stacks.h, else addresses that are returned to */
+    bool has_stacks; /* places are numbers of backend/stacks.h, else return addresses */
 };
 
 /* One line, "xsigma: WHAT: 0xADDRESS", then where this and the block's life took place, then abort.

@@ -29,7 +29,8 @@ struct place {
 
 _Static_assert(sizeof(struct xs_cfi) == 2 * sizeof(uint64_t), "kept in words");
 
-/* The same, where others may read while it is written: then the version is odd, or another after. */
+/* The same, where others may read while it is written: then the version is odd, or another after.
+ */
 struct known {
     _Atomic uint32_t version;
     _Atomic uint32_t age; /* twice that, and 1 if it is ours */

@@ -1,8 +1,8 @@
 /* fork_many.c FORKS [SECONDS [PATIENCE]] - three threads fork FORKS times in all, or as often as
  * SECONDS allow, while two others allocate and free, their blocks crossing threads. The children
  * allocate, free what was the parent's, print, fork, exec this program again, and end by _exit or
- * exit. Each child has a watchdog of PATIENCE seconds (120), and every one is waited for: prints how
- * many were forked, how many of them ended well, were hung and ended otherwise. Status 0 if all
+ * exit. Each child has a watchdog of PATIENCE seconds (120), and every one is waited for: prints
+ * how many were forked, how many of them ended well, were hung and ended otherwise. Status 0 if all
  * ended well. */
 #include <errno.h>
 #include <pthread.h>
