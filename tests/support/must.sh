@@ -66,7 +66,7 @@ program() { # NAME
     [ -f "$src" ] || src=$root/tests/$dir/$name.cc
     [ -f "$src" ] || src=$root/tests/support/$name.cc
     if [ ! -e "$out" ] || [ "$src" -nt "$out" ]; then
-        local flags=(-O1 -g -pthread -D_GNU_SOURCE -fno-builtin -Wall -Wextra "-I$root/include" "-I$root/src") cc=${CC:-cc}
+        local flags=(-O1 -g -pthread -D_GNU_SOURCE -fno-builtin -Wall -Wextra "-I$root/include" "-I$root/src" "-I$root") cc=${CC:-cc}
         [[ $src == *.cc ]] && cc=${CXX:-c++}
         [[ $name == lib* ]] && flags+=(-shared -fPIC)
         local sources=("$src")
