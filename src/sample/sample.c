@@ -114,7 +114,14 @@ static uint32_t unwind(uint64_t frame[XS_SITE_FRAMES])
 
 void xs_sample_stack_open(void)
 {
+    static bool is_open;
+    sigset_t before;
+
+    if (is_open || !take_unwinding(&before))
+        return;
     (void)xs_modules_open();
+    is_open = true;
+    give_unwinding(&before);
 }
 
 uint32_t xs_sample_stack_from(const struct xs_registers *from, uintptr_t pc[], uint32_t most)

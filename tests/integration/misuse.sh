@@ -70,7 +70,8 @@ for s in "${sealed[@]}"; do
     caught "$s" 134 'free of a pointer to the stack' -,-,misuse_here "$misuse" stack
     caught "$s" 134 'free of a pointer to static data' -,-,misuse_here "$misuse" static
     caught "$s" 134 'write beyond the end of a block' -,-,misuse_here "$misuse" overflow-by-seven
-    caught "$s" 134 'write beyond the end of a block' -,-,- "$misuse" underflow
+    # Seen in the block before, or in a sampled one itself.
+    caught "$s" 134 'write (beyond the end|before the start) of a block' -,-,- "$misuse" underflow
     caught "$s" 134 'delete with a wrong size' allocate_here,-,- "$misuse" wrong-size
     caught "$s" 134 'free of a block from new' -,-,- "$misuse_new" free-of-new
     caught "$s" 134 'free of a block from new' -,-,- "$misuse_new" realloc-of-new
