@@ -414,6 +414,8 @@ static __attribute__((noinline)) void free_slower(void *p, uint64_t entry)
         xs_heap_leave(h);
     if (is_due)
         xs_heap_look_for_old();
+    if (h == xs_heap_mine)
+        xs_heap_time_freed(h);
     errno = saved;
 }
 

@@ -16,12 +16,13 @@
 
 XS_TLS struct xs_heap *xs_heap_away;
 
-/* Which of the next sixteen calls it is, so that what always follows a large block is not all that
- * is ever seen, and where several blocks are got and then freed, frees are not all. */
-static unsigned some_calls(struct xs_heap *h)
+/* After so many frees of which none was timed one is asked for. */
+#define FREES_A_SAMPLE 8192u
+
+static uint32_t next_random(struct xs_heap *h)
 {
     h->time_random = h->time_random * 1664525u + 1013904223u;
-    return h->time_random >> 28;
+    return h->time_random;
 }
 
 static void take_away(struct xs_heap *h)
@@ -49,9 +50,31 @@ bool xs_heap_back(void)
     return true;
 }
 
+/* Which of the next sixteen calls it is, so that what always follows a large block is not all that
+ * is ever seen, and where several blocks are got and then freed, frees are not all. */
 void xs_heap_time_next(struct xs_heap *h)
 {
-    h->time_skip = some_calls(h);
+    h->time_skip = next_random(h) >> 28;
+    take_away(h);
+}
+
+/* In a child of fork the counts began anew. */
+static bool is_free_due(struct xs_heap *h)
+{
+    uint64_t frees = h->counts.frees;
+
+    if (frees < h->timed_near)
+        h->timed_near = h->settled_frees = frees;
+    return frees - h->timed_near >= FREES_A_SAMPLE && xs_latency_is_in_core;
+}
+
+/* One of the next 32, which is how many go into a chain. */
+void xs_heap_time_freed(struct xs_heap *h)
+{
+    if (!is_free_due(h))
+        return;
+    h->timed_near = h->counts.frees;
+    h->time_skip = next_random(h) >> 27;
     take_away(h);
 }
 
@@ -71,10 +94,10 @@ void xs_heap_time_large(struct xs_heap *h)
         xs_heap_time_next(h);
 }
 
-/* Requests of the heap so far. */
+/* Requests of the heap so far that were no reallocations. */
 static uint64_t requests(const struct xs_heap *h)
 {
-    uint64_t n = 0;
+    uint64_t n = 0 - h->counts.reallocs;
 
     for (unsigned c = 0; c < XS_CLASS_COUNT; c++)
         n += h->counts.taken[c];
@@ -108,6 +131,31 @@ static uint64_t since(uint64_t *last, uint64_t now)
     return n;
 }
 
+static void note_free(struct xs_heap *h, uint64_t from)
+{
+    uint64_t to = xs_latency_now();
+
+    xs_latency_note(XS_LATENCY_FREE, from, to, since(&h->timed_frees, h->counts.frees));
+    h->timed_near = h->timed_frees;
+}
+
+/* Slabs are settled some hundreds of frees apart, never soon after another: of all frees since the
+ * last such one each has the same chance. */
+void xs_heap_settle_freed(struct xs_heap *h, struct xs_slab *s)
+{
+    bool is_due = is_free_due(h);
+    uint64_t frees = h->counts.frees - h->settled_frees;
+    bool is_timed = is_due && next_random(h) * frees >> 32 == 0;
+    uint64_t from = is_timed ? xs_latency_now() : 0;
+
+    h->settled_frees = h->counts.frees;
+    xs_heap_settle(h, s);
+    if (is_timed)
+        note_free(h, from);
+    else
+        xs_heap_time_freed(h);
+}
+
 void *xs_heap_malloc_timed(size_t size)
 {
     struct xs_heap *h;
@@ -134,8 +182,8 @@ void xs_heap_free_timed(void *p, uint64_t entry)
         take_away(h);
         return;
     }
+    h->timed_near = h->counts.frees; /* it asks for no other */
     uint64_t from = xs_latency_now();
     (void)xs_heap_free_at(p, xs_page_map_get(p));
-    uint64_t to = xs_latency_now();
-    xs_latency_note(XS_LATENCY_FREE, from, to, since(&h->timed_frees, h->counts.frees));
+    note_free(h, from);
 }

@@ -83,6 +83,8 @@ struct xs_heap {
     uint32_t time_random;
     uint64_t timed_requests;
     uint64_t timed_frees;
+    uint64_t timed_near; /* frees when one was last timed, or asked for; when a slab was settled */
+    uint64_t settled_frees;
     uint64_t cache_bytes; /* the most of chunk_bytes; of kept_bytes, KEPT_PER_CACHE times that */
 
     /* The block that realloc returned last, being larger than before: when it grows again it is on
@@ -213,9 +215,14 @@ XS_INLINE struct xs_heap *xs_heap_here(void)
 /* One of the next calls is timed. Last of all, as the heap is away then. */
 void xs_heap_time_next(struct xs_heap *h);
 void xs_heap_time_large(struct xs_heap *h); /* now and then, after a large request */
+/* The same for who frees for long and asks for nothing meanwhile: after a free that was slow. */
+void xs_heap_time_freed(struct xs_heap *h);
 
 /* A window is over by so many bytes; true: one of the next calls is to be timed. */
 bool xs_heap_time_is_due(struct xs_heap *h, int64_t over);
+
+/* xs_heap_settle, the last of a free, which may be the call that is timed. */
+void xs_heap_settle_freed(struct xs_heap *h, struct xs_slab *s);
 
 /* The heap is away. */
 void *xs_heap_malloc_timed(size_t size);
@@ -590,16 +597,22 @@ XS_INLINE void *xs_heap_malloc_inline(size_t size)
     return xs_heap_malloc_small(size);
 }
 
-/* Back into its slab. */
-XS_INLINE void xs_heap_put_object(struct xs_heap *h, void *p, uint64_t entry)
+/* Back into its slab, of which true says that it must be settled. */
+XS_INLINE bool xs_heap_put_back(struct xs_heap *h, void *p, struct xs_slab *s)
 {
-    struct xs_slab *s = XS_ENTRY_SLAB(entry);
     void **block = p;
 
     block[0] = s->free;
     ((uintptr_t *)p)[1] = h->key;
     s->free = block;
-    if (XS_UNLIKELY((int32_t)--s->held < 0))
+    return XS_UNLIKELY((int32_t)--s->held < 0);
+}
+
+XS_INLINE void xs_heap_put_object(struct xs_heap *h, void *p, uint64_t entry)
+{
+    struct xs_slab *s = XS_ENTRY_SLAB(entry);
+
+    if (xs_heap_put_back(h, p, s))
         xs_heap_settle(h, s);
 }
 
@@ -650,7 +663,8 @@ XS_INLINE bool xs_heap_free_inline(struct xs_heap *h, void *p, uint64_t entry)
         return true;
     }
     XS_COUNT(h->counts.frees, 1);
-    xs_heap_put_object(h, p, entry);
+    if (xs_heap_put_back(h, p, XS_ENTRY_SLAB(entry)))
+        xs_heap_settle_freed(h, XS_ENTRY_SLAB(entry));
     return true;
 }
 

@@ -4,8 +4,8 @@
  * Each timed call stands for all calls of its kind that the sampler has passed since the last one,
  * so that percentiles are of calls, whatever their sizes and however unevenly the sample lies:
  * core/heap_time.c chooses by bytes and then by chance, before it is known whether the call will
- * be fast; backend/sampled.c by bytes alone, and weighs by that. What is left of a bias: of frees
- * with no allocation near them, and of threads that allocate little, few are seen; a call of the
+ * be fast, and where nothing is allocated by frees; backend/sampled.c by bytes alone, and weighs by
+ * that. What is left of a bias: of threads that allocate little few calls are seen; a call of the
  * core's that is timed comes by its slow door, whose few instructions are not counted.
  *
  * Units:   nanoseconds, less what the reading of the clock itself takes; calls.

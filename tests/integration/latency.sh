@@ -21,6 +21,7 @@ print(eval("(" + sys.argv[2] + ")"))' "$@"
 # The sampled calls stand for nearly all that there were, and never for more.
 stand_for() { # FILE WHAT
     ask "$1" '0.8 * r["cpu"]["totals"]["allocations"] < l["malloc"]["calls"] <= r["cpu"]["totals"]["allocations"]
+        and 0.8 * r["cpu"]["totals"]["frees"] < l["free"]["calls"] <= r["cpu"]["totals"]["frees"]
         and sum(l["malloc"]["bins"]) == l["malloc"]["calls"]
         and l["malloc"]["samples"] > 100 and l["free"]["samples"] > 100
         and l["malloc"]["p50_ns"] <= l["malloc"]["p99_ns"] <= l["malloc"]["p999_ns"] <= l["malloc"]["max_ns"]' |

@@ -169,6 +169,50 @@ Test(latency, large_blocks_alone_are_timed_too)
     cr_assert(l.of[XS_LATENCY_MALLOC].samples > 20 && l.of[XS_LATENCY_FREE].samples > 20);
 }
 
+/* Frees that no request comes between: by the owner, by another thread, of small blocks and large
+ * ones. */
+static void *free_all(void *arg)
+{
+    for (void **p = arg; *p != NULL; p++)
+        cr_assert(xs_heap_free(*p));
+    return NULL;
+}
+
+static uint64_t frees_stood_for(void)
+{
+    xs_latency_get(&l);
+    return l.of[XS_LATENCY_FREE].calls;
+}
+
+Test(latency, frees_alone_are_timed_too)
+{
+    enum { BLOCKS = 100000 };
+    static void *block[BLOCKS + 1];
+    static const size_t sizes[] = {24, 100, 700, 5000, 40000, 200000};
+
+    begin(XS_LATENCY_IN_CORE);
+    for (unsigned i = 0; i < XS_COUNT_OF(sizes); i++) {
+        size_t n = sizes[i] < 10000 ? BLOCKS : BLOCKS / 5;
+        for (unsigned by_other = 0; by_other < 2; by_other++) {
+            pthread_t t;
+            for (size_t k = 0; k < n; k++)
+                block[k] = get(sizes[i]);
+            block[n] = NULL;
+            uint64_t before = frees_stood_for();
+            if (by_other) {
+                cr_assert_eq(pthread_create(&t, NULL, free_all, block), 0);
+                pthread_join(t, NULL);
+            } else {
+                free_all(block);
+            }
+            uint64_t stood = frees_stood_for() - before;
+            /* What was freed since the last one that was timed comes with the next. */
+            cr_assert(stood > n - 10000 && stood < n + 10000, "%zu, %u: %lu of %zu", sizes[i],
+                      by_other, stood, n);
+        }
+    }
+}
+
 Test(latency, nothing_while_it_is_off)
 {
     begin(XS_LATENCY_OFF);
