@@ -8,6 +8,7 @@
 
 #include "backend/entry.h"
 #include "backend/hardened.h"
+#include "backend/sampled.h"
 #include "base/align.h"
 #include "preload/exports.h"
 #include "report/report.h"
@@ -30,10 +31,16 @@ XS_EXPORT void cfree(void *p)
     xs_hot.entry.free(p);
 }
 
+static void free_checked(void *p, size_t size, uintptr_t pc)
+{
+    xs_sampled_forget(p);
+    xs_hardened_free(p, XS_BLOCK_MALLOC, size, pc);
+}
+
 XS_EXPORT void free_sized(void *p, size_t size)
 {
     if (XS_UNLIKELY(xs_hardened_is_on()))
-        xs_hardened_free(p, XS_BLOCK_MALLOC, size, (uintptr_t)__builtin_return_address(0));
+        free_checked(p, size, (uintptr_t)__builtin_return_address(0));
     else
         xs_entry_free(p);
 }
@@ -42,7 +49,7 @@ XS_EXPORT void free_aligned_sized(void *p, size_t align, size_t size)
 {
     (void)align;
     if (XS_UNLIKELY(xs_hardened_is_on()))
-        xs_hardened_free(p, XS_BLOCK_MALLOC, size, (uintptr_t)__builtin_return_address(0));
+        free_checked(p, size, (uintptr_t)__builtin_return_address(0));
     else
         xs_entry_free(p);
 }

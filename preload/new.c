@@ -9,6 +9,7 @@
 
 #include "backend/entry.h"
 #include "backend/hardened.h"
+#include "backend/sampled.h"
 #include "preload/exports.h"
 #include "sys/elf.h"
 #include "sys/io.h"
@@ -140,7 +141,9 @@ XS_COLD static void *other_operator(enum operator_id id, uintptr_t a, uintptr_t 
     if (atomic_load_explicit(&mode, memory_order_relaxed) != HARDENED)
         return next_operator(id, a, b, c);
     if (id >= OP_DELETE) {
-        xs_hardened_free((void *)a, kind, has_size(id) ? b : SIZE_MAX, pc); // NOLINT
+        void *p = (void *)a; // NOLINT
+        xs_sampled_forget(p);
+        xs_hardened_free(p, kind, has_size(id) ? b : SIZE_MAX, pc);
         return NULL;
     }
     bool is_aligned = kind == XS_BLOCK_NEW_ALIGNED || kind == XS_BLOCK_NEW_ARRAY_ALIGNED;

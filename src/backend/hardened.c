@@ -259,17 +259,26 @@ static void *realloc_own(void *p, size_t size, uintptr_t pc)
     return q;
 }
 
+XS_TLS uintptr_t xs_hardened_caller;
+
+static uintptr_t caller_of_realloc(uintptr_t pc)
+{
+    return xs_hardened_caller != 0 ? xs_hardened_caller : pc;
+}
+
 static void *hardened_realloc_own(void *p, size_t size)
 {
-    return realloc_own(p, size, XS_PC);
+    return realloc_own(p, size, caller_of_realloc(XS_PC));
 }
 
 static void *hardened_realloc(void *p, size_t size)
 {
+    uintptr_t pc = caller_of_realloc(XS_PC);
+
     if (XS_LIKELY(XS_PAGE_MAP_OWNER(xs_page_map_get(p)) == XS_OWNER_BFC))
-        return realloc_own(p, size, XS_PC);
+        return realloc_own(p, size, pc);
     if (is_sealed() && xs_owner_of(p) == XS_OWNER_SYSTEM)
-        xs_hardened_suspect(p, XS_PC);
+        xs_hardened_suspect(p, pc);
     return xs_any_realloc(p, size);
 }
 

@@ -52,6 +52,9 @@ uint64_t xs_hardened_key(void);
 /* A block that the policy's malloc gave is one of operator new, called from `pc`. NULL allowed. */
 void *xs_hardened_mark(void *p, enum xs_block_kind kind, uintptr_t pc);
 
+/* Who called the realloc that is under way, where it does not come straight from the program. */
+extern XS_HIDDEN XS_TLS uintptr_t xs_hardened_caller;
+
 /* Any block, through operator delete or a free that tells the size; SIZE_MAX: it does not. */
 void xs_hardened_free(void *p, enum xs_block_kind kind, size_t size, uintptr_t pc);
 

@@ -1,5 +1,6 @@
 #include "backend/sampled.h"
 
+#include "backend/hardened.h"
 #include "backend/hot.h"
 #include "sample/sample.h"
 #include "stats/latency.h"
@@ -10,14 +11,19 @@ XS_INLINE size_t weight(size_t size)
     return size + (size == 0);
 }
 
-/* Apart, so that the calls above need no stack frame. */
-XS_COLD static void *note(void *p, size_t size)
+/* Who called us: sampled calls are jumped to. */
+#define CALLER ((uintptr_t)__builtin_return_address(0))
+
+/* A checked block says who asked for it, and that is not us. */
+static void *note(void *p, size_t size, uintptr_t caller)
 {
-    if (p != NULL)
-        (void)xs_sample_take(p, size);
-    return p;
+    if (p == NULL)
+        return NULL;
+    (void)xs_sample_take(p, size);
+    return xs_hardened_is_on() ? xs_hardened_mark(p, XS_BLOCK_MALLOC, caller) : p;
 }
 
+/* Apart, so that the calls above need no stack frame. */
 XS_COLD static void *malloc_noted(size_t size)
 {
     bool is_timed = xs_latency_is_in_front;
@@ -27,7 +33,7 @@ XS_COLD static void *malloc_noted(size_t size)
     if (is_timed && p != NULL)
         xs_latency_note(XS_LATENCY_MALLOC, from, xs_latency_now(),
                         xs_sample_stands_for(weight(size)));
-    return note(p, size);
+    return note(p, size, CALLER);
 }
 
 static void *sampled_malloc(size_t size)
@@ -37,7 +43,7 @@ static void *sampled_malloc(size_t size)
 
 XS_COLD static void *zalloc_noted(size_t size)
 {
-    return note(xs_hot.beneath.zalloc(size), size);
+    return note(xs_hot.beneath.zalloc(size), size, CALLER);
 }
 
 static void *sampled_zalloc(size_t size)
@@ -47,7 +53,7 @@ static void *sampled_zalloc(size_t size)
 
 XS_COLD static void *memalign_noted(size_t align, size_t size)
 {
-    return note(xs_hot.beneath.memalign(align, size), size);
+    return note(xs_hot.beneath.memalign(align, size), size, CALLER);
 }
 
 static void *sampled_memalign(size_t align, size_t size)
@@ -61,7 +67,9 @@ XS_COLD static void *realloc_noted(void *p, size_t size, bool is_due)
 {
     struct xs_sampled was;
     bool was_sampled = xs_sample_forget(p, &was);
+    xs_hardened_caller = CALLER;
     void *q = xs_hot.beneath.realloc(p, size);
+    xs_hardened_caller = 0;
 
     if (q != NULL && is_due)
         (void)xs_sample_take(q, size);
@@ -79,16 +87,33 @@ static void *sampled_realloc(void *p, size_t size)
     return xs_hot.beneath.realloc(p, size);
 }
 
-XS_COLD static void free_noted(void *p)
+void xs_sampled_forget(void *p)
 {
     struct xs_sampled was;
-    bool is_timed = xs_sample_forget(p, &was) && xs_latency_is_in_front;
+
+    (void)xs_sample_forget(p, &was);
+}
+
+static __attribute__((noinline)) void free_timed(void *p)
+{
+    struct xs_sampled was;
+    bool is_timed = xs_sample_forget(p, &was);
     uint64_t from = is_timed ? xs_latency_now() : 0;
 
     xs_hot.beneath.free(p);
     if (is_timed)
         xs_latency_note(XS_LATENCY_FREE, from, xs_latency_now(),
                         xs_sample_stands_for(weight(was.size)));
+}
+
+XS_COLD static void free_noted(void *p)
+{
+    if (xs_latency_is_in_front) {
+        free_timed(p);
+        return;
+    }
+    xs_sampled_forget(p);
+    xs_hot.beneath.free(p);
 }
 
 static void sampled_free(void *p)

@@ -9,4 +9,7 @@
 /* In front of xs_hot.beneath. */
 extern const struct xs_calls xs_sampled_calls;
 
+/* Of a block that is freed past these calls. NULL allowed. */
+void xs_sampled_forget(void *p);
+
 #endif

@@ -294,10 +294,11 @@ void xs_policy_start(void)
     apply(xs_config(XS_KNOB_CPU_ALIGN)->num);
 }
 
-/* The own core alone serves, and few enough blocks are sampled for each to have a page. */
+/* The own core alone serves, its blocks have no seals, and few enough are sampled for each to have
+ * a page. */
 static bool core_can_sample(void)
 {
-    return is_single() && policy.step[0].owner == XS_OWNER_BFC &&
+    return is_single() && !xs_hardened_is_on() && policy.step[0].owner == XS_OWNER_BFC &&
            xs_config(XS_KNOB_SAMPLE)->num >= XS_SAMPLE_PAGED_FROM;
 }
 
@@ -328,10 +329,7 @@ void xs_policy_sample(bool host)
         xs_config_warn("stacks are walked by frame pointers: %s", why.at);
     if (!done)
         return;
-    /* There each block has its seal, and operators of C++ go past xs_hot.entry. */
-    if (host && xs_hardened_is_on())
-        xs_config_warn("only blocks of devices are sampled with XSIGMA_CPU_HARDENED");
-    if (!host || xs_hardened_is_on()) {
+    if (!host) {
         xs_sample_begin(XS_SAMPLE_DEVICES);
     } else if (core_can_sample()) {
         xs_sample_begin(XS_SAMPLE_IN_CORE);

@@ -55,7 +55,7 @@ reaches_main() { # LABEL SETTINGS
     wrong "$1 under $2: main is not in its stack"
 }
 
-sealed='XSIGMA_CPU_HARDENED=check|XSIGMA_CPU_HARDENED=full|XSIGMA_CPU_HARDENED=check XSIGMA_CPU_GUARD_SAMPLE=3|XSIGMA_CPU_HARDENED=full XSIGMA_CPU_ALIGN=64'
+sealed='XSIGMA_CPU_HARDENED=check|XSIGMA_CPU_HARDENED=full|XSIGMA_CPU_HARDENED=check XSIGMA_CPU_GUARD_SAMPLE=3|XSIGMA_CPU_HARDENED=full XSIGMA_CPU_ALIGN=64|XSIGMA_CPU_HARDENED=check XSIGMA_SAMPLE=1|XSIGMA_CPU_HARDENED=full XSIGMA_SAMPLE=1'
 IFS='|' read -ra sealed <<<"$sealed"
 for s in "${sealed[@]}"; do
     for size in 100 7 5000; do

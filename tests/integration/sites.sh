@@ -37,9 +37,11 @@ for backend in system mimalloc tbb; do
         libclosed_part.so -- "$backend"-*.json >log || fail "intervals on $backend"
     sed "s/^/$backend: /" log
 done
-run 1 all.json XSIGMA_SAMPLE=1 >truth
-python3 "$xs_root/tests/support/known_sites.py" "$xs_build/xsigma" truth libstripped_part.so \
-    libclosed_part.so -- all.json >log || { cat log; fail "every block: not the exact bytes"; }
+for setting in XSIGMA_CPU_HARDENED=check XSIGMA_CPU_HARDENED=full XSIGMA_CPU_GUARD_SAMPLE=3 XSIGMA_CPU_HARDENED=off; do
+    run 1 all.json XSIGMA_SAMPLE=1 $setting >truth
+    python3 "$xs_root/tests/support/known_sites.py" "$xs_build/xsigma" truth libstripped_part.so \
+        libclosed_part.so -- all.json >log || { cat log; fail "every block, $setting: not the exact bytes"; }
+done
 grep -q '"bytes_error": [1-9]\|_error": [1-9]' all.json && fail "every block, and yet an error"
 
 # Names, files and lines.
