@@ -3,6 +3,7 @@
 
 #include "base/align.h"
 #include "report/advice.h"
+#include "report/cells.h"
 #include "report/summary.h"
 #include "report/timeline.h"
 
@@ -105,7 +106,9 @@ static bool slow_calls(const struct xs_advice_subject *s, struct xs_advice *out,
 {
     const enum xs_owner owner = only_backend(s->cpu);
 
-    xs_fmt(why, "one allocation in ten took %lu ns or more", (unsigned long)out->value);
+    xs_put_str(why, "one allocation in ten took ");
+    xs_put_duration(why, out->value);
+    xs_put_str(why, " or more");
     if (owner == XS_OWNER_BFC && suggest_room(s->cpu, out, why))
         return true;
     suggest_backend(out, owner == XS_OWNER_BFC ? "mimalloc" : "bfc");
@@ -161,7 +164,9 @@ static bool much_kernel(const struct xs_advice_subject *s, struct xs_advice *out
     struct xs_totals t;
 
     xs_totals_of(s->cpu, &t);
-    xs_fmt(why, "the kernel took %lu ns for each allocation", (unsigned long)out->value);
+    xs_put_str(why, "the kernel took ");
+    xs_put_duration(why, out->value);
+    xs_put_str(why, " for each allocation");
     if (owner == XS_OWNER_SYSTEM || owner == XS_OWNER_TBB) {
         xs_put_str(why, ", much of it perhaps for memory that was given back and got again");
         suggest_backend(out, "bfc");

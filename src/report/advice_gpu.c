@@ -1,6 +1,7 @@
 /* The rules for one device. */
 #include "base/align.h"
 #include "report/advice.h"
+#include "report/cells.h"
 
 #define SECOND_NS     UINT64_C(1000000000)
 #define WORTH_BYTES   XS_MIB(16) /* less memory than this is no matter */
@@ -355,10 +356,10 @@ static bool driver_ns(const struct xs_advice_subject *s, uint64_t *value)
 
 static bool slow(const struct xs_advice_subject *s, struct xs_advice *out, struct xs_buf *why)
 {
-    xs_fmt(why,
-           "an allocation took %lu ns in the driver on average; most that went there had been "
-           "given back for want of room in the cache",
-           (unsigned long)out->value);
+    xs_put_str(why, "an allocation took ");
+    xs_put_duration(why, out->value);
+    xs_put_str(why, " in the driver on average; most that went there had been given back for want "
+                    "of room in the cache");
     xs_advice_suggest_size(out, device_of(s), XS_KNOB_GPU_CACHE_MAX, larger_cache(s->gpu));
     return true;
 }

@@ -135,11 +135,12 @@ void xs_emit_left(struct xs_emit *e, size_t start, const char *cell)
 static void put_item(struct xs_emit *e, size_t gap, const char *item, size_t len)
 {
     size_t at = columns_of(e->line.at, e->line.len);
+    bool is_first = at == 0 || e->line.at[e->line.len - 1] == ' ';
 
-    if (at > e->indent && at + gap + columns_of(item, len) > XS_EMIT_COLUMNS) {
+    if (!is_first && at + gap + columns_of(item, len) > XS_EMIT_COLUMNS) {
         xs_emit_line(e);
         xs_put_pad(&e->line, e->indent);
-    } else if (at > e->indent) {
+    } else if (!is_first) {
         xs_put_pad(&e->line, at + gap);
     }
     xs_put_mem(&e->line, item, len);

@@ -46,6 +46,7 @@ struct xs_sites_view {
     uint64_t dropped;
     enum xs_unwinder unwinder;
     uint32_t count;
+    bool has_names; /* of functions, where they are to be had */
     void (*site)(const struct xs_sites_view *v, uint32_t i, struct xs_site_line *out);
     void (*frames)(const struct xs_sites_view *v, uint32_t i, xs_use_frame *use, void *arg);
     const void *data;
@@ -65,5 +66,9 @@ void xs_sites_lend(struct xs_report *r);
 
 void xs_sites_text(struct xs_emit *e, const struct xs_report *r);
 void xs_sites_json(struct xs_emit *e, const struct xs_report *r);
+
+/* The stack of site `i`, innermost first: what tells it from others, as items; all of it. */
+void xs_sites_put_stack(struct xs_emit *e, const struct xs_sites_view *v, uint32_t i);
+void xs_sites_json_frames(struct xs_emit *e, const struct xs_sites_view *v, uint32_t i);
 
 #endif

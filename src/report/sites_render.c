@@ -18,18 +18,69 @@ static const char *base_name(const char *path)
     return slash != NULL ? slash + 1 : path;
 }
 
+/* Where the name begins: demangled ones of templates have the type that they return before it. */
+static const char *name_of(const char *function)
+{
+    const char *name = function;
+    unsigned depth = 0;
+
+    if (strncmp(function, "operator", 8) == 0)
+        return function;
+    for (const char *c = function; *c != '\0' && (*c != '(' || depth != 0); c++) {
+        if (*c == '<')
+            depth++;
+        else if (*c == '>' && depth != 0)
+            depth--;
+        else if (*c == ' ' && depth == 0)
+            name = c + 1;
+    }
+    return name;
+}
+
+/* Every stack has some of these, so they do not tell one from another: what allocates, languages'
+ * libraries, and how threads and programs begin. */
+static bool is_common(const char *function)
+{
+    static const char *const whole[] = {
+        "malloc",        "calloc",         "realloc",  "reallocarray", "memalign",
+        "aligned_alloc", "posix_memalign", "strdup",   "strndup",      "_start",
+        "start_thread",  "clone",          "__clone3",
+    };
+    static const char *const begin[] = {
+        "operator new", "std::",      "__gnu_cxx::",   "alloc::",    "core::",
+        "__libc_start", "cudaMalloc", "cudaHostAlloc", "cuMemAlloc",
+    };
+    const char *name = function != NULL ? name_of(function) : "";
+
+    for (size_t i = 0; i < XS_COUNT_OF(whole); i++)
+        if (strcmp(name, whole[i]) == 0)
+            return true;
+    for (size_t i = 0; i < XS_COUNT_OF(begin); i++)
+        if (strncmp(name, begin[i], strlen(begin[i])) == 0)
+            return true;
+    return false;
+}
+
 struct stack {
     struct xs_emit *e;
+    bool is_told; /* by frames that are not common: the others are left out */
     unsigned shown;
     unsigned more;
 };
+
+static void look_at_frame(const struct xs_frame_line *f, void *arg)
+{
+    struct stack *s = arg;
+
+    s->is_told |= !is_common(f->function);
+}
 
 static void put_frame(const struct xs_frame_line *f, void *arg)
 {
     struct stack *s = arg;
     XS_BUF(item, 256);
 
-    if (s->shown == FRAMES_SHOWN) {
+    if (s->shown == FRAMES_SHOWN || (s->is_told && is_common(f->function))) {
         s->more++;
         return;
     }
@@ -51,11 +102,12 @@ static void put_frame(const struct xs_frame_line *f, void *arg)
     xs_emit_item(s->e, 1, item.at);
 }
 
-static void put_stack(struct xs_emit *e, const struct xs_sites_view *v, uint32_t i)
+void xs_sites_put_stack(struct xs_emit *e, const struct xs_sites_view *v, uint32_t i)
 {
     struct stack s = {.e = e};
     XS_BUF(more, 32);
 
+    v->frames(v, i, look_at_frame, &s);
     v->frames(v, i, put_frame, &s);
     if (s.shown == 0)
         xs_emit_item(e, 1, "callers unknown");
@@ -76,6 +128,7 @@ static void put_value(struct xs_emit *e, struct xs_buf *b, const struct xs_site_
 static void line(struct xs_emit *e, const struct xs_sites_view *v, uint32_t i,
                  const struct xs_site_value *value, uint32_t kind, uint64_t all)
 {
+    const size_t indent = e->indent;
     XS_BUF(cell, 64);
 
     put_value(e, &cell, value);
@@ -90,9 +143,9 @@ static void line(struct xs_emit *e, const struct xs_sites_view *v, uint32_t i,
     xs_emit_left(e, 25, cell.at);
     xs_put_pad(&e->line, 30);
     e->indent = 28;
-    put_stack(e, v, i);
+    xs_sites_put_stack(e, v, i);
     xs_emit_line(e);
-    e->indent = 0;
+    e->indent = indent;
 }
 
 static void top(struct xs_emit *e, const struct xs_sites_view *v)
@@ -115,7 +168,8 @@ static void top(struct xs_emit *e, const struct xs_sites_view *v)
     xs_emit_line(e);
     for (uint32_t i = 0; i < v->count && i < TOP_SHOWN; i++) {
         v->site(v, i, &s);
-        line(e, v, i, &s.peak, s.kind, all[s.kind]);
+        if (s.peak.bytes != 0)
+            line(e, v, i, &s.peak, s.kind, all[s.kind]);
     }
     if (v->dropped != 0) {
         xs_buf_clear(&head);
@@ -143,7 +197,7 @@ static uint32_t next_live(const struct xs_sites_view *v, uint64_t below, uint32_
     return best;
 }
 
-static void live(struct xs_emit *e, const struct xs_sites_view *v)
+static void live(struct xs_emit *e, const struct xs_sites_view *v, const char *what)
 {
     uint64_t all = 0;
     uint64_t hidden = 0;
@@ -159,7 +213,7 @@ static void live(struct xs_emit *e, const struct xs_sites_view *v)
     }
     if (all == 0)
         return;
-    xs_put_str(&head, "LIVE AT EXIT ");
+    xs_put_str(&head, what);
     xs_put_bytes(&head, all);
     if (hidden != 0) {
         xs_put_str(&head, ", of these ");
@@ -180,7 +234,16 @@ void xs_sites_text(struct xs_emit *e, const struct xs_report *r)
     if (r->sites == NULL || r->sites->count == 0)
         return;
     top(e, r->sites);
-    live(e, r->sites);
+    if (!r->sites->has_names) {
+        const size_t indent = e->indent;
+        xs_put_pad(&e->line, 2);
+        e->indent = 4;
+        xs_emit_words(e, "for names: XSIGMA_STATS_FILE=r.json, then 'xsigma report r.json'; or "
+                         "'xsigma run --html r.html'");
+        xs_emit_line(e);
+        e->indent = indent;
+    }
+    live(e, r->sites, strcmp(r->how, "running") == 0 ? "LIVE NOW " : "LIVE AT EXIT ");
 }
 
 /* ---- JSON --------------------------------------------------------------------------------- */
@@ -198,6 +261,13 @@ static void json_frame(const struct xs_frame_line *f, void *arg)
     xs_emit_string(e, "file", f->file);
     xs_emit_natural(e, "line", f->line != 0 ? (int64_t)f->line : -1);
     xs_emit_bool(e, "inlined", f->inlined);
+    xs_emit_end(e);
+}
+
+void xs_sites_json_frames(struct xs_emit *e, const struct xs_sites_view *v, uint32_t i)
+{
+    xs_emit_array(e, "frames", false);
+    v->frames(v, i, json_frame, e);
     xs_emit_end(e);
 }
 
@@ -221,9 +291,7 @@ static void json_site(struct xs_emit *e, const struct xs_sites_view *v, uint32_t
     JSON_VALUE(e, "peak", &s.peak);
     JSON_VALUE(e, "total", &s.total);
     xs_emit_string(e, "suppressed", s.suppressed);
-    xs_emit_array(e, "frames", false);
-    v->frames(v, i, json_frame, e);
-    xs_emit_end(e);
+    xs_sites_json_frames(e, v, i);
     xs_emit_end(e);
 }
 

@@ -192,7 +192,8 @@ static void core_line(struct xs_emit *e, const struct xs_report *r)
     xs_fmt(&item, " (%.0f%% fragmented);", b->fragmentation * 100);
     xs_emit_left(e, 2, item.at);
     xs_buf_clear(&item);
-    xs_fmt(&item, "%u regions, %u given back", b->regions, b->collected);
+    xs_fmt(&item, "%u region%s, %u given back", b->regions, b->regions == 1 ? "" : "s",
+           b->collected);
     xs_emit_item(e, 1, item.at);
     xs_emit_line(e);
 }

@@ -28,7 +28,7 @@ for width in 1280 390; do
     for id in warnings advice timeline calls gpu-timeline-0 gpu-hits-0 sizes backends latency gpu-0 flame sites config; do
         has "$work/dom" "id=\"$id\""
     done
-    has "$work/dom" 'XSIGMA_GPU_CACHE_MAX=1G'
+    has "$work/dom" 'XSIGMA_GPU_CACHE_MAX=8G'
     has "$work/dom" 'locks of the allocator: 3 waits'
     ! grep -q 'locks of the GPU cache' "$work/dom" || fail "waits that there were none of"
     has "$work/dom" 'std::vector&lt;double&gt;::_M_realloc_insert'

@@ -41,21 +41,24 @@
   }
   const bytes = (v) => (known(v) ? scaled(v, 1024, [' B', ' KiB', ' MiB', ' GiB', ' TiB', ' PiB']) : '–');
   const count = (v) => (known(v) ? scaled(v, 1000, ['', ' k', ' M', ' G', ' T']) : '–');
+  const plain = (text) => text.replace(/\.(\d*?)0+(?!\d)/, (_, digits) => (digits === '' ? '' : '.' + digits));
   const time = (ns) => (!known(ns) ? '–' : ns === 0 ? '0' : ns < 1e3 ? ns.toFixed(0) + ' ns' : ns < 1e6 ? (ns / 1e3).toFixed(1) + ' µs'
     : ns < 1e9 ? (ns / 1e6).toFixed(1) + ' ms' : ns < 6e11 ? (ns / 1e9).toFixed(2) + ' s' : (ns / 6e10).toFixed(1) + ' min');
-  const share = (part, whole) => (whole > 0 ? (100 * part / whole).toFixed(part * 10 < whole ? 1 : 0) + ' %' : '–');
+  const share = (part, whole) => (!(whole > 0) ? '–' : part > 0 && part * 1000 < whole ? '<0.1\u00a0%'
+    : (100 * part / whole).toFixed(part > 0 && part * 10 < whole ? 1 : 0) + '\u00a0%');
+  const many = (n, what) => count(n) + ' ' + what + (n === 1 ? '' : 's');
 
   /* ---- head and tiles ---- */
 
   function head() {
     const p = data.process || {};
-    const many = list(data.processes).length;
+    const processes = list(data.processes).length;
     const ended = p.how === 'exit' || p.how === '_exit' || p.how === 'quick_exit'
       ? 'exit' + (known(p.status) ? ' ' + p.status : '') : p.how;
     document.title = (p.program || 'report') + ' – XSigma';
     page.append(el('header', {}, el('h1', {}, p.program || '?'),
-      el('p', { class: 'soft' }, [many > 1 ? many + ' processes' : 'pid ' + p.pid, p.host,
-        known(p.rank) ? 'rank ' + p.rank : null, ended, time(p.wall_ns),
+      el('p', { class: 'soft' }, [processes > 1 ? processes + ' processes' : 'pid ' + p.pid, p.host,
+        known(p.rank) ? 'rank ' + p.rank : null, ended, 'ran ' + time(p.wall_ns),
         'CPU ' + time((p.user_ns || 0) + (p.sys_ns || 0)), known(p.preset) ? 'preset ' + p.preset : null]
         .filter((x) => known(x) && x !== '').join('  ·  '))));
     if (p.passive) page.append(el('p', {}, 'The program brings its own malloc: nothing was routed.'));
@@ -96,6 +99,18 @@
       if (m * unit >= raw) return m * unit;
     return raw;
   }
+  /* Round times between two, with one unit and as many digits for all. */
+  function clock(from, to, n) {
+    const steps = [6e10, 12e10, 3e11, 6e11, 12e11, 18e11, 36e11, 72e11, 144e11, 216e11, 432e11, 864e11];
+    for (let p = 1e9; p >= 1; p /= 10) steps.unshift(p, 2 * p, 5 * p);
+    steps.splice(steps.indexOf(6e10), 0, 1e10, 15e9, 3e10);
+    const step = steps.find((s) => s >= (to - from) / n) || (to - from) / n;
+    const [unit, name] = [[1, ' ns'], [1e3, ' µs'], [1e6, ' ms'], [1e9, ' s'], [6e10, ' min'], [36e11, ' h']]
+      .filter(([u]) => u === 1 || to >= (u < 6e10 ? u : 2 * u)).pop();
+    const digits = Math.max(0, Math.ceil(-Math.log10(step / unit) - 1e-9)), marks = [];
+    for (let at = Math.ceil(from / step) * step; at <= to; at += step) marks.push([at, (at / unit).toFixed(digits) + name]);
+    return marks;
+  }
   function chart(into, t, series, format, step) {
     const box = el('div', { class: 'chart' });
     const tip = el('div', { class: 'tip' });
@@ -116,12 +131,10 @@
       const s = svg('svg', { viewBox: `0 0 ${w} ${h}`, height: h, role: 'img' });
       for (let v = 0; v <= top * 1.001; v += by) {
         s.append(svg('line', { x1: left, x2: w - 8, y1: y(v), y2: y(v), stroke: 'var(--line)' }));
-        s.append(svg('text', { x: left - 8, y: y(v) + 4, 'text-anchor': 'end' }, format(v)));
+        s.append(svg('text', { x: left - 8, y: y(v) + 4, 'text-anchor': 'end' }, plain(format(v))));
       }
-      const marks = w < 520 ? 2 : 5;
-      for (let i = 0; i <= marks; i++)
-        s.append(svg('text', { x: x(from + span * i / marks), y: h - 6,
-          'text-anchor': i === 0 ? 'start' : i === marks ? 'end' : 'middle' }, time(from + span * i / marks)));
+      for (const [at, name] of clock(from, from + span, w < 520 ? 4 : 6))
+        s.append(svg('text', { x: x(at), y: h - 6, 'text-anchor': 'middle' }, name));
       series.forEach((line, k) => {
         let path = '', pen = false;
         line.values.forEach((v, i) => {
@@ -152,8 +165,13 @@
     new ResizeObserver(draw).observe(box);
     draw();
   }
-  /* What each interval added, from sums that only rise. */
-  const rises = (sums) => list(sums).map((v, i) => (i === 0 || !known(v) || !known(sums[i - 1]) ? null : Math.max(0, v - sums[i - 1])));
+  /* From sums that only rise what there was in a second; of many points so few that lines can be told apart. */
+  function rates(into, t, series) {
+    const step = Math.ceil(t.length / 200), at = t.map((_, i) => i).filter((i) => i % step === 0 || i === t.length - 1);
+    const rise = (sums, i, j) => (known(sums[i]) && known(sums[j]) ? Math.max(0, sums[j] - sums[i]) * 1e9 / Math.max(1, t[j] - t[i]) : null);
+    chart(into, at.slice(1).map((i) => t[i]), series.map(({ name, sums }) =>
+      ({ name, values: at.slice(1).map((j, k) => rise(list(sums), at[k], j)) })), count, 10);
+  }
 
   function timeline() {
     const l = data.timeline;
@@ -163,50 +181,60 @@
       { name: 'in use', values: list(l.in_use_bytes) },
       { name: 'reserved', values: list(l.reserved_bytes) },
       { name: 'resident (RSS)', values: list(l.rss_bytes) }], bytes, 1024);
-    chart(card('calls', 'Calls in each interval'), t, [
-      { name: 'allocations', values: rises(l.allocations) },
-      { name: 'frees', values: rises(l.frees) }], count, 10);
+    rates(card('calls', 'Calls a second'), t, [{ name: 'allocations', sums: l.allocations }, { name: 'frees', sums: l.frees }]);
     for (const g of list(l.gpu)) {
       chart(card('gpu-timeline-' + g.device, 'GPU ' + g.device + ' memory over time'), t, [
         { name: 'in use', values: list(g.in_use_bytes) },
         { name: 'cached', values: list(g.cached_bytes) }], bytes, 1024);
-      chart(card('gpu-hits-' + g.device, 'GPU ' + g.device + ' hits and misses in each interval'), t, [
-        { name: 'hits', values: rises(g.hits) },
-        { name: 'misses', values: rises(g.misses) }], count, 10);
+      rates(card('gpu-hits-' + g.device, `GPU ${g.device} hits and misses a second`), t, [
+        { name: 'hits', sums: g.hits }, { name: 'misses', sums: g.misses }]);
     }
   }
 
   /* ---- tables ---- */
 
-  function table(columns, rows) {
-    return el('div', { class: 'scroll' }, el('table', {},
+  function table(columns, rows, style) {
+    return el('div', { class: 'scroll' }, el('table', { class: style || '' },
       el('thead', {}, el('tr', {}, columns.map((c, i) => el('th', { class: i === 0 ? 'name' : '' }, c)))),
       el('tbody', {}, rows.map((r) => el('tr', {}, r.map((v, i) => el('td', { class: i === 0 ? 'name' : '' }, v)))))));
   }
+  /* Of few rows: where there is no room for the columns, they are the rows. */
+  const turning = (columns, rows) => [table(columns, rows, 'wide'), table([columns[0], ...rows.map((r) => r[0])],
+    columns.slice(1).map((c, i) => [c, ...rows.map((r) => r[i + 1])]), 'narrow')];
   function backends() {
     const rows = list((data.cpu || {}).backends).filter((b) => b.active || b.allocations > 0);
     if (rows.length === 0) return;
-    const c = card('backends', 'CPU allocator', table(
+    const c = card('backends', 'CPU allocator', turning(
       ['back end', 'allocations', 'requested', 'frees', 'live blocks', 'in use', 'reserved', 'peak'],
       rows.map((b) => [b.name, count(b.allocations), bytes(b.requested_bytes), count(b.frees), count(b.live_blocks),
         bytes(b.in_use_bytes), bytes(b.reserved_bytes), bytes(b.reserved_peak_bytes)])));
     const core = data.cpu.core;
     if (known(core))
-      c.append(el('p', { class: 'soft' }, `bfc: ${core.regions} regions, ${bytes(core.free_bytes)} free, the largest piece ` +
+      c.append(el('p', { class: 'soft' }, `bfc: ${many(core.regions, 'region')}, ${bytes(core.free_bytes)} free, the largest piece ` +
         `${bytes(core.largest_free_bytes)} (${(core.fragmentation_permille / 10).toFixed(0)} % fragmented)`));
   }
 
-  /* A line of bars for each doubling: four bins of the report, from 4 ns on. */
+  /* Rows of a name, bars, and two cells of text, under two heads. */
+  const bar = (part, i) => el('span', { class: 'bar', style: `width:${(100 * part).toFixed(2)}%;background:${COLORS[i]}` +
+    (part > 0 ? ';min-width:1px' : '') });
+  const cell = (text) => el('span', { class: 'n' }, text);
+  const bars = (heads, rows) => el('div', { class: 'bars' }, el('span', {}), el('span', {}),
+    heads.map((h) => el('span', { class: 'n soft' }, h)),
+    rows.map(([name, parts, ...cells]) => [el('span', {}, name), el('div', {}, parts.map(bar)), cells.map(cell)]));
+
+  /* A row for each doubling: four bins of the report, from 4 ns on. */
   function spread(l, kinds) {
-    const of = (k, d) => list(l[k].bins).slice(d === 0 ? 0 : 4 * d, 4 * d + 4).reduce((s, n) => s + n, 0);
-    const doublings = Math.max(...kinds.map((k) => Math.ceil(list(l[k].bins).length / 4)));
-    const all = kinds.map((k) => list(l[k].bins).reduce((s, n) => s + n, 0));
-    return el('div', { class: 'bars' }, Array.from({ length: doublings }, (_, d) => kinds.map((k, i) => {
-      const part = all[i] > 0 ? of(k, d) / all[i] : 0;
-      return part === 0 ? [] : [el('span', {}, `${k} < ${time(4 * 2 ** d)}`),
-        el('span', { class: 'bar', style: `width:${Math.max(0.2, 100 * part).toFixed(2)}%;background:${COLORS[i]}` }),
-        el('span', { class: 'n' }, share(of(k, d), all[i]))];
-    })));
+    const of = (k, d) => list(l[k].bins).slice(4 * d, 4 * d + 4).reduce((s, n) => s + n, 0);
+    const all = kinds.map((k) => list(l[k].bins).reduce((s, n) => s + n, 0)), rows = [];
+    for (let d = 0; d < Math.max(...kinds.map((k) => list(l[k].bins).length / 4)); d++) {
+      const n = kinds.map((k) => of(k, d));
+      if (n.some((v) => v > 0))
+        rows.push([d === 0 ? '< 4 ns' : `${time(2 ** (d + 1))} – ${time(2 ** (d + 2))}`, n.map((v, i) => v / (all[i] || 1)),
+          ...n.map((v, i) => (v > 0 ? share(v, all[i]) : ''))]);
+    }
+    const most = Math.max(...rows.flatMap((r) => r[1]));
+    for (const r of rows) r[1] = r[1].map((part) => part / most);
+    return bars(kinds.map((k, i) => [el('i', { style: 'background:' + COLORS[i] }), k]), rows);
   }
   function latency() {
     const l = data.latency;
@@ -214,11 +242,11 @@
     const kinds = ['malloc', 'free'].filter((k) => known(l[k]));
     const c = card('latency', 'Latency of a sample of the calls');
     if (kinds.length > 0)
-      c.append(table(['', 'p50', 'p99', 'p99.9', 'longest', 'samples'], kinds.map((k) => [k, time(l[k].p50_ns),
-        time(l[k].p99_ns), time(l[k].p999_ns), time(l[k].max_ns), count(l[k].samples)])), spread(l, kinds));
+      c.append(...turning(['', 'p50', 'p99', 'p99.9', 'longest', 'samples', 'of calls'], kinds.map((k) => [k, time(l[k].p50_ns),
+        time(l[k].p99_ns), time(l[k].p999_ns), time(l[k].max_ns), count(l[k].samples), count(l[k].calls)])), spread(l, kinds));
     for (const [key, whose] of [['lock_waits', 'the allocator'], ['gpu_lock_waits', 'the GPU cache']])
       if (known(l[key]) && l[key].count > 0)
-        c.append(el('p', { class: 'soft' }, `locks of ${whose}: ${count(l[key].count)} waits, ${time(l[key].ns)} in all, ` +
+        c.append(el('p', { class: 'soft' }, `locks of ${whose}: ${many(l[key].count, 'wait')}, ${time(l[key].ns)} in all, ` +
           `the longest ${time(l[key].max_ns)}`));
   }
   function gpus() {
@@ -239,10 +267,9 @@
     const rows = list(data.size_classes), most = Math.max(1, ...rows.map((r) => r.calls));
     const all = rows.reduce((s, r) => s + r.calls, 0);
     if (all === 0) return;
-    card('sizes', 'Sizes of all requests', el('div', { class: 'bars' }, rows.map((r) => [
-      el('span', {}, known(r.max_bytes) ? '≤ ' + bytes(r.max_bytes) : '> ' + bytes(r.min_bytes - 1)),
-      el('span', { class: 'bar', style: 'width:' + (100 * r.calls / most).toFixed(2) + '%' }),
-      el('span', { class: 'n' }, count(r.calls) + '  ' + share(r.calls, all))])));
+    card('sizes', 'Sizes of all requests', bars(['calls', 'share'], rows.filter((r) => r.calls > 0).map((r) => [
+      known(r.max_bytes) ? '≤ ' + plain(bytes(r.max_bytes)) : '> ' + plain(bytes(r.min_bytes - 1)), [r.calls / most],
+      count(r.calls), share(r.calls, all)])));
   }
 
   /* ---- sites ---- */
@@ -275,7 +302,7 @@
   }
 
   function flame(sites) {
-    const kinds = [...new Set(sites.map((s) => s.kind))];
+    const kinds = [...new Set(sites.map((s) => s.kind))].sort((a, b) => (a !== 'cpu') - (b !== 'cpu') || a.localeCompare(b));
     const of = el('select', { 'aria-label': 'memory of' }, kinds.map((k) => el('option', { value: k }, k === 'cpu' ? 'CPU' : k.toUpperCase())));
     const kind = el('select', { 'aria-label': 'bytes counted' }, KINDS.map(([k, n]) => el('option', { value: k }, n)));
     const find = el('input', { type: 'search', placeholder: 'search functions', 'aria-label': 'search functions' });
@@ -357,8 +384,10 @@
   }
   function siteTable(sites) {
     const FIRST = 25;
-    /* Every site ends in one of these: who called it is what tells sites apart. */
-    const allocates = (f) => /^(__libc_)?(malloc|calloc|realloc|reallocarray|memalign|aligned_alloc|posix_memalign|operator new.*)$/.test(where(f));
+    /* Every site ends in some of these: who called them is what tells sites apart. */
+    const allocates = (f) => /^(malloc|calloc|realloc|reallocarray|memalign|aligned_alloc|posix_memalign|strn?dup)$/.test(where(f)) ||
+      /^(operator new|cudaMalloc|cudaHostAlloc|cuMemAlloc)/.test(where(f)) ||
+      /^(std|__gnu_cxx|alloc|core)::/.test(where(f).replace(/<[^()]*>/g, '').replace(/\(.*/, '').split(' ').pop());
     const first = (s) => list(s.frames).find((f) => !allocates(f)) || s.frames[0];
     const columns = [['live', 'live'], ['peak', 'at peak'], ['total', 'total']];
     let by = 'peak', all = false;
@@ -367,11 +396,11 @@
     function draw() {
       const rows = sites.slice().sort((a, b) => (b[by + '_bytes'] || 0) - (a[by + '_bytes'] || 0));
       const shown = all ? rows : rows.slice(0, FIRST);
-      const path = (s) => el('details', {}, el('summary', { style: 'color:var(--ink)' }, where(first(s)),
+      const path = (s) => el('details', {}, el('summary', { class: 'site' }, where(first(s)),
         el('span', { class: 'soft' }, ' ' + line(first(s)) + (s.kind === 'cpu' ? '' : '  ' + s.kind.toUpperCase()) +
           (known(s.suppressed) ? '  suppressed: ' + s.suppressed : ''))),
         list(s.frames).map((f) => el('div', { class: 'soft' }, where(f) + ' ' + line(f))));
-      box.replaceChildren(el('div', { class: 'scroll' }, el('table', {},
+      box.replaceChildren(el('div', { class: 'scroll' }, el('table', { class: 'stack' },
         el('thead', {}, el('tr', {}, el('th', { class: 'name' }, 'function'), columns.map(([k, name]) => {
           const th = el('th', {}, el('button', { type: 'button', onclick: () => { by = k; draw(); } }, name + (by === k ? ' ▾' : '')));
           if (by === k) th.setAttribute('aria-sort', 'descending');
@@ -385,7 +414,7 @@
     }
     c.append(box);
     if (known(data.sampling) && known(data.sampling.mean_bytes))
-      c.append(el('p', { class: 'soft' }, `CPU sites are estimates from ${count(data.sampling.samples)} samples, one in ` +
+      c.append(el('p', { class: 'soft' }, `CPU sites are estimates from a sample, one block in ` +
         `${bytes(data.sampling.mean_bytes)} on average; ± is the 95 % interval.`));
     draw();
   }
@@ -408,11 +437,12 @@
   }
   function config() {
     const rows = list(data.config), row = (c) => [el('code', {}, c.name), c.value, c.source, c.default];
-    const set = rows.filter((c) => c.source !== 'default' && c.value !== c.default);
+    /* Where the report was written to is nothing to him who reads it here. */
+    const set = rows.filter((c) => c.source !== 'default' && c.value !== c.default && !/_STATS_(FILE|FORMAT)$/.test(c.name));
     const columns = ['variable', 'value', 'from', 'default'];
     card('config', 'Configuration',
-      set.length > 0 ? table(columns, set.map(row)) : el('p', {}, 'Everything has its default value.'),
-      el('details', {}, el('summary', {}, `all ${rows.length} variables`), table(columns, rows.map(row))));
+      set.length > 0 ? table(columns, set.map(row), 'stack') : el('p', {}, 'Everything has its default value.'),
+      el('details', {}, el('summary', {}, `all ${rows.length} variables`), table(columns, rows.map(row), 'stack')));
   }
 
   page.replaceChildren();
