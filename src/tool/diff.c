@@ -7,6 +7,7 @@
 #include "report/cells.h"
 #include "report/gpu.h"
 #include "report/summary.h"
+#include "tool/diff_sites.h"
 #include "tool/input.h"
 #include "tool/tool.h"
 #include "xsigma.h"
@@ -219,8 +220,10 @@ static bool is_shown(const struct change *c)
     return c->before != c->after && c->before != XS_UNKNOWN && c->after != XS_UNKNOWN;
 }
 
-static void print_text(const struct changes *c, const char *a, const char *b)
+static void print_text(const struct changes *c, struct xs_site_changes *sites, const char *a,
+                       const char *b)
 {
+    static const struct xs_site_columns columns = {BEFORE, AFTER, BY, PART};
     struct xs_emit e;
     XS_BUF(names, 512);
     size_t same = 0;
@@ -246,6 +249,7 @@ static void print_text(const struct changes *c, const char *a, const char *b)
     xs_fmt(&names, "%zu figures are the same, or not known in both", same);
     xs_emit_left(&e, 2, names.at);
     xs_emit_line(&e);
+    xs_site_changes_text(&e, sites, &columns);
     xs_emit_close(&e);
 }
 
@@ -262,8 +266,8 @@ static void side(struct xs_emit *e, const char *key, const char *name, const str
     xs_emit_end(e);
 }
 
-static void print_json(const struct changes *c, const char *a, const struct xs_report *before,
-                       const char *b, const struct xs_report *after)
+static void print_json(const struct changes *c, const struct xs_site_changes *sites, const char *a,
+                       const struct xs_report *before, const char *b, const struct xs_report *after)
 {
     struct xs_emit e;
 
@@ -283,6 +287,7 @@ static void print_json(const struct changes *c, const char *a, const struct xs_r
         xs_emit_end(&e);
     }
     xs_emit_end(&e);
+    xs_site_changes_json(&e, sites);
     xs_emit_end(&e);
     xs_emit_close(&e);
 }
@@ -291,6 +296,8 @@ int xs_tool_diff(int argc, char **argv)
 {
     const char *words[2] = {NULL, NULL};
     struct xs_inputs in[2] = {{0}};
+    static struct xs_profile profile[2];
+    struct xs_site_changes sites = {0};
     struct changes c = {0};
     bool json = false;
     int n = 0;
@@ -314,6 +321,7 @@ int xs_tool_diff(int argc, char **argv)
         int rc = xs_inputs_add(&in[i], words[i]);
         if (rc != XS_EXIT_OK && in[i].count == 0)
             return rc;
+        xs_inputs_name_sites(&in[i], &profile[i]);
     }
     /* Sums are kept in one place only. */
     static struct xs_report before;
@@ -330,10 +338,12 @@ int xs_tool_diff(int argc, char **argv)
     of_process(&c, &before, after);
     of_latency(&c, &before.latency, &after->latency);
     of_devices(&c, &before, after);
+    xs_site_changes_of(&sites, &profile[0], &profile[1]);
     if (json)
-        print_json(&c, words[0], &before, words[1], after);
+        print_json(&c, &sites, words[0], &before, words[1], after);
     else
-        print_text(&c, words[0], words[1]);
+        print_text(&c, &sites, words[0], words[1]);
+    xs_site_changes_free(&sites);
     free(c.at);
     return XS_EXIT_OK;
 }

@@ -84,7 +84,7 @@ static int ask(const struct order *o, struct xs_record *r)
         xs_tool_error("%d has taken the request and is still at it", o->pid);
         return XS_EXIT_NO;
     case XS_ASK_REFUSED:
-        xs_tool_error("%s: %d answers: %s", o->name, o->pid, strerror(r->result));
+        xs_tool_error("gpu %s: %d answers: %s", o->name, o->pid, strerror(r->result));
         return XS_EXIT_NO;
     case XS_ASK_DONE:
         break;

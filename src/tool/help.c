@@ -106,6 +106,8 @@ const char xs_help_diff[] =
     "Shows the figures that are different in B from those in A. Each may be whatever 'xsigma "
     "report'\n"
     "reads: a JSON report, a record, a process, a directory of them, whose reports are added up.\n"
+    "Where both have call sites, those follow that hold more or less by more than the 95 %\n"
+    "interval, most first: what grew. --json has all of them.\n"
     "\n"
     "Exit status: 0 done, 1 not done, 64 wrong usage.\n";
 
@@ -145,7 +147,9 @@ const char xs_help_tune[] =
     "its input again from the start if that is a file, and nothing otherwise. A candidate is\n"
     "out when its exit status is not the baseline's, a signal ends it or it takes too long.\n"
     "It is better only if all its runs lie below all of the baseline's; of 8 runs and more,\n"
-    "an eighth at each end is left out. ^C ends it with what is known.\n"
+    "an eighth at each end is left out. The last column is the change in CPU time that comes\n"
+    "with it, or in peak resident memory where time is the objective. ^C ends it with what\n"
+    "is known.\n"
     "\n"
     "Exit status: 0 done, better or not; 1 not done, 2 refused, 64 wrong usage, 126 not\n"
     "executable, 127 not found, 128 and the signal's number when interrupted.\n";

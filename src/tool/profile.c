@@ -249,8 +249,7 @@ static int compare_peaks(const void *x, const void *y)
     return a->total.bytes < b->total.bytes ? 1 : a->total.bytes > b->total.bytes ? -1 : 0;
 }
 
-/* Errors of independent samples add by their squares. */
-static void add_value(struct xs_site_value *to, const struct xs_site_value *from)
+void xs_site_value_add(struct xs_site_value *to, const struct xs_site_value *from)
 {
     double a = (double)to->bytes_error;
     double b = (double)from->bytes_error;
@@ -286,9 +285,9 @@ void xs_profile_close(struct xs_profile *p)
         qsort(p->stack, p->stacks, sizeof(*p->stack), compare_stacks);
     for (size_t i = 0; i < p->stacks; i++) {
         if (kept != 0 && compare_stacks(&p->stack[kept - 1], &p->stack[i]) == 0) {
-            add_value(&p->stack[kept - 1].live, &p->stack[i].live);
-            add_value(&p->stack[kept - 1].peak, &p->stack[i].peak);
-            add_value(&p->stack[kept - 1].total, &p->stack[i].total);
+            xs_site_value_add(&p->stack[kept - 1].live, &p->stack[i].live);
+            xs_site_value_add(&p->stack[kept - 1].peak, &p->stack[i].peak);
+            xs_site_value_add(&p->stack[kept - 1].total, &p->stack[i].total);
         } else {
             p->stack[kept++] = p->stack[i];
         }
@@ -297,6 +296,7 @@ void xs_profile_close(struct xs_profile *p)
     if (kept != 0)
         qsort(p->stack, kept, sizeof(*p->stack), compare_peaks);
     p->view.count = (uint32_t)kept;
+    p->view.has_names = true;
     p->view.site = site;
     p->view.frames = frames;
     p->view.data = p;

@@ -43,6 +43,9 @@ void xs_profile_close(struct xs_profile *p);
  */
 void xs_inputs_name_sites(struct xs_inputs *in, struct xs_profile *p);
 
+/* Errors of independent samples add by their squares. */
+void xs_site_value_add(struct xs_site_value *to, const struct xs_site_value *from);
+
 const struct xs_site_value *xs_profile_value(const struct xs_profile_stack *s,
                                              enum xs_profile_kind kind);
 

@@ -156,7 +156,8 @@ static void cpu(struct xs_emit *e, const struct xs_report *r, const struct momen
     for (unsigned owner = 0; owner < XS_OWNER_COUNT; owner++) {
         const struct xs_backend_memory *m = &r->memory[owner];
         XS_BUF(name, 48);
-        if (!xs_report_shows(r, (enum xs_owner)owner))
+        if (!xs_report_shows(r, (enum xs_owner)owner) ||
+            (m->in_use_bytes == XS_UNKNOWN && m->reserved_bytes == XS_UNKNOWN))
             continue;
         xs_fmt(&name, "%s in use", xs_backends[owner]->name);
         level(e, name.at, m->in_use_bytes, XS_UNKNOWN);
@@ -295,14 +296,14 @@ int xs_tool_top(int argc, char **argv)
         if (is_turns || strcmp(argv[i], "-d") == 0) {
             uint64_t ns;
             const char *value = i + 1 < argc ? argv[++i] : "";
-            if (is_turns && number(value, UINT_MAX, &n)) {
+            if (is_turns && number(value, UINT_MAX, &n) && n > 0) {
                 o.turns = (unsigned)n;
             } else if (!is_turns && xs_text_time(value, strlen(value), &ns) == 0 &&
                        ns >= 10000000u && ns <= 3600000000000u) {
                 o.pause_ms = (unsigned)(ns / 1000000u);
             } else {
                 xs_tool_error("top: %s '%s': expected %s", argv[i - 1], value,
-                              is_turns ? "a number" : "a time such as 500ms or 2s");
+                              is_turns ? "a number from 1" : "a time such as 500ms or 2s");
                 return XS_EXIT_USAGE;
             }
         } else if (o.pid == 0 && number(argv[i], INT_MAX, &n) && n > 0) {

@@ -223,6 +223,7 @@ static void rounds(struct xs_tune *t)
     unsigned done = 0;
     uint64_t state = t->seed;
     uint64_t figure;
+    uint64_t cost;
 
     for (unsigned i = 0; i < t->candidates; i++)
         order[i] = i;
@@ -233,10 +234,12 @@ static void rounds(struct xs_tune *t)
             progress(t, done++, all, c->label);
             if (c->out[0] != '\0')
                 continue;
-            if (!xs_tune_run(t, c, t->objective == XS_TUNE_GPU_PEAK, &figure))
+            if (!xs_tune_run(t, c, t->objective == XS_TUNE_GPU_PEAK, &figure, &cost))
                 return;
-            if (c->out[0] == '\0')
-                c->figure[c->runs++] = figure;
+            if (c->out[0] != '\0')
+                continue;
+            c->figure[c->runs] = figure;
+            c->cost[c->runs++] = cost;
         }
     }
     progress(t, done, all, "");
@@ -250,7 +253,7 @@ static int tune(struct xs_tune *t)
 
     /* Not counted: it warms caches, and shows what to try, and how long a run takes. */
     uint64_t start = xs_proc_now_ns();
-    bool ran = xs_tune_run(t, baseline, true, &ignored);
+    bool ran = xs_tune_run(t, baseline, true, &ignored, &ignored);
     if (t->limit_ns == 0)
         t->limit_ns = LIMIT_LEAST_NS + LIMIT_TIMES * (xs_proc_now_ns() - start);
     if (ran && baseline->out[0] != '\0') {
@@ -263,7 +266,8 @@ static int tune(struct xs_tune *t)
     }
     for (unsigned i = 0; i < t->candidates; i++) {
         t->candidate[i].figure = calloc(t->runs, sizeof(*t->candidate[i].figure));
-        if (t->candidate[i].figure == NULL) {
+        t->candidate[i].cost = calloc(t->runs, sizeof(*t->candidate[i].cost));
+        if (t->candidate[i].figure == NULL || t->candidate[i].cost == NULL) {
             xs_tool_error("tune: %s", strerror(ENOMEM));
             return XS_EXIT_NO;
         }
@@ -273,8 +277,10 @@ static int tune(struct xs_tune *t)
         end_progress();
     }
     int status = xs_tune_show(t);
-    for (unsigned i = 0; i < t->candidates; i++)
+    for (unsigned i = 0; i < t->candidates; i++) {
         free(t->candidate[i].figure);
+        free(t->candidate[i].cost);
+    }
     return xs_tune_interrupted() != 0 ? 128 + xs_tune_interrupted() : status;
 }
 

@@ -26,6 +26,7 @@ struct xs_tune_candidate {
     struct xs_tune_setting setting[XS_TUNE_SETTINGS];
     unsigned settings;
     uint64_t *figure; /* of its runs, in their order */
+    uint64_t *cost;   /* what they took beside it: memory where time is the objective, else time */
     unsigned runs;
     char out[160]; /* "" or why it is no longer a candidate */
 };
@@ -56,7 +57,8 @@ void xs_tune_add_advised(struct xs_tune *t);
 
 /* Runs the program once. False: it was interrupted, and nothing is known. A candidate that does not
  * do what the baseline did is out. With `reports`, they lie in the directory afterwards. */
-bool xs_tune_run(struct xs_tune *t, struct xs_tune_candidate *c, bool reports, uint64_t *figure);
+bool xs_tune_run(struct xs_tune *t, struct xs_tune_candidate *c, bool reports, uint64_t *figure,
+                 uint64_t *cost);
 
 enum xs_tune_end { XS_TUNE_ENDED, XS_TUNE_LATE, XS_TUNE_INTERRUPTED };
 
@@ -75,6 +77,7 @@ int xs_tune_show(const struct xs_tune *t);
 
 /* Of sorted or unsorted figures. The interval leaves out an eighth at each end. */
 uint64_t xs_tune_median(const struct xs_tune_candidate *c);
+uint64_t xs_tune_median_cost(const struct xs_tune_candidate *c);
 void xs_tune_interval(const struct xs_tune_candidate *c, uint64_t *low, uint64_t *high);
 
 #endif

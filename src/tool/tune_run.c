@@ -145,12 +145,13 @@ static void put_late(const struct xs_tune *t, struct xs_tune_candidate *c)
     snprintf(c->out, sizeof(c->out), "did not end within %s (--timeout)", limit.at);
 }
 
-bool xs_tune_run(struct xs_tune *t, struct xs_tune_candidate *c, bool reports, uint64_t *figure)
+bool xs_tune_run(struct xs_tune *t, struct xs_tune_candidate *c, bool reports, uint64_t *figure,
+                 uint64_t *cost)
 {
     struct rusage usage = {0};
     int status = 0;
 
-    *figure = 0;
+    *figure = *cost = 0;
     if (xs_tune_interrupted() != 0)
         return false;
     xs_scratch_clear(t->directory);
@@ -173,10 +174,13 @@ bool xs_tune_run(struct xs_tune *t, struct xs_tune_candidate *c, bool reports, u
     }
     if (xs_tune_interrupted() != 0)
         return false;
+    const uint64_t time_ns = ns_of(&usage.ru_utime) + ns_of(&usage.ru_stime);
+    const uint64_t rss_bytes = (uint64_t)usage.ru_maxrss * 1024;
+    *cost = t->objective == XS_TUNE_TIME ? rss_bytes : time_ns;
     if (t->objective == XS_TUNE_TIME)
-        *figure = ns_of(&usage.ru_utime) + ns_of(&usage.ru_stime);
+        *figure = time_ns;
     else if (t->objective == XS_TUNE_RSS)
-        *figure = (uint64_t)usage.ru_maxrss * 1024;
+        *figure = rss_bytes;
     else if (c->out[0] == '\0' && !gpu_peak(t, figure))
         snprintf(c->out, sizeof(c->out), "no report of a device: it used none");
     return true;

@@ -19,20 +19,30 @@ static int by_size(const void *a, const void *b)
     return p < q ? -1 : p > q;
 }
 
-static void sorted(const struct xs_tune_candidate *c, uint64_t *out)
+static void sort(uint64_t *out, const uint64_t *figure, unsigned runs)
 {
-    memcpy(out, c->figure, c->runs * sizeof(*out));
-    qsort(out, c->runs, sizeof(*out), by_size);
+    memcpy(out, figure, runs * sizeof(*out));
+    qsort(out, runs, sizeof(*out), by_size);
+}
+
+static uint64_t median(const uint64_t *figure, unsigned runs)
+{
+    uint64_t v[XS_TUNE_RUNS];
+
+    if (runs == 0)
+        return 0;
+    sort(v, figure, runs);
+    return (v[(runs - 1) / 2] + v[runs / 2]) / 2;
 }
 
 uint64_t xs_tune_median(const struct xs_tune_candidate *c)
 {
-    uint64_t v[XS_TUNE_RUNS];
+    return median(c->figure, c->runs);
+}
 
-    if (c->runs == 0)
-        return 0;
-    sorted(c, v);
-    return (v[(c->runs - 1) / 2] + v[c->runs / 2]) / 2;
+uint64_t xs_tune_median_cost(const struct xs_tune_candidate *c)
+{
+    return median(c->cost, c->runs);
 }
 
 void xs_tune_interval(const struct xs_tune_candidate *c, uint64_t *low, uint64_t *high)
@@ -42,7 +52,7 @@ void xs_tune_interval(const struct xs_tune_candidate *c, uint64_t *low, uint64_t
     *low = *high = 0;
     if (c->runs == 0)
         return;
-    sorted(c, v);
+    sort(v, c->figure, c->runs);
     *low = v[c->runs / 8];
     *high = v[c->runs - 1 - c->runs / 8];
 }
@@ -93,15 +103,35 @@ static void put_figure(struct xs_buf *b, const struct xs_tune *t, uint64_t v)
         xs_put_bytes(b, v);
 }
 
+static void print_change(uint64_t v, uint64_t base)
+{
+    XS_BUF(change, 32);
+
+    if (base != 0)
+        xs_fmt(&change, "%s%.1f%%", v < base ? "-" : "+",
+               (v < base ? (double)(base - v) : (double)(v - base)) * 100 / (double)base);
+    printf(" %8s", change.at);
+}
+
+static int label_columns(const struct xs_tune *t)
+{
+    size_t most = sizeof("candidate") - 1;
+
+    for (unsigned i = 0; i < t->candidates; i++)
+        if (strlen(t->candidate[i].label) > most)
+            most = strlen(t->candidate[i].label);
+    return (int)most;
+}
+
 static void print_row(const struct xs_tune *t, const struct xs_tune_candidate *c, bool is_chosen)
 {
-    const uint64_t base = xs_tune_median(&t->candidate[0]);
+    const struct xs_tune_candidate *base = &t->candidate[0];
     uint64_t low;
     uint64_t high;
     XS_BUF(median, 32);
     XS_BUF(spread, 64);
 
-    printf("%c %-38s ", is_chosen ? '*' : ' ', c->label);
+    printf("%c %-*s ", is_chosen ? '*' : ' ', label_columns(t), c->label);
     if (c->out[0] != '\0' || c->runs == 0) {
         printf("%s%s\n", c->runs == 0 && c->out[0] == '\0' ? "not run" : "out: ", c->out);
         return;
@@ -112,8 +142,10 @@ static void print_row(const struct xs_tune *t, const struct xs_tune_candidate *c
     xs_put_str(&spread, " .. ");
     put_figure(&spread, t, high);
     printf("%10s  %-24s %4u", median.at, spread.at, c->runs);
-    if (c != &t->candidate[0] && base != 0)
-        printf("  %+.1f%%", ((double)xs_tune_median(c) / (double)base - 1) * 100);
+    if (c != base) {
+        print_change(xs_tune_median(c), xs_tune_median(base));
+        print_change(xs_tune_median_cost(c), xs_tune_median_cost(base));
+    }
     putchar('\n');
 }
 
@@ -182,7 +214,8 @@ int xs_tune_show(const struct xs_tune *t)
 
     printf("%s; at most %u runs each, interleaved, seed %lu\n", what[t->objective], t->runs,
            (unsigned long)t->seed);
-    printf("  %-38s %10s  %-24s runs  change\n", "candidate", "median", "from .. to");
+    printf("  %-*s %10s  %-24s runs   change %8s\n", label_columns(t), "candidate", "median",
+           "from .. to", t->objective == XS_TUNE_TIME ? "RSS" : "time");
     for (unsigned i = 0; i < t->candidates; i++)
         print_row(t, &t->candidate[i], i == chosen);
     if (xs_tune_interrupted() != 0)

@@ -28,8 +28,11 @@ says 64 "is no option" report --nonsense
 says 64 'two reports are needed' diff "$records"
 says 64 'the number of a process is needed' top
 says 64 'expected a number' top -n x 1
+says 64 'expected a number' top -n 0 1
 says 1 'does not run under libxsigma.so' top $$
 says 64 "did you mean 'report'" repotr
+says 64 "did you mean 'tune'" tun
+says 64 "or 'xsigma run -- foo'" foo
 
 # The same report from the process, from its JSON, and from the record that it keeps.
 LD_PRELOAD=$lib XSIGMA_STATS_FILE=$work/own.json XSIGMA_RECORD_KEEP=1 "$ends" exit 1000
@@ -59,6 +62,27 @@ sys.exit(bool(wrong) or d["schema"] != "xsigma.diff/1")
 END
 says 0 '+2000' diff "$work/own.json" "$work/more.json"
 says 0 '-500' diff "$work/more.json" "$work/own.json"
+
+
+# Its sites: every block noted, so what differs is exact, and what does not is not told.
+for n in 1000 3000; do
+    LD_PRELOAD=$lib XSIGMA_SAMPLE=1 XSIGMA_STATS_FILE=$work/sites-$n.json "$ends" exit $n
+done
+"$tool" diff --json "$work/sites-1000.json" "$work/sites-3000.json" >"$work/diff.json" || fail "diff of sites"
+python3 - "$work/diff.json" <<'END' || fail "diff of sites: wrong figures"
+import json, sys
+sites = json.load(open(sys.argv[1]))["sites"]
+more = [s for s in sites if s["live_bytes"]["after"] != s["live_bytes"]["before"] or s["total_bytes"]["after"] != s["total_bytes"]["before"]]
+print(more)
+assert len(more) == 1 and more[0]["kind"] == "cpu" and len(more[0]["frames"]) > 1, "one site"
+live, total = more[0]["live_bytes"], more[0]["total_bytes"]
+assert total["after"] - total["before"] == 200000 and live["after"] - live["before"] == 150000
+assert live["before_error"] == live["after_error"] == 0
+END
+says 0 'SITES live at the end' diff "$work/sites-1000.json" "$work/sites-3000.json"
+says 0 '+146 KiB' diff "$work/sites-1000.json" "$work/sites-3000.json"
+says 0 'only the second report has call sites' diff "$work/own.json" "$work/sites-3000.json"
+"$tool" diff "$work/sites-1000.json" "$work/sites-1000.json" | grep SITES && fail "a report against itself: sites"
 
 # A process that runs: a snapshot on request, top once, the timeline; then it is killed.
 LD_PRELOAD=$lib python3 -S -c '

@@ -48,6 +48,8 @@ need $py
 tune 0 -n 3 --objective rss --seed 7 --save saved --set CPU_ALIGN=64 --candidate CPU_ALIGN=32 \
     --candidate 'XSIGMA_CPU_ALIGN=16 CPU_BACKEND=system' --candidate CPU_ALIGN=128 -- $py big.py
 has 'seed 7'
+grep -qE '^  candidate .* change +time$' out || fail "heads: $(cat out)"
+grep -qE '^\* CPU_ALIGN=.* 3 +-[0-9.]+% +[-+][0-9.]+%$' out || fail "no change of the time: $(cat out)"
 grep -qE '^\* CPU_ALIGN=(32|128|16 CPU_BACKEND=system) ' out || fail "chosen: $(cat out)"
 grep -qE '^export XSIGMA_CPU_ALIGN=' out || fail "exports: $(cat out)"
 has '-8'
