@@ -602,6 +602,7 @@ XS_INLINE bool xs_heap_put_back(struct xs_heap *h, void *p, struct xs_slab *s)
 {
     void **block = p;
 
+    // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): an object's entry has a slab
     block[0] = s->free;
     ((uintptr_t *)p)[1] = h->key;
     s->free = block;
