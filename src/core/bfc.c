@@ -8,46 +8,7 @@
 
 _Static_assert(XS_BFC_RECORDS_BYTES >= RECORDS_PER_BLOCK * sizeof(struct xs_bfc_record), "fits");
 
-/* Whoever adds records himself does it when so many are left. */
-#define RECORDS_LOW 256u
-
 /* ---- records ---------------------------------------------------------------------------- */
-
-void *xs_bfc_map_records(void *ctx, size_t size)
-{
-    (void)ctx;
-    return xs_mem_map(size, 1);
-}
-
-void xs_bfc_unmap_records(void *ctx, void *p, size_t size)
-{
-    (void)ctx;
-    (void)xs_mem_unmap(p, size);
-}
-
-bool xs_bfc_wants_records(const struct xs_bfc *b)
-{
-    return b->unused_count < RECORDS_LOW && b->blocks < b->most_blocks;
-}
-
-bool xs_bfc_add_records(struct xs_bfc *b, void *fresh)
-{
-    if (b->blocks >= b->most_blocks)
-        return false;
-    /* What is left of the block before it: fewer than a split needs. */
-    for (; b->fresh < b->blocks * RECORDS_PER_BLOCK; b->fresh++) {
-        bfc_record(b, b->fresh)->next = b->unused;
-        b->unused = b->fresh;
-    }
-    b->block[b->blocks] = fresh;
-    b->blocks++;
-    b->unused_count += RECORDS_PER_BLOCK;
-    if (b->fresh == 0) { /* that is nobody's */
-        b->fresh = 1;
-        b->unused_count--;
-    }
-    return true;
-}
 
 static bool add_block(struct xs_bfc *b)
 {
@@ -58,7 +19,7 @@ static bool add_block(struct xs_bfc *b)
 }
 
 /* Makes sure that `n` records can be had; splits must not fail half way. */
-static bool have_records(struct xs_bfc *b, unsigned n)
+bool xs_bfc_have_records(struct xs_bfc *b, unsigned n)
 {
     return b->unused_count >= n || add_block(b);
 }
@@ -87,28 +48,12 @@ static void give_record(struct xs_bfc *b, xs_chunk c)
 
 /* ---- bins ------------------------------------------------------------------------------- */
 
-struct bin {
-    unsigned fl;
-    unsigned sl;
-};
-
-static struct bin bin_of(const struct xs_bfc *b, size_t size)
-{
-    uint64_t units = size >> b->unit_log2;
-
-    if (units < XS_BFC_SLS)
-        return (struct bin){0, (unsigned)units};
-    unsigned log2 = 63u - (unsigned)__builtin_clzll(units);
-    return (struct bin){log2 - 4, (unsigned)(units >> (log2 - 5)) & (XS_BFC_SLS - 1)};
-}
-
-static void bin_insert(struct xs_bfc *b, xs_chunk c)
+static void bin_link(struct xs_bfc *b, xs_chunk c)
 {
     struct xs_bfc_record *r = bfc_record(b, c);
-    struct bin at = bin_of(b, r->size);
+    struct bfc_bin at = bfc_bin_of(b, r->size);
     xs_chunk *head = &b->bin[at.fl][at.sl];
 
-    r->state = CHUNK_FREE;
     r->next = *head;
     r->prev = 0;
     if (*head != 0)
@@ -116,6 +61,55 @@ static void bin_insert(struct xs_bfc *b, xs_chunk c)
     *head = c;
     b->fl_map |= (uint64_t)1 << at.fl;
     b->sl_map[at.fl] |= (uint32_t)1 << at.sl;
+}
+
+/* Out of the bin that it was linked to when it had `size`. */
+static void bin_unlink(struct xs_bfc *b, xs_chunk c, size_t size)
+{
+    struct xs_bfc_record *r = bfc_record(b, c);
+
+    if (r->next != 0)
+        bfc_record(b, r->next)->prev = r->prev;
+    if (r->prev != 0) {
+        bfc_record(b, r->prev)->next = r->next;
+    } else {
+        struct bfc_bin at = bfc_bin_of(b, size);
+        b->bin[at.fl][at.sl] = r->next;
+        if (r->next == 0) {
+            b->sl_map[at.fl] &= ~((uint32_t)1 << at.sl);
+            if (b->sl_map[at.fl] == 0)
+                b->fl_map &= ~((uint64_t)1 << at.fl);
+        }
+    }
+    r->next = 0;
+    r->prev = 0;
+}
+
+/* The chunk becomes the open one, and the last one goes into its bin. What is cut from is mostly
+ * cut from again, and what is freed next mostly lies beside what was freed last: such a chunk
+ * changes its size many times before it is worth a bin. */
+static void open_chunk(struct xs_bfc *b, xs_chunk c)
+{
+    if (b->open != 0)
+        bin_link(b, b->open);
+    b->open = c;
+}
+
+/* Before the bins are looked through. */
+static void close_open(struct xs_bfc *b)
+{
+    if (b->open != 0)
+        open_chunk(b, 0);
+}
+
+static void bin_insert(struct xs_bfc *b, xs_chunk c)
+{
+    struct xs_bfc_record *r = bfc_record(b, c);
+
+    r->state = CHUNK_FREE;
+    r->next = 0;
+    r->prev = 0;
+    open_chunk(b, c);
     b->stats.free_bytes += r->size;
     b->stats.purged_bytes += r->is_purged ? r->size : 0;
     b->stats.chunks_free++;
@@ -124,47 +118,27 @@ static void bin_insert(struct xs_bfc *b, xs_chunk c)
 static void bin_remove(struct xs_bfc *b, xs_chunk c)
 {
     struct xs_bfc_record *r = bfc_record(b, c);
-    struct bin at = bin_of(b, r->size);
 
-    if (r->prev != 0)
-        bfc_record(b, r->prev)->next = r->next;
+    if (c == b->open)
+        b->open = 0;
     else
-        b->bin[at.fl][at.sl] = r->next;
-    if (r->next != 0)
-        bfc_record(b, r->next)->prev = r->prev;
-    if (b->bin[at.fl][at.sl] == 0) {
-        b->sl_map[at.fl] &= ~((uint32_t)1 << at.sl);
-        if (b->sl_map[at.fl] == 0)
-            b->fl_map &= ~((uint64_t)1 << at.fl);
-    }
-    r->next = 0;
-    r->prev = 0;
+        bin_unlink(b, c, r->size);
     b->stats.free_bytes -= r->size;
     b->stats.purged_bytes -= r->is_purged ? r->size : 0;
     b->stats.chunks_free--;
 }
 
-/* A free chunk of another size than its bin knows, which was `old_size`: mostly the bin is the
- * same, and then nothing but the sums changes. */
+/* A free chunk of another size than its bin knows, which was `old_size`. */
 static void bin_update(struct xs_bfc *b, xs_chunk c, size_t old_size, bool was_purged)
 {
-    struct xs_bfc_record *r = bfc_record(b, c);
-    size_t size = r->size;
-    bool is_purged = r->is_purged;
-    struct bin from = bin_of(b, old_size);
-    struct bin to = bin_of(b, size);
+    const struct xs_bfc_record *r = bfc_record(b, c);
 
-    if (from.fl != to.fl || from.sl != to.sl) {
-        r->size = old_size;
-        r->is_purged = was_purged;
-        bin_remove(b, c);
-        r->size = size;
-        r->is_purged = is_purged;
-        bin_insert(b, c);
-        return;
+    if (c != b->open) {
+        bin_unlink(b, c, old_size);
+        open_chunk(b, c);
     }
-    b->stats.free_bytes += size - old_size;
-    b->stats.purged_bytes += (is_purged ? size : 0) - (was_purged ? old_size : 0);
+    b->stats.free_bytes += r->size - old_size;
+    b->stats.purged_bytes += (r->is_purged ? r->size : 0) - (was_purged ? old_size : 0);
 }
 
 /* The smallest chunk of at least `size` among the first few of a bin. */
@@ -186,9 +160,9 @@ static xs_chunk best_in(struct xs_bfc *b, xs_chunk head, size_t size, unsigned m
     return best;
 }
 
-static xs_chunk find(struct xs_bfc *b, size_t size)
+static xs_chunk find_in_bins(struct xs_bfc *b, size_t size)
 {
-    struct bin at = bin_of(b, size);
+    struct bfc_bin at = bfc_bin_of(b, size);
 
     if (at.fl > XS_BFC_FLS)
         return 0;
@@ -205,6 +179,16 @@ static xs_chunk find(struct xs_bfc *b, size_t size)
         sls = b->sl_map[at.fl];
     }
     return best_in(b, b->bin[at.fl][__builtin_ctz(sls)], size, XS_BFC_PROBES);
+}
+
+static xs_chunk find(struct xs_bfc *b, size_t size)
+{
+    xs_chunk c = find_in_bins(b, size), open = b->open;
+
+    if (open != 0 && bfc_record(b, open)->size >= size &&
+        (c == 0 || bfc_record(b, open)->size <= bfc_record(b, c)->size))
+        return open;
+    return c;
 }
 
 /* ---- splitting and merging -------------------------------------------------------------- */
@@ -410,7 +394,7 @@ static xs_chunk extend(struct xs_bfc *b, size_t need, size_t align)
     if (b->ops.map == NULL)
         return 0;
     size = bfc_growth(b, need);
-    if (size == 0 || !have_records(b, 2))
+    if (size == 0 || !xs_bfc_have_records(b, 2))
         return 0;
     for (;; size = xs_bfc_less(b, size, need)) {
         p = b->ops.map(b->ops.ctx, size, align);
@@ -427,7 +411,7 @@ bool xs_bfc_add(struct xs_bfc *b, void *p, size_t size)
 {
     uintptr_t base = (uintptr_t)p;
 
-    if (size == 0 || ((base | size) & (b->options.unit - 1)) != 0 || !have_records(b, 2))
+    if (size == 0 || ((base | size) & (b->options.unit - 1)) != 0 || !xs_bfc_have_records(b, 2))
         return false;
     if (b->ops.map == NULL)
         note_growth(b);
@@ -554,7 +538,7 @@ static bool worth_splitting(const struct xs_bfc *b, size_t size, size_t remainde
 /* The best of the whole bin of `size`, which find only probes. */
 static xs_chunk find_in_bin(struct xs_bfc *b, size_t size)
 {
-    struct bin at = bin_of(b, size);
+    struct bfc_bin at = bfc_bin_of(b, size);
 
     return at.fl > XS_BFC_FLS ? 0 : best_in(b, b->bin[at.fl][at.sl], size, UINT32_MAX);
 }
@@ -562,8 +546,14 @@ static xs_chunk find_in_bin(struct xs_bfc *b, size_t size)
 enum from {
     FROM_ANY,
     FROM_HELD,  /* what is there; a failure is not counted */
+    FROM_WHOLE, /* the same, and nothing is split off */
     FROM_NEWEST /* the region that was just added */
 };
+
+static bool is_from_held(enum from from)
+{
+    return from == FROM_HELD || from == FROM_WHOLE;
+}
 
 /* A free chunk of at least `need` bytes; a new region is aligned already, so `size` will do there.
  */
@@ -575,7 +565,7 @@ static xs_chunk find_or_grow(struct xs_bfc *b, size_t need, size_t size, size_t 
     xs_chunk c = find(b, need);
     if (c == 0 && merge_all(b))
         c = find(b, need);
-    if (c != 0 || from == FROM_HELD)
+    if (c != 0 || is_from_held(from))
         return c;
     c = extend(b, size, align);
     if (c == 0 && collect_for(b, size))
@@ -590,16 +580,16 @@ static xs_chunk alloc(struct xs_bfc *b, size_t request, size_t align, enum from 
     if (align < unit)
         align = unit;
     if (request == 0 || align > XS_SIZE_MAX_REQUEST / 4 ||
-        request > XS_SIZE_MAX_REQUEST - 2 * align || !have_records(b, 2)) {
-        b->stats.failures += from != FROM_HELD;
+        request > XS_SIZE_MAX_REQUEST - 2 * align || !xs_bfc_have_records(b, 2)) {
+        b->stats.failures += !is_from_held(from);
         return 0;
     }
     size_t size = xs_align_up(request, unit);
     /* Room to move up to the alignment; a chunk that happens to be aligned gives it back. */
     size_t need = size + (align - unit);
     xs_chunk c = find_or_grow(b, need, size, align, from);
-    if (c == 0 || !have_records(b, 2)) {
-        b->stats.failures += from != FROM_HELD;
+    if (c == 0 || !xs_bfc_have_records(b, 2)) {
+        b->stats.failures += !is_from_held(from);
         return 0;
     }
     struct xs_bfc_record *r = bfc_record(b, c);
@@ -612,7 +602,7 @@ static xs_chunk alloc(struct xs_bfc *b, size_t request, size_t align, enum from 
         c = rest;
         r = bfc_record(b, c);
     }
-    if (worth_splitting(b, size, r->size - size)) {
+    if (from != FROM_WHOLE && worth_splitting(b, size, r->size - size)) {
         c = cut_head(b, c, size);
         r = bfc_record(b, c);
     } else {
@@ -644,6 +634,26 @@ xs_chunk xs_bfc_alloc_held(struct xs_bfc *b, size_t size, size_t align)
     return alloc(b, size, align, FROM_HELD);
 }
 
+xs_chunk xs_bfc_alloc_whole(struct xs_bfc *b, size_t size)
+{
+    return alloc(b, size, 0, FROM_WHOLE);
+}
+
+xs_chunk xs_bfc_divide(struct xs_bfc *b, xs_chunk c, size_t size)
+{
+    if (!xs_bfc_have_records(b, 1))
+        return 0;
+    xs_chunk rest = cut(b, c, size);
+    struct xs_bfc_record *r = bfc_record(b, c), *s = bfc_record(b, rest);
+    s->state = CHUNK_IN_USE;
+    s->was_purged = r->was_purged;
+    s->requested = s->size;
+    b->stats.requested_bytes += size + s->size - r->requested;
+    b->stats.chunks_in_use++;
+    r->requested = size;
+    return rest;
+}
+
 xs_chunk xs_bfc_alloc_newest(struct xs_bfc *b, size_t size, size_t align)
 {
     return alloc(b, size, align, FROM_NEWEST);
@@ -651,7 +661,7 @@ xs_chunk xs_bfc_alloc_newest(struct xs_bfc *b, size_t size, size_t align)
 
 bool xs_bfc_in_use(const struct xs_bfc *b, xs_chunk c)
 {
-    return c != 0 && c / RECORDS_PER_BLOCK < b->blocks && bfc_record(b, c)->state == CHUNK_IN_USE;
+    return bfc_in_use(b, c);
 }
 
 /* Both neighbours must agree that this chunk lies between them. */
@@ -687,7 +697,7 @@ int xs_bfc_free(struct xs_bfc *b, xs_chunk c, uint64_t now)
 bool xs_bfc_resize(struct xs_bfc *b, xs_chunk c, size_t request, uint64_t now)
 {
     if (!xs_bfc_in_use(b, c) || !neighbours_agree(b, c) || request == 0 ||
-        request > XS_SIZE_MAX_REQUEST - b->options.unit || !have_records(b, 1))
+        request > XS_SIZE_MAX_REQUEST - b->options.unit || !xs_bfc_have_records(b, 1))
         return false;
     struct xs_bfc_record *r = bfc_record(b, c);
     size_t size = xs_align_up(request, b->options.unit);
@@ -736,6 +746,7 @@ unsigned xs_bfc_take_old(struct xs_bfc *b, uint64_t until, struct xs_bfc_range o
 {
     unsigned n = 0;
 
+    close_open(b);
     for (unsigned fl = 0; fl <= XS_BFC_FLS; fl++) {
         for (uint32_t sls = b->sl_map[fl]; sls != 0; sls &= sls - 1) {
             for (xs_chunk c = b->bin[fl][__builtin_ctz(sls)], next; c != 0; c = next) {
@@ -774,6 +785,7 @@ size_t xs_bfc_purge(struct xs_bfc *b, uint64_t until)
 
     if (b->ops.purge == NULL)
         return 0;
+    close_open(b);
     for (unsigned fl = 0; fl <= XS_BFC_FLS; fl++) {
         for (uint32_t sls = b->sl_map[fl]; sls != 0; sls &= sls - 1) {
             for (xs_chunk c = b->bin[fl][__builtin_ctz(sls)]; c != 0;) {

@@ -106,6 +106,7 @@ struct xs_bfc {
     uint32_t unused_count; /* both kinds */
     uint64_t fl_map;
     uint32_t sl_map[XS_BFC_FLS + 1];
+    xs_chunk open;         /* the free chunk that changed last, in no bin; 0: none */
     xs_chunk first_region; /* the newest; the records of the regions are chained */
     size_t next_region_bytes;
     struct xs_bfc_stats stats; /* but for what xs_bfc_stats_get works out */
@@ -159,12 +160,22 @@ size_t xs_bfc_purge(struct xs_bfc *b, uint64_t until);
  * makes it; never grows, never searches a bin to its end. */
 xs_chunk xs_bfc_alloc_held(struct xs_bfc *b, size_t size, size_t align);
 
+/* The same, but all of the chunk that it would be cut from. */
+xs_chunk xs_bfc_alloc_whole(struct xs_bfc *b, size_t size);
+
+/* A chunk in use keeps `size` bytes, whole units; what is behind them is one of its own, in use
+ * too. 0: no record. */
+xs_chunk xs_bfc_divide(struct xs_bfc *b, xs_chunk c, size_t size);
+
 /* From the region that was just added, for which it was got: it is aligned. */
 xs_chunk xs_bfc_alloc_newest(struct xs_bfc *b, size_t size, size_t align);
 
 /* Pages for records: as ops, or for xs_bfc_add_records. NULL: none. */
 void *xs_bfc_map_records(void *ctx, size_t size);
 void xs_bfc_unmap_records(void *ctx, void *p, size_t size);
+
+/* So many can be had. */
+bool xs_bfc_have_records(struct xs_bfc *b, unsigned n);
 
 /* Few records are left; and more of them, XS_BFC_RECORDS_BYTES: false if it cannot use them. */
 bool xs_bfc_wants_records(const struct xs_bfc *b);

@@ -1,5 +1,5 @@
-/* core/bfc_record.h - what core/bfc.c and core/bfc_stats.c know of a chunk; nobody else includes
- * it. Threads, context, errors: as core/bfc.h.
+/* core/bfc_record.h - what core/bfc*.c and gpu/sub_bfc.c, which cuts device memory by it, know of a
+ * chunk; nobody else includes it. Threads, context, errors: as core/bfc.h.
  */
 #ifndef XS_CORE_BFC_RECORD_H
 #define XS_CORE_BFC_RECORD_H
@@ -11,7 +11,7 @@
 enum chunk_state {
     CHUNK_NONE, /* the record is unused */
     CHUNK_CUT,  /* between two calls of ours, in no bin */
-    CHUNK_FREE, /* in a bin */
+    CHUNK_FREE, /* in a bin, or the open one */
     CHUNK_IN_USE,
     /* No chunk but a region itself: an empty left neighbour of its first chunk, so that nothing has
      * to be moved when another chunk becomes the first. `right` is the first chunk, `next` the next
@@ -26,8 +26,13 @@ struct xs_bfc_record {
     uint64_t freed_at; /* the caller's clock */
     xs_chunk left;     /* neighbours in memory, the first one's being the region's own record */
     xs_chunk right;    /* 0 at the region's end */
-    xs_chunk next;     /* in the bin, or among the unused */
-    xs_chunk prev;
+    union {
+        struct {
+            xs_chunk next; /* in the bin, or among the unused */
+            xs_chunk prev;
+        };
+        unsigned char note[8]; /* while in use: for who has it */
+    };
     uint8_t state;
     bool is_purged;  /* while free: no memory behind it */
     bool was_purged; /* while in use: it came so */
@@ -40,6 +45,26 @@ struct xs_bfc_record {
 static inline struct xs_bfc_record *bfc_record(const struct xs_bfc *b, xs_chunk c)
 {
     return &b->block[c / RECORDS_PER_BLOCK][c % RECORDS_PER_BLOCK];
+}
+
+struct bfc_bin {
+    unsigned fl;
+    unsigned sl;
+};
+
+static inline struct bfc_bin bfc_bin_of(const struct xs_bfc *b, size_t size)
+{
+    uint64_t units = size >> b->unit_log2;
+
+    if (units < XS_BFC_SLS)
+        return (struct bfc_bin){0, (unsigned)units};
+    unsigned log2 = 63u - (unsigned)__builtin_clzll(units);
+    return (struct bfc_bin){log2 - 4, (unsigned)(units >> (log2 - 5)) & (XS_BFC_SLS - 1)};
+}
+
+static inline bool bfc_in_use(const struct xs_bfc *b, xs_chunk c)
+{
+    return c != 0 && c / RECORDS_PER_BLOCK < b->blocks && bfc_record(b, c)->state == CHUNK_IN_USE;
 }
 
 /* For sums that cannot overflow; what is beyond makes no difference. */

@@ -1,6 +1,47 @@
-/* What is read of an instance: sizes, how it may grow, statistics, and the walker. */
+/* What is read of an instance: sizes, how it may grow, statistics, and the walker; and where its
+ * records come from. */
 #include "base/align.h"
 #include "core/bfc_record.h"
+#include "sys/mem.h"
+
+/* Whoever adds records himself does it when so many are left. */
+#define RECORDS_LOW 256u
+
+void *xs_bfc_map_records(void *ctx, size_t size)
+{
+    (void)ctx;
+    return xs_mem_map(size, 1);
+}
+
+void xs_bfc_unmap_records(void *ctx, void *p, size_t size)
+{
+    (void)ctx;
+    (void)xs_mem_unmap(p, size);
+}
+
+bool xs_bfc_wants_records(const struct xs_bfc *b)
+{
+    return b->unused_count < RECORDS_LOW && b->blocks < b->most_blocks;
+}
+
+bool xs_bfc_add_records(struct xs_bfc *b, void *fresh)
+{
+    if (b->blocks >= b->most_blocks)
+        return false;
+    /* What is left of the block before it: fewer than a split needs. */
+    for (; b->fresh < b->blocks * RECORDS_PER_BLOCK; b->fresh++) {
+        bfc_record(b, b->fresh)->next = b->unused;
+        b->unused = b->fresh;
+    }
+    b->block[b->blocks] = fresh;
+    b->blocks++;
+    b->unused_count += RECORDS_PER_BLOCK;
+    if (b->fresh == 0) { /* that is nobody's */
+        b->fresh = 1;
+        b->unused_count--;
+    }
+    return true;
+}
 
 bool xs_bfc_is_zero(const struct xs_bfc *b, xs_chunk c)
 {
@@ -74,7 +115,7 @@ size_t xs_bfc_growth(const struct xs_bfc *b, size_t size, size_t align, size_t *
 
 void xs_bfc_stats_get(const struct xs_bfc *b, struct xs_bfc_stats *out)
 {
-    size_t largest = 0;
+    size_t largest = b->open != 0 ? bfc_record(b, b->open)->size : 0;
 
     *out = b->stats;
     if (b->fl_map != 0) {
@@ -98,6 +139,8 @@ void xs_bfc_free_by_size(const struct xs_bfc *b, uint64_t bytes[XS_BFC_FLS + 1])
             for (xs_chunk c = b->bin[fl][__builtin_ctz(sls)]; c != 0; c = bfc_record(b, c)->next)
                 bytes[fl] += bfc_record(b, c)->size;
     }
+    if (b->open != 0)
+        bytes[bfc_bin_of(b, bfc_record(b, b->open)->size).fl] += bfc_record(b, b->open)->size;
 }
 
 /* ---- the walker ------------------------------------------------------------------------- */
@@ -156,7 +199,7 @@ static bool walk_region(const struct xs_bfc *b, xs_chunk region, struct walk *w,
 /* Every chunk in a bin is free and of a size that belongs there; every bit tells the truth. */
 static bool walk_bins(const struct xs_bfc *b, uint32_t chunks_free, struct xs_buf *why)
 {
-    uint32_t seen = 0;
+    uint32_t seen = b->open != 0 && bfc_record(b, b->open)->state == CHUNK_FREE;
 
     for (unsigned fl = 0; fl <= XS_BFC_FLS; fl++) {
         if (((b->fl_map >> fl & 1) != 0) != (b->sl_map[fl] != 0)) {
@@ -174,8 +217,8 @@ static bool walk_bins(const struct xs_bfc *b, uint32_t chunks_free, struct xs_bu
             for (xs_chunk c = b->bin[fl][sl]; c != 0; c = bfc_record(b, c)->next) {
                 const struct xs_bfc_record *r = bfc_record(b, c);
                 uint64_t units = r->size / b->options.unit;
-                if (r->state != CHUNK_FREE || r->prev != prev || units < low || units >= high ||
-                    ++seen > chunks_free) {
+                if (c == b->open || r->state != CHUNK_FREE || r->prev != prev || units < low ||
+                    units >= high || ++seen > chunks_free) {
                     xs_fmt(why, "chunk %u does not belong into bin %u/%u", c, fl, sl);
                     return false;
                 }

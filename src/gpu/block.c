@@ -210,25 +210,34 @@ static struct xs_gpu_table *header(struct xs_gpu_entry *entries)
 }
 
 static struct {
-    struct xs_lock lock;       /* of who replaces it */
-    _Atomic bool is_closed;    /* it is being replaced */
-    _Atomic size_t live, used; /* used: also the marks */
+    struct xs_lock lock;    /* of who replaces it */
+    _Atomic bool is_closed; /* it is being replaced */
+    _Atomic size_t used;    /* entries, with a block or not */
     struct xs_gpu_entry *spare;
     _Atomic uint64_t replaced;
 } table = {.lock.kind = XS_LOCK_GPU};
+
+/* An entry whose record is another address's by now, or nobody's, is as good as none; it waits
+ * there for the next block of that address. */
+static bool is_at(const struct xs_gpu_block *b, uint64_t address)
+{
+    return b != NULL && xs_gpu_block_base(b) == address;
+}
 
 struct xs_gpu_block *xs_gpu_block_find(uint64_t address)
 {
     for (;;) {
         uint64_t replaced = atomic_load_explicit(&table.replaced, memory_order_acquire);
         struct xs_gpu_entry *t = atomic_load_explicit(&xs_gpu_entries, memory_order_acquire);
+        struct xs_gpu_block *b;
         if (address <= BUSY)
             return NULL;
         for (size_t i = xs_gpu_table_start(t, address);; i = (i + 1) & header(t)->mask) {
             uint64_t key = atomic_load_explicit(&t[i].key, memory_order_acquire);
-            if (key == address)
-                return atomic_load_explicit(&t[i].block, memory_order_relaxed);
-            if (key == 0)
+            if (key == address &&
+                (b = atomic_load_explicit(&t[i].block, memory_order_relaxed), is_at(b, address)))
+                return b;
+            if (key == 0 || key == address)
                 break;
         }
         atomic_thread_fence(memory_order_acquire);
@@ -298,16 +307,26 @@ static size_t copy(struct xs_gpu_entry *to, struct xs_gpu_entry *from)
 
     for (size_t at = 0; at <= header(from)->mask; at++) {
         uint64_t key = atomic_load_explicit(&from[at].key, memory_order_relaxed);
-        if (key <= BUSY)
+        struct xs_gpu_block *b = atomic_load_explicit(&from[at].block, memory_order_relaxed);
+        if (key <= BUSY || !is_at(b, key))
             continue;
         size_t i = xs_gpu_table_start(to, key);
         while (atomic_load_explicit(&to[i].key, memory_order_relaxed) != 0)
             i = (i + 1) & header(to)->mask;
-        atomic_store_explicit(&to[i].block,
-                              atomic_load_explicit(&from[at].block, memory_order_relaxed),
-                              memory_order_relaxed);
+        atomic_store_explicit(&to[i].block, b, memory_order_relaxed);
         atomic_store_explicit(&to[i].key, key, memory_order_relaxed);
         n++;
+    }
+    return n;
+}
+
+static size_t count_live(struct xs_gpu_entry *t)
+{
+    size_t n = 0;
+
+    for (size_t at = 0; at <= header(t)->mask; at++) {
+        uint64_t key = atomic_load_explicit(&t[at].key, memory_order_acquire);
+        n += key > BUSY && is_at(atomic_load_explicit(&t[at].block, memory_order_relaxed), key);
     }
     return n;
 }
@@ -330,14 +349,12 @@ XS_COLD static bool replace(void)
 
     if (is_full(old, false)) { /* not by another thread meanwhile */
         size_t entries = header(old)->mask + 1;
-        size_t live = atomic_load_explicit(&table.live, memory_order_relaxed);
-        size_t wanted = 4 * live > entries ? 2 * entries : entries;
+        size_t wanted = 4 * count_live(old) > entries ? 2 * entries : entries;
         t = new_table(wanted < FIRST_ENTRIES ? FIRST_ENTRIES : wanted);
     }
     if (t != NULL && t != old) {
         close_table();
         size_t n = copy(t, old);
-        atomic_store_explicit(&table.live, n, memory_order_relaxed);
         atomic_store_explicit(&table.used, n, memory_order_relaxed);
         /* Release: who sees the table sees what is in it. */
         atomic_store_explicit(&xs_gpu_entries, t, memory_order_release);
@@ -350,11 +367,16 @@ XS_COLD static bool replace(void)
 }
 
 /* The block that was there before gives way. NULL: it is on its way out. */
-static bool exchange(struct xs_gpu_entry *e, struct xs_gpu_block *b, struct xs_gpu_block **stale)
+static bool exchange(struct xs_gpu_entry *e, uint64_t address, struct xs_gpu_block *b,
+                     struct xs_gpu_block **stale)
 {
     *stale = atomic_load_explicit(&e->block, memory_order_relaxed);
-    return *stale != NULL && atomic_compare_exchange_strong_explicit(
-                                 &e->block, stale, b, memory_order_release, memory_order_relaxed);
+    if (*stale == NULL || !atomic_compare_exchange_strong_explicit(
+                              &e->block, stale, b, memory_order_release, memory_order_relaxed))
+        return false;
+    if (*stale == b || !is_at(*stale, address))
+        *stale = NULL;
+    return true;
 }
 
 /* A free entry becomes the address's; false: another thread was quicker. */
@@ -365,7 +387,6 @@ static bool claim(struct xs_gpu_entry *e, uint64_t was, uint64_t address, struct
         return false;
     if (was == 0)
         atomic_fetch_add_explicit(&table.used, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&table.live, 1, memory_order_relaxed);
     atomic_store_explicit(&e->block, b, memory_order_relaxed);
     /* Release: who sees the key sees the record, and the table's. */
     atomic_store_explicit(&e->key, address, memory_order_release);
@@ -388,8 +409,8 @@ static void put(struct xs_gpu_entry *t, uint64_t address, struct xs_gpu_block *b
             if (key == GONE && hole == NULL)
                 hole = e;
         }
-        if (XS_UNLIKELY(key == address)) {
-            if (exchange(e, b, stale))
+        if (key == address) {
+            if (exchange(e, address, b, stale))
                 return;
             *stale = NULL;
         } else if (claim(hole != NULL ? hole : e, hole != NULL ? GONE : 0, address, b)) {
@@ -416,6 +437,27 @@ bool xs_gpu_block_insert(struct xs_gpu_block *b, uint64_t address, struct xs_gpu
     }
 }
 
+bool xs_gpu_block_insert_again(struct xs_gpu_shard *s, struct xs_gpu_block *b, uint64_t address)
+{
+    bool ok = false;
+
+    if (XS_UNLIKELY(!xs_gpu_shard_try(s)))
+        return false;
+    struct xs_gpu_entry *t = atomic_load_explicit(&xs_gpu_entries, memory_order_relaxed);
+    struct xs_gpu_entry *e = &t[xs_gpu_table_start(t, address)];
+    struct xs_gpu_block *old = atomic_load_explicit(&e->block, memory_order_relaxed);
+    /* Closed: as in enter. The entry is the address's, which nobody else has now. */
+    if (XS_LIKELY(!atomic_load_explicit(&table.is_closed, memory_order_acquire)) &&
+        atomic_load_explicit(&e->key, memory_order_acquire) == address && old != NULL &&
+        (old == b || !is_at(old, address))) {
+        atomic_store_explicit(&b->address, address, memory_order_release);
+        ok = atomic_compare_exchange_strong_explicit(&e->block, &old, b, memory_order_release,
+                                                     memory_order_relaxed);
+    }
+    xs_gpu_shard_give(s);
+    return ok;
+}
+
 void xs_gpu_block_remove(struct xs_gpu_block *b)
 {
     uint64_t address = xs_gpu_block_base(b), key;
@@ -431,9 +473,7 @@ void xs_gpu_block_remove(struct xs_gpu_block *b)
     } while (key != address && key != 0);
     /* It may be a younger block's by now. Then no block, so that nobody takes it over. */
     if (key == address && atomic_compare_exchange_strong_explicit(
-                              &e->block, &mine, NULL, memory_order_relaxed, memory_order_relaxed)) {
-        atomic_fetch_sub_explicit(&table.live, 1, memory_order_relaxed);
+                              &e->block, &mine, NULL, memory_order_relaxed, memory_order_relaxed))
         atomic_store_explicit(&e->key, GONE, memory_order_release);
-    }
     xs_gpu_shard_give(s);
 }

@@ -21,6 +21,7 @@
 
 struct xs_gpu_context;
 struct xs_gpu_range;
+struct xs_gpu_shard;
 
 /* A record is the program's block (its address), or was freed by the program (the address with
  * KEPT: cached, queued, or on the way to either), or nobody's (0). */
@@ -93,7 +94,15 @@ void xs_gpu_block_drop(struct xs_gpu_block *b);
 /* Enters it under its address, as the program's. *stale is a record that was there before: the
  * driver gave its memory out again without our having seen it freed. */
 bool xs_gpu_block_insert(struct xs_gpu_block *b, uint64_t address, struct xs_gpu_block **stale);
+/* The same where a piece's entry is left: see xs_gpu_block_end. False: not so, or not at once. */
+bool xs_gpu_block_insert_again(struct xs_gpu_shard *s, struct xs_gpu_block *b, uint64_t address);
 void xs_gpu_block_remove(struct xs_gpu_block *b);
+
+/* The same for a piece, whose address is likely to be another piece's soon: the entry stays. */
+XS_INLINE void xs_gpu_block_end(struct xs_gpu_block *b)
+{
+    atomic_store_explicit(&b->address, 0, memory_order_release);
+}
 
 /* Every record that was ever made; the caller looks at their addresses. */
 void xs_gpu_block_each(void (*call)(struct xs_gpu_block *b, void *arg), void *arg);

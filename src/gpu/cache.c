@@ -156,6 +156,8 @@ struct xs_gpu_bins *xs_gpu_bins(struct xs_gpu_shard *s, struct xs_gpu_context *c
     if (count == NULL)
         return NULL;
     xs_gpu_shard_take(s);
+    if (s->contexts <= c->index)
+        s->contexts = c->index + 1u;
     bins->count = count;
     bins->context = c;
     __atomic_store_n(&bins->device, c->device, __ATOMIC_RELAXED);
@@ -395,40 +397,70 @@ static struct xs_gpu_block *oldest(struct xs_gpu_shard *s, const struct xs_gpu_v
     return best;
 }
 
+/* As is_victim, of pieces that are ready. */
 static bool is_old(const struct xs_gpu_victims *v, const struct xs_gpu_bins *bins,
                    const struct xs_gpu_block *b)
 {
-    return v->frees == 0 || bins->count->frees - b->freed >= v->frees;
+    return (v->before_ns == 0 || b->freed_ns < v->before_ns) &&
+           (v->frees == 0 || bins->count->frees - b->freed >= v->frees);
 }
 
 static void take_victim(struct xs_gpu_bins *bins, struct xs_gpu_victims *v, struct xs_gpu_block *b)
 {
     xs_gpu_bins_take(&bins->newest[b->bin], b);
     v->taken_bytes += b->size;
-    xs_gpu_caching_ends(bins->device, xs_gpu_kind_of_list(b->kind), b->size);
     b->older = v->list;
     v->list = b;
 }
 
-/* From the oldest of a bin to the newest. */
-static void take_pieces_of(struct xs_gpu_bins *bins, unsigned bin, struct xs_gpu_victims *v,
-                           uint64_t done)
+/* From the oldest of a bin to the newest; the context is held, but not yet for each. */
+static unsigned take_pieces_of(struct xs_gpu_bins *bins, unsigned bin, struct xs_gpu_victims *v,
+                               uint64_t done)
 {
+    unsigned n = 0;
     const struct xs_gpu_block *last = bins->newest[bin];
     struct xs_gpu_block *b = bins->newest[bin]->newer, *next;
-    bool is_last;
+    bool is_last, takes_all = v->before_ns == 0 && v->frees == 0;
+    uint64_t ready = v->ready ? done : UINT64_MAX;
 
     do {
         next = b->newer;
         is_last = b == last;
-        if (v->ready && b->stamp > done) {
+        if (b->stamp > ready) {
             v->left_bytes += b->size;
             v->left_stamp = b->stamp > v->left_stamp ? b->stamp : v->left_stamp;
-        } else if (is_victim(v, b, done) && is_old(v, bins, b) && hold(b)) {
+        } else if (takes_all || is_old(v, bins, b)) {
             take_victim(bins, v, b);
+            n++;
         }
         b = next;
     } while (!is_last && v->taken_bytes < v->bytes);
+    return n;
+}
+
+static void take_pieces_in(struct xs_gpu_bins *bins, struct xs_gpu_victims *v, uint64_t done)
+{
+    struct xs_gpu_context *c = bins->context;
+    uint64_t before = v->taken_bytes;
+    unsigned n = 0;
+
+    if (!xs_gpu_context_hold(c, atomic_load_explicit(&c->generation, memory_order_relaxed)))
+        return;
+    uint64_t words = atomic_load_explicit(&bins->device->cut_words, memory_order_acquire);
+    for (; words != 0; words &= words - 1)
+        for (uint64_t at = (uint64_t)__builtin_ctzll(words),
+                      cut = atomic_load_explicit(&bins->device->cut[at], memory_order_relaxed);
+             cut != 0 && v->taken_bytes < v->bytes; cut &= cut - 1) {
+            unsigned bin = (unsigned)(at * 64) + (unsigned)__builtin_ctzll(cut);
+            if (bins->newest[bin] != NULL)
+                n += take_pieces_of(bins, bin, v, done);
+        }
+    if (n != 0)
+        xs_gpu_caching_ends(bins->device, XS_KIND_DEVICE, v->taken_bytes - before);
+    if (n > 1)
+        xs_gpu_context_hold_more(c, n - 1);
+    else if (n == 0)
+        xs_gpu_context_let_go(c);
 }
 
 /* Many, and soon cut anew: in no order, but in one go. */
@@ -436,17 +468,10 @@ static void take_pieces(struct xs_gpu_shard *s, struct xs_gpu_victims *v)
 {
     uint64_t done = xs_gpu_done();
 
-    for (unsigned c = 0; c < XS_GPU_CONTEXTS; c++) {
+    for (unsigned c = 0; c < s->contexts; c++) {
         struct xs_gpu_bins *bins = bins_there(s, c, XS_KIND_DEVICE);
-        if (!are_of(bins, v))
-            continue;
-        for (unsigned at = XS_GPU_BINS / 64; at < XS_GPU_ALL_BINS / 64; at++)
-            for (uint64_t cut = atomic_load_explicit(&bins->device->cut[at], memory_order_relaxed);
-                 cut != 0 && v->taken_bytes < v->bytes; cut &= cut - 1) {
-                unsigned bin = at * 64 + (unsigned)__builtin_ctzll(cut);
-                if (bins->newest[bin] != NULL)
-                    take_pieces_of(bins, bin, v, done);
-            }
+        if (are_of(bins, v))
+            take_pieces_in(bins, v, done);
     }
 }
 
@@ -459,8 +484,10 @@ static void victims_of(struct xs_gpu_shard *s, struct xs_gpu_victims *v)
     if (v->only != XS_VICTIMS_WHOLE && v->pinned <= 0)
         take_pieces(s, v);
     while (v->only != XS_VICTIMS_PIECES && v->taken_bytes < v->bytes &&
-           (b = oldest(s, v, &bins)) != NULL && hold(b))
+           (b = oldest(s, v, &bins)) != NULL && hold(b)) {
         take_victim(bins, v, b);
+        xs_gpu_caching_ends(bins->device, xs_gpu_kind_of_list(b->kind), b->size);
+    }
     xs_gpu_shard_give(s);
 }
 
@@ -658,13 +685,14 @@ void xs_gpu_cache_slow_down(bool all)
     }
 }
 
-void xs_gpu_cache_quicken(struct xs_gpu_shard *s, enum xs_gpu_place place, size_t size, size_t need)
+void xs_gpu_cache_quicken(struct xs_gpu_shard *s, enum xs_gpu_place place, size_t size, size_t need,
+                          struct xs_gpu_range *from)
 {
     if (s->is_late)
         return;
     xs_gpu_shard_take(s);
     if (s->context != &nowhere)
         *xs_gpu_quick_at(s, size) =
-            (struct xs_gpu_quick){size, need, &s->bins->newest[bin_of(place, need)], 0};
+            (struct xs_gpu_quick){size, need, &s->bins->newest[bin_of(place, need)], from};
     xs_gpu_shard_give(s);
 }

@@ -41,7 +41,7 @@ struct xs_gpu_bins {
 struct xs_gpu_quick {
     size_t size, need;
     struct xs_gpu_block **newest;
-    uint64_t unused; /* for a power of two */
+    struct xs_gpu_range *from; /* that they are cut from; NULL: whole ones */
 };
 #define XS_GPU_QUICK 32
 
@@ -62,6 +62,7 @@ struct xs_gpu_shard {
     struct xs_gpu_shard *next; /* of all */
     struct xs_gpu_shard *next_idle;
     struct xs_gpu_counters *count[XS_GPU_DEVICES_MAX];
+    unsigned contexts; /* that have bins: none has so high an index */
     struct xs_gpu_bins *of[XS_GPU_CONTEXTS][XS_KINDS];
     /* That the thread's pieces are cut from; not under the lock. */
     _Atomic(struct xs_gpu_range *) range[XS_GPU_CONTEXTS][XS_GPU_PARTED];
@@ -209,8 +210,8 @@ void xs_gpu_cache_slow_down(bool all);
 
 /* The context is the thread's present one; a size is served from its cache. */
 void xs_gpu_cache_settle(struct xs_gpu_shard *s, struct xs_gpu_context *c, CUcontext handle);
-void xs_gpu_cache_quicken(struct xs_gpu_shard *s, enum xs_gpu_place place, size_t size,
-                          size_t need);
+void xs_gpu_cache_quicken(struct xs_gpu_shard *s, enum xs_gpu_place place, size_t size, size_t need,
+                          struct xs_gpu_range *from);
 
 XS_INLINE struct xs_gpu_quick *xs_gpu_quick_at(struct xs_gpu_shard *s, size_t size)
 {

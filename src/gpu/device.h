@@ -84,8 +84,11 @@ struct xs_gpu_device {
     _Atomic size_t pitch;       /* 0: unknown; 1: not to be foretold; else rows are multiples */
     _Atomic uint64_t freed[XS_GPU_BINS / 64];   /* bins that had a block freed */
     _Atomic uint64_t cut[XS_GPU_ALL_BINS / 64]; /* bins of pieces that were ever cut */
+    _Atomic uint64_t cut_words;                 /* those of `cut` that are not 0 */
     _Atomic uint32_t evicted[XS_GPU_BINS];      /* blocks evicted and not missed yet */
 };
+
+_Static_assert(XS_GPU_ALL_BINS / 64 <= 64, "a bit for each word of bits");
 
 extern XS_HIDDEN struct xs_gpu_device xs_gpu_devices[XS_GPU_DEVICES_MAX];
 

@@ -226,7 +226,17 @@ bool xs_gpu_context_hold(struct xs_gpu_context *c, uint32_t generation)
 
 void xs_gpu_context_let_go(struct xs_gpu_context *c)
 {
-    atomic_fetch_sub_explicit(&c->users, 1, memory_order_release);
+    xs_gpu_context_let_go_of(c, 1);
+}
+
+void xs_gpu_context_hold_more(struct xs_gpu_context *c, unsigned n)
+{
+    atomic_fetch_add_explicit(&c->users, n, memory_order_relaxed);
+}
+
+void xs_gpu_context_let_go_of(struct xs_gpu_context *c, unsigned n)
+{
+    atomic_fetch_sub_explicit(&c->users, n, memory_order_release);
 }
 
 CUresult xs_gpu_context_enter(struct xs_gpu_context *c, bool *pushed)

@@ -155,6 +155,9 @@ struct xs_gpu_context *xs_gpu_context_find(CUcontext handle);
  * is gone. */
 bool xs_gpu_context_hold(struct xs_gpu_context *c, uint32_t generation);
 void xs_gpu_context_let_go(struct xs_gpu_context *c);
+/* Of one that is held, so many times more; and no longer. */
+void xs_gpu_context_hold_more(struct xs_gpu_context *c, unsigned n);
+void xs_gpu_context_let_go_of(struct xs_gpu_context *c, unsigned n);
 
 /* Makes a held context the thread's own for calls of the driver. */
 CUresult xs_gpu_context_enter(struct xs_gpu_context *c, bool *pushed);

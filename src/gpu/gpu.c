@@ -230,7 +230,7 @@ static CUresult malloc_by_route(struct xs_gpu_shard *s, struct xs_gpu_context *c
     default:
         r = get_on(s, c, XS_KIND_DEVICE, size, stream, out, hit);
         if (r == CUDA_SUCCESS)
-            xs_gpu_cache_quicken(s, XS_PLACE_DRIVER, size, xs_gpu_class(&d->o, size));
+            xs_gpu_cache_quicken(s, XS_PLACE_DRIVER, size, xs_gpu_class(&d->o, size), NULL);
         return r;
     }
 }
@@ -264,6 +264,21 @@ XS_COLD static CUresult count_peak(struct xs_gpu_device *d)
     return CUDA_SUCCESS;
 }
 
+/* There is none of a size that was asked for lately. Under the shard's lock, which is let go. */
+__attribute__((noinline)) static CUresult malloc_cut(CUdeviceptr *out, size_t size)
+{
+    struct xs_gpu_shard *s = xs_gpu_shard_mine;
+    const struct xs_gpu_quick *q = xs_gpu_quick_at(s, size);
+    struct xs_gpu_bins *bins = s->bins;
+    struct xs_gpu_range *from = q->from;
+    unsigned bin = (unsigned)(q->newest - bins->newest);
+
+    xs_gpu_shard_give(s);
+    if (from != NULL && xs_gpu_piece_cut(s, bins, bin, from, size, out) == CUDA_SUCCESS)
+        return CUDA_SUCCESS;
+    return malloc_slow(out, size, NULL);
+}
+
 /* The newest block of a size that was asked for lately, if it may be used: all else is
  * malloc_slow's. What can be changed by others is read under the shard's lock, which nobody else
  * takes but in need. */
@@ -282,7 +297,9 @@ CUresult xs_gpu_malloc(CUdeviceptr *out, size_t size)
     struct xs_gpu_bins *bins = s->bins;
     struct xs_gpu_block **newest = q->newest, *b = *newest;
     size_t need = q->need;
-    if (XS_UNLIKELY(b == NULL) || XS_UNLIKELY(b->size != need))
+    if (XS_UNLIKELY(b == NULL))
+        goto none;
+    if (XS_UNLIKELY(b->size != need))
         goto slow;
     struct xs_gpu_counters *count = bins->count;
     if (b->stamp > xs_gpu_done()) {
@@ -302,6 +319,8 @@ CUresult xs_gpu_malloc(CUdeviceptr *out, size_t size)
     if (XS_UNLIKELY(left < XS_PEEK(d->low_water)))
         return count_peak(d);
     return CUDA_SUCCESS;
+none:
+    return malloc_cut(out, size);
 slow:
     xs_gpu_shard_give(s);
     return malloc_slow(out, size, NULL);

@@ -47,9 +47,13 @@ void xs_gpu_piece_return(struct xs_gpu_block *b)
 
 static void return_all(struct xs_gpu_block *list)
 {
-    for (struct xs_gpu_block *b = list, *next; b != NULL; b = next) {
-        next = b->older;
-        xs_gpu_piece_return(b);
+    while (list != NULL) {
+        struct xs_gpu_range *r = list->range;
+        unsigned n;
+        xs_lock_take(&r->lock);
+        list = xs_gpu_range_put_all(r, list, &n);
+        xs_lock_give(&r->lock);
+        xs_gpu_context_let_go_of(r->context, n);
     }
 }
 
@@ -106,8 +110,9 @@ static bool flow_back_all_if_any(struct xs_gpu_shard *s, struct xs_gpu_device *d
 
 /* ---- allocation ---- */
 
+/* *record: a record for it, if one was left. */
 static enum xs_sub_result take(struct xs_gpu_range *r, size_t size, struct xs_sub_block *out,
-                               size_t *want, bool *by_order)
+                               struct xs_gpu_block **record, size_t *want, bool *by_order)
 {
     enum xs_sub_result result;
 
@@ -119,6 +124,7 @@ static enum xs_sub_result take(struct xs_gpu_range *r, size_t size, struct xs_su
         result = xs_sub_alloc(r->sub, size, out, want);
     }
     *by_order = r->unproven > xs_gpu_done();
+    *record = result == XS_SUB_OK ? xs_gpu_range_record(r) : NULL;
     xs_lock_give(&r->lock);
     return result;
 }
@@ -128,37 +134,54 @@ static void note_bin(struct xs_gpu_device *d, unsigned bin)
 {
     uint64_t bit = (uint64_t)1 << (bin % 64);
 
-    if (XS_UNLIKELY(!(atomic_load_explicit(&d->cut[bin / 64], memory_order_relaxed) & bit)))
-        atomic_fetch_or_explicit(&d->cut[bin / 64], bit, memory_order_relaxed);
+    if (XS_LIKELY(atomic_load_explicit(&d->cut[bin / 64], memory_order_relaxed) & bit))
+        return;
+    atomic_fetch_or_explicit(&d->cut[bin / 64], bit, memory_order_relaxed);
+    atomic_fetch_or_explicit(&d->cut_words, (uint64_t)1 << bin / 64, memory_order_release);
 }
 
-static CUresult enter_piece(struct xs_gpu_range *r, const struct xs_sub_block *piece,
+static struct xs_gpu_block *new_record(struct xs_gpu_range *r)
+{
+    struct xs_gpu_block *b = xs_gpu_block_new();
+
+    if (b != NULL) {
+        b->range = r;
+        b->kind = XS_KIND_PIECE;
+        b->context = r->context->index;
+    }
+    return b;
+}
+
+/* A piece that was just cut becomes the program's; `b`: its record, NULL: none was left. */
+static CUresult enter_piece(struct xs_gpu_shard *s, struct xs_gpu_range *r,
+                            const struct xs_sub_block *piece, unsigned bin, struct xs_gpu_block *b,
                             CUdeviceptr *out)
 {
     struct xs_gpu_context *c = r->context;
-    struct xs_gpu_block *b = xs_gpu_block_new(), *stale = NULL;
+    struct xs_gpu_block *stale = NULL;
 
-    if (b != NULL) {
-        b->size = piece->size;
-        b->handle = piece->handle;
-        b->range = r;
-        b->kind = XS_KIND_PIECE;
-        b->bin = (uint16_t)(place_of(r->kind) * XS_GPU_BINS + xs_gpu_bin(piece->size));
-        b->home = c;
-        b->context = c->index;
-        b->generation = atomic_load_explicit(&c->generation, memory_order_relaxed);
-        note_bin(c->device, b->bin);
-        if (xs_gpu_block_insert(b, piece->address, &stale)) {
-            if (stale != NULL)
-                xs_gpu_cache_stale(stale);
-            xs_gpu_use_begins(c->device, XS_KIND_PIECE, piece->size);
-            *out = piece->address;
-            return CUDA_SUCCESS;
+    if (XS_UNLIKELY(b == NULL) && (b = new_record(r)) == NULL)
+        goto fails;
+    b->size = piece->size;
+    b->handle = piece->handle;
+    b->bin = (uint16_t)bin;
+    b->home = c;
+    b->stream = NULL;
+    b->generation = atomic_load_explicit(&c->generation, memory_order_relaxed);
+    if (!xs_gpu_block_insert_again(s, b, piece->address)) {
+        if (!xs_gpu_block_insert(b, piece->address, &stale)) {
+            xs_gpu_block_drop(b);
+            goto fails;
         }
-        xs_gpu_block_drop(b);
+        if (stale != NULL)
+            xs_gpu_cache_stale(stale);
     }
+    xs_gpu_held_add(c->device, piece->size);
+    *out = piece->address;
+    return CUDA_SUCCESS;
+fails:
     xs_lock_take(&r->lock);
-    (void)xs_sub_free(r->sub, piece->handle);
+    (void)xs_sub_free(r->sub, piece->handle, piece->address);
     xs_lock_give(&r->lock);
     return CUDA_ERROR_NOT_SUPPORTED;
 }
@@ -260,13 +283,14 @@ static bool make_room(struct xs_gpu_shard *s, struct xs_gpu_range *r, size_t siz
 
 /* From a range of another thread's, whom that may keep waiting for a moment. */
 static struct xs_gpu_range *take_from_others(const struct xs_gpu_range *r, size_t size,
-                                             struct xs_sub_block *out, bool *by_order)
+                                             struct xs_sub_block *out, struct xs_gpu_block **record,
+                                             bool *by_order)
 {
     for (struct xs_gpu_range *of = xs_gpu_range_next(NULL); of != NULL;
          of = xs_gpu_range_next(of)) {
         size_t want;
         if (of != r && of->kind == r->kind && of->context == r->context &&
-            take(of, size, out, &want, by_order) == XS_SUB_OK)
+            take(of, size, out, record, &want, by_order) == XS_SUB_OK)
             return of;
     }
     return NULL;
@@ -279,6 +303,35 @@ static bool is_much_free(const struct xs_gpu_device *d, size_t want)
     uint64_t bytes = atomic_load_explicit(&d->range_bytes, memory_order_relaxed);
 
     return bytes - bytes / 8 > held(d) && (want > LITTLE || bytes > MANY * LITTLE);
+}
+
+CUresult xs_gpu_piece_cut(struct xs_gpu_shard *s, struct xs_gpu_bins *bins, unsigned bin,
+                          struct xs_gpu_range *r, size_t size, CUdeviceptr *out)
+{
+    struct xs_gpu_counters *count = bins->count;
+    enum xs_sub_result result = XS_SUB_NONE;
+    struct xs_gpu_block *record = NULL;
+    struct xs_sub_block piece;
+    size_t want;
+
+    if (is_much_cached(bins->device))
+        return CUDA_ERROR_NOT_SUPPORTED;
+    xs_lock_take(&r->lock);
+    if (XS_LIKELY(r->sub != NULL && r->oldest == NULL))
+        result = xs_sub_alloc(r->sub, size, &piece, &want);
+    bool by_order = r->unproven > xs_gpu_done();
+    if (XS_LIKELY(result == XS_SUB_OK))
+        record = xs_gpu_range_record(r);
+    xs_lock_give(&r->lock);
+    if (result != XS_SUB_OK || enter_piece(s, r, &piece, bin, record, out) != CUDA_SUCCESS)
+        return CUDA_ERROR_NOT_SUPPORTED;
+    XS_COUNT(count->hits_cut, 1);
+    XS_COUNT(count->requested_bytes, size);
+    if (by_order)
+        XS_COUNT(count->reuse_ordered, 1);
+    else
+        XS_COUNT(count->reuse_waited, 1);
+    return CUDA_SUCCESS;
 }
 
 CUresult xs_gpu_piece_get(struct xs_gpu_shard *s, struct xs_gpu_context *c,
@@ -296,6 +349,7 @@ CUresult xs_gpu_piece_get(struct xs_gpu_shard *s, struct xs_gpu_context *c,
                             .stream = stream};
     enum xs_gpu_effort effort = XS_GPU_AT_ONCE;
     bool by_order, merged = false;
+    struct xs_gpu_block *record;
     struct xs_sub_block piece;
     uint64_t waits = 0;
 
@@ -306,7 +360,7 @@ CUresult xs_gpu_piece_get(struct xs_gpu_shard *s, struct xs_gpu_context *c,
     if (r != NULL && is_much_cached(c->device))
         change_over(s, r);
     for (unsigned i = 0; r != NULL && i < TRIES; i++) {
-        enum xs_sub_result result = take(r, size, &piece, &want, &by_order);
+        enum xs_sub_result result = take(r, size, &piece, &record, &want, &by_order);
         if (result != XS_SUB_OK && make_room(s, r, size, &waits))
             continue;
         if (result != XS_SUB_OK && !merged && xs_gpu_range_merge(s, r)) {
@@ -315,12 +369,14 @@ CUresult xs_gpu_piece_get(struct xs_gpu_shard *s, struct xs_gpu_context *c,
         }
         struct xs_gpu_range *of = result == XS_SUB_OK ? r : NULL;
         if (result == XS_SUB_NONE || (result == XS_SUB_NEED && is_much_free(c->device, want)))
-            of = take_from_others(r, size, &piece, &by_order);
+            of = take_from_others(r, size, &piece, &record, &by_order);
         if (of != NULL) {
-            CUresult entered = enter_piece(of, &piece, out);
+            unsigned bin = (unsigned)w.place * XS_GPU_BINS + xs_gpu_bin(piece.size);
+            note_bin(c->device, bin);
+            CUresult entered = enter_piece(s, of, &piece, bin, record, out);
             if (entered == CUDA_SUCCESS) {
                 count(s, c->device, *hit, by_order, waits != 0);
-                xs_gpu_cache_quicken(s, w.place, size, piece.size);
+                xs_gpu_cache_quicken(s, w.place, size, piece.size, r);
             }
             return entered;
         }

@@ -28,6 +28,11 @@ CUresult xs_gpu_piece_get(struct xs_gpu_shard *s, struct xs_gpu_context *c,
                           enum xs_gpu_backend backend, size_t size, void *stream, CUdeviceptr *out,
                           bool *hit);
 
+/* The same of a size that was served before, not by what is cached, for a thread's own shard that
+ * is quick; NOT_SUPPORTED: not so, and nothing is counted. */
+CUresult xs_gpu_piece_cut(struct xs_gpu_shard *s, struct xs_gpu_bins *bins, unsigned bin,
+                          struct xs_gpu_range *r, size_t size, CUdeviceptr *out);
+
 /* Freed, claimed, stamped, no longer counted as in use. `waits`: this free may wait for the device,
  * if it is to be STRICT. */
 void xs_gpu_piece_put(struct xs_gpu_shard *s, struct xs_gpu_block *b, bool waits);

@@ -3,6 +3,9 @@
 /* Ranges are given back so many at a time. */
 enum { BATCH = 16 };
 
+/* And so many pieces to their sub-allocator, which keeps so many records of theirs. */
+enum { AT_ONCE = 64, RECORDS_KEPT = 128 };
+
 /* A range is hardly larger than the piece it was got for: rounding, and the driver's granule. */
 #define LITTLE ((size_t)4 << 20)
 
@@ -83,14 +86,36 @@ struct xs_gpu_range *xs_gpu_range_of(struct xs_gpu_shard *s, struct xs_gpu_conte
 
 /* ---- pieces come back ---- */
 
+struct xs_gpu_block *xs_gpu_range_record(struct xs_gpu_range *r)
+{
+    struct xs_gpu_block *b = r->spare;
+
+    if (b != NULL) {
+        r->spare = b->older;
+        r->spare_count--;
+    }
+    return b;
+}
+
+void xs_gpu_range_keep_record(struct xs_gpu_range *r, struct xs_gpu_block *b)
+{
+    if (r->spare_count == RECORDS_KEPT) {
+        xs_gpu_block_drop(b);
+        return;
+    }
+    b->older = r->spare;
+    r->spare = b;
+    r->spare_count++;
+}
+
 static void give_piece(struct xs_gpu_range *r, struct xs_gpu_block *b)
 {
-    uint32_t handle = b->handle;
+    uint64_t address = xs_gpu_block_base(b);
 
     /* First: from then on the address may be another piece's. */
-    xs_gpu_block_remove(b);
-    (void)xs_sub_free(r->sub, handle);
-    xs_gpu_block_drop(b);
+    xs_gpu_block_end(b);
+    (void)xs_sub_free(r->sub, b->handle, address);
+    xs_gpu_range_keep_record(r, b);
 }
 
 static void put_last(struct xs_gpu_range *r, struct xs_gpu_block *b)
@@ -110,6 +135,18 @@ static void lose(struct xs_gpu_range *r, struct xs_gpu_block *b)
     xs_sub_lose(r->sub, xs_gpu_block_base(b));
 }
 
+/* Ready for the sub-allocator. */
+static bool is_ready(struct xs_gpu_range *r, const struct xs_gpu_block *b)
+{
+    if (b->stamp <= xs_gpu_done()) {
+        return true;
+    } else if (xs_gpu_is_single()) { /* under the lock: see leave_single */
+        r->unproven = b->stamp > r->unproven ? b->stamp : r->unproven;
+        return true;
+    }
+    return false;
+}
+
 void xs_gpu_range_put(struct xs_gpu_range *r, struct xs_gpu_block *b)
 {
     if (r->sub == NULL) {
@@ -117,14 +154,25 @@ void xs_gpu_range_put(struct xs_gpu_range *r, struct xs_gpu_block *b)
         xs_gpu_block_drop(b);
     } else if (atomic_load_explicit(&b->marks, memory_order_relaxed) & XS_BLOCK_NEVER) {
         lose(r, b);
-    } else if (b->stamp <= xs_gpu_done()) {
-        give_piece(r, b);
-    } else if (xs_gpu_is_single()) { /* under the lock: see leave_single */
-        r->unproven = b->stamp > r->unproven ? b->stamp : r->unproven;
+    } else if (is_ready(r, b)) {
         give_piece(r, b);
     } else {
         put_last(r, b);
     }
+}
+
+struct xs_gpu_block *xs_gpu_range_put_all(struct xs_gpu_range *r, struct xs_gpu_block *list,
+                                          unsigned *count)
+{
+    struct xs_gpu_block *next;
+    unsigned n = 0;
+
+    for (; list != NULL && list->range == r && n < AT_ONCE; list = next, n++) {
+        next = list->older;
+        xs_gpu_range_put(r, list);
+    }
+    *count = n;
+    return list;
 }
 
 void xs_gpu_range_drain(struct xs_gpu_range *r, unsigned most)
@@ -433,6 +481,8 @@ void xs_gpu_pieces_forget(struct xs_gpu_context *c)
         }
         r->sub = NULL;
         r->oldest = r->youngest = r->lost = NULL;
+        for (struct xs_gpu_block *b; (b = xs_gpu_range_record(r)) != NULL;)
+            xs_gpu_block_drop(b);
         r->unproven = 0;
         r->until_idle = 0;
         xs_lock_give(&r->lock);

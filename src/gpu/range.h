@@ -31,6 +31,8 @@ struct xs_gpu_range {
     struct xs_gpu_context *context;
     struct xs_gpu_block *oldest, *youngest; /* that wait, through `newer` */
     struct xs_gpu_block *lost;              /* must not be used again, through `newer` */
+    struct xs_gpu_block *spare;             /* records for pieces of it, through `older` */
+    unsigned spare_count;
     uint64_t unproven;   /* no free piece of a younger stamp was given back by `single` alone */
     uint32_t until_idle; /* so many times more nobody asks whether the device is idle */
 };
@@ -47,6 +49,13 @@ struct xs_gpu_range *xs_gpu_range_of(struct xs_gpu_shard *s, struct xs_gpu_conte
 
 /* A freed piece, in no list: to the sub-allocator if it is ready, else it waits. */
 void xs_gpu_range_put(struct xs_gpu_range *r, struct xs_gpu_block *b);
+/* The first of a list, through `older`, as far as they are r's; the rest. */
+struct xs_gpu_block *xs_gpu_range_put_all(struct xs_gpu_range *r, struct xs_gpu_block *list,
+                                          unsigned *count);
+/* A record for a piece, but for its address, size, bin and handle; it comes back unless it is
+ * entered. NULL: none is left. */
+struct xs_gpu_block *xs_gpu_range_record(struct xs_gpu_range *r);
+void xs_gpu_range_keep_record(struct xs_gpu_range *r, struct xs_gpu_block *b);
 /* Of those that wait and are ready by now, so many. */
 void xs_gpu_range_drain(struct xs_gpu_range *r, unsigned most);
 

@@ -50,9 +50,14 @@ static uint64_t in_use(const struct xs_gpu_device *d)
 
 void xs_gpu_in_use_changed(struct xs_gpu_device *d)
 {
-    raise_to(&d->in_use_peak, in_use(d));
     uint64_t held = atomic_load_explicit(&d->held, memory_order_relaxed);
+    uint64_t cached = xs_gpu_level_now(&d->cached_bytes); /* perhaps in the midst of a change */
     uint64_t peak = atomic_load_explicit(&d->in_use_peak, memory_order_relaxed);
+
+    if (XS_UNLIKELY(held > cached + peak)) {
+        raise_to(&d->in_use_peak, held - cached);
+        peak = atomic_load_explicit(&d->in_use_peak, memory_order_relaxed);
+    }
     atomic_store_explicit(&d->low_water, held > peak ? held - peak : 0, memory_order_relaxed);
 }
 

@@ -211,43 +211,38 @@ bool xs_sub_add_moved(struct xs_sub *s, uint64_t address, size_t size)
 
 /* ---- blocks ----------------------------------------------------------------------------- */
 
-static void count_operations(struct xs_sub *s, uint32_t n)
+/* What is needed grows only here. */
+void xs_sub_first_began(struct xs_sub *s, const struct xs_sub_range *r)
 {
+    s->idle -= r->size;
+    s->idle_usable -= r->usable;
+    s->idle_ranges--;
     uint64_t demand = s->reserved - s->idle;
-
     if (demand > s->window_demand)
         s->window_demand = demand;
-    s->window_left -= n < s->window_left ? n : s->window_left;
-    if (s->window_left != 0)
-        return;
+}
+
+void xs_sub_last_ended(struct xs_sub *s, const struct xs_sub_range *r)
+{
+    becomes_idle(s, r);
+    s->merge_due = s->idle_ranges > 1 && s->idle >= s->reserved / MERGE_PART;
+}
+
+XS_COLD static void end_window(struct xs_sub *s)
+{
     s->window_left = WINDOW_OPERATIONS;
     s->last_demand = s->window_demand;
-    s->window_demand = demand;
+    s->window_demand = s->reserved - s->idle;
     /* What is kept unmerged would pin its range for ever. */
     s->kind->settle(s);
 }
 
-void xs_sub_began(struct xs_sub *s, struct xs_sub_range *r, size_t size, size_t requested)
+XS_INLINE void count_operations(struct xs_sub *s, uint32_t n)
 {
-    if (r->used++ == 0) {
-        s->idle -= r->size;
-        s->idle_usable -= r->usable;
-        s->idle_ranges--;
-    }
-    s->in_use += size;
-    s->requested += requested;
-    if (s->in_use > s->in_use_peak)
-        s->in_use_peak = s->in_use;
-}
-
-void xs_sub_ended(struct xs_sub *s, struct xs_sub_range *r, size_t size, size_t requested)
-{
-    if (--r->used == 0) {
-        becomes_idle(s, r);
-        s->merge_due = s->idle_ranges > 1 && s->idle >= s->reserved / MERGE_PART;
-    }
-    s->in_use -= size;
-    s->requested -= requested;
+    if (XS_UNLIKELY(s->window_left <= n))
+        end_window(s);
+    else
+        s->window_left -= n;
 }
 
 /* A range more, where any would do. Much of it may never be used, so it is small beside what there
@@ -317,16 +312,16 @@ enum xs_sub_result xs_sub_alloc(struct xs_sub *s, size_t size, struct xs_sub_blo
     if (size == 0 || size > s->largest)
         return XS_SUB_NONE;
     enum xs_sub_result result = s->kind->take(s, size, out);
-    if (result == XS_SUB_NEED)
-        return grow(s, size, want);
-    if (result == XS_SUB_OK)
+    if (XS_LIKELY(result == XS_SUB_OK))
         count_operations(s, 1);
+    else if (result == XS_SUB_NEED)
+        return grow(s, size, want);
     return result;
 }
 
-int xs_sub_free(struct xs_sub *s, uint32_t handle)
+int xs_sub_free(struct xs_sub *s, uint32_t handle, uint64_t address)
 {
-    int rc = s->kind->give(s, handle);
+    int rc = s->kind->give(s, handle, address);
 
     if (rc == 0)
         count_operations(s, 1);
@@ -568,7 +563,6 @@ void xs_sub_stats_get(const struct xs_sub *s, struct xs_sub_stats *out)
         .reserved_peak_bytes = s->reserved_peak,
         .in_use_bytes = s->in_use,
         .in_use_peak_bytes = s->in_use_peak,
-        .requested_bytes = s->requested,
         .free_bytes = free_bytes,
         .largest_free_bytes = largest,
         .stuck_bytes = free_bytes - s->idle_usable,
@@ -607,7 +601,7 @@ bool xs_sub_check(const struct xs_sub *s, struct xs_buf *why)
         }
     }
     if (reserved != s->reserved || usable != s->usable || idle != s->idle ||
-        idle_usable != s->idle_usable || s->in_use > s->usable || s->requested > s->in_use) {
+        idle_usable != s->idle_usable || s->in_use > s->usable) {
         xs_put_str(why, "the sums disagree with the ranges");
         return false;
     }

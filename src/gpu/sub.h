@@ -78,7 +78,7 @@ enum xs_sub_result xs_sub_alloc(struct xs_sub *s, size_t size, struct xs_sub_blo
  * the calls, the caller bounds how often it tries. */
 bool xs_sub_add(struct xs_sub *s, uint64_t address, size_t size);
 
-int xs_sub_free(struct xs_sub *s, uint32_t handle);
+int xs_sub_free(struct xs_sub *s, uint32_t handle, uint64_t address);
 
 /* Whole free ranges leave the sub-allocator: at most `capacity`; how many. The caller gives them
  * back to the driver. `all` (defragment, flush): every one; call it until it gives fewer than
@@ -121,7 +121,6 @@ void xs_sub_set_limit(struct xs_sub *s, uint64_t bytes);
 struct xs_sub_stats {
     uint64_t reserved_bytes, reserved_peak_bytes;
     uint64_t in_use_bytes, in_use_peak_bytes;
-    uint64_t requested_bytes;
     uint64_t free_bytes, largest_free_bytes;
     uint64_t stuck_bytes; /* free, in ranges that also hold blocks in use: cannot be given back */
     uint32_t ranges, ranges_added, ranges_spared;

@@ -1,5 +1,5 @@
-/* core/bfc.h over device memory: every range is a region of it, and a tree of the blocks in use
- * answers which one lies around an address. */
+/* core/bfc.h over device memory: every range is a region of it. Which block lies around an address
+ * is found by walking along its neighbours, from one that begins not far below. */
 #include "gpu/sub_bfc.h"
 
 #include <errno.h>
@@ -20,9 +20,9 @@ static const struct xs_sub_bfc *own_const(const struct xs_sub *s)
     return (const struct xs_sub_bfc *)s;
 }
 
-static uint64_t address_of(const struct xs_sub_bfc *b, xs_chunk c)
+static struct xs_bfc_record *record(const struct xs_sub_bfc *b, uint32_t handle)
 {
-    return (uintptr_t)xs_bfc_address(&b->bfc, c);
+    return bfc_record(&b->bfc, handle);
 }
 
 /* ---- what the core asks of the system: nothing but records ------------------------------ */
@@ -45,46 +45,78 @@ static void unmap(void *ctx, void *p, size_t size)
 
 /* ---- blocks ----------------------------------------------------------------------------- */
 
-enum xs_sub_result xs_sub_bfc_take(struct xs_sub *s, size_t size, size_t requested,
-                                   struct xs_sub_block *out)
+static uint32_t *begins_at(const struct xs_sub_range *r, uint64_t address)
+{
+    return &r->begins[(address - r->base) >> r->begins_log2];
+}
+
+static struct xs_sub_range *range_around(struct xs_sub *s, uint64_t address)
+{
+    const struct xs_sub_range *r = &s->range[s->last];
+
+    if (address - r->address >= r->size)
+        s->last = (unsigned)xs_sub_range_at(s, address);
+    return &s->range[s->last];
+}
+
+struct xs_sub_range *xs_sub_bfc_note(struct xs_sub *s, xs_chunk c)
+{
+    struct xs_sub_bfc *b = own(s);
+    uint64_t address = record(b, c)->base;
+    struct xs_sub_range *r = range_around(s, address);
+
+    *xs_sub_note(b, c) = (struct xs_sub_note){.range = (uint16_t)(s->last & (XS_SUB_RANGES - 1))};
+    if (r->begins != NULL)
+        *begins_at(r, address) = c;
+    return r;
+}
+
+void xs_sub_bfc_taken(struct xs_sub *s, xs_chunk c, struct xs_sub_block *out)
+{
+    const struct xs_bfc_record *got = record(own(s), c);
+
+    *out = (struct xs_sub_block){got->base, got->size, c};
+    xs_sub_began(s, xs_sub_bfc_note(s, c), got->size);
+}
+
+enum xs_sub_result xs_sub_bfc_take(struct xs_sub *s, size_t size, struct xs_sub_block *out)
 {
     struct xs_sub_bfc *b = own(s);
     xs_chunk c = xs_bfc_alloc(&b->bfc, size, 0);
 
-    if (c == 0) { /* if it was for want of a record, more ranges do not help */
+    if (XS_UNLIKELY(c == 0)) { /* if it was for want of a record, more ranges do not help */
         struct xs_bfc_stats stats;
         xs_bfc_stats_get(&b->bfc, &stats);
         return stats.largest_free_bytes >= xs_align_up(size, s->align) ? XS_SUB_NONE : XS_SUB_NEED;
     }
-    uint64_t address = address_of(b, c);
-    if (!xs_sub_tree_insert(&b->tree, c, address)) {
-        (void)xs_bfc_free(&b->bfc, c, 0);
-        return XS_SUB_NONE;
-    }
-    struct xs_sub_node *n = xs_sub_tree_node(&b->tree, c);
-    n->requested = requested;
-    n->is_kept = false;
-    *out = (struct xs_sub_block){address, xs_bfc_size(&b->bfc, c), c};
-    xs_sub_began(s, &s->range[xs_sub_range_at(s, address)], out->size, requested);
+    xs_sub_bfc_taken(s, c, out);
     return XS_SUB_OK;
+}
+
+int xs_sub_bfc_merge_chunk(struct xs_sub *s, xs_chunk c)
+{
+    struct xs_sub_bfc *b = own(s);
+    const struct xs_sub_range *r = &s->range[xs_sub_note(b, c)->range];
+    uint64_t address = record(b, c)->base;
+    int rc = xs_bfc_free(&b->bfc, c, 0);
+
+    if (rc == 0 && r->begins != NULL && *begins_at(r, address) == c)
+        *begins_at(r, address) = 0;
+    return rc;
 }
 
 int xs_sub_bfc_merge(struct xs_sub *s, uint32_t handle)
 {
     struct xs_sub_bfc *b = own(s);
 
-    if (!xs_bfc_in_use(&b->bfc, handle))
+    if (!bfc_in_use(&b->bfc, handle))
         return EINVAL;
-    const struct xs_sub_node *n = xs_sub_tree_node(&b->tree, handle);
-    size_t size = xs_bfc_size(&b->bfc, handle);
-    int range = xs_sub_range_at(s, n->address);
-    int rc = range < 0 ? EFAULT : xs_bfc_free(&b->bfc, handle, 0);
-    if (rc != 0)
-        return rc;
-    if (!n->is_kept)
-        xs_sub_ended(s, &s->range[range], size, n->requested);
-    xs_sub_tree_remove(&b->tree, handle);
-    return 0;
+    struct xs_sub_note note = *xs_sub_note(b, handle);
+    size_t size = record(b, handle)->size;
+    int rc = note.run != 0 ? EINVAL : xs_sub_bfc_merge_chunk(s, handle);
+    if (rc == 0 && !note.is_kept)
+        xs_sub_ended(s, &s->range[note.range], size);
+    return rc;
 }
 
 /* ---- ranges ----------------------------------------------------------------------------- */
@@ -94,9 +126,39 @@ static void *region(const struct xs_sub_range *r)
     return (void *)(uintptr_t)r->base; // NOLINT(performance-no-int-to-ptr)
 }
 
+/* A page, or a part of it. */
+#define BEGINS_BYTES      4096u
+#define BEGINS_LEAST_LOG2 16
+
+static void index_open(struct xs_sub_range *r)
+{
+    r->begins_log2 = BEGINS_LEAST_LOG2;
+    while ((r->usable - 1) >> r->begins_log2 >= BEGINS_BYTES / sizeof(*r->begins))
+        r->begins_log2++;
+    r->begins = xs_mem_map(BEGINS_BYTES, 1);
+}
+
+static void index_close(struct xs_sub_range *r)
+{
+    if (r->begins != NULL)
+        (void)xs_mem_unmap(r->begins, BEGINS_BYTES);
+    r->begins = NULL;
+}
+
+static bool add(struct xs_sub_bfc *b, struct xs_sub_range *r)
+{
+    if (!xs_bfc_add(&b->bfc, region(r), r->usable))
+        return false;
+    r->region = b->bfc.first_region;
+    return true;
+}
+
 bool xs_sub_bfc_adopt(struct xs_sub *s, unsigned range)
 {
-    return xs_bfc_add(&own(s)->bfc, region(&s->range[range]), s->range[range].usable);
+    if (!add(own(s), &s->range[range]))
+        return false;
+    index_open(&s->range[range]);
+    return true;
 }
 
 void xs_sub_bfc_release(struct xs_sub *s)
@@ -107,37 +169,43 @@ void xs_sub_bfc_release(struct xs_sub *s)
      * just become free. */
     (void)xs_bfc_collect(&b->bfc, UINT64_MAX);
     for (unsigned at = 0; at < s->ranges; at++) {
-        const struct xs_sub_range *r = &s->range[s->order[at]];
-        if (r->used == 0 && r->cached == 0 && !r->leaving)
-            (void)xs_bfc_add(&b->bfc, region(r), r->usable);
+        struct xs_sub_range *r = &s->range[s->order[at]];
+        if (r->leaving)
+            index_close(r);
+        else if (r->used == 0 && r->cached == 0)
+            (void)add(b, r);
     }
 }
 
 /* ---- looking ---------------------------------------------------------------------------- */
+
+/* A chunk of the range that begins at the address or below: a block close to it, else the first. */
+static xs_chunk before(const struct xs_sub_bfc *b, const struct xs_sub_range *r, uint64_t address)
+{
+    uint64_t n = r->begins != NULL ? ((address - r->base) >> r->begins_log2) + 1 : 0;
+
+    while (n-- != 0)
+        if (r->begins[n] != 0 && record(b, r->begins[n])->base <= address)
+            return r->begins[n];
+    return record(b, r->region)->right;
+}
 
 /* As free neighbours are always one, a free piece reaches from block to block. */
 bool xs_sub_bfc_find(const struct xs_sub *s, unsigned range, uint64_t address,
                      struct xs_sub_block *out, bool *in_use)
 {
     const struct xs_sub_bfc *b = own_const(s);
-    const struct xs_sub_range *r = &s->range[range];
-    uint64_t start = r->base;
-    uint64_t end = r->base + r->usable;
-    xs_chunk c = xs_sub_tree_at(&b->tree, address);
+    xs_chunk c = before(b, &s->range[range], address);
 
-    *in_use = false;
-    if (c != 0 && address_of(b, c) >= r->base) {
-        start = address_of(b, c) + xs_bfc_size(&b->bfc, c);
-        if (address < start) {
-            *out = (struct xs_sub_block){address_of(b, c), xs_bfc_size(&b->bfc, c), c};
-            *in_use = !xs_sub_tree_node(&b->tree, c)->is_kept;
-            return true;
-        }
+    while (address - record(b, c)->base >= record(b, c)->size)
+        c = record(b, c)->right;
+    bool is_block = bfc_in_use(&b->bfc, c);
+    if (is_block && xs_sub_note(b, c)->run != 0) {
+        xs_sub_run_find(b, xs_sub_note(b, c)->run, address, out, in_use);
+        return true;
     }
-    c = xs_sub_tree_above(&b->tree, address);
-    if (c != 0 && address_of(b, c) < end)
-        end = address_of(b, c);
-    *out = (struct xs_sub_block){start, end - start, 0};
+    *out = (struct xs_sub_block){record(b, c)->base, record(b, c)->size, is_block ? c : 0};
+    *in_use = is_block && !xs_sub_note(b, c)->is_kept;
     return true;
 }
 
@@ -149,33 +217,62 @@ uint64_t xs_sub_bfc_largest_free(const struct xs_sub *s)
     return stats.largest_free_bytes;
 }
 
+static bool check_range(const struct xs_sub_bfc *b, unsigned number, uint64_t *kept,
+                        uint32_t *blocks, struct xs_buf *why)
+{
+    const struct xs_sub_range *r = &b->sub.range[number];
+    uint64_t at = r->base;
+    uint32_t used = 0;
+
+    for (xs_chunk c = record(b, r->region)->right; c != 0; c = record(b, c)->right) {
+        if (record(b, c)->base != at) {
+            xs_fmt(why, "chunk %u does not belong into range %u", c, number);
+            return false;
+        }
+        at += record(b, c)->size;
+        if (!bfc_in_use(&b->bfc, c))
+            continue;
+        const struct xs_sub_note *n = xs_sub_note(b, c);
+        if (n->range != number) {
+            xs_fmt(why, "chunk %u is noted in range %u", c, n->range);
+            return false;
+        }
+        ++*blocks;
+        used +=
+            n->run != 0 ? (uint32_t)__builtin_popcountll(b->runs.run[n->run].in_use) : !n->is_kept;
+        *kept += n->is_kept ? record(b, c)->size : 0;
+    }
+    for (uint64_t i = 0; r->begins != NULL && i <= (r->usable - 1) >> r->begins_log2; i++) {
+        xs_chunk c = r->begins[i];
+        if (c != 0 &&
+            (!bfc_in_use(&b->bfc, c) || begins_at(r, record(b, c)->base) != r->begins + i)) {
+            xs_fmt(why, "chunk %u does not begin where it should", c);
+            return false;
+        }
+    }
+    if (at != r->base + r->usable || used != r->used) {
+        xs_fmt(why, "the blocks of range %u do not add up", number);
+        return false;
+    }
+    return true;
+}
+
 bool xs_sub_bfc_check(const struct xs_sub *s, struct xs_buf *why)
 {
     const struct xs_sub_bfc *b = own_const(s);
     struct xs_bfc_stats stats;
     uint32_t blocks = 0;
-    uint64_t end = 0;
-    uint64_t requested = 0;
-    uint64_t kept = 0;
+    uint64_t kept = 0, largest;
 
-    if (!xs_bfc_check(&b->bfc, why))
+    if (!xs_bfc_check(&b->bfc, why) || !xs_sub_run_check(b, why))
         return false;
     xs_bfc_stats_get(&b->bfc, &stats);
-    for (xs_chunk c = xs_sub_tree_above(&b->tree, 0); c != 0;
-         c = xs_sub_tree_above(&b->tree, address_of(b, c))) {
-        const struct xs_sub_node *n = xs_sub_tree_node(&b->tree, c);
-        if (!xs_bfc_in_use(&b->bfc, c) || address_of(b, c) < end || n->address < end ||
-            ++blocks > stats.chunks_in_use) {
-            xs_fmt(why, "chunk %u does not belong into the tree", c);
+    for (unsigned at = 0; at < s->ranges; at++)
+        if (!check_range(b, s->order[at], &kept, &blocks, why))
             return false;
-        }
-        end = address_of(b, c) + xs_bfc_size(&b->bfc, c);
-        requested += n->is_kept ? 0 : n->requested;
-        kept += n->is_kept ? xs_bfc_size(&b->bfc, c) : 0;
-    }
     if (blocks != stats.chunks_in_use || stats.regions != s->ranges ||
-        stats.in_use_bytes != s->in_use + kept || kept != b->kept_bytes ||
-        requested != s->requested || stats.reserved_bytes != s->usable) {
+        stats.in_use_bytes != s->in_use + kept + xs_sub_run_free_bytes(b, &largest) ||
+        kept != b->kept_bytes || stats.reserved_bytes != s->usable) {
         xs_put_str(why, "the core's statistics disagree with the ranges");
         return false;
     }
@@ -186,8 +283,9 @@ bool xs_sub_bfc_check(const struct xs_sub *s, struct xs_buf *why)
 
 void xs_sub_bfc_close(struct xs_sub *s)
 {
+    for (unsigned at = 0; at < s->ranges; at++)
+        index_close(&s->range[s->order[at]]);
     xs_bfc_close(&own(s)->bfc);
-    xs_sub_tree_close(&own(s)->tree);
 }
 
 struct xs_sub *xs_sub_bfc_make(size_t bytes, const struct xs_sub_kind *kind, size_t unit,
@@ -209,11 +307,41 @@ struct xs_sub *xs_sub_bfc_make(size_t bytes, const struct xs_sub_kind *kind, siz
     return s;
 }
 
-/* ---- the kind bfc: nothing more --------------------------------------------------------- */
+/* ---- the kind bfc ----------------------------------------------------------------------- */
 
 static enum xs_sub_result take(struct xs_sub *s, size_t size, struct xs_sub_block *out)
 {
-    return xs_sub_bfc_take(s, size, size, out);
+    struct xs_sub_bfc *b = own(s);
+    size_t whole = xs_align_up(size, s->align);
+
+    if (xs_sub_run_next(b, whole, out)) /* nothing has been freed since */
+        return XS_SUB_OK;
+    if (b->runs.torn != 0)
+        xs_sub_run_settle(b);
+    return xs_sub_run_take(b, whole, out) ? XS_SUB_OK : xs_sub_bfc_take(s, size, out);
+}
+
+/* A block whose run is no more is a chunk by now. */
+__attribute__((noinline)) static int give_chunk(struct xs_sub *s, uint32_t handle, uint64_t address)
+{
+    const struct xs_sub_bfc *b = own(s);
+    struct xs_sub_block found = {.handle = handle};
+    bool in_use;
+
+    if (handle >= XS_SUB_RUN_HANDLE && !xs_sub_find(s, address, &found, &in_use))
+        return EINVAL;
+    return bfc_in_use(&b->bfc, found.handle) && record(b, found.handle)->base == address
+               ? xs_sub_bfc_merge(s, found.handle)
+               : EINVAL;
+}
+
+static int give(struct xs_sub *s, uint32_t handle, uint64_t address)
+{
+    struct xs_sub_bfc *b = own(s);
+
+    if (XS_UNLIKELY(b->runs.open != 0))
+        xs_sub_run_close(b);
+    return xs_sub_run_give(b, handle, address) ? 0 : give_chunk(s, handle, address);
 }
 
 static size_t rounded(const struct xs_sub *s, size_t size)
@@ -223,7 +351,16 @@ static size_t rounded(const struct xs_sub *s, size_t size)
 
 static void settle(struct xs_sub *s)
 {
-    (void)s; /* every free merges */
+    xs_sub_run_close(own(s));
+    xs_sub_run_settle(own(s));
+}
+
+static uint64_t largest_free(const struct xs_sub *s)
+{
+    uint64_t most = xs_sub_bfc_largest_free(s), of_runs;
+
+    (void)xs_sub_run_free_bytes(own_const(s), &of_runs);
+    return of_runs > most ? of_runs : most;
 }
 
 static const struct xs_sub_kind kind_bfc = {
@@ -232,9 +369,9 @@ static const struct xs_sub_kind kind_bfc = {
     .adopt = xs_sub_bfc_adopt,
     .release = xs_sub_bfc_release,
     .settle = settle,
-    .give = xs_sub_bfc_merge,
+    .give = give,
     .find = xs_sub_bfc_find,
-    .largest_free = xs_sub_bfc_largest_free,
+    .largest_free = largest_free,
     .check = xs_sub_bfc_check,
     .close = xs_sub_bfc_close,
 };

@@ -25,7 +25,7 @@ struct pool {
     unsigned unit_log2;
     size_t keep_most; /* larger blocks are merged at once */
     unsigned class_blocks;
-    uint32_t kept[CLASSES]; /* lists of handles, by their nodes' `next` */
+    uint32_t kept[CLASSES]; /* lists of handles, by their notes' `next` */
     uint32_t kept_count[CLASSES];
     uint32_t kept_blocks;
 };
@@ -76,21 +76,19 @@ static size_t rounded(const struct xs_sub *s, size_t size)
 
 /* ---- freed blocks, kept whole ----------------------------------------------------------- */
 
-static struct xs_sub_node *node(struct pool *p, uint32_t handle)
+static struct xs_sub_note *note(struct pool *p, uint32_t handle)
 {
-    return xs_sub_tree_node(&p->bfc.tree, handle);
+    return xs_sub_note(&p->bfc, handle);
 }
 
 static struct xs_sub_range *range_of(struct pool *p, uint32_t handle)
 {
-    struct xs_sub *s = &p->bfc.sub;
-
-    return &s->range[xs_sub_range_at(s, node(p, handle)->address)];
+    return &p->bfc.sub.range[note(p, handle)->range];
 }
 
 static void keep(struct pool *p, uint32_t handle, unsigned of_class, size_t size)
 {
-    struct xs_sub_node *n = node(p, handle);
+    struct xs_sub_note *n = note(p, handle);
 
     n->is_kept = true;
     n->next = p->kept[of_class];
@@ -108,7 +106,7 @@ static uint32_t unkeep(struct pool *p, unsigned of_class)
 
     if (handle == 0)
         return 0;
-    p->kept[of_class] = node(p, handle)->next;
+    p->kept[of_class] = note(p, handle)->next;
     p->kept_count[of_class]--;
     p->kept_blocks--;
     p->bfc.kept_bytes -= xs_bfc_size(&p->bfc.bfc, handle);
@@ -134,32 +132,32 @@ static enum xs_sub_result take(struct xs_sub *s, size_t size, struct xs_sub_bloc
     uint32_t handle = unkeep(p, class_of(whole >> p->unit_log2));
 
     if (handle != 0) {
-        struct xs_sub_node *n = node(p, handle);
+        struct xs_sub_note *n = note(p, handle);
         n->is_kept = false;
-        n->requested = size;
-        *out = (struct xs_sub_block){n->address, whole, handle};
-        xs_sub_began(s, range_of(p, handle), whole, size);
+        *out = (struct xs_sub_block){bfc_record(&p->bfc.bfc, handle)->base, whole, handle};
+        xs_sub_began(s, range_of(p, handle), whole);
         return XS_SUB_OK;
     }
-    enum xs_sub_result result = xs_sub_bfc_take(s, whole, size, out);
+    enum xs_sub_result result = xs_sub_bfc_take(s, whole, out);
     if (result == XS_SUB_NEED && p->kept_blocks != 0) {
         settle(s);
-        result = xs_sub_bfc_take(s, whole, size, out);
+        result = xs_sub_bfc_take(s, whole, out);
     }
     return result;
 }
 
-static int give(struct xs_sub *s, uint32_t handle)
+static int give(struct xs_sub *s, uint32_t handle, uint64_t address)
 {
     struct pool *p = own(s);
 
-    if (!xs_bfc_in_use(&p->bfc.bfc, handle) || node(p, handle)->is_kept)
+    if (!bfc_in_use(&p->bfc.bfc, handle) || note(p, handle)->is_kept ||
+        bfc_record(&p->bfc.bfc, handle)->base != address)
         return EINVAL;
     size_t size = xs_bfc_size(&p->bfc.bfc, handle);
     unsigned of_class = class_of(size >> p->unit_log2);
     if (p->kept_count[of_class] >= p->class_blocks || size > p->keep_most)
         return xs_sub_bfc_merge(s, handle);
-    xs_sub_ended(s, range_of(p, handle), size, node(p, handle)->requested);
+    xs_sub_ended(s, range_of(p, handle), size);
     keep(p, handle, of_class, size);
     return 0;
 }
@@ -194,10 +192,9 @@ static bool check(const struct xs_sub *s, struct xs_buf *why)
     for (unsigned c = 0; c < CLASSES; c++) {
         uint32_t count = 0;
         for (uint32_t h = p->kept[c]; h != 0 && count <= p->class_blocks; count++) {
-            const struct xs_sub_node *n = xs_sub_tree_node(&p->bfc.tree, h);
+            const struct xs_sub_note *n = xs_sub_note(&p->bfc, h);
             size_t size = xs_bfc_size(&p->bfc.bfc, h);
-            if (!xs_bfc_in_use(&p->bfc.bfc, h) || !n->is_kept ||
-                class_of(size >> p->unit_log2) != c)
+            if (!bfc_in_use(&p->bfc.bfc, h) || !n->is_kept || class_of(size >> p->unit_log2) != c)
                 break;
             bytes += size;
             h = n->next;

@@ -22,6 +22,10 @@ struct xs_sub_range {
     uint32_t cached; /* free blocks that are not merged yet */
     uint32_t lost;   /* of those in use, that must not be used again */
     bool leaving;
+    /* Of sub_bfc.c: the core's region; and for each 2^begins_log2 bytes of it a block that begins
+     * there, if one does that was not forgotten. NULL: no memory. */
+    uint32_t region, *begins;
+    unsigned begins_log2;
 };
 
 struct xs_sub_kind {
@@ -34,7 +38,7 @@ struct xs_sub_kind {
     void (*release)(struct xs_sub *s);
     /* Merges what is free. */
     void (*settle)(struct xs_sub *s);
-    int (*give)(struct xs_sub *s, uint32_t handle);
+    int (*give)(struct xs_sub *s, uint32_t handle, uint64_t address);
     bool (*find)(const struct xs_sub *s, unsigned range, uint64_t address, struct xs_sub_block *out,
                  bool *in_use);
     uint64_t (*largest_free)(const struct xs_sub *s);
@@ -63,7 +67,6 @@ struct xs_sub {
     uint64_t reserved, reserved_peak;
     uint64_t usable;
     uint64_t in_use, in_use_peak;
-    uint64_t requested;
     uint64_t idle;        /* in ranges without a block in use, by their size */
     uint64_t idle_usable; /* by their usable part */
     unsigned idle_ranges;
@@ -78,12 +81,29 @@ struct xs_sub {
     struct xs_sub_range range[XS_SUB_RANGES];
     uint16_t order[XS_SUB_RANGES]; /* by address */
     unsigned ranges;
+    unsigned last;    /* the number of the range that was cut from last */
     unsigned numbers; /* no range has had one as high */
 };
 
 /* The bookkeeping of a block that began or ended to be in use. */
-void xs_sub_began(struct xs_sub *s, struct xs_sub_range *r, size_t size, size_t requested);
-void xs_sub_ended(struct xs_sub *s, struct xs_sub_range *r, size_t size, size_t requested);
+void xs_sub_first_began(struct xs_sub *s, const struct xs_sub_range *r);
+void xs_sub_last_ended(struct xs_sub *s, const struct xs_sub_range *r);
+
+XS_INLINE void xs_sub_began(struct xs_sub *s, struct xs_sub_range *r, size_t size)
+{
+    if (XS_UNLIKELY(r->used++ == 0))
+        xs_sub_first_began(s, r);
+    s->in_use += size;
+    if (s->in_use > s->in_use_peak)
+        s->in_use_peak = s->in_use;
+}
+
+XS_INLINE void xs_sub_ended(struct xs_sub *s, struct xs_sub_range *r, size_t size)
+{
+    if (XS_UNLIKELY(--r->used == 0))
+        xs_sub_last_ended(s, r);
+    s->in_use -= size;
+}
 
 /* The range around an address, or -1. */
 int xs_sub_range_at(const struct xs_sub *s, uint64_t address);

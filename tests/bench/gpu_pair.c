@@ -1,10 +1,11 @@
 /* tests/bench/gpu_pair.c - a loop of one allocation and its free, and nothing else.
  *
- * gpu_pair runtime|driver|async|cut PAIRS [BYTES]: by cudaMalloc and cudaFree, by the driver's own
- * functions, or by cudaMallocAsync and cudaFreeAsync; cut: by the runtime, 16 blocks at a time, and
- * each time of another size, so that no freed block is as large as the next one. Twice as many
- * pairs less once as many is the cost of a pair without the beginning; so callgrind's instructions
- * are counted. Prints "ns X". */
+ * gpu_pair runtime|driver|async|cut|mixed PAIRS [BYTES]: by cudaMalloc and cudaFree, by the
+ * driver's own functions, or by cudaMallocAsync and cudaFreeAsync; cut: by the driver's own, 16
+ * blocks at a time, and each time of another size, so that no freed block is as large as the next
+ * one; mixed: of five sizes, never the same twice in a row. Twice as many pairs less once as many
+ * is the cost of a pair without the beginning; so callgrind's instructions are counted. Prints "ns
+ * X". */
 #include <dlfcn.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -37,18 +38,6 @@ static void runtime(unsigned long n, size_t bytes)
     }
 }
 
-static void cut(unsigned long n, size_t bytes)
-{
-    void *p[16];
-
-    for (unsigned long i = 0; i < n; i += 16) {
-        for (unsigned k = 0; k < 16; k++)
-            DO(cudaMalloc(&p[k], bytes + i / 16 % 8 * (bytes / 8)));
-        for (unsigned k = 0; k < 16; k++)
-            DO(cudaFree(p[k]));
-    }
-}
-
 static void async(unsigned long n, size_t bytes)
 {
     for (unsigned long i = 0; i < n; i++) {
@@ -61,11 +50,12 @@ static void async(unsigned long n, size_t bytes)
 typedef CUresult (*allocate)(CUdeviceptr *, size_t);
 typedef CUresult (*release)(CUdeviceptr);
 
-static void driver(unsigned long n, size_t bytes)
+static allocate get;
+static release put;
+
+static void look_up(void)
 {
     void *library = dlopen("libcuda.so.1", RTLD_NOW);
-    allocate get = NULL;
-    release put = NULL;
 
     if (library != NULL) {
         *(void **)&get = dlsym(library, "cuMemAlloc_v2");
@@ -73,11 +63,40 @@ static void driver(unsigned long n, size_t bytes)
     }
     if (get == NULL || put == NULL)
         check(35, "dlsym");
+}
+
+static void driver(unsigned long n, size_t bytes)
+{
+    const allocate quick_get = get;
+    const release quick_put = put;
+
     for (unsigned long i = 0; i < n; i++) {
         CUdeviceptr p;
-        DO(get(&p, bytes));
-        DO(put(p));
+        DO(quick_get(&p, bytes));
+        DO(quick_put(p));
     }
+}
+
+static void cut(unsigned long n, size_t bytes, unsigned sizes)
+{
+    CUdeviceptr p[16];
+
+    for (unsigned long i = 0; i < n; i += 16) {
+        for (unsigned k = 0; k < 16; k++)
+            DO(get(&p[k], bytes + (i / 16 % 8 + (sizes != 1 ? k % sizes * 8 : 0)) * (bytes / 8)));
+        for (unsigned k = 0; k < 16; k++)
+            DO(put(p[k]));
+    }
+}
+
+static void cut_equal(unsigned long n, size_t bytes)
+{
+    cut(n, bytes, 1);
+}
+
+static void cut_mixed(unsigned long n, size_t bytes)
+{
+    cut(n, bytes, 5);
 }
 
 static uint64_t now_ns(void)
@@ -96,13 +115,15 @@ int main(int argc, char **argv)
                                          : strcmp(argv[1], "runtime") == 0 ? runtime
                                          : strcmp(argv[1], "driver") == 0  ? driver
                                          : strcmp(argv[1], "async") == 0   ? async
-                                         : strcmp(argv[1], "cut") == 0     ? cut
+                                         : strcmp(argv[1], "cut") == 0     ? cut_equal
+                                         : strcmp(argv[1], "mixed") == 0   ? cut_mixed
                                                                            : NULL;
     if (way == NULL || n == 0) {
-        puts("gpu_pair runtime|driver|async|cut PAIRS [BYTES]");
+        puts("gpu_pair runtime|driver|async|cut|mixed PAIRS [BYTES]");
         return 2;
     }
     DO(cudaSetDevice(0));
+    look_up();
     way(100, bytes); /* the context, the first blocks */
     uint64_t begun = now_ns();
     way(n, bytes);

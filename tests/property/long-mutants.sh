@@ -34,7 +34,8 @@ survives() {
         fail "nothing changes: $1 $3"
         return 1
     fi
-    [ "${file%.h}" = "$file" ] || units=(gpu.c cache.c piece.c range.c supply.c share.c host.c stats.c)
+    [ "${file%.h}" = "$file" ] || units=(block.c gpu.c cache.c piece.c range.c supply.c share.c host.c stats.c
+        sub_bfc.c sub_pool.c sub_run.c)
     local mutated=() rest=()
     for u in "${units[@]}"; do
         o=$work/mutant-${u%.c}.o

@@ -238,6 +238,33 @@ Test(gpu_piece, a_freed_piece_is_nobodys)
     GIVES(CUDA_ERROR_NOT_FOUND, xs_gpu_address_range(&base, &size, first + 100000));
 }
 
+/* So many that their places in the table collide, cut anew in other sizes time and again. */
+Test(gpu_piece, addresses_go_from_piece_to_piece)
+{
+    enum { MANY = 1500 };
+    static CUdeviceptr many[MANY];
+
+    start_bfc(XS_GPU_STRICT);
+    for (unsigned round = 0; round < 6; round++) {
+        size_t size = round % 2 == 0 ? 1024 : 1536;
+        for (unsigned i = 0; i < MANY; i++) {
+            CUdeviceptr was = many[i];
+            many[i] = get(size);
+            const struct xs_gpu_block *b = xs_gpu_block_find(many[i]);
+            cr_assert(b != NULL && b->size == size && !xs_gpu_block_is_kept(b));
+            if (i == 0 && was != 0) /* now all have gone back */
+                for (unsigned k = 1; k < MANY; k++)
+                    cr_assert_null(xs_gpu_block_find(many[k]), "%u in round %u", k, round);
+        }
+        cr_assert_eq(stats().in_use_bytes, MANY * size);
+        for (unsigned i = 0; i < MANY; i++)
+            give(many[i]);
+        cr_assert_eq(stats().in_use_bytes, 0u);
+        GIVES(CUDA_ERROR_INVALID_VALUE, xs_gpu_free(many[round]));
+    }
+    cr_assert_leq(stats().reserved_bytes, 8 * MIB);
+}
+
 Test(gpu_piece, other_sizes_get_the_memory)
 {
     start_bfc(XS_GPU_STRICT);

@@ -233,7 +233,7 @@ static void wrong_frees(void)
         for (unsigned i = 0; i < 20; i++)
             is_live = is_live || b[i].handle == wrong;
         if (!is_live)
-            cr_assert_eq(xs_sub_free(m.s, wrong), EINVAL, "handle %u", wrong);
+            cr_assert_eq(xs_sub_free(m.s, wrong, b[7].address), EINVAL, "handle %u", wrong);
     }
     for (unsigned i = 0; i < 100000; i++) {
         uint32_t wrong = (uint32_t)rnd();
@@ -241,10 +241,12 @@ static void wrong_frees(void)
         for (unsigned k = 0; k < 20; k++)
             is_live = is_live || b[k].handle == wrong;
         if (!is_live)
-            cr_assert_eq(xs_sub_free(m.s, wrong), EINVAL);
+            cr_assert_eq(xs_sub_free(m.s, wrong, b[7].address), EINVAL);
     }
-    cr_assert_eq(xs_sub_free(m.s, 0), EINVAL);
-    cr_assert_eq(xs_sub_free(m.s, UINT32_MAX), EINVAL);
+    for (unsigned i = 0; i < 20; i++)
+        cr_assert_eq(xs_sub_free(m.s, b[i].handle, b[i].address + 256), EINVAL);
+    cr_assert_eq(xs_sub_free(m.s, 0, b[7].address), EINVAL);
+    cr_assert_eq(xs_sub_free(m.s, UINT32_MAX, 0), EINVAL);
     check();
     /* Of a range that is gone. */
     while (m.blocks > 0)
@@ -252,7 +254,7 @@ static void wrong_frees(void)
     while (spare(true, 64) > 0)
         ;
     for (unsigned i = 0; i < 20; i++)
-        cr_assert_eq(xs_sub_free(m.s, b[i].handle), EINVAL);
+        cr_assert_eq(xs_sub_free(m.s, b[i].handle, b[i].address), EINVAL);
     cr_assert(take(1, &c));
     check();
     end();
@@ -636,7 +638,8 @@ static void random_program(unsigned operations)
 {
     unsigned way = (unsigned)(rnd() % 4);
     unsigned most = 1 + (unsigned)(rnd() % 600);
-    bool grows = true;
+    bool grows = true, repeats = rnd() % 2 != 0;
+    size_t size = random_size(way);
     struct xs_sub_block b;
 
     for (unsigned i = 0; i < operations; i++) {
@@ -647,7 +650,7 @@ static void random_program(unsigned operations)
             grows = true;
         m.driver_most = rnd() % 30 == 0 ? rnd() % (8 << 20) : SIZE_MAX;
         if (what < (grows ? 65 : 30)) {
-            size_t size = random_size(way);
+            size = repeats && rnd() % 8 != 0 ? size : random_size(way);
             uint64_t others = m.reserved - idle();
             if (!take(size, &b) && m.driver_most == SIZE_MAX && size < 1 << 20) {
                 /* Two more units: rounding, and a range that begins between them. */
@@ -737,7 +740,7 @@ Test(sub, two_share_a_limit)
     cr_assert_eq(xs_sub_alloc(b, 3 << 20, &block, &other), XS_SUB_NONE);
     cr_assert_eq(xs_sub_alloc(a, 3 << 20, &block, &want), XS_SUB_OK);
     cr_assert_not(xs_sub_move_idle(a, 3 << 20, &address, &bytes), "it is in use");
-    cr_assert_eq(xs_sub_free(a, block.handle), 0);
+    cr_assert_eq(xs_sub_free(a, block.handle, block.address), 0);
     cr_assert_not(xs_sub_move_idle(a, 4 << 20, &address, &bytes), "there is no room for it");
     cr_assert(xs_sub_move_idle(a, 3 << 20, &address, &bytes));
     cr_assert_eq(address, from);

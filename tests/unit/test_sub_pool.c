@@ -1,8 +1,7 @@
-/* gpu/sub.h: the pool's own ways, records that cannot be had, and the tree of blocks. */
+/* gpu/sub.h: the pool's own ways, records that cannot be had, which block is where, and runs. */
 #include <sys/mman.h>
 #include <sys/resource.h>
 
-#include "gpu/sub_tree.h"
 #include "tests/support/sub_model.h"
 
 /* ---- the pool's ways -------------------------------------------------------------------- */
@@ -136,7 +135,7 @@ Test(sub_pool, without_records)
         cr_assert(take(1000, &b));
         allow_mappings(false);
         /* Until the records are all used; then no, and no ranges without end. */
-        while (m.blocks < 11000 && take(1000, &b))
+        while (m.blocks < 11000 && take(m.blocks % 2 != 0 ? 1000 : 2000, &b))
             ;
         cr_assert(m.blocks > 1000 && m.blocks < 11000, "%u", m.blocks);
         cr_assert(m.reserved < 64 << 20);
@@ -151,38 +150,61 @@ Test(sub_pool, without_records)
     }
 }
 
-/* ---- the tree --------------------------------------------------------------------------- */
+/* ---- which block is around an address --------------------------------------------------- */
 
-static const struct xs_sub_node *node(const struct xs_sub_tree *t, uint32_t n)
+static void look_everywhere(void)
 {
-    return &t->block[n / XS_SUB_TREE_NODES][n % XS_SUB_TREE_NODES];
+    check();
+    for (unsigned i = 0; i < 2000; i++)
+        look(m.range[0].address + rnd() % m.range[0].size);
 }
 
-static unsigned depth(const struct xs_sub_tree *t, uint32_t n)
+/* Small blocks in one large range, most of them freed again: neither what is known of where blocks
+ * begin nor what is forgotten may mislead; nor where nothing is known for want of memory. */
+Test(sub_pool, finds_among_many)
 {
-    if (n == 0)
-        return 0;
-    unsigned left = depth(t, node(t, n)->left);
-    unsigned right = depth(t, node(t, n)->right);
-    return 1 + (left > right ? left : right);
-}
+    for (unsigned may_map = 0; may_map < 2; may_map++) {
+        struct xs_sub_block b;
 
-/* In the order of addresses, which makes a list of a tree without priorities. */
-Test(sub_pool, tree_stays_flat)
-{
-    enum { NODES = 20000 };
-    static struct xs_sub_tree t;
-
-    for (uint32_t n = 1; n <= NODES; n++)
-        cr_assert(xs_sub_tree_insert(&t, n, (uint64_t)n * 100));
-    cr_assert(depth(&t, t.root) < 50, "%u", depth(&t, t.root));
-    for (uint32_t n = 1; n <= NODES; n++)
-        if (n % 3 != 0)
-            xs_sub_tree_remove(&t, n);
-    cr_assert(depth(&t, t.root) < 50, "%u", depth(&t, t.root));
-    for (uint32_t n = 3; n < NODES - 3; n++) {
-        cr_assert_eq(xs_sub_tree_at(&t, (uint64_t)n * 100 + 99), n / 3 * 3);
-        cr_assert_eq(xs_sub_tree_above(&t, (uint64_t)n * 100 + 99), n / 3 * 3 + 3);
+        begin_bfc(512, (uint64_t)128 << 20, 0);
+        allow_mappings(may_map != 0);
+        cr_assert(take(512, &b));
+        allow_mappings(true);
+        while (m.blocks < 3000)
+            cr_assert(take(512 * (1 + rnd() % 60), &b));
+        cr_assert_eq(m.ranges, 1u);
+        look_everywhere();
+        while (m.blocks > 20) {
+            give(rnd() % m.blocks);
+            if (m.blocks % 500 == 20)
+                look_everywhere();
+        }
+        end();
     }
-    xs_sub_tree_close(&t);
+}
+
+/* ---- runs ------------------------------------------------------------------------------- */
+
+/* What is free among blocks of a run is one piece with what is free beside it, whichever run that
+ * was in; and blocks whose run is no more are freed as any. */
+Test(sub_pool, runs_are_merged)
+{
+    struct xs_sub_block b;
+
+    begin_bfc(512, 1 << 20, 1 << 20);
+    for (unsigned round = 0; round < 3; round++) {
+        while (m.blocks < 8)
+            cr_assert(take(128 << 10, &b));
+        cr_assert_not(take(512, &b));
+        for (unsigned i = 0; i < 4; i++)
+            give(2);
+        look(m.range[0].address + (300 << 10));
+        cr_assert(take(512 << 10, &b));
+        check();
+        cr_assert_not(take(512, &b));
+        while (m.blocks > 0)
+            give(rnd() % m.blocks);
+        cr_assert_eq(stats().largest_free_bytes, 1u << 20);
+    }
+    end();
 }
