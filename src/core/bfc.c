@@ -659,11 +659,6 @@ xs_chunk xs_bfc_alloc_newest(struct xs_bfc *b, size_t size, size_t align)
     return alloc(b, size, align, FROM_NEWEST);
 }
 
-bool xs_bfc_in_use(const struct xs_bfc *b, xs_chunk c)
-{
-    return bfc_in_use(b, c);
-}
-
 /* Both neighbours must agree that this chunk lies between them. */
 static bool neighbours_agree(const struct xs_bfc *b, xs_chunk c)
 {
@@ -677,7 +672,7 @@ static bool neighbours_agree(const struct xs_bfc *b, xs_chunk c)
 
 int xs_bfc_free(struct xs_bfc *b, xs_chunk c, uint64_t now)
 {
-    if (!xs_bfc_in_use(b, c))
+    if (!bfc_in_use(b, c))
         return EINVAL;
     if (!neighbours_agree(b, c))
         return EFAULT;
@@ -696,7 +691,7 @@ int xs_bfc_free(struct xs_bfc *b, xs_chunk c, uint64_t now)
 
 bool xs_bfc_resize(struct xs_bfc *b, xs_chunk c, size_t request, uint64_t now)
 {
-    if (!xs_bfc_in_use(b, c) || !neighbours_agree(b, c) || request == 0 ||
+    if (!bfc_in_use(b, c) || !neighbours_agree(b, c) || request == 0 ||
         request > XS_SIZE_MAX_REQUEST - b->options.unit || !xs_bfc_have_records(b, 1))
         return false;
     struct xs_bfc_record *r = bfc_record(b, c);
@@ -735,11 +730,6 @@ bool xs_bfc_resize(struct xs_bfc *b, xs_chunk c, size_t request, uint64_t now)
     if (b->stats.in_use_bytes > b->stats.in_use_peak_bytes)
         b->stats.in_use_peak_bytes = b->stats.in_use_bytes;
     return true;
-}
-
-void *xs_bfc_address(const struct xs_bfc *b, xs_chunk c)
-{
-    return (void *)bfc_record(b, c)->base; // NOLINT(performance-no-int-to-ptr)
 }
 
 unsigned xs_bfc_take_old(struct xs_bfc *b, uint64_t until, struct xs_bfc_range out[], unsigned most)

@@ -43,6 +43,16 @@ bool xs_bfc_add_records(struct xs_bfc *b, void *fresh)
     return true;
 }
 
+bool xs_bfc_in_use(const struct xs_bfc *b, xs_chunk c)
+{
+    return bfc_in_use(b, c);
+}
+
+void *xs_bfc_address(const struct xs_bfc *b, xs_chunk c)
+{
+    return (void *)bfc_record(b, c)->base; // NOLINT(performance-no-int-to-ptr)
+}
+
 bool xs_bfc_is_zero(const struct xs_bfc *b, xs_chunk c)
 {
     return bfc_record(b, c)->was_purged;
