@@ -121,7 +121,7 @@ static uint32_t frame_mark(void)
 /* Read by a system call: it may be gone by now. */
 static bool is_on_stack(uint32_t mark, uintptr_t sp, uintptr_t top)
 {
-    uint32_t words[1024];
+    uint32_t words[1024] = {0};
 
     for (uintptr_t at = sp & ~(uintptr_t)15; at < top; at += sizeof(words)) {
         size_t n = top - at < sizeof(words) ? top - at : sizeof(words);

@@ -60,7 +60,9 @@ XS_SELDOM static struct area areas[AREAS_MAX];
 
 static struct area *area_at(uint32_t i)
 {
-    return i < XS_COUNT_OF(first_areas) ? &first_areas[i] : &areas[i];
+    struct area *table = i < XS_COUNT_OF(first_areas) ? first_areas : areas;
+
+    return table + i;
 }
 
 /* ---- the file ----------------------------------------------------------------------------- */
