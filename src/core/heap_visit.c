@@ -4,7 +4,8 @@
  * owner is not in between. Fast paths have no such marks, for the rest of what a thread keeps, its
  * magazines and current slabs: to take those the visitor lets the thread's next call find no heap,
  * so that it comes by a slow path and waits, and then makes sure that the thread is in none: it
- * waits in the kernel, called by no code of ours, with no signal handler under way. */
+ * waits in the kernel, called by no code of ours, as its stack shows, with no signal handler under
+ * way. */
 #include <linux/membarrier.h>
 #include <sys/syscall.h>
 #include <unistd.h>

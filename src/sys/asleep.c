@@ -13,6 +13,10 @@
 #include <cpuid.h>
 #endif
 
+/* Of the linker: where our code lies. */
+extern XS_HIDDEN const char __ehdr_start[];
+extern XS_HIDDEN const char etext[];
+
 /* A deeper stack is not looked through. */
 #define STACK_MOST ((uintptr_t)256 << 10)
 #define OWN_MOST   ((uintptr_t)256 << 20)
@@ -118,10 +122,18 @@ static uint32_t frame_mark(void)
 #endif
 }
 
-/* Read by a system call: it may be gone by now. */
-static bool is_on_stack(uint32_t mark, uintptr_t sp, uintptr_t top)
+/* A frame of the kernel's, or a return into code of ours: that may wait half way through what it
+ * does, for a lock of its own. What is left over on the stack only means that nothing is taken. */
+static bool is_busy(uint64_t word, uint32_t mark)
 {
-    uint32_t words[1024] = {0};
+    return (uint32_t)word == mark || (uint32_t)(word >> 32) == mark ||
+           word - (uintptr_t)__ehdr_start < (uintptr_t)etext - (uintptr_t)__ehdr_start;
+}
+
+/* Read by a system call: it may be gone by now. */
+static bool is_busy_stack(uint32_t mark, uintptr_t sp, uintptr_t top)
+{
+    uint64_t words[512] = {0};
 
     for (uintptr_t at = sp & ~(uintptr_t)15; at < top; at += sizeof(words)) {
         size_t n = top - at < sizeof(words) ? top - at : sizeof(words);
@@ -130,7 +142,7 @@ static bool is_on_stack(uint32_t mark, uintptr_t sp, uintptr_t top)
         if (process_vm_readv(getpid(), &to, 1, &from, 1, 0) != (ssize_t)n)
             return true;
         for (size_t i = 0; i < n / sizeof(words[0]); i++)
-            if (words[i] == mark)
+            if (is_busy(words[i], mark))
                 return true;
     }
     return false;
@@ -145,7 +157,7 @@ bool xs_asleep(pid_t tid, uintptr_t stack_top)
 
     if (mark == 0 || stack_top == 0 || !read_switches(tid, switches[0], sizeof(switches[0])) ||
         !read_of(tid, "syscall", call[0], sizeof(call[0])) || !stack_of(call[0], &sp) ||
-        sp >= stack_top || stack_top - sp > STACK_MOST || is_on_stack(mark, sp, stack_top))
+        sp >= stack_top || stack_top - sp > STACK_MOST || is_busy_stack(mark, sp, stack_top))
         return false;
     /* It did not run meanwhile. */
     return read_of(tid, "syscall", call[1], sizeof(call[1])) && strcmp(call[0], call[1]) == 0 &&
