@@ -158,21 +158,18 @@ static struct xs_slab *take_resting(struct xs_heap *h, unsigned class)
     return s;
 }
 
-/* What another class has not needed since the last time that this was asked, or, when memory runs
- * short, does not need now: else a program that asks for each size in turn, as a block does that
- * grows, leaves memory behind in each. */
+/* When memory runs short, what another class does not need now: else a program that asks for each
+ * size in turn, as a block does that grows, leaves memory behind in each. Not at other times, when
+ * its turn comes again soon. */
 static struct xs_slab *take_from_another(struct xs_heap *h, unsigned kind)
 {
-    bool in_hurry = xs_span_in_hurry();
     struct xs_slab *s = NULL;
 
-    for (unsigned c = 0; c < XS_CLASS_SLABS; c++) {
-        uint32_t taken = (uint32_t)h->counts.taken[c];
-        bool rests = taken == h->taken_then[c] || in_hurry;
-        if (s == NULL && rests && xs_slab_span_kind(c) == kind)
+    if (!xs_span_in_hurry())
+        return NULL;
+    for (unsigned c = 0; c < XS_CLASS_SLABS && s == NULL; c++)
+        if (xs_slab_span_kind(c) == kind)
             s = take_resting(h, c);
-        h->taken_then[c] = taken;
-    }
     return s;
 }
 

@@ -133,7 +133,6 @@ struct xs_heap {
     struct xs_magazine hot[XS_CLASS_COUNT];
     struct xs_slab *partial[XS_CLASS_SLABS];
     struct xs_slab *empty[XS_CLASS_SLABS];
-    uint32_t taken_then[XS_CLASS_SLABS]; /* counts.taken when a slab was last looked for */
     struct xs_send send[XS_SENDS];
 };
 
