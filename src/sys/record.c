@@ -271,8 +271,8 @@ static bool enter(enum xs_record_section kind, void *at, size_t bytes, bool is_b
         return false;
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
     xs_lock_take(&own.lock);
-    bool done = own.areas < AREAS_MAX;
-    if (done) {
+    bool done = false;
+    if (own.areas < AREAS_MAX) {
         struct area *a = area_at(own.areas);
         *a = (struct area){.at = at, .bytes = bytes, .kind = kind, .is_blank = is_blank};
         if (may_grow()) {
@@ -283,6 +283,7 @@ static bool enter(enum xs_record_section kind, void *at, size_t bytes, bool is_b
         }
         a->is_blank = false;
         own.areas++;
+        done = true;
     } else if (may_grow() && holds_counts(kind)) {
         own.at->left_out++;
     }
