@@ -88,6 +88,7 @@ print('done')"
 [ -z "$(ls "$records")" ] || fail "left over after spawn: $(ls "$records")"
 
 # Killed while it waits for a child: what is in the record is the parent's own.
+: >"$work/out" # what it has from before must not be taken for the child's
 LD_PRELOAD=$lib python3 -S -c "
 import os, time
 x = [str(i) for i in range(3000)]
