@@ -24,7 +24,7 @@ XS_INLINE void *xs_entry_malloc(size_t size)
 
 XS_INLINE void xs_entry_free(void *p)
 {
-    if (XS_UNLIKELY(!xs_hot.is_core)) {
+    if (XS_UNLIKELY(xs_hot.core_below == 0)) {
         xs_hot.entry.free(p);
         return;
     }

@@ -26,8 +26,9 @@ struct xs_hot_state {
     struct xs_calls inner;   /* what stands behind an alignment or errno policy */
     struct xs_calls beneath; /* what stands behind the sampling of blocks */
     size_t align;            /* of that policy */
-    bool is_core;            /* entry is the own core's: malloc and free need not jump through it */
-    size_t core_below;       /* the same, for malloc of sizes less than this; else 0 */
+    /* Where entry is the own core's, malloc of sizes less than this need not jump through it, nor
+     * any free; else 0. */
+    size_t core_below;
     bool counting;
     uint32_t step_count; /* at least 1; the last step's bound is SIZE_MAX */
     struct xs_step step[XS_ROUTE_STEPS_MAX];

@@ -575,16 +575,12 @@ XS_INLINE void *xs_heap_malloc_small(size_t size)
 
     if (XS_LIKELY(m->top != NULL)) {
         p = xs_magazine_pop_uncounted(m);
-        xs_heap_count_taken_at(h, place);
-        return XS_LIKELY((h->counts.until_tick -= (int64_t)size) >= 0) ? p
-                                                                       : xs_heap_tick(size, p, h);
+    } else {
+        struct xs_slab *s = m->current;
+        if (XS_UNLIKELY(s->free == NULL))
+            return xs_heap_refill(size, m, h);
+        p = xs_slab_take(s);
     }
-    struct xs_slab *s = m->current;
-    if (XS_UNLIKELY(s->free == NULL))
-        return xs_heap_refill(size, m, h);
-    p = xs_slab_take(s);
-    /* The end once more: the compiler would jump to the one above. */
-    __asm__ volatile("" : "+r"(p));
     xs_heap_count_taken_at(h, place);
     return XS_LIKELY((h->counts.until_tick -= (int64_t)size) >= 0) ? p : xs_heap_tick(size, p, h);
 }

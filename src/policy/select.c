@@ -83,7 +83,6 @@ static void fill(size_t align)
     bool single = is_single();
 
     SET(xs_hot.core_below, 0);
-    SET(xs_hot.is_core, false);
     set_frees(xs_any_free, xs_any_realloc);
     set_steps(policy.counting);
     struct xs_calls inner = single ? *xs_hot.step[0].calls : xs_routed_calls;
@@ -109,7 +108,6 @@ static void fill(size_t align)
     SET(xs_hot.entry.free, entry.free);
     SET(xs_hot.entry.realloc, entry.realloc);
     bool is_core = entry.free == xs_backend_bfc.calls(false)->free;
-    SET(xs_hot.is_core, is_core);
     SET(xs_hot.core_below, is_core ? XS_CLASS_TABLE_MAX + 1 : 0);
 }
 

@@ -33,17 +33,11 @@ static void watchdog(void)
     alarm(patience_s);
 }
 
-/* One block in, and the one that was there out: mostly another thread's. */
 static void exchange(unsigned *random)
 {
     unsigned r = step(random);
-    size_t size = r % 50 == 0 ? 100000 + r % 300000 : 1 + r % 3000;
-    char *p = malloc(size);
-    if (p == NULL)
-        abort();
-    p[0] = (char)r;
-    p[size - 1] = (char)r;
-    free(atomic_exchange(&slot[r / 64 % SLOTS], p));
+
+    put_in(&slot[r / 64 % SLOTS], r % 50 == 0 ? 100000 + r % 300000 : 1 + r % 3000, r);
 }
 
 static void *noise(void *arg)

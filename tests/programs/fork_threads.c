@@ -16,19 +16,13 @@ enum { FORKS = 200, THREADS = 4, SLOTS = 64 };
 static atomic_int stop;
 static _Atomic(char *) slot[SLOTS];
 
-/* Blocks cross threads through the slots, so that frees are remote too. */
 static void *noise(void *arg)
 {
     unsigned random = (unsigned)(size_t)arg;
     while (!atomic_load(&stop)) {
         unsigned r = step(&random);
         size_t size = r % 50 == 0 ? 300000 + r % 100000 : 1 + r % 3000;
-        char *p = malloc(size);
-        if (p == NULL)
-            abort();
-        p[0] = (char)r;
-        p[size - 1] = (char)r;
-        free(atomic_exchange(&slot[r % SLOTS], p));
+        put_in(&slot[r % SLOTS], size, r);
         if (r % 512 == 0)
             usleep(20); /* the forking thread gets its turn on a small machine */
     }
