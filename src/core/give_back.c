@@ -221,13 +221,8 @@ uint64_t xs_span_decay_ns(void)
 
 void xs_span_hurry(bool on)
 {
-    atomic_store_explicit(&xs_spans.in_hurry, on, memory_order_relaxed);
+    atomic_store_explicit(&xs_span_is_hurried, on, memory_order_relaxed);
     atomic_store_explicit(&xs_spans.next_look_ns, 0, memory_order_relaxed);
-}
-
-bool xs_span_in_hurry(void)
-{
-    return atomic_load_explicit(&xs_spans.in_hurry, memory_order_relaxed);
 }
 
 /* ---- fork ------------------------------------------------------------------------------- */

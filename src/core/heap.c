@@ -170,14 +170,14 @@ XS_COLD static void *large_malloc(size_t size, size_t align, bool *is_zero)
     if (p == NULL)
         return xs_heap_fail(size);
     if (h == xs_heap_mine)
-        xs_heap_time_large(h);
+        xs_heap_time_large(h, 1);
     return p;
 }
 
 /* A chunk from a magazine, or NULL. */
-static void *pop_chunk(struct xs_heap *h, size_t size)
+XS_INLINE void *pop_chunk(struct xs_heap *h, size_t size)
 {
-    unsigned class = xs_class_of(size);
+    unsigned class = xs_class_of_upper(size);
     struct xs_magazine *m = &h->hot[class];
     void *p = NULL;
 
@@ -186,40 +186,57 @@ static void *pop_chunk(struct xs_heap *h, size_t size)
     bool begun = xs_heap_begin(h);
     if (XS_LIKELY(m->n != 0)) {
         XS_COUNT(h->counts.requested, (int64_t)size);
-        h->chunk_bytes -= xs_class_bytes(class);
+        h->chunk_bytes -= xs_class_bytes_upper(class);
         if (h->chunk_bytes < h->chunk_least)
             h->chunk_least = h->chunk_bytes;
         p = xs_magazine_pop(h, m);
+        h->chunk_pops++;
     }
     xs_heap_end(h, begun);
-    if (++h->chunk_pops % POPS_A_LOOK == 0)
-        look();
-    if (p != NULL && xs_heap_sample_due(size))
-        (void)xs_sample_take(p, size);
-    if (p != NULL)
-        xs_heap_time_large(h);
     return p;
 }
 
-static __attribute__((noinline)) void *malloc_chunk(size_t size)
+/* What is to be seen to after some, or all, of those. */
+static bool is_pop_due(const struct xs_heap *h)
+{
+    return h->chunk_pops % POPS_A_LOOK == 0 || xs_sample_is_in_core;
+}
+
+static __attribute__((noinline)) void *see_to_popped(struct xs_heap *h, void *p, size_t size)
+{
+    bool is_look = h->chunk_pops % POPS_A_LOOK == 0;
+
+    if (is_look)
+        look();
+    if (xs_heap_sample_due(size))
+        (void)xs_sample_take(p, size);
+    if (is_look)
+        xs_heap_time_large(h, POPS_A_LOOK);
+    return p;
+}
+
+static __attribute__((noinline)) void *malloc_chunk_slow(size_t size)
 {
     bool is_zero;
 
-    if (XS_UNLIKELY(xs_heap_away != NULL))
-        return xs_heap_malloc_timed(size);
-    if (size <= XS_CLASS_MAX_BYTES) {
-        void *p = pop_chunk(xs_heap_mine, size);
-        if (p != NULL)
-            return p;
-    }
-    return large_malloc(size, 0, &is_zero);
+    return xs_heap_away != NULL ? xs_heap_malloc_timed(size) : large_malloc(size, 0, &is_zero);
+}
+
+static __attribute__((noinline)) void *malloc_chunk(size_t size, struct xs_heap *h)
+{
+    void *p = size <= XS_CLASS_MAX_BYTES ? pop_chunk(h, size) : NULL;
+
+    if (XS_UNLIKELY(p == NULL))
+        return malloc_chunk_slow(size);
+    return XS_UNLIKELY(is_pop_due(h)) ? see_to_popped(h, p, size) : p;
 }
 
 void *xs_heap_malloc_above(size_t size)
 {
-    if (size > XS_SLAB_MAX_BYTES)
-        return malloc_chunk(size);
     struct xs_heap *h = xs_heap_mine;
+
+    if (size > XS_SLAB_MAX_BYTES)
+        return malloc_chunk(size, h);
     size_t place = ((size_t)xs_class_of_upper(size) + 1) << XS_CLASS_TABLE_SHIFT;
     struct xs_magazine *m = xs_heap_magazine(&h->blank, place);
     if (m->top == NULL) {
@@ -245,8 +262,12 @@ void *xs_heap_zalloc(size_t size)
 
     if (size <= XS_SLAB_MAX_BYTES)
         p = xs_heap_malloc_inline(size);
-    else if (size <= XS_CLASS_MAX_BYTES)
-        p = pop_chunk(xs_heap_here(), size);
+    else if (size <= XS_CLASS_MAX_BYTES) {
+        struct xs_heap *h = xs_heap_here();
+        p = pop_chunk(h, size);
+        if (p != NULL && is_pop_due(h))
+            (void)see_to_popped(h, p, size);
+    }
     if (p == NULL && size > XS_SLAB_MAX_BYTES)
         p = large_malloc(size, 0, &is_zero);
     return p == NULL || is_zero ? p : memset(p, 0, size);
@@ -429,13 +450,38 @@ XS_COLD void xs_heap_free_marked(struct xs_heap *h, void *p, uint64_t entry)
     put_marked(h, p, entry);
 }
 
+/* After a chunk went into a magazine. */
+static __attribute__((noinline)) void see_to_kept(struct xs_heap *h)
+{
+    int saved = errno;
+
+    xs_heap_look_for_old();
+    xs_heap_time_freed(h);
+    errno = saved;
+}
+
+static __attribute__((noinline)) void free_chunk(void *p, uint64_t entry)
+{
+    struct xs_heap *h = xs_heap_mine;
+
+    if (XS_UNLIKELY(xs_table_may_hold(0, p) || !xs_large_keep(h, p, entry))) {
+        free_slower(p, entry);
+        return;
+    }
+    XS_COUNT(h->counts.frees, 1);
+    /* What it keeps for its next request makes nothing old: then not every time. */
+    if (XS_UNLIKELY(h->counts.frees % KEPT_A_LOOK == 0))
+        see_to_kept(h);
+}
+
 /* A block that xs_heap_free_inline did not take. xs_heap_none takes nothing. */
 void xs_heap_free_slow(void *p, uint64_t entry)
 {
     struct xs_heap *h = xs_heap_mine;
 
-    if (XS_LIKELY(xs_entry_is_object(entry) && (uint16_t)entry != h->entry_tag &&
-                  xs_heap_send_inline(h, p, entry)))
+    if (!xs_entry_is_object(entry))
+        free_chunk(p, entry);
+    else if (XS_LIKELY((uint16_t)entry != h->entry_tag && xs_heap_send_inline(h, p, entry)))
         XS_COUNT(h->counts.frees, 1);
     else
         free_slower(p, entry);

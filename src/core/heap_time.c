@@ -88,10 +88,13 @@ bool xs_heap_time_is_due(struct xs_heap *h, int64_t over)
     return true;
 }
 
-void xs_heap_time_large(struct xs_heap *h)
+void xs_heap_time_large(struct xs_heap *h, uint32_t n)
 {
-    if (++h->time_large % LARGE_A_SAMPLE == 0)
-        xs_heap_time_next(h);
+    h->time_large += n;
+    if (h->time_large < LARGE_A_SAMPLE)
+        return;
+    h->time_large = 0;
+    xs_heap_time_next(h);
 }
 
 /* Requests of the heap so far that were no reallocations. */

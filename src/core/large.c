@@ -268,7 +268,33 @@ void xs_large_empty_hot(struct xs_heap *h)
     h->chunk_bytes = 0;
 }
 
-/* Keeps the block for the next request of its class: false if it may not. */
+static void push(struct xs_heap *h, void *p, unsigned class)
+{
+    uintptr_t *word = p;
+
+    word[1] = h->key;
+    xs_magazine_push(&h->hot[class], p);
+    h->chunk_bytes += xs_class_bytes_upper(class);
+    xs_keeper_poke();
+}
+
+bool xs_large_keep(struct xs_heap *h, void *p, uint64_t entry)
+{
+    unsigned class = XS_ENTRY_CHUNK_CLASS(entry);
+    const uintptr_t *word = p;
+
+    if (class >= XS_CLASS_COUNT || !xs_magazine_has_room(&h->hot[class]) || word[1] == h->key ||
+        h->chunk_bytes + xs_class_bytes_upper(class) > h->cache_bytes || xs_span_in_hurry() ||
+        xs_span_part_of(XS_ENTRY_CHUNK(entry)) != h->part)
+        return false;
+    /* A visitor who came in between has only made more room. */
+    bool begun = xs_heap_begin(h);
+    push(h, p, class);
+    xs_heap_end(h, begun);
+    return true;
+}
+
+/* The same where room has to be made, or the mark may be there by chance: false if it may not. */
 static bool keep(struct xs_heap *h, void *p, unsigned class, xs_chunk chunk)
 {
     struct xs_magazine *m = &h->hot[class];
@@ -288,10 +314,7 @@ static bool keep(struct xs_heap *h, void *p, unsigned class, xs_chunk chunk)
     }
     if (h->chunk_bytes + bytes > h->cache_bytes)
         xs_large_empty_hot(h);
-    word[1] = h->key;
-    xs_magazine_push(m, p);
-    h->chunk_bytes += bytes;
-    xs_keeper_poke();
+    push(h, p, class);
     return true;
 }
 

@@ -35,12 +35,16 @@ XS_INLINE unsigned xs_class_of(size_t size)
     return size <= 128 ? (unsigned)((size - (size != 0)) >> 4) : xs_class_of_upper(size);
 }
 
+/* `c` >= 8. */
+XS_INLINE size_t xs_class_bytes_upper(unsigned c)
+{
+    return (size_t)(8 + (c & 7) + 1) << ((c >> 3) + 3);
+}
+
 /* Bytes of a block of that class; a multiple of 16. */
 XS_INLINE size_t xs_class_bytes(unsigned c)
 {
-    if (c < 8)
-        return (size_t)(c + 1) << 4;
-    return (size_t)(8 + (c & 7) + 1) << ((c >> 3) + 3);
+    return c < 8 ? (size_t)(c + 1) << 4 : xs_class_bytes_upper(c);
 }
 
 #endif

@@ -30,21 +30,23 @@
 
 /* Not an array for all nodes that there could be: mlockall locks what is static, too. */
 XS_HEAD static struct xs_span_part only_part;
+unsigned xs_span_part_shift;
+atomic_bool xs_span_is_hurried;
 struct xs_span_state xs_spans = {.parts = 1, .part = &only_part};
 
 static struct xs_span_part *part_of(xs_chunk chunk)
 {
-    return &xs_spans.part[chunk >> xs_spans.part_shift];
+    return &xs_spans.part[chunk >> xs_span_part_shift];
 }
 
 static xs_chunk own(xs_chunk chunk)
 {
-    return chunk & (((xs_chunk)1 << xs_spans.part_shift) - 1);
+    return chunk & (((xs_chunk)1 << xs_span_part_shift) - 1);
 }
 
 static xs_chunk everybodys(const struct xs_span_part *s, xs_chunk own)
 {
-    return own | (xs_chunk)(s - xs_spans.part) << xs_spans.part_shift;
+    return own | (xs_chunk)(s - xs_spans.part) << xs_span_part_shift;
 }
 
 /* ---- start ------------------------------------------------------------------------------ */
@@ -112,11 +114,11 @@ int xs_span_open(const struct xs_span_options *o)
     }
     while (1u << bits < xs_spans.parts)
         bits++;
-    xs_spans.part_shift = XS_BFC_CHUNKS_LOG2 - bits;
+    xs_span_part_shift = XS_BFC_CHUNKS_LOG2 - bits;
     xs_spans.decay_ns = o->decay_ns;
     xs_spans.limit_bytes = o->limit_bytes;
     xs_spans.is_limited = o->limit_bytes != 0 || o->is_limited;
-    bfc.chunks_max = (uint32_t)1 << xs_spans.part_shift;
+    bfc.chunks_max = (uint32_t)1 << xs_span_part_shift;
     for (unsigned i = 0; i < xs_spans.parts; i++) {
         int rc = xs_bfc_open(&xs_spans.part[i].bfc, &bfc, &ops);
         if (rc == 0 && !add_records(&xs_spans.part[i]))
@@ -136,11 +138,6 @@ unsigned xs_span_parts(void)
 unsigned xs_span_part(void)
 {
     return xs_numa_here();
-}
-
-unsigned xs_span_part_of(xs_chunk chunk)
-{
-    return chunk >> xs_spans.part_shift;
 }
 
 /* ---- take ------------------------------------------------------------------------------- */

@@ -12,6 +12,8 @@
 #ifndef XS_CORE_SPAN_H
 #define XS_CORE_SPAN_H
 
+#include <stdatomic.h>
+
 #include "core/bfc.h"
 #include "core/supply.h"
 #include "sys/numa.h"
@@ -52,11 +54,17 @@ size_t xs_span_requested(xs_chunk chunk); /* what was asked for it last */
 /* In place, to hold `size`; false leaves it as it was. */
 bool xs_span_resize(xs_chunk chunk, size_t size);
 
+/* Of a chunk's number: the part. Written once. */
+extern XS_HIDDEN unsigned xs_span_part_shift;
+
 /* The part of the process's memory that the calling thread is served from: 0 but with numa local.
  */
 unsigned xs_span_part(void);
 unsigned xs_span_parts(void);
-unsigned xs_span_part_of(xs_chunk chunk);
+XS_INLINE unsigned xs_span_part_of(xs_chunk chunk)
+{
+    return chunk >> xs_span_part_shift;
+}
 
 /* Looks after memory that has been free for the decay time, if it is time to look again; true if a
  * look was due. Cheap enough to be called often. The caller holds no lock, as the next one's. */
@@ -76,9 +84,15 @@ bool xs_span_is_giver(void); /* the calling thread is: a hook of munmap may allo
 
 uint64_t xs_span_decay_ns(void);
 
+extern XS_HIDDEN atomic_bool xs_span_is_hurried;
+
 /* Free memory goes back at the next look, however young it is. */
 void xs_span_hurry(bool on);
-bool xs_span_in_hurry(void);
+
+XS_INLINE bool xs_span_in_hurry(void)
+{
+    return atomic_load_explicit(&xs_span_is_hurried, memory_order_relaxed);
+}
 
 void xs_span_stats(struct xs_bfc_stats *out);
 

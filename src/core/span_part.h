@@ -24,12 +24,10 @@ struct xs_span_part {
 
 struct xs_span_state {
     unsigned parts;
-    unsigned part_shift; /* of a chunk's number: the part */
     uint64_t decay_ns;
     uint64_t limit_bytes; /* of all parts */
     bool is_limited;
     atomic_bool is_giving;
-    atomic_bool in_hurry;
     _Atomic uintptr_t giver; /* its thread pointer */
     _Atomic uint64_t next_look_ns;
     _Atomic uint64_t reserved_bytes; /* of all parts */

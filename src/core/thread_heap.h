@@ -213,7 +213,7 @@ XS_INLINE struct xs_heap *xs_heap_here(void)
 
 /* One of the next calls is timed. Last of all, as the heap is away then. */
 void xs_heap_time_next(struct xs_heap *h);
-void xs_heap_time_large(struct xs_heap *h); /* now and then, after a large request */
+void xs_heap_time_large(struct xs_heap *h, uint32_t n); /* now and then, after `n` large requests */
 /* The same for who frees for long and asks for nothing meanwhile: after a free that was slow. */
 void xs_heap_time_freed(struct xs_heap *h);
 
@@ -483,7 +483,11 @@ void xs_heap_help(struct xs_heap *h);
 #define XS_CLASS_DEAD  0xFDu /* it was freed */
 
 void *xs_large_malloc(struct xs_heap *h, size_t size, size_t align, bool *is_zero);
-/* True: the heap keeps it for a later request; there is a heap then. */
+/* True: the heap keeps the chunk of a class for a later request. False: it has no room, may not, or
+ * the block bears the mark of a free one, and nothing is done. */
+bool xs_large_keep(struct xs_heap *h, void *p, uint64_t entry);
+
+/* True: the heap keeps it; there is a heap then. */
 bool xs_large_free(struct xs_heap *h, void *p, uint64_t entry);
 void *xs_large_realloc(struct xs_heap *h, void *p, uint64_t entry, size_t size);
 size_t xs_large_usable(const void *p, uint64_t entry);
