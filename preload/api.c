@@ -35,7 +35,8 @@ static int resolve(const struct xsigma_attr *attr, const struct xs_calls **calls
         const struct xs_backend *b = xs_backend_find(attr->backend, strlen(attr->backend));
         if (b == NULL || !xs_backend_is_open(b->owner) || xs_is_bypassed())
             return ENOENT;
-        if (*align > XS_ALIGN_OTHERS_MAX && b->owner != XS_OWNER_SYSTEM)
+        if ((*align > XS_ALIGN_OTHERS_MAX && b->owner != XS_OWNER_SYSTEM) ||
+            (*align > xs_hot.mimalloc.align_max && b->owner == XS_OWNER_MIMALLOC))
             return ENOTSUP;
         *calls = b->calls(xs_hot.counting);
     }

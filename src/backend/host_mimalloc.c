@@ -4,10 +4,16 @@
  * so that a block is known to be mimalloc's by its address: one compare against a reservation, or
  * the page map where there is none (address space is limited, or the reservation is used up).
  * mi_is_in_heap_region, which would answer the same, is wrong above 20 TiB in 2.0.9.
+ *
+ * Version 3 is given the reservation piece by piece: the early ones refuse arenas above 16 GiB, the
+ * later ones touch some 300 KiB for each at once. Blocks above 32 MiB (before 3.1), or aligned to
+ * more than 64 KiB, it gets only from the system; the policy gives these to another back end.
  */
+#include <dlfcn.h>
 #include <errno.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "backend/counted.h"
@@ -36,8 +42,15 @@ enum {
 #define FAST_FIRST ((size_t)9)
 #define FAST_LAST  ((size_t)1 << 20)
 
-/* 64 arenas is all that mimalloc 2.0.9 has room for. */
-#define GROWTHS_MAX 60
+/* 64 arenas is all that mimalloc 2.0.9 has room for, 160 in 3.x. */
+#define GROWTHS_MAX   60
+#define GROWTHS_MAX_3 150
+
+/* Of version 3: a block and what lies around it must fit 32 MiB. */
+#define SIZE_MAX_3  ((size_t)16 << 20)
+#define ALIGN_MAX_3 ((size_t)64 << 10)
+#define PIECE_MIN_3 ((size_t)1 << 30)
+#define PIECE_MAX_3 ((size_t)16 << 30)
 
 static struct {
     int (*version)(void);
@@ -47,6 +60,10 @@ static struct {
     void (*register_error)(void (*handler)(int error, void *arg), void *arg);
     void (*collect)(bool force);
     bool want_huge; /* transparent huge pages */
+    bool is_3;
+    bool is_open;
+    char *rest; /* of the reservation, that version 3 has not been given yet */
+    size_t rest_bytes;
 } mi;
 
 static _Atomic bool growing;
@@ -69,11 +86,29 @@ static bool kernel_would_give(size_t size)
     return true;
 }
 
+/* The next piece of the reservation, as much again as it has so far. */
+static bool add_piece(void)
+{
+    size_t size = atomic_load_explicit(&grown_bytes, memory_order_relaxed);
+
+    size = size < PIECE_MIN_3 ? PIECE_MIN_3 : size;
+    size = size > PIECE_MAX_3 ? PIECE_MAX_3 : size;
+    size = size > mi.rest_bytes ? mi.rest_bytes : size;
+    if (size == 0 || !mi.manage_os_memory(mi.rest, size, false, false, true, -1))
+        return false;
+    mi.rest += size;
+    mi.rest_bytes -= size;
+    atomic_fetch_add_explicit(&grown_bytes, size, memory_order_relaxed);
+    return true;
+}
+
 /* Another range for mimalloc, at least `need` bytes, known through the page map. */
 static bool add_range(size_t need)
 {
     size_t want = atomic_load_explicit(&grown_bytes, memory_order_relaxed);
 
+    if (mi.is_3 && want > PIECE_MAX_3)
+        want = PIECE_MAX_3;
     need = xs_align_up(need + SEGMENT, SEGMENT);
     want = xs_align_down(want < 2 * SEGMENT ? 2 * SEGMENT : want, SEGMENT);
     for (size_t size = want > need ? want : need; size >= need; size -= SEGMENT) {
@@ -114,7 +149,8 @@ static bool grow(size_t size, size_t align, unsigned seen)
     unsigned now = atomic_load_explicit(&growths, memory_order_relaxed);
     if (now != seen) {
         done = true; /* somebody else just grew: try again first */
-    } else if (now < GROWTHS_MAX && add_range(size + align)) {
+    } else if (now < (mi.is_3 ? GROWTHS_MAX_3 : GROWTHS_MAX) &&
+               (add_piece() || add_range(size + align))) {
         atomic_store_explicit(&growths, now + 1, memory_order_relaxed);
         done = true;
     }
@@ -133,7 +169,7 @@ static void on_error(int error, void *arg)
     if (asking || (error != ENOMEM && error != EOVERFLOW))
         return;
     (void)grow(0, 0, atomic_load_explicit(&growths, memory_order_relaxed)); /* for the next call */
-    if (xs_hot.counting)
+    if (xs_hot.counting && mi.is_open)
         xs_count_failure(XS_OWNER_MIMALLOC, false, 0);
     errno = ENOMEM;
 }
@@ -174,7 +210,7 @@ XS_INLINE void *ask(enum want want, void *p, size_t align, size_t size)
 XS_COLD static void *fail(enum want want, size_t size)
 {
     errno = ENOMEM;
-    if (xs_hot.counting && want != WANT_REALLOC)
+    if (xs_hot.counting && mi.is_open && want != WANT_REALLOC)
         xs_count_failure(XS_OWNER_MIMALLOC, false, size);
     return NULL;
 }
@@ -186,6 +222,8 @@ static void *ask_firmly(enum want want, void *p, size_t align, size_t size)
 
     if (size < FAST_FIRST && want != WANT_ALIGNED)
         size = 16;
+    if (XS_UNLIKELY(size > xs_hot.mimalloc.size_max || align > xs_hot.mimalloc.align_max))
+        return fail(want, asked);
     if (XS_UNLIKELY(size >= PROBE_FROM) && (size > XS_SIZE_MAX_REQUEST || !kernel_would_give(size)))
         return fail(want, asked);
     for (;;) {
@@ -301,7 +339,14 @@ static size_t map_huge(char *base, size_t gib, struct xs_buf *why)
         rc = xs_mem_map_huge_at(base, gib << 30, pages[i]);
         if (rc != 0)
             continue;
-        if (mi.manage_os_memory(base, gib << 30, true, true, true, -1))
+        size_t done = 0;
+        size_t piece = mi.is_3 ? PIECE_MAX_3 : gib << 30;
+        for (size_t size; done < gib << 30; done += size) {
+            size = (gib << 30) - done < piece ? (gib << 30) - done : piece;
+            if (!mi.manage_os_memory(base + done, size, true, true, true, -1))
+                break;
+        }
+        if (done != 0)
             return gib << 30;
         rc = EINVAL;
         break;
@@ -330,12 +375,17 @@ static void reserve(const struct xs_backend_options *o, struct xs_buf *why)
     if (mi.want_huge)
         xs_mem_want_huge(base + huge, size - huge);
     xs_numa_place(base + huge, size - huge, XS_NUMA_ANY);
-    if (!mi.manage_os_memory(base + huge, size - huge, false, false, true, -1)) {
+    if (mi.is_3) {
+        mi.rest = base + huge;
+        mi.rest_bytes = size - huge;
+    } else if (!mi.manage_os_memory(base + huge, size - huge, false, false, true, -1)) {
         (void)xs_mem_unmap(base + huge, size - huge);
         return;
     }
     xs_hot.mimalloc.base = (uintptr_t)base;
     xs_hot.mimalloc.size = size;
+    if (mi.is_3)
+        return;
     is_reserved = o->mimalloc_reserve_is_given ? size == o->mimalloc_reserve_bytes
                                                : enough != 0 && size >= enough;
 }
@@ -344,10 +394,10 @@ static void reserve(const struct xs_backend_options *o, struct xs_buf *why)
  * gets none at all (a limit, a filter of system calls) it serves nobody. 0, ENOTSUP or ENOMEM. */
 static int keeps_to_ranges(void)
 {
-    static const size_t sizes[] = {16, 1000, 40000, 300000, 5 << 20, 40 << 20};
+    static const size_t sizes[] = {16, 1000, 40000, 300000, 5 << 20, SIZE_MAX_3, 40 << 20};
     int rc = ENOMEM;
 
-    for (size_t i = 0; i < XS_COUNT_OF(sizes); i++) {
+    for (size_t i = 0; i < XS_COUNT_OF(sizes) && sizes[i] <= xs_hot.mimalloc.size_max; i++) {
         void *p = ask_firmly(WANT_BLOCK, NULL, 0, sizes[i]);
         if (p == NULL)
             continue; /* a small address space: no proof, but no block either */
@@ -358,6 +408,34 @@ static int keeps_to_ranges(void)
         xs_hot.mimalloc.free(p);
     }
     return rc;
+}
+
+/* Of 209, 3206 or 30403: each begins with it. */
+static int major_of(int version)
+{
+    while (version >= 10)
+        version /= 10;
+    return version;
+}
+
+bool xs_mimalloc_suits(void *library, struct xs_buf *why)
+{
+    int (*ask_version)(void) = NULL;
+    void *at = dlsym(library, "mi_version");
+    int version = 0;
+
+    if (at == NULL)
+        return true;
+    memcpy(&ask_version, &at, sizeof(at));
+    version = ask_version();
+    /* A page of a thread that is gone had part of its free list twice after others' frees. */
+    if (version == 300 || version == 301)
+        xs_put_str(why, "mimalloc 3.0.1 hands out a block twice (mended in 3.0.2)");
+    else if (version < 209 || major_of(version) < 2)
+        xs_fmt(why, "version %d is older than 2.0.9", version);
+    else
+        return true;
+    return false;
 }
 
 static int mimalloc_open(const struct xs_backend_options *o, struct xs_buf *why)
@@ -385,10 +463,11 @@ static int mimalloc_open(const struct xs_backend_options *o, struct xs_buf *why)
     int rc = xs_library_symbols(library, o->mimalloc_library, symbols, XS_COUNT_OF(symbols), why);
     if (rc != 0)
         return rc;
-    if (mi.version() < 209) {
-        xs_fmt(why, "version %d is older than 2.0.9", mi.version());
+    if (!xs_mimalloc_suits(library, why))
         return ENOTSUP;
-    }
+    mi.is_3 = major_of(mi.version()) >= 3;
+    xs_hot.mimalloc.size_max = mi.is_3 ? SIZE_MAX_3 : SIZE_MAX;
+    xs_hot.mimalloc.align_max = mi.is_3 ? ALIGN_MAX_3 : SIZE_MAX;
     mi.option_set(MI_LIMIT_OS_ALLOC, 1);
     if (mi.version() >= 210)
         mi.option_set(MI_ARENA_RESERVE, 0);
@@ -406,6 +485,7 @@ static int mimalloc_open(const struct xs_backend_options *o, struct xs_buf *why)
         xs_put_str(why, "this version takes memory outside of the ranges given to it");
     else if (rc != 0)
         xs_put_str(why, "it gets no memory here");
+    mi.is_open = rc == 0;
     return rc;
 }
 
@@ -436,11 +516,11 @@ static void mimalloc_memory(struct xs_backend_memory *m, bool may_lock)
     m->reserved_bytes = xs_proc_resident(is_mimallocs);
 }
 
+/* Version 3 has locks, which a thread that is gone may have held. */
 static bool mimalloc_survives_fork(bool was_threaded)
 {
-    (void)was_threaded;
     atomic_store_explicit(&growing, false, memory_order_relaxed);
-    return true;
+    return !(mi.is_3 && was_threaded);
 }
 
 const struct xs_backend xs_backend_mimalloc = {

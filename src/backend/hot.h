@@ -13,7 +13,7 @@
 
 #include "backend/backend.h"
 
-#define XS_ROUTE_STEPS_MAX 8
+#define XS_ROUTE_STEPS_MAX 9 /* a route's 8, and one for what a library does not serve */
 
 struct xs_step {
     size_t last; /* the largest size that goes here */
@@ -48,6 +48,8 @@ struct xs_hot_state {
     struct {
         uintptr_t base; /* of the reservation; size 0: none */
         uintptr_t size;
+        size_t size_max; /* beyond these it has no blocks that stay in its ranges */
+        size_t align_max;
         void *(*malloc)(size_t size);
         void *(*zalloc)(size_t size);
         void *(*realloc)(void *p, size_t size);

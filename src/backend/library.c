@@ -4,15 +4,27 @@
 #include <errno.h>
 #include <string.h>
 
-void *xs_library_open(const char *name, struct xs_buf *why)
+void *xs_library_open(const char *names, struct xs_buf *why)
 {
-    void *library = dlopen(name, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+    XS_BUF(name, 4096);
+    XS_BUF(errors, 512);
 
-    if (library == NULL) {
+    for (;; names++) {
+        size_t length = strcspn(names, ":");
+        xs_buf_clear(&name);
+        xs_put_mem(&name, names, length);
+        void *library = dlopen(name.at, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+        if (library != NULL)
+            return library;
         const char *error = dlerror();
-        xs_put_str(why, error != NULL ? error : name);
+        xs_put_str(&errors, error != NULL ? error : name.at);
+        names += length;
+        if (*names == '\0')
+            break;
+        xs_put_str(&errors, "; ");
     }
-    return library;
+    xs_put_str(why, errors.at);
+    return NULL;
 }
 
 int xs_library_symbols(void *library, const char *name, const struct xs_symbol *symbols,

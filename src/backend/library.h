@@ -16,10 +16,14 @@ struct xs_symbol {
     bool optional;
 };
 
-void *xs_library_open(const char *name, struct xs_buf *why);
+/* The first that can be opened of the `names`, which have ':' between them. */
+void *xs_library_open(const char *names, struct xs_buf *why);
 
 /* All of `symbols` of the library called `name`; ENOENT names the first that is missing. */
 int xs_library_symbols(void *library, const char *name, const struct xs_symbol *symbols,
                        size_t count, struct xs_buf *why);
+
+/* Whether the blocks of a library can be trusted if it is a mimalloc, else why not. */
+bool xs_mimalloc_suits(void *library, struct xs_buf *why);
 
 #endif

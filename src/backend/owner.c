@@ -85,7 +85,12 @@ static void *routed_zalloc(size_t size)
 
 static void *routed_memalign(size_t align, size_t size)
 {
-    return xs_step_for(size)->calls->memalign(align, size);
+    const struct xs_step *s = xs_step_for(size);
+
+    /* Then the largest sizes are another's, who knows no such bound. */
+    if (s->owner == XS_OWNER_MIMALLOC && align > xs_hot.mimalloc.align_max)
+        s = xs_step_for(SIZE_MAX);
+    return s->calls->memalign(align, size);
 }
 
 const struct xs_calls xs_routed_calls = {

@@ -95,8 +95,8 @@
     "bfc: what XSIGMA_PREFAULT gets is never swapped") \
   X(SIZE, RESERVE, "RESERVE", "auto", XS_GIB(1), XS_TIB(16), "auto|off", 0, \
     "address space set aside so that mimalloc's blocks are known by their address; auto: 1 TiB, or none under a limit on address space; a size given here must hold all of them") \
-  X(TEXT, CPU_MIMALLOC_LIBRARY, "CPU_MIMALLOC_LIBRARY", "libmimalloc.so.2", 0, 0, NULL, 0, \
-    "name or path of the mimalloc library, 2.0.9 or later") \
+  X(TEXT, CPU_MIMALLOC_LIBRARY, "CPU_MIMALLOC_LIBRARY", "libmimalloc.so.2:libmimalloc.so.3", 0, 0, NULL, 0, \
+    "name or path of the mimalloc library, 2.0.9 or later; of several with a colon between them the first that is there") \
   X(BOOL, CPU_MIMALLOC_SHOW_STATS, "CPU_MIMALLOC_SHOW_STATS", "0", 0, 1, NULL, 0, \
     "mimalloc prints its own statistics at exit") \
   X(BOOL, CPU_MIMALLOC_VERBOSE, "CPU_MIMALLOC_VERBOSE", "0", 0, 1, NULL, 0, \

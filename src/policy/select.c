@@ -27,7 +27,7 @@ static struct {
     uint64_t off_ns;
 } policy = {.count = 1, .step = {{SIZE_MAX, XS_OWNER_SYSTEM}}, .counting = true};
 
-_Static_assert(XS_ROUTE_STEPS_MAX >= XS_ROUTE_MAX, "a parsed route fits the hot page");
+_Static_assert(XS_ROUTE_STEPS_MAX > XS_ROUTE_MAX, "a parsed route fits the hot page");
 
 /* All steps lead to one back end. */
 static bool is_single(void)
@@ -209,7 +209,8 @@ static struct xs_backend_options backend_options(bool has_core)
                             (unsigned)xs_config(XS_KNOB_BFC_FRAGMENTATION)->num,
                         .decay_ns = xs_config(XS_KNOB_CPU_DECAY)->num,
                         .is_limited = xs_config(XS_KNOB_MEMORY_LIMIT)->num != 0,
-                        .reserve_huge_bytes = xs_config(XS_KNOB_RESERVE_HUGE_PAGES)->num,
+                        .reserve_huge_bytes =
+                            has_core ? xs_config(XS_KNOB_RESERVE_HUGE_PAGES)->num : 0,
                         .prefault_bytes = xs_config(XS_KNOB_PREFAULT)->num,
                         .prefault_lock = xs_config(XS_KNOB_PREFAULT_LOCK)->num != 0,
                     },
@@ -261,6 +262,25 @@ static void harden(void)
     xs_hot.hardened.key = xs_hardened_key();
 }
 
+static void add_step(size_t last, enum xs_owner owner)
+{
+    policy.step[policy.count].last = last;
+    policy.step[policy.count++].owner = owner;
+}
+
+/* What mimalloc 3 has no blocks for is the own core's, which keeps to the limits that are set. */
+static void add_steps(size_t last, enum xs_owner owner, const struct xs_backend_options *options)
+{
+    size_t below = policy.count != 0 ? policy.step[policy.count - 1].last : 0;
+
+    if (owner == XS_OWNER_MIMALLOC && last > xs_hot.mimalloc.size_max) {
+        if (below < xs_hot.mimalloc.size_max)
+            add_step(xs_hot.mimalloc.size_max, owner);
+        owner = open_or_system(XS_OWNER_BFC, options);
+    }
+    add_step(last, owner);
+}
+
 void xs_policy_start(void)
 {
     const struct xs_knob_row *row = &xs_knob_rows[XS_KNOB_CPU_BACKEND];
@@ -272,16 +292,15 @@ void xs_policy_start(void)
         (void)xs_route_parse(xs_config(XS_KNOB_CPU_ROUTE)->text, row->choices, chosen, &route,
                              &unused);
     harden();
-    policy.count = (uint32_t)route.count;
     bool has_core = false;
     for (size_t i = 0; i < route.count; i++)
         has_core |= owner_of_choice(route.step[i].choice) == XS_OWNER_BFC;
     struct xs_backend_options options = backend_options(has_core);
     open_supply();
-    for (size_t i = 0; i < route.count; i++) {
-        policy.step[i].last = route.step[i].last;
-        policy.step[i].owner = open_or_system(owner_of_choice(route.step[i].choice), &options);
-    }
+    policy.count = 0;
+    for (size_t i = 0; i < route.count; i++)
+        add_steps(route.step[i].last,
+                  open_or_system(owner_of_choice(route.step[i].choice), &options), &options);
     if (xs_hardened_is_on() && !xs_backend_is_open(XS_OWNER_BFC))
         xs_config_warn(
             "XSIGMA_CPU_HARDENED and XSIGMA_CPU_GUARD_SAMPLE are of no effect without bfc");

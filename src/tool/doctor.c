@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "backend/library.h"
 #include "policy/config.h"
 #include "tool/settings.h"
 #include "tool/target.h"
@@ -127,14 +128,19 @@ struct backend_question {
 static int open_backend(void *arg)
 {
     const struct backend_question *q = arg;
-    void *handle = dlopen(q->library, RTLD_NOW | RTLD_LOCAL);
+    XS_BUF(why, 512);
+    void *handle = xs_library_open(q->library, &why);
+    void *at = handle != NULL ? dlsym(handle, q->symbol) : NULL;
+    Dl_info found;
 
     if (handle == NULL)
-        printf("%s\n", dlerror());
-    else if (dlsym(handle, q->symbol) == NULL)
+        printf("%s\n", why.at);
+    else if (at == NULL || dladdr(at, &found) == 0)
         printf("%s has no %s in it\n", q->library, q->symbol);
+    else if (!xs_mimalloc_suits(handle, &why))
+        printf("%s: %s\n", found.dli_fname, why.at);
     else
-        return XS_EXIT_OK;
+        return printf("%s\n", found.dli_fname), XS_EXIT_OK;
     return XS_EXIT_NO;
 }
 
@@ -248,12 +254,12 @@ static void check_backend(const char *name, enum xs_knob library_knob, const cha
 
     if (!is_wanted(name))
         return;
-    if (ask(open_backend, &q, output, sizeof(output)) == XS_EXIT_OK) {
-        say(MARK_OK, "back end", "%s: %s loads", name, q.library);
-        return;
-    }
+    bool loads = ask(open_backend, &q, output, sizeof(output)) == XS_EXIT_OK;
     first_line(output);
-    say(MARK_NO, "back end", "%s: %s", name, output[0] != '\0' ? output : "does not load");
+    if (loads)
+        say(MARK_OK, "back end", "%s: %s loads", name, output);
+    else
+        say(MARK_NO, "back end", "%s: %s", name, output[0] != '\0' ? output : "does not load");
 }
 
 static void check_limits(void)

@@ -1,8 +1,8 @@
 /* What `xsigma tune` tries. */
-#include <dlfcn.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "backend/library.h"
 #include "policy/config.h"
 #include "report/advice.h"
 #include "tool/input.h"
@@ -125,7 +125,10 @@ int xs_tune_add(struct xs_tune *t, const char *words)
 
 static bool can_load(enum xs_knob library)
 {
-    return dlopen(xs_config(library)->text, RTLD_LAZY | RTLD_LOCAL) != NULL;
+    XS_BUF(unused, 8);
+    void *handle = xs_library_open(xs_config(library)->text, &unused);
+
+    return handle != NULL && xs_mimalloc_suits(handle, &unused);
 }
 
 static void add_all(struct xs_tune *t, const char *const *known, size_t n)

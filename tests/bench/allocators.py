@@ -6,12 +6,12 @@ import os
 import re
 import subprocess
 
-# As Debian names them. glibc is there without being preloaded.
+# As Debian names them, the first that is there. glibc is there without being preloaded.
 PEERS = [
-    ("mimalloc", "libmimalloc.so.2"),
-    ("jemalloc", "libjemalloc.so.2"),
-    ("tcmalloc", "libtcmalloc_minimal.so.4"),
-    ("tbb", "libtbbmalloc_proxy.so.2"),
+    ("mimalloc", ["libmimalloc.so.2", "libmimalloc.so.3"]),
+    ("jemalloc", ["libjemalloc.so.2"]),
+    ("tcmalloc", ["libtcmalloc_minimal.so.4"]),
+    ("tbb", ["libtbbmalloc_proxy.so.2"]),
 ]
 # The peer that a back end of XSigma is, when it is used directly.
 SAME_LIBRARY = {"system": "glibc"}
@@ -102,12 +102,12 @@ def all_allocators(root, library, more_peers):
     glibc = os.confstr("CS_GNU_LIBC_VERSION").split()[-1]
     debian = output_of(["dpkg-query", "-W", "-f", "${Version}", "libc6"])
     found = [Allocator("glibc", None, version=debian or glibc)]
-    for name, soname in PEERS:
-        path = find_library(soname)
+    for name, sonames in PEERS:
+        path = next(filter(None, map(find_library, sonames)), None)
         if path:
             found.append(Allocator(name, path))
         else:
-            missing.append(f"{name}: no {soname} here")
+            missing.append(f"{name}: no {' or '.join(sonames)} here")
     for word in more_peers:
         name, _, path = word.partition("=")
         if not re.fullmatch(r"[A-Za-z0-9._-]+", name) or not os.path.isfile(path):

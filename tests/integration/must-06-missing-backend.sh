@@ -17,8 +17,10 @@ one_line() { # LABEL POLICY NAME=VALUE LIBRARY
 one_line mimalloc mimalloc XSIGMA_CPU_MIMALLOC_LIBRARY=libnothere.so libnothere.so
 one_line tbb tbb XSIGMA_CPU_TBB_LIBRARY=libnothere.so libnothere.so
 one_line route '<=64K:mimalloc,*:system' XSIGMA_CPU_MIMALLOC_LIBRARY=libnothere.so libnothere.so
-# A library of that name that is something else.
+# A library of that name that is something else; of several the first that is there.
 one_line wrong mimalloc XSIGMA_CPU_MIMALLOC_LIBRARY=libm.so.6 mi_malloc
+one_line second mimalloc 'XSIGMA_CPU_MIMALLOC_LIBRARY=libnothere.so:libm.so.6' 'libm.so.6 has no function mi_malloc'
+one_line none mimalloc 'XSIGMA_CPU_MIMALLOC_LIBRARY=libnothere.so:libnorthere.so' 'libnothere.so: .*libnorthere.so: '
 
 # The family still works, and children say nothing more.
 under mimalloc XSIGMA_CPU_MIMALLOC_LIBRARY=libnothere.so -- "$(program contract/contract)" overflow >/dev/null 2>&1 ||

@@ -5,7 +5,7 @@
 
 cxx_opened=$(program cxx_opened) || exit 1
 libcxx_part=$(program libcxx_part) || exit 1
-have_backend mimalloc || skip "libmimalloc.so.2 is not installed"
+have_backend mimalloc || skip "libmimalloc is not installed"
 under_each "$cxx_opened" "$libcxx_part"
 for policy in "${policies[@]}"; do
     rm -f "$work"/bindings.*

@@ -1,11 +1,12 @@
 #!/bin/bash
 # What the library adds to a malloc and free of 64 bytes, in instructions: against preloading the
-# same libmimalloc directly, at most 5 % and 8 instructions; for counting 14 more.
+# same libmimalloc directly, at most 5 % and 10 instructions; for counting 14 more. Version 3 has the
+# own core beside it, which serves large blocks, and may need room for any block: 40 instructions.
 # shellcheck source=../support/must.sh
 . "$(dirname "$0")/../support/must.sh"
 need valgrind
-have_backend mimalloc || skip "libmimalloc.so.2 is not installed"
-mimalloc=$(/sbin/ldconfig -p | sed -nE 's/.*libmimalloc\.so\.2 .*=> //p' | head -n 1)
+have_backend mimalloc || skip "libmimalloc is not installed"
+mimalloc=$(find_mimalloc)
 
 pairs=$(program pairs) || exit 1
 instructions() { # PRELOAD COUNT [NAME=VALUE...]
@@ -39,6 +40,8 @@ per_pair "mimalloc, statistics off" "$lib" XSIGMA_CPU_BACKEND=mimalloc $reserve 
 off=$figure
 per_pair "mimalloc, statistics on" "$lib" XSIGMA_CPU_BACKEND=mimalloc $reserve XSIGMA_STATS=1
 on=$figure
-[ $off -le $((direct * 105 / 100 + 1000)) ] || fail "statistics off: more than 1.05 times libmimalloc's own plus 10"
+most=$((direct * 105 / 100 + 1000))
+mimalloc_serves_all || most=$((direct + 4000))
+[ $off -le $most ] || fail "statistics off: more than $((most / 100)) instructions"
 [ $on -le $((off + 1400)) ] || fail "statistics on: more than 14 instructions on top"
 finish

@@ -41,14 +41,18 @@ check() { # LABEL POLICY ROUTE-AS-WORDS [NAME=VALUE...]
     done
 }
 
+all='*:mimalloc'
+have_backend mimalloc && ! mimalloc_serves_all && all='16777216:mimalloc *:bfc'
 for policy in system bfc mimalloc tbb; do
     have_backend $policy || continue
-    check $policy $policy "*:$policy"
+    steps="*:$policy"
+    [ $policy != mimalloc ] || steps=$all
+    check $policy $policy "$steps"
 done
 if have_backend mimalloc && have_backend tbb; then
     check route "$route" '65536:mimalloc 1048576:tbb *:system'
     check "small route" '<=1K:tbb,<=256K:mimalloc,*:system' '1024:tbb 262144:mimalloc *:system'
-    check "mimalloc without reservation" mimalloc '*:mimalloc' XSIGMA_RESERVE=off
+    check "mimalloc without reservation" mimalloc "$all" XSIGMA_RESERVE=off
 fi
 have_backend mimalloc && check "own route" "$own_route" '1024:bfc 65536:mimalloc *:bfc'
 check "64-byte alignment" system '*:system' XSIGMA_CPU_ALIGN=64
@@ -56,7 +60,7 @@ check "bfc, 64-byte alignment" bfc '*:bfc' XSIGMA_CPU_ALIGN=64
 for setting in XSIGMA_CPU_CACHE=0 XSIGMA_BFC_COALESCE=0; do
     check "bfc $setting" bfc '*:bfc' $setting
 done
-have_backend mimalloc && check "mimalloc, 64-byte alignment" mimalloc '*:mimalloc' XSIGMA_CPU_ALIGN=64
+have_backend mimalloc && check "mimalloc, 64-byte alignment" mimalloc "$all" XSIGMA_CPU_ALIGN=64
 
 # Without counting the interface says so, and the program's own counts would be wrong.
 under system XSIGMA_STATS=0 -- "$traffic" '*:system' >/dev/null 2>&1

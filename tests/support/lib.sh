@@ -87,30 +87,29 @@ case $XS_LIB in
     *) xs_stand_in=1 ;;
 esac
 
+# shellcheck source=libraries.sh
+. "$xs_root/tests/support/libraries.sh"
+
 # The policies under which every program must do the same, less those without their library.
 xs_policies=()
 xs_find_policies() {
-    local libraries policy needs
-    libraries=$(ldconfig -p 2>/dev/null || /sbin/ldconfig -p)
+    local policy needs backend
     while read -r policy needs; do
-        for lib in $needs; do
-            case $libraries in
-                *"$lib "*) ;;
-                *)
-                    xs_left_out+=" $policy"
-                    continue 2
-                    ;;
-            esac
+        for backend in $needs; do
+            have_backend "$backend" || {
+                xs_left_out+=" $policy"
+                continue 2
+            }
         done
         xs_policies+=("$policy")
     done <<'TABLE'
 system
 bfc
-mimalloc libmimalloc.so.2
-tbb libtbbmalloc.so.2
-route-a libmimalloc.so.2 libtbbmalloc.so.2
-route-b libmimalloc.so.2 libtbbmalloc.so.2
-route-c libmimalloc.so.2
+mimalloc mimalloc
+tbb tbb
+route-a mimalloc tbb
+route-b mimalloc tbb
+route-c mimalloc
 check
 TABLE
     # Slower: by long-hardened.sh.

@@ -114,14 +114,8 @@ under_each() { # [NAME=VALUE...] [--] COMMAND...
     done
 }
 
-# Is a back end's library there? Without it the library falls back, and its tests say nothing.
-have_backend() { # NAME
-    case $1 in
-        mimalloc) /sbin/ldconfig -p | grep -q 'libmimalloc\.so\.2' ;;
-        tbb) /sbin/ldconfig -p | grep -q 'libtbbmalloc\.so\.2' ;;
-        *) true ;;
-    esac
-}
+# shellcheck source=libraries.sh
+. "$root/tests/support/libraries.sh"
 
 # Without a library its policy would be a second "system" with one line more on standard error.
 policies=(system bfc)
