@@ -516,11 +516,22 @@ static void mimalloc_memory(struct xs_backend_memory *m, bool may_lock)
     m->reserved_bytes = xs_proc_resident(is_mimallocs);
 }
 
-/* Version 3 has locks, which a thread that is gone may have held. */
+static void leave_alone(void *p)
+{
+    (void)p;
+}
+
+/* Version 3 has locks, which a thread that is gone may have held: its free is not called either. */
 static bool mimalloc_survives_fork(bool was_threaded)
 {
     atomic_store_explicit(&growing, false, memory_order_relaxed);
-    return !(mi.is_3 && was_threaded);
+    if (!mi.is_3 || !was_threaded)
+        return true;
+    if (xs_hot_unlock()) {
+        xs_hot.mimalloc.free = leave_alone;
+        xs_hot_lock();
+    }
+    return false;
 }
 
 const struct xs_backend xs_backend_mimalloc = {

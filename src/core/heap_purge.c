@@ -8,8 +8,10 @@
 /* Of smaller ones little more lies between the words that the lists need. */
 #define FROM_BYTES ((size_t)8 << 10)
 
-/* A third word of a free object says that there is nothing behind it. (Where a program leaves it as
- * it was, the object is passed over once it is free again.) */
+/* A third word of a free object says that there is nothing behind it. A program that leaves the
+ * word as it was, or writes it, has the object passed over once it is free again. That is all:
+ * nobody else goes by the word, no block is taken for zero because of it, and lists have the first
+ * two. */
 static void purge_object(const struct xs_heap *h, void *p, size_t size)
 {
     uintptr_t *word = p;
