@@ -6,6 +6,7 @@
  * so that it comes by a slow path and waits, and then makes sure that the thread is in none: it
  * waits in the kernel, called by no code of ours, as its stack shows, with no signal handler under
  * way. */
+#include <errno.h>
 #include <linux/membarrier.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -22,6 +23,8 @@
 
 void xs_heap_wait_visit(struct xs_heap *h, uint32_t turn)
 {
+    int saved = errno; /* free keeps it */
+
     if (xs_span_is_giver()) /* the visitor himself */
         return;
     atomic_store_explicit(&h->is_waiting, true, memory_order_relaxed);
@@ -33,6 +36,7 @@ void xs_heap_wait_visit(struct xs_heap *h, uint32_t turn)
         (void)atomic_exchange_explicit(&h->turn, turn + 1, memory_order_seq_cst);
     } while (atomic_load_explicit(&h->is_visited, memory_order_seq_cst));
     atomic_store_explicit(&h->is_waiting, false, memory_order_relaxed);
+    errno = saved;
 }
 
 /* Every thread of the process passes a fence: who stored before it is seen, who did not sees us. */
