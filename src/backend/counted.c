@@ -59,6 +59,12 @@ void xs_count_failure(enum xs_owner owner, bool of_realloc, size_t size)
     }
 }
 
+void *xs_count_no_block(enum xs_owner owner, size_t size)
+{
+    xs_count_failure(owner, false, size);
+    return NULL;
+}
+
 void xs_count_no_failure(enum xs_owner owner, size_t size)
 {
     struct xs_counters *c = xs_stats_late(owner);

@@ -25,6 +25,9 @@ void xs_count_realloc_slow(enum xs_owner owner, size_t size);
  * stays a call, but its bytes were not had. Size 0 where it is not known. */
 void xs_count_failure(enum xs_owner owner, bool of_realloc, size_t size);
 
+/* The same for who returns NULL then: as a jump it costs the calls that succeed nothing. */
+void *xs_count_no_block(enum xs_owner owner, size_t size);
+
 /* The last failed allocation of this size was not the program's. */
 void xs_count_no_failure(enum xs_owner owner, size_t size);
 
@@ -64,9 +67,7 @@ XS_INLINE void xs_count_realloc(enum xs_owner owner, size_t size)
 
 XS_INLINE void *xs_count_result(enum xs_owner owner, size_t size, void *p)
 {
-    if (XS_UNLIKELY(p == NULL))
-        xs_count_failure(owner, false, size);
-    return p;
+    return XS_LIKELY(p != NULL) ? p : xs_count_no_block(owner, size);
 }
 
 #define XS_COUNTED_CALLS(NAME, OWNER)                                                              \

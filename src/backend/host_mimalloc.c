@@ -158,15 +158,17 @@ static bool grow(size_t size, size_t align, unsigned seen)
     return done;
 }
 
-/* In ask_firmly, which sets errno and counts by itself. */
+static bool is_reserved; /* and large enough never to grow */
+
+/* In a call that looks at what comes, and then sets errno and counts by itself. */
 static XS_TLS bool asking;
 
-/* mimalloc calls this when it gives up on an allocation: the fast path is a jump into mimalloc and
- * does not see the result. */
+/* mimalloc calls this when it gives up on an allocation: with a reservation the fast path is a jump
+ * into mimalloc and does not see the result. */
 static void on_error(int error, void *arg)
 {
     (void)arg;
-    if (asking || (error != ENOMEM && error != EOVERFLOW))
+    if (asking || !is_reserved || (error != ENOMEM && error != EOVERFLOW))
         return;
     (void)grow(0, 0, atomic_load_explicit(&growths, memory_order_relaxed)); /* for the next call */
     if (xs_hot.counting && mi.is_open)
@@ -238,8 +240,10 @@ static void *ask_firmly(enum want want, void *p, size_t align, size_t size)
     }
 }
 
-XS_COLD static void *malloc_slow(size_t size)
+static __attribute__((noinline)) void *malloc_slow(size_t size)
 {
+    if (XS_LIKELY(size < FAST_FIRST))
+        return xs_hot.mimalloc.malloc(16);
     return ask_firmly(WANT_BLOCK, NULL, 0, size);
 }
 
@@ -299,12 +303,20 @@ XS_COUNTED_CALLS(mimalloc, XS_OWNER_MIMALLOC)
 /* The same without a reservation that is sure to suffice: even a small block may need growth. */
 XS_INLINE void *growing_do_malloc(size_t size)
 {
-    return ask_quickly(WANT_BLOCK, NULL, size);
+    void *p = NULL;
+
+    if (XS_LIKELY(size <= FAST_LAST))
+        p = xs_hot.mimalloc.malloc(size < 16 ? 16 : size);
+    return XS_LIKELY(p != NULL) ? p : ask_firmly(WANT_BLOCK, NULL, 0, size);
 }
 
 XS_INLINE void *growing_do_zalloc(size_t size)
 {
-    return ask_quickly(WANT_ZEROED, NULL, size);
+    void *p = NULL;
+
+    if (XS_LIKELY(size <= FAST_LAST))
+        p = xs_hot.mimalloc.zalloc(size < 16 ? 16 : size);
+    return XS_LIKELY(p != NULL) ? p : ask_firmly(WANT_ZEROED, NULL, 0, size);
 }
 
 #define growing_do_realloc  mimalloc_do_realloc
@@ -314,8 +326,6 @@ XS_INLINE void *growing_do_zalloc(size_t size)
 enum { growing_counts_failures = mimalloc_counts_failures };
 
 XS_COUNTED_CALLS(growing, XS_OWNER_MIMALLOC)
-
-static bool is_reserved; /* and large enough never to grow */
 
 static const struct xs_calls *calls(bool counted)
 {

@@ -65,7 +65,16 @@ extern XS_HIDDEN XS_TLS struct xs_slot *xs_slot_mine;
 /* The bin of a request, in two instructions. */
 XS_INLINE size_t xs_size_bin(size_t n)
 {
-    return (size_t)63 ^ (size_t)__builtin_clzll(2 * (unsigned long long)n - 1);
+    unsigned long long doubled = 2 * (unsigned long long)n - 1;
+#ifdef __x86_64__
+    size_t bin;
+
+    /* The builtin is an int, whose sign would have to be extended. 0 it cannot be: it is odd. */
+    __asm__("bsrq %1, %0" : "=r"(bin) : "rm"(doubled) : "cc");
+    return bin;
+#else
+    return (size_t)63 ^ (size_t)__builtin_clzll(doubled);
+#endif
 }
 
 /* The calling thread's slot; attaches one on first use. NULL when the thread is past its end or
