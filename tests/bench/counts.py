@@ -1,4 +1,4 @@
-"""What is counted, not timed: instructions by valgrind's callgrind, transfers of cache lines between the
+"""What is counted, not timed: instructions by valgrind's cachegrind, transfers of cache lines between the
 cores of a model, driver calls of the GPU traces. Other work on the machine does not change these, so they
 run beside each other.
 """
@@ -12,13 +12,19 @@ import subprocess
 import tempfile
 
 import loads
+import programs
 from allocators import clean_env
 
-# Programs that allocate much, run under callgrind in seconds, and do the same each time: what seeds its hashes
-# by the time of day is not among them.
-COUNTED = ("python3-json", "perl-hashes", "gawk-words", "sqlite3-memory", "xsltproc-table",
+# Programs that allocate much, run under valgrind in seconds, and do the same each time: what seeds its hashes
+# by the time of day is not among them. Input is that of a quick run.
+COUNTED = ("python3-json", "perl-hashes", "gawk-words", "lua-tables", "sqlite3-memory", "xsltproc-table",
            "jq-query", "bash-strings", "gcc-O2", "git-log")
-COUNTED_QUICK = ("sqlite3-memory", "xsltproc-table")
+COUNTED_QUICK = ("sqlite3-memory",)
+# One that allocates nothing to speak of: what a start and a report cost.
+START = "start"
+# Valgrind leaves too little address space for the reservation that this back end makes by itself, and without
+# one that suffices it takes longer ways.
+IN_VALGRIND = {"mimalloc": {"XSIGMA_RESERVE": "16G"}}
 
 
 def valgrind(arguments, command, allocator, work, **how):
@@ -26,17 +32,18 @@ def valgrind(arguments, command, allocator, work, **how):
     at = 0
     while "=" in command[at] and not command[at].startswith(("/", "-")):
         at += 1
-    env = dict(clean_env(work), **allocator.env, **dict(w.split("=", 1) for w in command[:at]))
+    env = dict(clean_env(work), **allocator.env, **IN_VALGRIND.get(allocator.backend, {}),
+               **dict(w.split("=", 1) for w in command[:at]))
     return subprocess.Popen(["valgrind", "--quiet"] + arguments + command[at:], env=env, cwd=work,
                             stdin=subprocess.DEVNULL, **how)
 
 
-def instructions(row, allocator, work):
+def instructions(command, allocator, work):
     """Of the program and its children, in user space; or why not."""
     with tempfile.TemporaryDirectory(dir=work) as folder:
         with open(os.path.join(folder, "out"), "wb") as out, open(os.path.join(folder, "err"), "wb") as err:
-            child = valgrind(["--tool=callgrind", "--trace-children=yes",
-                              f"--callgrind-out-file={folder}/count.%p"], row.command, allocator, work,
+            child = valgrind(["--tool=cachegrind", "--cache-sim=no", "--trace-children=yes",
+                              f"--cachegrind-out-file={folder}/count.%p"], command, allocator, work,
                              stdout=out, stderr=err)
             try:
                 status = child.wait(timeout=900)
@@ -50,9 +57,24 @@ def instructions(row, allocator, work):
         total = 0
         for path in glob.glob(os.path.join(folder, "count.*")):
             with open(path, encoding="utf-8", errors="replace") as f:
-                found = re.findall(r"^(?:totals|summary): (\d+)", f.read(), re.MULTILINE)
+                found = re.findall(r"^summary: (\d+)", f.read(), re.MULTILINE)
             total += int(found[-1]) if found else 0
-        return total or "callgrind counted nothing"
+        return total or "cachegrind counted nothing"
+
+
+def counted_programs(wanted, work):
+    """[(name, command)] of the programs that are here, with their input made, and START."""
+    found = [(START, ["/bin/true"])] if START in wanted else []
+    folder = os.path.join(work, "counted")
+    os.makedirs(folder, exist_ok=True)
+
+    def add(name, command, _seconds, prepare):
+        if name in wanted:
+            prepare()
+            found.append((name, command))
+
+    programs.program_rows(add, folder, True)
+    return found
 
 
 def transfers(kind, threads, turns, allocator, bin_dir, work):
@@ -79,19 +101,20 @@ def transfers(kind, threads, turns, allocator, bin_dir, work):
     return loads.numbers(out.decode())
 
 
-def jobs(rows, found, quick, bin_dir, work):
-    """[(name of the row, allocator's name, function)]: what `count` runs."""
+def jobs(wanted, found, quick, bin_dir, work):
+    """[(name of the row, allocator's name, function)]: what `count` runs of the rows for which wanted(name)."""
     listed = []
-    names = COUNTED_QUICK if quick else COUNTED
-    for row in rows:
-        if row.name in names:
-            for a in found:
-                if a.backend == "bfc" or a.name in ("glibc", "mimalloc", "mi3"):
-                    listed.append((f"instructions/{row.name}", a.name,
-                                   lambda row=row, a=a: instructions(row, a, work)))
+    names = (START,) + (COUNTED_QUICK if quick else COUNTED)
+    programs_wanted = [n for n in names if wanted(f"instructions/{n}")]
+    same = {a.directly for a in found} | {"glibc", "mi3"}
+    for name, command in counted_programs(programs_wanted, work):
+        for a in found:
+            if not a.is_peer or a.name in same:
+                listed.append((f"instructions/{name}", a.name,
+                               lambda command=command, a=a: instructions(command, a, work)))
     for kind in ("own", "ring", "pipe"):
         for n in ((2, 8) if quick else (1, 2, 4, 8, 16, 32, 64)):
-            if kind == "pipe" and n == 1:
+            if (kind == "pipe" and n == 1) or not wanted(f"cores/{kind}/{n}"):
                 continue
             turns = 150 if quick else 300
             for a in found:
