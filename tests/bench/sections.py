@@ -170,8 +170,8 @@ def instructions(counted, results):
                                         for p, v in rows.items()]),
             "More than the own core without statistics; *start and end* is what `start` has more, and in the others too:",
             instruction_table(counted, own + others),
-            "A back end over its library preloaded itself. A counted malloc and free are 24 to 28 instructions more than "
-            "the library's own (without counting 13 to 15): the jump through the page that says who serves, whose block it "
+            "A back end over its library preloaded itself. A counted malloc and free are some 28 instructions more than "
+            "the library's own (15 without counting): the jump through the page that says who serves, whose block it "
             "is, two counters of malloc and one of free. A program that does little else between a malloc and its free "
             "shows that:" if direct else "", instruction_table(counted, direct)] + not_counted(counted, "instructions/")
 
