@@ -116,7 +116,7 @@ static void say_start(void)
     for (unsigned k = 0; k < XS_KNOB_COUNT; k++) {
         const struct xs_value *v = xs_config((enum xs_knob)k);
         if (v->source != XS_SOURCE_DEFAULT)
-            xs_fmt(&b, ", %s=%s (%s)", xs_knob_rows[k].name, v->text,
+            xs_fmt(&b, ", %s=%s (%s)", xs_knob_name(&xs_knob_rows[k]), v->text,
                    xs_config_source_name(v->source));
     }
     xs_log("%s", b.at);

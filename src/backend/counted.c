@@ -88,6 +88,13 @@ static void own_counts(struct xs_counters *c)
     }
 }
 
+/* There is somebody who reads it, or it was changed before. */
+static bool is_known(void)
+{
+    return xs_record_mine() != NULL ||
+           atomic_load_explicit(&own.changes, memory_order_relaxed) != 0;
+}
+
 void xs_counted_switch(bool on)
 {
     static bool is_area;
@@ -98,6 +105,11 @@ void xs_counted_switch(bool on)
     if (!is_area)
         is_area = xs_record_area(XS_RECORD_SWITCH, &own, sizeof(own));
     own_counts(&now);
+    /* Off before anything was counted, as it is in most processes: nobody need know. */
+    if (!on && !is_known() && memcmp(&own.then, &now, sizeof(now)) == 0) {
+        is_off = true;
+        return;
+    }
     atomic_fetch_add_explicit(&own.changes, 1, memory_order_acq_rel);
     if (on) {
         xs_counters_add(&own.skipped, &now);
@@ -115,7 +127,7 @@ void xs_counted_fork_child(void)
 
     own_counts(&now);
     /* A page that stays as it is costs a small process nothing. */
-    if (memcmp(&own.then, &now, sizeof(now)) == 0 && own.off == is_off)
+    if (memcmp(&own.then, &now, sizeof(now)) == 0 && (own.off == is_off || !is_known()))
         return;
     own.then = own.skipped = now;
     own.off = is_off;

@@ -61,7 +61,7 @@ const void *xs_system_other(const char **object)
 
 /* Idempotent, so threads that race here do no harm. A function of another type cannot be stored
  * through a void pointer portably, but POSIX lets dlsym's callers do just that. */
-static void find_libc(void)
+static void find_libc(struct xs_libc_calls *to)
 {
     const char *object = NULL;
     const void *other = xs_system_other(&object);
@@ -69,7 +69,7 @@ static void find_libc(void)
 
 #define FIND(field, name, libc_name, fallback)                                                     \
     at = other != NULL ? xs_elf_in(other, name) : xs_elf_libc(libc_name);                          \
-    xs_hot.libc.field = at != NULL ? (__typeof__(xs_hot.libc.field))(uintptr_t)at : (fallback)
+    to->field = at != NULL ? (__typeof__(to->field))(uintptr_t)at : (fallback)
     FIND(usable_size, "malloc_usable_size", "malloc_usable_size", no_usable_size);
     FIND(calloc, "calloc", "__libc_calloc", __libc_calloc);
     FIND(realloc, "realloc", "__libc_realloc", __libc_realloc);
@@ -81,40 +81,44 @@ static void find_libc(void)
     libc_malloc_trim = (__typeof__(libc_malloc_trim))(uintptr_t)xs_elf_libc("malloc_trim");
 }
 
+/* Calls before our constructor, when the hot page cannot be written to. `malloc` is found last. */
+static struct xs_libc_calls early;
+
+static const struct xs_libc_calls *find_early(void)
+{
+    if (early.malloc == NULL)
+        find_libc(&early);
+    return &early;
+}
+
 static void *first_malloc(size_t size)
 {
-    find_libc();
-    return xs_hot.libc.malloc(size);
+    return find_early()->malloc(size);
 }
 
 static void *first_calloc(size_t count, size_t size)
 {
-    find_libc();
-    return xs_hot.libc.calloc(count, size);
+    return find_early()->calloc(count, size);
 }
 
 static void *first_realloc(void *p, size_t size)
 {
-    find_libc();
-    return xs_hot.libc.realloc(p, size);
+    return find_early()->realloc(p, size);
 }
 
 static void *first_memalign(size_t align, size_t size)
 {
-    find_libc();
-    return xs_hot.libc.memalign(align, size);
+    return find_early()->memalign(align, size);
 }
 
 static void first_free(void *p)
 {
-    find_libc();
-    xs_hot.libc.free(p);
+    find_early()->free(p);
 }
 
 static size_t first_usable_size(void *p)
 {
-    find_libc();
-    return xs_hot.libc.usable_size(p);
+    return find_early()->usable_size(p);
 }
 
 /* In a process of glibc alone every pointer is glibc's; policy/select.c puts xs_any_free in front
@@ -152,7 +156,7 @@ XS_INLINE void system_do_free(void *p)
 XS_COUNTED_CALLS(system, XS_OWNER_SYSTEM)
 
 /* Before our constructor runs everything is glibc's, and counted: no start-up order can matter. */
-XS_APART _Alignas(XS_HOT_PAGE) union xs_hot_page xs_hot_page = {
+XS_HOT_PLACE union xs_hot_page xs_hot_page = {
     .hot = {
         .entry = {system_counted_malloc, system_counted_zalloc, system_counted_realloc,
                   system_counted_memalign, system_counted_free},
@@ -173,7 +177,7 @@ static int system_open(const struct xs_backend_options *options, struct xs_buf *
 {
     (void)options;
     if (xs_hot.libc.malloc == first_malloc)
-        find_libc();
+        find_libc(&xs_hot.libc);
     if (xs_hot.libc.malloc != NULL)
         return 0;
     xs_put_str(why, "the C library's malloc was not found");

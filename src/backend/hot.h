@@ -1,8 +1,10 @@
-/* backend/hot.h - the one page of state that every allocation reads and nobody writes.
+/* backend/hot.h - the state that every allocation reads and nobody writes.
  *
- * Function pointers and bounds that are settled at start live together on a page of their own,
- * read-only from then on: a stray write of the program faults instead of steering malloc, and no
- * line of it is ever shared with something that changes.
+ * Function pointers and bounds that are settled at start live together on a page that is read-only
+ * from then on: a stray write of the program faults instead of steering malloc, and no line of it
+ * is ever shared with something that changes. On x86-64 it is among what the loader makes read-only
+ * when it has relocated it, so that it takes no page of memory of its own; elsewhere the kernel's
+ * pages may be larger than what the linker reckons with, and it has one.
  * Units:   bytes.
  * Threads: read by all; written by one at a time between xs_hot_unlock and xs_hot_lock, in an order
  *          in which every mixture of old and new is right (policy/select.c).
@@ -21,6 +23,15 @@ struct xs_step {
     enum xs_owner owner;
 };
 
+struct xs_libc_calls {
+    void *(*malloc)(size_t size);
+    void *(*calloc)(size_t count, size_t size);
+    void *(*realloc)(void *p, size_t size);
+    void *(*memalign)(size_t align, size_t size);
+    void (*free)(void *p);
+    size_t (*usable_size)(void *p);
+};
+
 struct xs_hot_state {
     struct xs_calls entry;   /* what the exported functions jump through */
     struct xs_calls inner;   /* what stands behind an alignment or errno policy */
@@ -36,14 +47,7 @@ struct xs_hot_state {
     void (*free_own[XS_OWNER_COUNT])(void *p);
     void *(*realloc_own[XS_OWNER_COUNT])(void *p, size_t size);
 
-    struct {
-        void *(*malloc)(size_t size);
-        void *(*calloc)(size_t count, size_t size);
-        void *(*realloc)(void *p, size_t size);
-        void *(*memalign)(size_t align, size_t size);
-        void (*free)(void *p);
-        size_t (*usable_size)(void *p);
-    } libc;
+    struct xs_libc_calls libc;
 
     struct {
         uintptr_t base; /* of the reservation; size 0: none */
@@ -74,23 +78,30 @@ struct xs_hot_state {
     } hardened;
 };
 
-/* 64 KiB is the largest page size of any supported kernel. */
-#if defined(__x86_64__)
-#define XS_HOT_PAGE 4096
+#ifdef __x86_64__
+#define XS_HOT_PLACE __attribute__((section(".data.rel.ro.hot"))) _Alignas(64)
+union xs_hot_page {
+    struct xs_hot_state hot;
+};
 #else
-#define XS_HOT_PAGE 65536
-#endif
-
+/* 64 KiB is the largest page size of any supported kernel. */
+#define XS_HOT_PAGE  65536
+#define XS_HOT_PLACE XS_APART _Alignas(XS_HOT_PAGE)
 union xs_hot_page {
     struct xs_hot_state hot;
     char page[XS_HOT_PAGE];
 };
+#endif
 
 extern XS_HIDDEN union xs_hot_page xs_hot_page;
 #define xs_hot (xs_hot_page.hot)
 
 /* By their owner. */
 #define xs_backends (xs_hot.backend)
+
+/* Makes the page writable until xs_hot_lock, where no other thread can want that: at start. False:
+ * it stays as it is. */
+bool xs_hot_open(void);
 
 /* Makes the page writable for the caller alone; waits for another writer. False: it stays as it is,
  * and so must its contents. */

@@ -7,6 +7,7 @@
 #include "sys/mem.h"
 
 _Static_assert(XS_BFC_RECORDS_BYTES >= RECORDS_PER_BLOCK * sizeof(struct xs_bfc_record), "fits");
+_Static_assert(sizeof(struct xs_bfc_record) == XS_BFC_RECORD_BYTES, "as others know it");
 
 /* ---- records ---------------------------------------------------------------------------- */
 

@@ -36,6 +36,7 @@
 
 /* Of a block of records, zeroed. */
 #define XS_BFC_RECORDS_BYTES ((size_t)224 << 10)
+#define XS_BFC_RECORD_BYTES  56u /* of one of them */
 
 /* A chunk; 0 is none. */
 typedef uint32_t xs_chunk;
@@ -102,7 +103,8 @@ struct xs_bfc {
     uint32_t most_blocks;
     unsigned unit_log2;
     xs_chunk unused; /* records without a chunk */
-    xs_chunk fresh;  /* from here on, to the end of the newest block, they were never touched */
+    xs_chunk fresh;  /* from here on, in the newest block, they were never touched */
+    xs_chunk fresh_end;
     uint32_t unused_count; /* both kinds */
     uint64_t fl_map;
     uint32_t sl_map[XS_BFC_FLS + 1];
@@ -180,6 +182,9 @@ bool xs_bfc_have_records(struct xs_bfc *b, unsigned n);
 /* Few records are left; and more of them, XS_BFC_RECORDS_BYTES: false if it cannot use them. */
 bool xs_bfc_wants_records(const struct xs_bfc *b);
 bool xs_bfc_add_records(struct xs_bfc *b, void *records);
+
+/* The same of `n` records of XS_BFC_RECORD_BYTES, less than a block: for who begins with few. */
+bool xs_bfc_add_few(struct xs_bfc *b, void *records, uint32_t n);
 
 /* How large a region should be got for a request that found nothing, at least *least; 0: none may
  * be. It is then xs_bfc_add's. */

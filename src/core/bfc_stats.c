@@ -24,23 +24,30 @@ bool xs_bfc_wants_records(const struct xs_bfc *b)
     return b->unused_count < RECORDS_LOW && b->blocks < b->most_blocks;
 }
 
-bool xs_bfc_add_records(struct xs_bfc *b, void *fresh)
+bool xs_bfc_add_few(struct xs_bfc *b, void *fresh, uint32_t n)
 {
     if (b->blocks >= b->most_blocks)
         return false;
-    /* What is left of the block before it: fewer than a split needs. */
-    for (; b->fresh < b->blocks * RECORDS_PER_BLOCK; b->fresh++) {
+    /* What is left of the block before it: fewer than a split needs, or few. */
+    for (; b->fresh < b->fresh_end; b->fresh++) {
         bfc_record(b, b->fresh)->next = b->unused;
         b->unused = b->fresh;
     }
+    b->fresh = b->blocks * RECORDS_PER_BLOCK;
+    b->fresh_end = b->fresh + n;
     b->block[b->blocks] = fresh;
     b->blocks++;
-    b->unused_count += RECORDS_PER_BLOCK;
+    b->unused_count += n;
     if (b->fresh == 0) { /* that is nobody's */
         b->fresh = 1;
         b->unused_count--;
     }
     return true;
+}
+
+bool xs_bfc_add_records(struct xs_bfc *b, void *fresh)
+{
+    return xs_bfc_add_few(b, fresh, RECORDS_PER_BLOCK);
 }
 
 bool xs_bfc_in_use(const struct xs_bfc *b, xs_chunk c)

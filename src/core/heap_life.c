@@ -18,12 +18,9 @@
 #define POLL_NS        1000000L
 #define POLLS_A_FLUSH  8
 
-/* A tag and a leaf that nothing has, not even an address that nobody owns. No size has a magazine
- * of its own, and no magazine has room. */
-XS_APART struct xs_heap xs_heap_none = {.tag = UINT16_MAX,
-                                        .entry_tag = UINT16_MAX,
-                                        .leaf_number = UINTPTR_MAX,
-                                        .blank = {.current = &xs_slab_none}};
+/* Of all its pages one is written to, by xs_heap_open; until then the hot page leads past the core.
+ */
+XS_SELDOM struct xs_heap xs_heap_none;
 XS_TLS struct xs_heap *xs_heap_mine = &xs_heap_none;
 static XS_TLS bool is_past_end;
 
@@ -51,6 +48,11 @@ int xs_heap_open(const struct xs_heap_options *o)
     uint64_t key = random[0] + random[1];
     int rc = xs_span_open(&o->span);
 
+    /* A tag and a leaf that nothing has, not even an address that nobody owns. No size has a
+     * magazine of its own, and no magazine has room. */
+    xs_heap_none.tag = xs_heap_none.entry_tag = UINT16_MAX;
+    xs_heap_none.leaf_number = UINTPTR_MAX;
+    xs_heap_none.blank.current = &xs_slab_none;
     /* Odd, so that no aligned pointer of the program's looks like it. */
     key = (key ^ key >> 32) * 0x9e3779b97f4a7c15u;
     heaps.key = (key ^ key >> 29) | 1;
@@ -123,8 +125,13 @@ static void set_up(struct xs_heap *h, uint32_t id)
 
 static struct xs_heap *make_heap(unsigned part)
 {
-    struct xs_heap *h = xs_mem_map(sizeof(*h), 1);
+    /* Near what else every process writes to, so that one page of the kernel's table maps both. */
+    XS_SELDOM static struct xs_heap first;
+    static atomic_bool is_taken;
+    struct xs_heap *h = &first;
 
+    if (atomic_exchange_explicit(&is_taken, true, memory_order_relaxed))
+        h = xs_mem_map(sizeof(*h), 1);
     if (h == NULL)
         return NULL;
     uint32_t id = atomic_fetch_add_explicit(&heaps.count, 1, memory_order_relaxed) + 1;

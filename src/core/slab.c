@@ -4,36 +4,36 @@
 #include "sys/die.h"
 #include "sys/mem.h"
 
-/* The first one apart: a small process has no other, and touches no page of the table. */
-static _Atomic(struct xs_slab_block *) first_block;
+/* The first ones are among what every process writes to: a small one has no others, and touches no
+ * page of the table. In the first block their places stay empty. */
+#define FEW 8u
+_Alignas(XS_NO_SHARE) static struct xs_slab few[FEW];
 XS_SELDOM static _Atomic(struct xs_slab_block *) blocks[XS_ENTRY_MAX / XS_SLABS_PER_BLOCK];
 static _Atomic uint32_t count;
 struct xs_slab xs_slab_none;
 
 _Static_assert(sizeof(struct xs_slab) == XS_NO_SHARE, "two lines a record");
 
-static _Atomic(struct xs_slab_block *) *block_of(uint32_t index)
-{
-    return index < XS_SLABS_PER_BLOCK ? &first_block : &blocks[index / XS_SLABS_PER_BLOCK];
-}
-
 struct xs_slab *xs_slab_at(uint32_t index)
 {
-    struct xs_slab_block *block = atomic_load_explicit(block_of(index), memory_order_acquire);
+    if (index < FEW)
+        return &few[index];
+    struct xs_slab_block *block =
+        atomic_load_explicit(&blocks[index / XS_SLABS_PER_BLOCK], memory_order_acquire);
 
     return &block->slab[index % XS_SLABS_PER_BLOCK];
 }
 
 static bool have_block(uint32_t index)
 {
-    _Atomic(struct xs_slab_block *) *at = block_of(index);
+    _Atomic(struct xs_slab_block *) *at = &blocks[index / XS_SLABS_PER_BLOCK];
     struct xs_slab_block *none = NULL;
 
     if (atomic_load_explicit(at, memory_order_acquire) != NULL)
         return true;
     struct xs_slab_block *fresh = xs_mem_map(sizeof(*fresh), 1);
     if (fresh == NULL)
-        return false;
+        return index < FEW; /* those that it has not are tried again */
     /* Release: whoever loads the pointer sees the zeroed block. */
     if (!atomic_compare_exchange_strong_explicit(at, &none, fresh, memory_order_acq_rel,
                                                  memory_order_acquire))

@@ -49,6 +49,10 @@ static xs_chunk everybodys(const struct xs_span_part *s, xs_chunk own)
     return own | (xs_chunk)(s - xs_spans.part) << xs_span_part_shift;
 }
 
+/* A small process needs no others, and these are among what it writes to anyway. */
+#define FEW_RECORDS 24u
+_Alignas(8) static char few_records[FEW_RECORDS * XS_BFC_RECORD_BYTES];
+
 /* ---- start ------------------------------------------------------------------------------ */
 
 static bool add_records(struct xs_span_part *s)
@@ -121,6 +125,8 @@ int xs_span_open(const struct xs_span_options *o)
     bfc.chunks_max = (uint32_t)1 << xs_span_part_shift;
     for (unsigned i = 0; i < xs_spans.parts; i++) {
         int rc = xs_bfc_open(&xs_spans.part[i].bfc, &bfc, &ops);
+        if (rc == 0 && xs_spans.part[i].bfc.blocks == 0 && i == 0)
+            (void)xs_bfc_add_few(&xs_spans.part[0].bfc, few_records, FEW_RECORDS);
         if (rc == 0 && !add_records(&xs_spans.part[i]))
             rc = ENOMEM;
         if (rc != 0)

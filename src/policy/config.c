@@ -18,12 +18,63 @@
 #define DEVICES_MAX       64
 #define DEVICE_VALUES_MAX 64
 
-const struct xs_knob_row xs_knob_rows[XS_KNOB_COUNT] = {
+/* All texts, one behind the other. */
+static const struct texts {
 #define X(type, id, name, def, min, max, choices, flags, help)                                     \
-    {XS_TYPE_##type, PREFIX name, def, min, max, choices, flags, help},
+    char name_##id[sizeof(PREFIX name)];                                                           \
+    char def_##id[sizeof(def)];                                                                    \
+    char choices_##id[sizeof(choices)];                                                            \
+    char help_##id[sizeof(help)];
+    XS_KNOBS(X)
+#undef X
+} texts = {
+#define X(type, id, name, def, min, max, choices, flags, help) PREFIX name, def, choices, help,
     XS_KNOBS(X)
 #undef X
 };
+_Static_assert(sizeof(texts) <= UINT16_MAX, "places of texts");
+
+#define PLACE(member) ((uint16_t)offsetof(struct texts, member))
+const struct xs_knob_row xs_knob_rows[XS_KNOB_COUNT] = {
+#define X(type, id, name, def, min, max, choices, flags, help)                                     \
+    {min,                                                                                          \
+     max,                                                                                          \
+     XS_TYPE_##type,                                                                               \
+     flags,                                                                                        \
+     PLACE(name_##id),                                                                             \
+     PLACE(def_##id),                                                                              \
+     PLACE(choices_##id),                                                                          \
+     PLACE(help_##id)},
+    XS_KNOBS(X)
+#undef X
+};
+
+static const char *text_at(uint16_t place)
+{
+    return (const char *)&texts + place;
+}
+
+const char *xs_knob_name(const struct xs_knob_row *row)
+{
+    return text_at(row->name);
+}
+
+const char *xs_knob_def(const struct xs_knob_row *row)
+{
+    return text_at(row->def);
+}
+
+const char *xs_knob_choices(const struct xs_knob_row *row)
+{
+    const char *choices = text_at(row->choices);
+
+    return choices[0] != '\0' ? choices : NULL;
+}
+
+const char *xs_knob_help(const struct xs_knob_row *row)
+{
+    return text_at(row->help);
+}
 
 static struct xs_value values[XS_KNOB_COUNT];
 XS_UNLIKELY_DATA static struct xs_device_value device_values[DEVICE_VALUES_MAX];
@@ -99,7 +150,7 @@ const struct xs_device_value *xs_config_device_value(size_t i)
 
 void xs_config_device_name(struct xs_buf *b, unsigned device, enum xs_knob knob)
 {
-    const char *row = xs_knob_rows[knob].name;
+    const char *row = xs_knob_name(&xs_knob_rows[knob]);
 
     xs_fmt(b, PREFIX "GPU%u%s", device, row + PREFIX_LEN + strlen("GPU"));
 }
@@ -118,7 +169,7 @@ void xs_config_grammar(struct xs_buf *b, const struct xs_knob_row *row)
         xs_put_str(b, "0|1 (also off|on, no|yes, false|true)");
         break;
     case XS_TYPE_CHOICE:
-        xs_put_str(b, row->choices);
+        xs_put_str(b, xs_knob_choices(row));
         break;
     case XS_TYPE_SIZE:
         xs_put_str(b, "size such as 64K, 1.5G or 512MiB, ");
@@ -128,8 +179,8 @@ void xs_config_grammar(struct xs_buf *b, const struct xs_knob_row *row)
         xs_put_size(b, row->min);
         xs_put_str(b, " to ");
         xs_put_size(b, row->max);
-        if (row->choices != NULL)
-            xs_fmt(b, ", or %s", row->choices);
+        if (xs_knob_choices(row) != NULL)
+            xs_fmt(b, ", or %s", xs_knob_choices(row));
         break;
     case XS_TYPE_COUNT:
         xs_fmt(b, "whole number from %lu to %lu", (unsigned long)row->min, (unsigned long)row->max);
@@ -146,7 +197,7 @@ void xs_config_grammar(struct xs_buf *b, const struct xs_knob_row *row)
         xs_put_str(b, "per cent such as 90%, from 0 to 100");
         break;
     case XS_TYPE_NODES:
-        xs_fmt(b, "%s and nodes such as 0-1,3", row->choices);
+        xs_fmt(b, "%s and nodes such as 0-1,3", xs_knob_choices(row));
         break;
     case XS_TYPE_TEXT:
         xs_put_str(b, "text");
@@ -163,7 +214,7 @@ static int parse_route(const struct xs_knob_row *row, const char *text)
     XS_BUF(why, 8);
     struct xs_route route;
 
-    return xs_route_parse(text, row->choices, 0, &route, &why);
+    return xs_route_parse(text, xs_knob_choices(row), 0, &route, &why);
 }
 
 /* A word of the choices, or one that ends in a colon and a list behind it. */
@@ -173,10 +224,10 @@ static int parse_nodes(const struct xs_knob_row *row, const char *text, uint64_t
     const char *colon = strchr(text, ':');
     size_t len = colon != NULL ? (size_t)(colon - text) + 1 : strlen(text);
     uint64_t list = 0;
-    int found = xs_text_choice(row->choices, text, len);
+    int found = xs_text_choice(xs_knob_choices(row), text, len);
 
     if (found < 0 && colon == NULL) /* a list alone, where that is a choice */
-        found = xs_numa_parse(text, &list) ? xs_text_choice(row->choices, ":", 1) : -1;
+        found = xs_numa_parse(text, &list) ? xs_text_choice(xs_knob_choices(row), ":", 1) : -1;
     else if (colon != NULL && !xs_numa_parse(colon + 1, &list))
         found = -1;
     if (found < 0)
@@ -210,12 +261,13 @@ int xs_config_parse(const struct xs_knob_row *row, const char *text, uint64_t *o
         v = b;
         break;
     case XS_TYPE_CHOICE:
-        choice = xs_text_choice(row->choices, text, len);
+        choice = xs_text_choice(xs_knob_choices(row), text, len);
         rc = choice < 0 ? EINVAL : 0;
         v = (uint64_t)choice;
         break;
     case XS_TYPE_SIZE:
-        choice = row->choices != NULL ? xs_text_choice(row->choices, text, len) : -1;
+        choice =
+            xs_knob_choices(row) != NULL ? xs_text_choice(xs_knob_choices(row), text, len) : -1;
         if (choice >= 0) {
             v = (uint64_t)choice; /* callers tell words from sizes by the text */
             break;
@@ -291,7 +343,7 @@ struct place {
 static void put_name(struct xs_buf *b, struct place place)
 {
     if (place.device < 0)
-        xs_put_str(b, xs_knob_rows[place.knob].name);
+        xs_put_str(b, xs_knob_name(&xs_knob_rows[place.knob]));
     else
         xs_config_device_name(b, (unsigned)place.device, place.knob);
 }
@@ -307,13 +359,13 @@ static void warn_value(struct place place, const char *text, const char *where)
     put_name(&name, place);
     xs_config_grammar(&grammar, row);
     if (row->type == XS_TYPE_CHOICE) {
-        nearest_choice(row->choices, text, near, sizeof(near));
+        nearest_choice(xs_knob_choices(row), text, near, sizeof(near));
         if (near[0] != '\0')
             xs_fmt(&hint, "; did you mean %s?", near);
     } else if (row->type == XS_TYPE_ROUTE) {
         XS_BUF(why, 128);
         struct xs_route route;
-        (void)xs_route_parse(text, row->choices, 0, &route, &why);
+        (void)xs_route_parse(text, xs_knob_choices(row), 0, &route, &why);
         xs_fmt(&hint, "; %s", why.at);
     }
     const char *used = place.device < 0
@@ -351,7 +403,7 @@ static void set_value(struct place place, const char *text, enum xs_source sourc
     const char *kept = source == XS_SOURCE_DEFAULT ? text : keep(text, strlen(text));
     struct xs_value *slot = kept != NULL ? slot_of(place) : NULL;
     if (slot == NULL) {
-        xs_config_warn("%s%s: %s, not used", where, row->name,
+        xs_config_warn("%s%s: %s, not used", where, xs_knob_name(row),
                        kept == NULL ? "too long" : "too many devices' own values");
         return;
     }
@@ -367,7 +419,7 @@ static void set_row(enum xs_knob knob, const char *text, enum xs_source source, 
 static enum xs_knob find_knob(const char *name, size_t len)
 {
     for (unsigned k = 0; k < XS_KNOB_COUNT; k++) {
-        const char *known = xs_knob_rows[k].name + PREFIX_LEN;
+        const char *known = xs_knob_name(&xs_knob_rows[k]) + PREFIX_LEN;
         if (strlen(known) == len && memcmp(known, name, len) == 0)
             return (enum xs_knob)k;
     }
@@ -420,10 +472,10 @@ static void warn_name(const char *name, size_t len, const char *where)
     memcpy(full + PREFIX_LEN, name, len);
     full[PREFIX_LEN + len] = '\0';
     for (unsigned k = 0; k < XS_KNOB_COUNT; k++) {
-        unsigned d = xs_text_distance(full, xs_knob_rows[k].name);
+        unsigned d = xs_text_distance(full, xs_knob_name(&xs_knob_rows[k]));
         if (d < best) {
             best = d;
-            near = xs_knob_rows[k].name;
+            near = xs_knob_name(&xs_knob_rows[k]);
         }
     }
     if (near != NULL)
@@ -537,7 +589,7 @@ static void load_environment(void)
 
 static void load_one(enum xs_knob knob)
 {
-    const char *text = xs_env_get(xs_knob_rows[knob].name);
+    const char *text = xs_env_get(xs_knob_name(&xs_knob_rows[knob]));
 
     if (text != NULL)
         set_row(knob, text, XS_SOURCE_ENVIRONMENT, "");
@@ -549,7 +601,7 @@ static void load_preset(void)
     XS_BUF(name, 32);
 
     /* The text as typed may differ in case from the table's. */
-    const char *choice = xs_knob_rows[XS_KNOB_PRESET].choices;
+    const char *choice = xs_knob_choices(&xs_knob_rows[XS_KNOB_PRESET]);
     for (uint64_t i = values[XS_KNOB_PRESET].num; i > 0; i--)
         choice = strchr(choice, '|') + 1;
     xs_put_mem(&name, choice, strcspn(choice, "|"));
@@ -573,7 +625,7 @@ void xs_config_forget(void)
     device_value_count = 0;
     is_loaded = true;
     for (unsigned k = 0; k < XS_KNOB_COUNT; k++)
-        set_row((enum xs_knob)k, xs_knob_rows[k].def, XS_SOURCE_DEFAULT, "");
+        set_row((enum xs_knob)k, xs_knob_def(&xs_knob_rows[k]), XS_SOURCE_DEFAULT, "");
 }
 
 void xs_config_restore(const char *name, const char *text, const char *source)
@@ -618,11 +670,11 @@ void xs_config_print_help(void (*write_line)(const char *line, void *arg), void 
         const struct xs_knob_row *row = &xs_knob_rows[k];
         const struct xs_value *v = &values[k];
         XS_BUF(b, 512);
-        xs_fmt(&b, "%s=%s", row->name, v->text != NULL ? v->text : row->def);
+        xs_fmt(&b, "%s=%s", xs_knob_name(row), v->text != NULL ? v->text : xs_knob_def(row));
         xs_put_pad(&b, 48);
         xs_fmt(&b, " (%s", v->text != NULL ? xs_config_source_name(v->source) : "default");
-        if (v->source != XS_SOURCE_DEFAULT && row->def[0] != '\0')
-            xs_fmt(&b, ", default %s", row->def);
+        if (v->source != XS_SOURCE_DEFAULT && xs_knob_def(row)[0] != '\0')
+            xs_fmt(&b, ", default %s", xs_knob_def(row));
         xs_put_char(&b, ')');
         write_line(b.at, arg);
         xs_buf_clear(&b);
@@ -630,7 +682,7 @@ void xs_config_print_help(void (*write_line)(const char *line, void *arg), void 
         xs_config_grammar(&b, row);
         write_line(b.at, arg);
         xs_buf_clear(&b);
-        xs_fmt(&b, "    %s", row->help);
+        xs_fmt(&b, "    %s", xs_knob_help(row));
         write_line(b.at, arg);
     }
     for (size_t i = 0; i < device_value_count; i++) {
@@ -664,13 +716,13 @@ void xs_config_print_markdown(void (*write_line)(const char *line, void *arg), v
         XS_BUF(grammar, 256);
         XS_BUF(b, 1024);
         xs_config_grammar(&grammar, row);
-        xs_fmt(&b, "| `%s` | ", row->name);
-        if (row->def[0] != '\0')
-            xs_fmt(&b, "`%s` ", row->def);
+        xs_fmt(&b, "| `%s` | ", xs_knob_name(row));
+        if (xs_knob_def(row)[0] != '\0')
+            xs_fmt(&b, "`%s` ", xs_knob_def(row));
         xs_put_str(&b, "| ");
         put_cell(&b, grammar.at);
         xs_put_str(&b, " | ");
-        put_cell(&b, row->help);
+        put_cell(&b, xs_knob_help(row));
         xs_put_str(&b, " |");
         write_line(b.at, arg);
     }

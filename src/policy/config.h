@@ -46,17 +46,17 @@ enum xs_knob_flags {
     XS_KNOB_POW2 = 1, /* a size that must be a power of two */
 };
 
+/* Texts lie by their places, not by pointers, which the loader would have to write. */
 struct xs_knob_row {
-    enum xs_knob_type type;
-    const char *name; /* with the XSIGMA_ prefix */
-    const char *def;
     uint64_t min;
     uint64_t max;
-    const char *choices; /* "auto|0|1"; for SIZE, words that stand for values; for ROUTE, names */
+    enum xs_knob_type type;
     unsigned flags;
-    const char *help;
+    uint16_t name;
+    uint16_t def;
+    uint16_t choices;
+    uint16_t help;
 };
-
 struct xs_value {
     const char *text; /* as written; for ROUTE and TEXT the value itself; never NULL */
     uint64_t num;
@@ -64,6 +64,11 @@ struct xs_value {
 };
 
 extern const struct xs_knob_row xs_knob_rows[XS_KNOB_COUNT];
+const char *xs_knob_name(const struct xs_knob_row *row); /* with the XSIGMA_ prefix */
+const char *xs_knob_def(const struct xs_knob_row *row);
+/* "auto|0|1"; for SIZE, words that stand for values; for ROUTE, names. NULL: there are none. */
+const char *xs_knob_choices(const struct xs_knob_row *row);
+const char *xs_knob_help(const struct xs_knob_row *row);
 
 /* Reads environment, file, preset, defaults. Nothing is read when `secure` (AT_SECURE). */
 void xs_config_load(bool secure);

@@ -129,7 +129,6 @@ static void apply(size_t align)
 {
     XS_BUF(unused, 8);
 
-    /* Its functions are looked up while the page can still be written. */
     (void)xs_backend_open(XS_OWNER_SYSTEM, NULL, &unused);
     if (xs_hot_unlock()) {
         fill(align);
@@ -224,7 +223,7 @@ static struct xs_backend_options backend_options(bool has_core)
 /* The owner behind an index into the choices of XSIGMA_CPU_BACKEND. */
 static enum xs_owner owner_of_choice(int choice)
 {
-    const char *name = xs_knob_rows[XS_KNOB_CPU_BACKEND].choices;
+    const char *name = xs_knob_choices(&xs_knob_rows[XS_KNOB_CPU_BACKEND]);
 
     for (; choice > 0; choice--)
         name = strchr(name, '|') + 1;
@@ -248,7 +247,7 @@ static enum xs_owner open_or_system(enum xs_owner wanted, const struct xs_backen
     return rc == 0 ? wanted : XS_OWNER_SYSTEM;
 }
 
-/* Before the first block of the own core, and while the page can still be written. */
+/* Before the first block of the own core. */
 static void harden(void)
 {
     uint64_t mode = xs_config(XS_KNOB_CPU_HARDENED)->num;
@@ -289,8 +288,12 @@ void xs_policy_start(void)
     XS_BUF(unused, 8);
 
     if (xs_config(XS_KNOB_CPU_ROUTE)->text[0] != '\0')
-        (void)xs_route_parse(xs_config(XS_KNOB_CPU_ROUTE)->text, row->choices, chosen, &route,
-                             &unused);
+        (void)xs_route_parse(xs_config(XS_KNOB_CPU_ROUTE)->text, xs_knob_choices(row), chosen,
+                             &route, &unused);
+    if (!xs_hot_open()) {
+        xs_config_warn("memory cannot be made writable: the C library's malloc serves");
+        return;
+    }
     harden();
     bool has_core = false;
     for (size_t i = 0; i < route.count; i++)

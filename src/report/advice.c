@@ -18,7 +18,7 @@ void xs_advice_suggest(struct xs_advice *a, int device, enum xs_knob knob, const
         v = xs_config_device((unsigned)device, knob);
         xs_config_device_name(&b, (unsigned)device, knob);
     } else {
-        xs_put_str(&b, xs_knob_rows[knob].name);
+        xs_put_str(&b, xs_knob_name(&xs_knob_rows[knob]));
     }
     put(a->current, sizeof(a->current), v->text);
     put(a->suggested, sizeof(a->suggested), suggested);

@@ -73,14 +73,14 @@ static void put_config(void)
 
     if (!has_settings())
         return;
-    if (!xs_record_fill(&image)) {
+    if (!xs_record_fill(&image, sizeof(image))) {
         image.config_is_cut = 1;
         return;
     }
     xs_buf_init(&b, image.config, sizeof(image.config));
     for (enum xs_knob k = 0; k < XS_KNOB_COUNT; k++)
         if (xs_config(k)->source != XS_SOURCE_DEFAULT)
-            put_setting(&b, xs_knob_rows[k].name, xs_config(k));
+            put_setting(&b, xs_knob_name(&xs_knob_rows[k]), xs_config(k));
     for (size_t i = 0; (own = xs_config_device_value(i)) != NULL; i++) {
         XS_BUF(name, 80);
         xs_config_device_name(&name, own->device, own->knob);
@@ -99,7 +99,7 @@ static void put_config(void)
 
 static void store(const struct xs_report *r)
 {
-    if (!xs_record_fill(&image))
+    if (!xs_record_fill(&image, sizeof(image)))
         return;
     /* Odd before the first word of it is written, even after the last. */
     atomic_fetch_add_explicit(&image.changes, 1, memory_order_relaxed);

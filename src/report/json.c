@@ -53,7 +53,8 @@ static void config(struct xs_emit *e)
 
     xs_emit_array(e, "config", false);
     for (enum xs_knob knob = 0; knob < XS_KNOB_COUNT; knob++)
-        setting(e, xs_knob_rows[knob].name, xs_config(knob), xs_knob_rows[knob].def);
+        setting(e, xs_knob_name(&xs_knob_rows[knob]), xs_config(knob),
+                xs_knob_def(&xs_knob_rows[knob]));
     for (size_t i = 0; (own = xs_config_device_value(i)) != NULL; i++) {
         XS_BUF(name, 80);
         xs_config_device_name(&name, own->device, own->knob);

@@ -86,8 +86,8 @@ bool xs_value_differs(enum xs_knob knob, const struct xs_value *value)
     if (value->source == XS_SOURCE_DEFAULT)
         return false;
     if (row->type == XS_TYPE_TEXT || row->type == XS_TYPE_ROUTE || row->type == XS_TYPE_NODES)
-        return strcmp(value->text, row->def) != 0;
-    return xs_config_parse(row, row->def, &def) != 0 || def != value->num;
+        return strcmp(value->text, xs_knob_def(row)) != 0;
+    return xs_config_parse(row, xs_knob_def(row), &def) != 0 || def != value->num;
 }
 
 bool xs_config_differs(enum xs_knob knob)

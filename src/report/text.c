@@ -305,7 +305,7 @@ static void config(struct xs_emit *e)
 
     for (enum xs_knob knob = 0; knob < XS_KNOB_COUNT; knob++)
         if (xs_config_differs(knob))
-            setting(e, &any, xs_knob_rows[knob].name, xs_config(knob));
+            setting(e, &any, xs_knob_name(&xs_knob_rows[knob]), xs_config(knob));
     for (size_t i = 0; (own = xs_config_device_value(i)) != NULL; i++) {
         XS_BUF(name, 80);
         xs_config_device_name(&name, own->device, own->knob);

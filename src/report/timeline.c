@@ -64,7 +64,7 @@ static void put_gpu(const struct xs_report_gpu *g, uint64_t i)
     struct xs_timeline_gpu *column = column_of(g->device);
     const struct xs_gpu_stats *s = &g->stats;
 
-    if (column == NULL)
+    if (column == NULL || !xs_record_fill(column, offsetof(struct xs_timeline_gpu, point[i + 1])))
         return;
     column->point[i] = (struct xs_timeline_gpu_point){
         .in_use_bytes = s->in_use_bytes,
@@ -88,8 +88,12 @@ void xs_timeline_take(const struct xs_report *r)
         return;
     if (line.at->count == XS_TIMELINE_POINTS)
         thin_out();
-    xs_totals_of(r, &totals);
     uint64_t i = line.at->count;
+    atomic_store_explicit(&line.next_ns, xs_proc_now_ns() + line.at->interval_ns,
+                          memory_order_relaxed);
+    if (!xs_record_fill(line.at, offsetof(struct xs_timeline, point[i + 1])))
+        return;
+    xs_totals_of(r, &totals);
     line.at->point[i] = (struct xs_timeline_point){
         .t_ns = r->wall_ns,
         .requested_bytes = totals.counters.requested_bytes,
@@ -102,8 +106,6 @@ void xs_timeline_take(const struct xs_report *r)
     for (unsigned d = 0; d < r->gpu_count; d++)
         put_gpu(&r->gpu[d], i);
     line.at->count = i + 1;
-    atomic_store_explicit(&line.next_ns, xs_proc_now_ns() + line.at->interval_ns,
-                          memory_order_relaxed);
 }
 
 void xs_timeline_lend(struct xs_report *r)

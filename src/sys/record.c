@@ -153,11 +153,14 @@ static struct pool *pool_of(enum xs_record_section kind)
     return kind == XS_RECORD_HEAPS ? &own.heaps : kind == XS_RECORD_SLOTS ? &own.slots : NULL;
 }
 
-/* Of the snapshot little more than its head is written before there is something to tell. */
+/* Of the snapshot little more than its head is written before there is something to tell; a
+ * timeline grows. */
 static uint64_t first_bytes(const struct area *a)
 {
-    return a->kind == XS_RECORD_PROCESS && !a->is_blank && a->bytes > xs_mem_page() ? xs_mem_page()
-                                                                                    : a->bytes;
+    bool grows = a->kind == XS_RECORD_TIMELINE || a->kind == XS_RECORD_TIMELINE_GPU ||
+                 (a->kind == XS_RECORD_PROCESS && !a->is_blank);
+
+    return grows && a->bytes > xs_mem_page() ? xs_mem_page() : a->bytes;
 }
 
 /* A section for the area, or a place in one; *need is what is to be allocated for it. */
@@ -314,13 +317,13 @@ static bool fill_rest(uint64_t from, uint64_t *filled, uint64_t bytes)
 {
     int cancel;
 
-    if (*filled == bytes)
+    if (*filled >= bytes)
         return true;
     if (xs_lock_is_mine(&own.lock))
         return false;
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
     xs_lock_take(&own.lock);
-    if (*filled != bytes && may_grow()) {
+    if (*filled < bytes && may_grow()) {
         int fd = open_again();
         if (fd >= 0 && fill(fd, &(struct range){from + *filled, from + bytes}) == 0)
             *filled = bytes;
@@ -329,15 +332,20 @@ static bool fill_rest(uint64_t from, uint64_t *filled, uint64_t bytes)
     }
     xs_lock_give(&own.lock);
     pthread_setcancelstate(cancel, NULL);
-    return *filled == bytes;
+    return *filled >= bytes;
 }
 
-bool xs_record_fill(const void *at)
+bool xs_record_fill(const void *at, size_t bytes)
 {
     for (uint32_t i = 0; i < own.areas; i++) {
         struct area *a = area_at(i);
-        if (a->at == at)
-            return a->offset == 0 || fill_rest(a->offset, &a->filled, a->bytes);
+        if (a->at == at) {
+            /* Twice as much each time, so that there are few system calls. */
+            uint64_t more =
+                bytes > 2 * a->filled ? xs_align_up(bytes, xs_mem_page()) : 2 * a->filled;
+            return a->offset == 0 || bytes <= a->filled ||
+                   fill_rest(a->offset, &a->filled, more < a->bytes ? more : a->bytes);
+        }
     }
     return true;
 }

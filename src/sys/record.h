@@ -123,9 +123,9 @@ bool xs_record_area(enum xs_record_section kind, void *at, size_t bytes);
  * child of a fork. NULL: out of memory, or too many. */
 void *xs_record_section(enum xs_record_section kind, size_t bytes);
 
-/* Of an area of the kind XS_RECORD_PROCESS only the first page may be written to before this; true:
- * it is whole now. */
-bool xs_record_fill(const void *at);
+/* Of areas of the kinds XS_RECORD_PROCESS and XS_RECORD_TIMELINE* only the first page may be
+ * written to before this; true: so many bytes may be now. */
+bool xs_record_fill(const void *at, size_t bytes);
 
 /* The same for `text` of struct xs_record, from its first page on. */
 bool xs_record_fill_text(void);

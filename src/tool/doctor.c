@@ -114,7 +114,7 @@ static void clear_variables(void)
 static int run_probe(void *library)
 {
     clear_variables();
-    setenv(xs_knob_rows[XS_KNOB_STATS].name, "0", 1);
+    setenv(xs_knob_name(&xs_knob_rows[XS_KNOB_STATS]), "0", 1);
     setenv("LD_PRELOAD", library, 1);
     execl("/proc/self/exe", "xsigma", "--probe", (char *)NULL);
     return XS_EXIT_NO;
@@ -228,7 +228,7 @@ static void check_variables(void)
 static bool is_wanted(const char *name)
 {
     const struct xs_value *route = xs_config(XS_KNOB_CPU_ROUTE);
-    const char *choices = xs_knob_rows[XS_KNOB_CPU_BACKEND].choices;
+    const char *choices = xs_knob_choices(&xs_knob_rows[XS_KNOB_CPU_BACKEND]);
     size_t len = strlen(name);
     uint64_t index = 0;
 

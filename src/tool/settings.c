@@ -26,7 +26,7 @@
 
 static const char *short_name(const struct xs_knob_row *row)
 {
-    return row->name + PREFIX_LEN;
+    return xs_knob_name(row) + PREFIX_LEN;
 }
 
 static int refuse_name(const char *name, size_t len)
@@ -64,8 +64,8 @@ static int refuse_value(const char *option, const struct xs_knob_row *row, const
     XS_BUF(grammar, 512);
 
     xs_nearest_init(&nearest, value);
-    if (row->type == XS_TYPE_CHOICE && row->choices != NULL)
-        try_choices(&nearest, row->choices, words, sizeof(words));
+    if (row->type == XS_TYPE_CHOICE && xs_knob_choices(row) != NULL)
+        try_choices(&nearest, xs_knob_choices(row), words, sizeof(words));
     xs_config_grammar(&grammar, row);
     if (nearest.best != NULL)
         xs_tool_error("%s: '%s' is no value of it: %s; did you mean %s?", option, value, grammar.at,
@@ -101,7 +101,7 @@ static int set(const char *assignment)
         return refuse_name(assignment, (size_t)(equals - assignment));
     row = &xs_knob_rows[knob];
     if (device < 0)
-        xs_put_str(&name, row->name);
+        xs_put_str(&name, xs_knob_name(row));
     else
         xs_config_device_name(&name, (unsigned)device, knob);
     snprintf(option, sizeof(option), "--set %s", name.at + PREFIX_LEN);
@@ -117,7 +117,7 @@ static int set_preset(const char *value)
 
     if (xs_config_parse(row, value, &ignored) != 0)
         return refuse_value("--preset", row, value);
-    return set_variable(row->name, value);
+    return set_variable(xs_knob_name(row), value);
 }
 
 static int set_sample(const char *value)
@@ -127,7 +127,7 @@ static int set_sample(const char *value)
 
     if (xs_config_parse(row, value, &ignored) != 0)
         return refuse_value("--sample", row, value);
-    return set_variable(row->name, value);
+    return set_variable(xs_knob_name(row), value);
 }
 
 int xs_settings_sample(void)
@@ -135,7 +135,7 @@ int xs_settings_sample(void)
     xs_config_load(false);
     if (xs_config(XS_KNOB_SAMPLE)->source != XS_SOURCE_DEFAULT)
         return 0;
-    return set_variable(xs_knob_rows[XS_KNOB_SAMPLE].name, SAMPLE_MEAN);
+    return set_variable(xs_knob_name(&xs_knob_rows[XS_KNOB_SAMPLE]), SAMPLE_MEAN);
 }
 
 /* The program may change its directory before the report is written: make the name absolute. In
@@ -164,9 +164,9 @@ int xs_settings_json(const char *file)
         return XS_EXIT_USAGE;
     }
     memcpy(path + at, file, strlen(file) + 1);
-    status = set_variable(xs_knob_rows[XS_KNOB_STATS_FILE].name, path);
+    status = set_variable(xs_knob_name(&xs_knob_rows[XS_KNOB_STATS_FILE]), path);
     if (status == 0)
-        status = set_variable(xs_knob_rows[XS_KNOB_STATS_FORMAT].name, "json");
+        status = set_variable(xs_knob_name(&xs_knob_rows[XS_KNOB_STATS_FORMAT]), "json");
     return status;
 }
 

@@ -55,7 +55,7 @@ static int parse(struct xs_tune_candidate *c, const char *word, size_t len)
         return XS_EXIT_USAGE;
     }
     if (device < 0)
-        xs_put_str(&name, xs_knob_rows[knob].name);
+        xs_put_str(&name, xs_knob_name(&xs_knob_rows[knob]));
     else
         xs_config_device_name(&name, (unsigned)device, knob);
     if (xs_config_parse(&xs_knob_rows[knob], equals + 1, &ignored) != 0) {

@@ -64,6 +64,7 @@ static void open_once(void)
     if (asked != NULL)
         chosen = (unsigned)atoi(asked) % fuzz_profiles;
     xs_buf_init(&why, mem, sizeof(mem));
+    FUZZ_CHECK(xs_hot_open(), "the hot page stays read-only");
     xs_hot.backend[XS_OWNER_BFC] = &xs_backend_hardened;
     xs_hot.hardened.mode = (uint8_t)profiles[chosen].mode;
     xs_hot.hardened.guard_every = profiles[chosen].guard_every;

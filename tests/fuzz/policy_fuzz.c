@@ -68,18 +68,20 @@ static void route(const char *text, const char *choices, int count)
 
 static void check_value(const struct xs_knob_row *row, const struct xs_value *v)
 {
-    FUZZ_CHECK(v->text != NULL && strlen(v->text) < 65536, "%s has no text", row->name);
-    bool has_bounds =
-        row->type == XS_TYPE_COUNT || row->type == XS_TYPE_TIME || row->type == XS_TYPE_FACTOR ||
-        (row->type == XS_TYPE_SIZE &&
-         (row->choices == NULL || xs_text_choice(row->choices, v->text, strlen(v->text)) < 0));
+    FUZZ_CHECK(v->text != NULL && strlen(v->text) < 65536, "%s has no text", xs_knob_name(row));
+    bool has_bounds = row->type == XS_TYPE_COUNT || row->type == XS_TYPE_TIME ||
+                      row->type == XS_TYPE_FACTOR ||
+                      (row->type == XS_TYPE_SIZE &&
+                       (xs_knob_choices(row) == NULL ||
+                        xs_text_choice(xs_knob_choices(row), v->text, strlen(v->text)) < 0));
     if (has_bounds)
         FUZZ_CHECK(v->num >= row->min && v->num <= row->max, "%s=%s is out of bounds: %lu",
-                   row->name, v->text, (unsigned long)v->num);
+                   xs_knob_name(row), v->text, (unsigned long)v->num);
     if ((row->flags & XS_KNOB_POW2) != 0)
-        FUZZ_CHECK((v->num & (v->num - 1)) == 0, "%s=%s is no power of two", row->name, v->text);
+        FUZZ_CHECK((v->num & (v->num - 1)) == 0, "%s=%s is no power of two", xs_knob_name(row),
+                   v->text);
     if (row->type == XS_TYPE_BOOL)
-        FUZZ_CHECK(v->num <= 1, "%s=%s", row->name, v->text);
+        FUZZ_CHECK(v->num <= 1, "%s=%s", xs_knob_name(row), v->text);
 }
 
 static void file(const char *text, size_t len)

@@ -11,7 +11,7 @@ static void clean(void)
 {
 
     for (unsigned k = 0; k < XS_KNOB_COUNT; k++)
-        unsetenv(xs_knob_rows[k].name);
+        unsetenv(xs_knob_name(&xs_knob_rows[k]));
 }
 
 /* Exactly one warning, and it contains `text`. */
@@ -31,7 +31,7 @@ Test(config, defaults_parse)
     cr_assert(xs_config_warning(0) == NULL, "%s", xs_config_warning(0));
     for (unsigned k = 0; k < XS_KNOB_COUNT; k++) {
         cr_assert_eq(xs_config((enum xs_knob)k)->source, XS_SOURCE_DEFAULT);
-        cr_assert_str_eq(xs_config((enum xs_knob)k)->text, xs_knob_rows[k].def);
+        cr_assert_str_eq(xs_config((enum xs_knob)k)->text, xs_knob_def(&xs_knob_rows[k]));
     }
     cr_assert_eq(xs_config(XS_KNOB_CPU_ALIGN)->num, 16u);
 }
@@ -53,9 +53,9 @@ Test(config, every_variable_has_a_wrong_value)
         if (row->type == XS_TYPE_TEXT)
             continue;
         clean();
-        setenv(row->name, "ba:nana", 1);
+        setenv(xs_knob_name(row), "ba:nana", 1);
         xs_config_load(false);
-        expect_warning(row->name);
+        expect_warning(xs_knob_name(row));
         cr_assert_eq(xs_config((enum xs_knob)k)->source, XS_SOURCE_DEFAULT);
     }
 }
@@ -65,7 +65,7 @@ Test(config, every_variable_takes_its_own_default)
     for (unsigned k = 0; k < XS_KNOB_COUNT; k++) {
         const struct xs_knob_row *row = &xs_knob_rows[k];
         uint64_t v = 0;
-        cr_assert_eq(xs_config_parse(row, row->def, &v), 0, "%s", row->name);
+        cr_assert_eq(xs_config_parse(row, xs_knob_def(row), &v), 0, "%s", xs_knob_name(row));
     }
 }
 
