@@ -538,7 +538,7 @@ static void forget_context(struct xs_gpu_shard *s)
     s->quick_home = &nowhere;
     s->quick_handle = XS_GPU_NO_HANDLE;
     for (unsigned i = 0; i < XS_GPU_QUICK; i++)
-        s->quick[i] = (struct xs_gpu_quick){.newest = &nothing};
+        s->quick[i] = (struct xs_gpu_quick){.step = SIZE_MAX, .newest = &nothing};
 }
 
 static void forget_lists(struct xs_gpu_shard *s, struct xs_gpu_context *c)
@@ -663,6 +663,8 @@ void xs_gpu_cache_settle(struct xs_gpu_shard *s, struct xs_gpu_context *c, CUcon
     if (xs_gpu_is_on() && atomic_load_explicit(&c->handle, memory_order_relaxed) == handle) {
         __atomic_store_n(&s->context, c, __ATOMIC_RELAXED);
         s->bins = bins;
+        s->quick_count = bins->count;
+        s->quick_device = bins->device;
         /* Where call sites are noted, nothing is quick. */
         if (!xs_sample_has_devices) {
             s->quick_handle = handle;
@@ -685,14 +687,25 @@ void xs_gpu_cache_slow_down(bool all)
     }
 }
 
+static bool ends_a_rule(const struct xs_gpu_options *o, size_t step)
+{
+    for (unsigned i = 0; i + 1 < o->step_count; i++)
+        if (xs_gpu_step_of(o->step[i].last) == step &&
+            xs_gpu_step_of(o->step[i].last + 1) == step)
+            return true;
+    return false;
+}
+
 void xs_gpu_cache_quicken(struct xs_gpu_shard *s, enum xs_gpu_place place, size_t size, size_t need,
                           struct xs_gpu_range *from)
 {
+    size_t step = xs_gpu_step_of(size);
+
     if (s->is_late)
         return;
     xs_gpu_shard_take(s);
-    if (s->context != &nowhere)
-        *xs_gpu_quick_at(s, size) =
-            (struct xs_gpu_quick){size, need, &s->bins->newest[bin_of(place, need)], from};
+    if (s->context != &nowhere && !ends_a_rule(&s->bins->device->o, step))
+        *xs_gpu_quick_at(s, step) =
+            (struct xs_gpu_quick){step, need, &s->bins->newest[bin_of(place, need)], from};
     xs_gpu_shard_give(s);
 }

@@ -37,13 +37,17 @@ struct xs_gpu_bins {
     uint32_t until_flow;  /* so many times more nothing is proven only to let pieces go back */
 };
 
-/* A size that was asked for lately, and where blocks of what it is rounded to lie. */
+/* Sizes that were asked for lately, and where blocks of what they are rounded to lie. No alignment
+ * is less than a step, so all sizes in it come to the same, but where a rule of the route ends
+ * there: such steps are not entered. */
+#define XS_GPU_QUICK_STEP_LOG2 8
 struct xs_gpu_quick {
-    size_t size, need;
+    size_t step, need;
     struct xs_gpu_block **newest;
     struct xs_gpu_range *from; /* that they are cut from; NULL: whole ones */
 };
-#define XS_GPU_QUICK 32
+#define XS_GPU_QUICK_LOG2 7
+#define XS_GPU_QUICK      (1u << XS_GPU_QUICK_LOG2)
 
 struct xs_gpu_shard {
     _Atomic uint32_t lock;
@@ -51,6 +55,8 @@ struct xs_gpu_shard {
     CUcontext quick_handle;            /* the context that was current last, while all is well */
     struct xs_gpu_context *quick_home; /* the same, while frees need not wait */
     struct xs_gpu_bins *bins;          /* its device memory */
+    struct xs_gpu_counters *quick_count; /* and what of it each call would look up there */
+    struct xs_gpu_device *quick_device;
     uint64_t unproven;                 /* on the slow way: as xs_gpu_cache_unproven */
     struct xs_gpu_quick quick[XS_GPU_QUICK];
     struct xs_gpu_context *context; /* whose `bins` are */
@@ -213,9 +219,14 @@ void xs_gpu_cache_settle(struct xs_gpu_shard *s, struct xs_gpu_context *c, CUcon
 void xs_gpu_cache_quicken(struct xs_gpu_shard *s, enum xs_gpu_place place, size_t size, size_t need,
                           struct xs_gpu_range *from);
 
-XS_INLINE struct xs_gpu_quick *xs_gpu_quick_at(struct xs_gpu_shard *s, size_t size)
+XS_INLINE size_t xs_gpu_step_of(size_t size)
 {
-    return &s->quick[((uint32_t)size * 0x9e3779b1u) >> 27];
+    return (size - 1) >> XS_GPU_QUICK_STEP_LOG2;
+}
+
+XS_INLINE struct xs_gpu_quick *xs_gpu_quick_at(struct xs_gpu_shard *s, size_t step)
+{
+    return &s->quick[((uint32_t)step * 0x9e3779b1u) >> (32 - XS_GPU_QUICK_LOG2)];
 }
 
 /* The context is gone: its blocks are dropped, those in use too. */

@@ -5,6 +5,7 @@
 #include "gpu/sites.h"
 
 #define LOOK_EVERY 64
+#define OTHERS     8 /* blocks of a bin that are looked at when the newest will not do */
 #define IDLE_WAIT  50000      /* ns: what a device needs to tell that it is idle */
 #define ASK_EVERY  100000000u /* ns: how often free memory is asked for, at most */
 
@@ -133,8 +134,9 @@ static struct xs_gpu_block *find_kept(struct xs_gpu_shard *s, struct xs_gpu_want
     return xs_gpu_cache_take(s, w);
 }
 
+/* *got: what it has come to. */
 static CUresult get_on(struct xs_gpu_shard *s, struct xs_gpu_context *c, unsigned kind, size_t size,
-                       void *stream, CUdeviceptr *out, bool *hit)
+                       void *stream, CUdeviceptr *out, bool *hit, size_t *got)
 {
     struct xs_gpu_device *d = c->device;
     size_t need = xs_gpu_class(&d->o, size), exact = xs_align_up(size, d->o.align);
@@ -152,6 +154,7 @@ static CUresult get_on(struct xs_gpu_shard *s, struct xs_gpu_context *c, unsigne
     struct xs_gpu_block *b = find_kept(s, &w);
 
     *hit = b != NULL;
+    *got = b != NULL ? b->size : need;
     if (b != NULL) {
         if (is_counted && w.by_order)
             XS_GPU_COUNT(s, d, reuse_ordered, 1);
@@ -175,7 +178,9 @@ static CUresult get_on(struct xs_gpu_shard *s, struct xs_gpu_context *c, unsigne
 CUresult xs_gpu_get(struct xs_gpu_shard *s, struct xs_gpu_context *c, unsigned kind, size_t size,
                     CUdeviceptr *out, bool *hit)
 {
-    return get_on(s, c, kind, size, NULL, out, hit);
+    size_t got;
+
+    return get_on(s, c, kind, size, NULL, out, hit, &got);
 }
 
 static void note_largest(struct xs_gpu_device *d, size_t size)
@@ -208,6 +213,7 @@ static CUresult malloc_by_route(struct xs_gpu_shard *s, struct xs_gpu_context *c
 {
     struct xs_gpu_device *d = c->device;
     enum xs_gpu_backend backend = xs_gpu_route(&d->o, size);
+    size_t got;
     CUresult r;
 
     *hit = false;
@@ -228,9 +234,9 @@ static CUresult malloc_by_route(struct xs_gpu_shard *s, struct xs_gpu_context *c
             return r;
         return xs_gpu_get(s, c, XS_KIND_DEVICE, size, out, hit); /* too large for it */
     default:
-        r = get_on(s, c, XS_KIND_DEVICE, size, stream, out, hit);
-        if (r == CUDA_SUCCESS)
-            xs_gpu_cache_quicken(s, XS_PLACE_DRIVER, size, xs_gpu_class(&d->o, size), NULL);
+        r = get_on(s, c, XS_KIND_DEVICE, size, stream, out, hit, &got);
+        if (r == CUDA_SUCCESS) /* a larger one is likely to be free again at the next request */
+            xs_gpu_cache_quicken(s, XS_PLACE_DRIVER, size, got, NULL);
         return r;
     }
 }
@@ -268,7 +274,7 @@ XS_COLD static CUresult count_peak(struct xs_gpu_device *d)
 __attribute__((noinline)) static CUresult malloc_cut(CUdeviceptr *out, size_t size)
 {
     struct xs_gpu_shard *s = xs_gpu_shard_mine;
-    const struct xs_gpu_quick *q = xs_gpu_quick_at(s, size);
+    const struct xs_gpu_quick *q = xs_gpu_quick_at(s, xs_gpu_step_of(size));
     struct xs_gpu_bins *bins = s->bins;
     struct xs_gpu_range *from = q->from;
     unsigned bin = (unsigned)(q->newest - bins->newest);
@@ -276,6 +282,45 @@ __attribute__((noinline)) static CUresult malloc_cut(CUdeviceptr *out, size_t si
     xs_gpu_shard_give(s);
     if (from != NULL && xs_gpu_piece_cut(s, bins, bin, from, size, out) == CUDA_SUCCESS)
         return CUDA_SUCCESS;
+    return malloc_slow(out, size, NULL);
+}
+
+/* A block of the shard's becomes the program's. Under the shard's lock, which is let go. */
+XS_INLINE CUresult hand_out(struct xs_gpu_shard *s, struct xs_gpu_device *d,
+                            struct xs_gpu_block *b, size_t had, CUdeviceptr *out)
+{
+    xs_gpu_shard_give(s);
+    uint64_t left =
+        atomic_fetch_sub_explicit(&d->cached_bytes.now, had, memory_order_relaxed) - had;
+    *out = xs_gpu_block_hand_out(b);
+    if (XS_UNLIKELY(left < XS_PEEK(d->low_water)))
+        return count_peak(d);
+    return CUDA_SUCCESS;
+}
+
+/* The newest one is of another size of the bin's, or not ready: at the old end there may be one
+ * that will do. Under the shard's lock, which is let go. */
+__attribute__((noinline)) static CUresult malloc_older(CUdeviceptr *out, size_t size)
+{
+    struct xs_gpu_shard *s = xs_gpu_shard_mine;
+    const struct xs_gpu_quick *q = xs_gpu_quick_at(s, xs_gpu_step_of(size));
+    struct xs_gpu_bins *bins = s->bins;
+    struct xs_gpu_block *newest = *q->newest, *b = newest->newer; /* the oldest */
+    uint64_t done = xs_gpu_done();
+    bool is_single = xs_gpu_is_single();
+
+    for (unsigned i = 0; i < OTHERS && b != newest; i++, b = b->newer) {
+        if (b->size != q->need || (b->stamp > done && !is_single))
+            continue;
+        if (b->stamp > done)
+            XS_COUNT(bins->count->reuse_ordered, 1);
+        else
+            XS_COUNT(bins->count->reuse_waited, 1);
+        XS_COUNT(bins->count->requested_bytes, size);
+        xs_gpu_bins_take(q->newest, b);
+        return hand_out(s, bins->device, b, b->size, out);
+    }
+    xs_gpu_shard_give(s);
     return malloc_slow(out, size, NULL);
 }
 
@@ -291,36 +336,29 @@ CUresult xs_gpu_malloc(CUdeviceptr *out, size_t size)
     struct xs_gpu_shard *s = xs_gpu_shard_mine;
     if (XS_UNLIKELY(!xs_gpu_shard_try(s)))
         return malloc_slow(out, size, NULL);
-    const struct xs_gpu_quick *q = xs_gpu_quick_at(s, size);
-    if (XS_UNLIKELY(s->quick_handle != handle) || XS_UNLIKELY(q->size != size))
+    size_t step = xs_gpu_step_of(size);
+    const struct xs_gpu_quick *q = xs_gpu_quick_at(s, step);
+    __asm__("" : "+r"(q)); /* worked out once */
+    if (XS_UNLIKELY(s->quick_handle != handle) || XS_UNLIKELY(q->step != step))
         goto slow;
-    struct xs_gpu_bins *bins = s->bins;
     struct xs_gpu_block **newest = q->newest, *b = *newest;
     size_t need = q->need;
     if (XS_UNLIKELY(b == NULL))
-        goto none;
+        return malloc_cut(out, size);
     if (XS_UNLIKELY(b->size != need))
-        goto slow;
-    struct xs_gpu_counters *count = bins->count;
-    if (b->stamp > xs_gpu_done()) {
+        return malloc_older(out, size);
+    struct xs_gpu_counters *count = s->quick_count;
+    uint64_t done = xs_gpu_done();
+    if (b->stamp > done) {
         if (XS_UNLIKELY(!xs_gpu_is_single()))
-            goto slow;
+            return malloc_older(out, size);
         XS_COUNT(count->reuse_ordered, 1); /* by which xs_gpu_leave_single knows */
     } else {
         XS_COUNT(count->reuse_waited, 1);
     }
     XS_COUNT(count->requested_bytes, size);
     xs_gpu_bins_pop(newest, b);
-    struct xs_gpu_device *d = bins->device;
-    xs_gpu_shard_give(s);
-    uint64_t left =
-        atomic_fetch_sub_explicit(&d->cached_bytes.now, need, memory_order_relaxed) - need;
-    *out = xs_gpu_block_hand_out(b);
-    if (XS_UNLIKELY(left < XS_PEEK(d->low_water)))
-        return count_peak(d);
-    return CUDA_SUCCESS;
-none:
-    return malloc_cut(out, size);
+    return hand_out(s, s->quick_device, b, need, out);
 slow:
     xs_gpu_shard_give(s);
     return malloc_slow(out, size, NULL);
@@ -544,17 +582,17 @@ CUresult xs_gpu_free(CUdeviceptr p)
         xs_gpu_shard_give(s);
         return free_slow(p, NULL);
     }
-    struct xs_gpu_bins *bins = s->bins;
-    struct xs_gpu_device *d = bins->device;
+    struct xs_gpu_device *d = s->quick_device;
+    struct xs_gpu_counters *count = s->quick_count;
     size_t size = b->size;
     if (XS_UNLIKELY(!xs_gpu_level_reserve(&d->cached_bytes, size, XS_PEEK(d->quick_max)))) {
         xs_gpu_shard_give(s);
         return free_claimed(s, b, NULL);
     }
     b->stamp = xs_gpu_stamp();
-    b->freed = bins->count->frees;
-    XS_COUNT(bins->count->frees, 1);
-    xs_gpu_bins_put(bins, b);
+    b->freed = count->frees;
+    XS_COUNT(count->frees, 1);
+    xs_gpu_bins_put(s->bins, b);
     bool looks = --s->until_look == 0;
     xs_gpu_shard_give(s);
     return XS_UNLIKELY(looks) ? look_after_free(s) : (CUresult)CUDA_SUCCESS;
