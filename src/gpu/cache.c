@@ -690,8 +690,7 @@ void xs_gpu_cache_slow_down(bool all)
 static bool ends_a_rule(const struct xs_gpu_options *o, size_t step)
 {
     for (unsigned i = 0; i + 1 < o->step_count; i++)
-        if (xs_gpu_step_of(o->step[i].last) == step &&
-            xs_gpu_step_of(o->step[i].last + 1) == step)
+        if (xs_gpu_step_of(o->step[i].last) == step && xs_gpu_step_of(o->step[i].last + 1) == step)
             return true;
     return false;
 }

@@ -51,13 +51,13 @@ struct xs_gpu_quick {
 
 struct xs_gpu_shard {
     _Atomic uint32_t lock;
-    uint32_t until_look;               /* frees until the next look at age and control */
-    CUcontext quick_handle;            /* the context that was current last, while all is well */
-    struct xs_gpu_context *quick_home; /* the same, while frees need not wait */
-    struct xs_gpu_bins *bins;          /* its device memory */
+    uint32_t until_look;                 /* frees until the next look at age and control */
+    CUcontext quick_handle;              /* the context that was current last, while all is well */
+    struct xs_gpu_context *quick_home;   /* the same, while frees need not wait */
+    struct xs_gpu_bins *bins;            /* its device memory */
     struct xs_gpu_counters *quick_count; /* and what of it each call would look up there */
     struct xs_gpu_device *quick_device;
-    uint64_t unproven;                 /* on the slow way: as xs_gpu_cache_unproven */
+    uint64_t unproven; /* on the slow way: as xs_gpu_cache_unproven */
     struct xs_gpu_quick quick[XS_GPU_QUICK];
     struct xs_gpu_context *context; /* whose `bins` are */
     bool is_late;                   /* many threads': counted by atomic adds, never quick */

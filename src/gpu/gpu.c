@@ -5,7 +5,7 @@
 #include "gpu/sites.h"
 
 #define LOOK_EVERY 64
-#define OTHERS     8 /* blocks of a bin that are looked at when the newest will not do */
+#define OTHERS     8          /* blocks of a bin that are looked at when the newest will not do */
 #define IDLE_WAIT  50000      /* ns: what a device needs to tell that it is idle */
 #define ASK_EVERY  100000000u /* ns: how often free memory is asked for, at most */
 
@@ -286,8 +286,8 @@ __attribute__((noinline)) static CUresult malloc_cut(CUdeviceptr *out, size_t si
 }
 
 /* A block of the shard's becomes the program's. Under the shard's lock, which is let go. */
-XS_INLINE CUresult hand_out(struct xs_gpu_shard *s, struct xs_gpu_device *d,
-                            struct xs_gpu_block *b, size_t had, CUdeviceptr *out)
+XS_INLINE CUresult hand_out(struct xs_gpu_shard *s, struct xs_gpu_device *d, struct xs_gpu_block *b,
+                            size_t had, CUdeviceptr *out)
 {
     xs_gpu_shard_give(s);
     uint64_t left =

@@ -19,7 +19,7 @@ static const struct xs_preset_setting pde[] = {
 /* Many small objects beside some large matrices. */
 static const struct xs_preset_setting risk[] = {
     {XS_KNOB_CPU_BACKEND, "mimalloc"},
-    {XS_KNOB_GPU_ROUTE, "<64K:caching,*:direct"},
+    {XS_KNOB_GPU_ROUTE, "<64K:caching,*:bfc"},
     {XS_KNOB_GPU_FREE, "deferred"},
     {XS_KNOB_GPU_CACHE_MAX, "256M"},
 };

@@ -8,10 +8,14 @@ after warm-up. "reserved/in use" is the peak of what was
 got from the driver by the peak of what the program held, in blocks ("blocks") and in bytes asked for
 ("asked"). Driver calls are the fake driver's own count, which the native run lacks.
 
---seeds N adds a table of so many seeds, 1 and on: the fewest hits, the mean and the most of what is
-held, and how many seeds are above the bar.
+--instructions adds a column: the library's own instructions for a pair of allocation and free after
+warm-up, on average over the trace, hits and misses of every kind, without the driver's; under
+callgrind, with half the iterations.
 
---iterations N, --seed N, --trace NAME, --backend NAME, --free strict|deferred (both by default for
+--seeds N adds a table of so many seeds, 1 and on: the fewest hits, the mean and the most of what is
+held, and how many seeds are above the bar. --only-seeds: nothing but that table.
+
+--iterations N, --seed N, --trace NAME, --backend NAME (preset:NAME for one of the three), --free strict|deferred (both by default for
 traces with streams), --cache SIZE and --pool SIZE, their limits (2G: the whole load, as the presets
 for such programs have it), --program PATH, --native (no fake driver), --json FILE, --no-check.
 --bar: a reserve above the bar is a failure too, not only said. XS_LIB is the library. Status 1: a run
@@ -26,7 +30,10 @@ import sys
 import tempfile
 
 TRACES = {"monte-carlo": 0, "pde": 0, "risk": 2, "drift": 0, "nosync": 4}
-BACKENDS = ["caching", "pool", "bfc", "direct"]
+BACKENDS = ["caching", "pool", "bfc", "direct", "managed",
+            "preset:monte-carlo", "preset:pde", "preset:risk"]
+# Of which each can be freed in but one way.
+ONE_WAY = {"direct", "managed"}
 # The traces for which the bar is set: single-stream loads whose sizes come back.
 BAR = {"monte-carlo", "pde"}
 HITS_BAR = 0.99
@@ -56,6 +63,51 @@ def run(args, trace, iterations, extra):
     return dict(line.split(" ", 1) for line in done.stdout.splitlines())
 
 
+def settings(args, backend, free):
+    if backend.startswith("preset:"):
+        return {"XSIGMA_PRESET": backend.split(":")[1]}
+    return {"XSIGMA_GPU_BACKEND": backend, "XSIGMA_GPU_FREE": free,
+            "XSIGMA_GPU_CACHE_MAX": args.cache, "XSIGMA_GPU_POOL_LIMIT": args.pool}
+
+
+def own_instructions(out):
+    """Of a callgrind file: what was executed in the library itself."""
+    total, in_library, is_call = 0, False, False
+    with open(out, encoding="utf-8") as f:
+        for line in f:
+            if line.startswith("ob="):
+                in_library = line.rstrip().endswith(os.path.basename(os.environ["XS_LIB"]))
+            elif line.startswith("calls="):
+                is_call = True
+            elif line[0].isdigit() or line[0] in "+-*":
+                if in_library and not is_call:
+                    total += int(line.split()[1])
+                is_call = False
+    return total
+
+
+def instructions(args, trace, backend, free, folder):
+    """A pair's in the second half; None: callgrind gave none."""
+    seen = []
+    out = os.path.join(folder, "callgrind")
+    for iterations in (args.iterations // 2, args.iterations):
+        command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=" + out,
+                   "--compress-strings=no", "--compress-pos=no", "--collect-atstart=no",
+                   "--toggle-collect=xs_gpu_malloc", "--toggle-collect=xs_gpu_free",
+                   args.program, "--trace", trace, "--seed", str(args.seed),
+                   "--iterations", str(iterations), "--poll", "400"]
+        done = subprocess.run(command, text=True, timeout=280, check=False, stdout=subprocess.PIPE,
+                              stderr=subprocess.DEVNULL, env=environment(args, {
+                                  "LD_PRELOAD": os.environ["XS_LIB"], "XSIGMA_STATS": "0",
+                                  "XSIGMA_RECORD": "off", **settings(args, backend, free),
+                                  "XSIGMA_CPU_BACKEND": "system"}))
+        if done.returncode != 0:
+            return None
+        lines = dict(line.split(" ", 1) for line in done.stdout.splitlines())
+        seen.append((int(lines["allocations"]), own_instructions(out)))
+    return ratio(seen[1][1] - seen[0][1], seen[1][0] - seen[0][0])
+
+
 def under(args, trace, backend, free, iterations, folder):
     report = os.path.join(folder, "report.json")
     counts = os.path.join(folder, "counts")
@@ -64,8 +116,7 @@ def under(args, trace, backend, free, iterations, folder):
             os.remove(f)
     got = run(args, trace, iterations, {
         "LD_PRELOAD": os.environ["XS_LIB"], "XSIGMA_STATS": "1", "XSIGMA_STATS_FILE": report,
-        "XSIGMA_GPU_BACKEND": backend, "XSIGMA_GPU_FREE": free, "XSIGMA_GPU_CACHE_MAX": args.cache,
-        "XSIGMA_GPU_POOL_LIMIT": args.pool, "FAKE_CUDA_COUNTS": counts})
+        "FAKE_CUDA_COUNTS": counts, **settings(args, backend, free)})
     if isinstance(got, str):
         return got
     try:
@@ -118,7 +169,9 @@ def cells(row):
             f"{row['reserved_by_blocks']:.3f}", f"{row['reserved_by_asked']:.3f}",
             " / ".join(str(n) for n in calls.values()) if calls
             else f"{row['driver_mallocs']} / {row['driver_frees']}",
-            f"{row['malloc_ns']:.0f} + {row['free_ns']:.0f}", f"{row['cpu_ns_per_pair']:.0f}"]
+            f"{row['malloc_ns']:.0f} + {row['free_ns']:.0f}", f"{row['cpu_ns_per_pair']:.0f}"] + (
+                [f"{row['instructions']:.0f}" if row["instructions"] else "?"]
+                if "instructions" in row else [])
 
 
 def parse():
@@ -135,6 +188,8 @@ def parse():
                    default=os.path.join(os.environ["XS_BUILD"], "tests/bench/gpu_traces"))
     p.add_argument("--native", action="store_true")
     p.add_argument("--seeds", type=int, default=0)
+    p.add_argument("--only-seeds", action="store_true")
+    p.add_argument("--instructions", action="store_true")
     p.add_argument("--json")
     p.add_argument("--bar", action="store_true")
     p.add_argument("--no-check", action="store_true")
@@ -147,8 +202,8 @@ def over_seeds(args, folder):
     print(f"\n| trace | back end | seeds | fewest hits after warm-up | cut anew, mean | reserved/in "
           f"use, mean | most | seeds above {RESERVED_BAR} |")
     print("| --- " * 8 + "|")
-    for trace in args.trace or [t for t in TRACES if not TRACES[t]]:
-        for backend in args.backend or [b for b in BACKENDS if b != "direct"]:
+    for trace in args.trace or TRACES:
+        for backend in args.backend or [b for b in BACKENDS if b not in ONE_WAY]:
             rows = []
             for seed in range(1, args.seeds + 1):
                 args.seed = seed
@@ -177,21 +232,25 @@ def main():
     missed = []
     print("| trace | back end | free | hits after warm-up | of them cut anew | in all | reserved/in use, blocks | asked "
           "| driver: alloc / free" + ("" if args.native else " / sync / record / query / info") +
-          " | ns in malloc + free | CPU ns a pair |")
-    print("| --- " * 11 + "|")
+          " | ns in malloc + free | CPU ns a pair |" +
+          (" instructions a pair |" if args.instructions else ""))
+    print("| --- " * (12 if args.instructions else 11) + "|")
     with tempfile.TemporaryDirectory() as folder:
-        for trace in args.trace or TRACES:
+        for trace in () if args.only_seeds else args.trace or TRACES:
             native = run(args, trace, 2 * args.iterations, {})
             if isinstance(native, str):
                 print(f"{trace} without the library: {native}")
                 return 1
             print(f"| {trace} | none | native | | | | | 1 | {native['allocations']} / "
                   f"{native['frees']} | {float(native['malloc_ns']):.0f} + "
-                  f"{float(native['free_ns']):.0f} | {float(native['cpu_ns_per_pair']):.0f} |")
+                  f"{float(native['free_ns']):.0f} | {float(native['cpu_ns_per_pair']):.0f} |" +
+                  (" |" if args.instructions else ""))
             results.append({"trace": trace, "backend": "none", **native})
             for backend in args.backend or BACKENDS:
                 ways = args.free or (["strict", "deferred"] if TRACES[trace] else ["strict"])
-                for free in ways if backend != "direct" else ways[:1]:
+                if backend.startswith("preset:"):
+                    ways = ["deferred"]
+                for free in ways if backend not in ONE_WAY else ways[:1]:
                     name = f"{trace}, {backend}, {free}"
                     pair = [under(args, trace, backend, free, n * args.iterations, folder)
                             for n in (1, 2)]
@@ -203,6 +262,8 @@ def main():
                         print("skip: the library's report has no GPU")
                         return 77
                     row = row_of(*pair)
+                    if args.instructions:
+                        row["instructions"] = instructions(args, trace, backend, free, folder)
                     results.append({"trace": trace, "backend": backend, "free": free, **row})
                     print(f"| {trace} | {backend} | {free} | " + " | ".join(cells(row)) + " |",
                           flush=True)

@@ -51,7 +51,7 @@ for preset in monte-carlo pde risk; do
     holds "g['allocations'] == g['frees'] == $blocks"
     holds "config['XSIGMA_GPU_FREE']['value'] == 'deferred'"
 done
-holds 'g["backend"] == "caching,direct"'
+holds 'g["backend"] == "caching,bfc"'
 run XSIGMA_GPU_ROUTE='<4K:caching,*:direct'
 holds "g['backend'] == 'caching,direct' and g['driver_mallocs'] == $blocks"
 run XSIGMA_GPU_CACHE_MAX=0

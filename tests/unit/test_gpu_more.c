@@ -486,6 +486,54 @@ Test(gpu_more, a_route_by_size)
     cr_assert_str_eq(stats().backend, "caching,direct");
 }
 
+/* Sizes that come to the same block take the same short way, but not across a rule's end. */
+Test(gpu_more, a_rule_of_the_route_may_end_anywhere)
+{
+    options.step_count = 2;
+    options.step[0] = (struct xs_gpu_step){1000, XS_GPU_CACHING};
+    options.step[1] = (struct xs_gpu_step){SIZE_MAX, XS_GPU_DIRECT};
+    start();
+    CUdeviceptr p = get(1000);
+    give(p);
+    cr_assert_neq(get(1001), p);
+    cr_assert_eq(get(999), p);
+    give(p);
+    cr_assert_neq(get(1024), p);
+}
+
+Test(gpu_more, a_larger_block_is_found_at_once_the_next_time)
+{
+    start();
+    CUdeviceptr p = get(112 * 512);
+    give(p);
+    for (unsigned i = 0; i < 3; i++) {
+        cr_assert_eq(get(100 * 512), p);
+        give(p);
+    }
+    CUdeviceptr q = get(112 * 512);
+    cr_assert_eq(q, p);
+    cr_assert_neq(get(100 * 512), p); /* it is in use */
+}
+
+/* Of two blocks of a size the newer one may be at work still. */
+Test(gpu_more, an_older_block_that_is_ready_is_taken)
+{
+    be_deferred();
+    start();
+    CUstream s = stream(CU_STREAM_NON_BLOCKING);
+    CUdeviceptr busy = get(4096), ready = get(4096);
+    give(ready);
+    give(get(4096)); /* the size is known; by now its block is proven */
+    OK(cuCtxSynchronize());
+    xs_gpu_after_sync(ctx, xs_gpu_before_sync());
+    OK(fake_touch(s, P(busy), 4096));
+    give(busy);
+    cr_assert_eq(get(4096), ready);
+    cr_assert_neq(get(4096), busy);
+    fake_advance(s, 1);
+    cr_assert_eq(get(4096), busy);
+}
+
 Test(gpu_more, an_async_free_waits_for_nothing)
 {
     start();

@@ -231,7 +231,7 @@ Test(gpu_options, presets_sizes)
     o = load(0);
     cr_assert_eq(o.step_count, 2u);
     cr_assert_eq(o.step[0].last, XS_KIB(64) - 1);
-    cr_assert_eq(o.step[1].backend, XS_GPU_DIRECT);
+    cr_assert_eq(o.step[1].backend, XS_GPU_BFC);
     cr_assert_eq(o.cache_max_bytes, XS_MIB(256));
 }
 
