@@ -80,7 +80,7 @@ void *xs_realloc(void *p, size_t size)
     return xs_hot.entry.realloc(p, size);
 }
 
-XS_EXPORT void *realloc(void *p, size_t size)
+XS_EXPORT XS_LINE void *realloc(void *p, size_t size)
 {
     return xs_realloc(p, size);
 }

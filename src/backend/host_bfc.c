@@ -14,7 +14,7 @@ static void *bfc_realloc_own(void *p, size_t size)
     return xs_heap_realloc(p, size);
 }
 
-static void *bfc_realloc(void *p, size_t size)
+XS_LINE static void *bfc_realloc(void *p, size_t size)
 {
     uint64_t entry = xs_page_map_get(p);
 

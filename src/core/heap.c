@@ -13,6 +13,9 @@
 
 /* ---- allocation ------------------------------------------------------------------------- */
 
+/* Objects up to this size are cleared in place: a call of memset would take as long as all else. */
+#define CLEAR_MAX 128u
+
 /* Chunks that a magazine hands out, and such that go into one, between two looks. */
 #define POPS_A_LOOK 16
 #define KEPT_A_LOOK 16
@@ -136,7 +139,7 @@ static __attribute__((noinline)) void *reuse(size_t size, struct xs_magazine *m,
 
 /* Straight from the slab: to fill the magazine first would cost more than it saves, and what is in
  * it keeps slabs from getting empty. All calls are jumps, so no register need be saved. */
-void *xs_heap_refill(size_t size, struct xs_magazine *m, struct xs_heap *h)
+XS_LINE void *xs_heap_refill(size_t size, struct xs_magazine *m, struct xs_heap *h)
 {
     struct xs_slab *s = m->current;
 
@@ -222,7 +225,7 @@ static __attribute__((noinline)) void *malloc_chunk_slow(size_t size)
     return xs_heap_away != NULL ? xs_heap_malloc_timed(size) : large_malloc(size, 0, &is_zero);
 }
 
-static __attribute__((noinline)) void *malloc_chunk(size_t size, struct xs_heap *h)
+XS_LINE static __attribute__((noinline)) void *malloc_chunk(size_t size, struct xs_heap *h)
 {
     void *p = size <= XS_CLASS_MAX_BYTES ? pop_chunk(h, size) : NULL;
 
@@ -231,7 +234,7 @@ static __attribute__((noinline)) void *malloc_chunk(size_t size, struct xs_heap 
     return XS_UNLIKELY(is_pop_due(h)) ? see_to_popped(h, p, size) : p;
 }
 
-void *xs_heap_malloc_above(size_t size)
+XS_LINE void *xs_heap_malloc_above(size_t size)
 {
     struct xs_heap *h = xs_heap_mine;
 
@@ -255,22 +258,39 @@ void *xs_heap_malloc(size_t size)
     return xs_heap_malloc_inline(size);
 }
 
-void *xs_heap_zalloc(size_t size)
+static __attribute__((noinline)) void *zalloc_chunk(size_t size)
 {
+    struct xs_heap *h = xs_heap_here();
+    void *p = size <= XS_CLASS_MAX_BYTES ? pop_chunk(h, size) : NULL;
     bool is_zero = false;
-    void *p = NULL;
 
-    if (size <= XS_SLAB_MAX_BYTES)
-        p = xs_heap_malloc_inline(size);
-    else if (size <= XS_CLASS_MAX_BYTES) {
-        struct xs_heap *h = xs_heap_here();
-        p = pop_chunk(h, size);
-        if (p != NULL && is_pop_due(h))
-            (void)see_to_popped(h, p, size);
-    }
-    if (p == NULL && size > XS_SLAB_MAX_BYTES)
+    if (p == NULL)
         p = large_malloc(size, 0, &is_zero);
+    else if (is_pop_due(h))
+        (void)see_to_popped(h, p, size);
     return p == NULL || is_zero ? p : memset(p, 0, size);
+}
+
+/* An object has whole 16 bytes. */
+XS_INLINE void *clear_object(void *p, size_t size)
+{
+    typedef long long two __attribute__((vector_size(16), may_alias));
+
+    if (size > CLEAR_MAX)
+        return memset(p, 0, size);
+    for (two *at = p; (char *)at < (char *)p + size; at++) {
+        *at = (two){0, 0};
+        __asm__("" : "+r"(at)); /* else the compiler calls memset after all */
+    }
+    return p;
+}
+
+XS_LINE void *xs_heap_zalloc(size_t size)
+{
+    if (XS_UNLIKELY(size > XS_SLAB_MAX_BYTES))
+        return zalloc_chunk(size);
+    void *p = xs_heap_malloc_inline(size);
+    return XS_UNLIKELY(p == NULL) ? p : clear_object(p, size);
 }
 
 /* An object of `bytes`, for a request of `size`: that is what is counted. */
@@ -460,7 +480,7 @@ static __attribute__((noinline)) void see_to_kept(struct xs_heap *h)
     errno = saved;
 }
 
-static __attribute__((noinline)) void free_chunk(void *p, uint64_t entry)
+XS_LINE static __attribute__((noinline)) void free_chunk(void *p, uint64_t entry)
 {
     struct xs_heap *h = xs_heap_mine;
 
@@ -475,7 +495,7 @@ static __attribute__((noinline)) void free_chunk(void *p, uint64_t entry)
 }
 
 /* A block that xs_heap_free_inline did not take. xs_heap_none takes nothing. */
-void xs_heap_free_slow(void *p, uint64_t entry)
+XS_LINE void xs_heap_free_slow(void *p, uint64_t entry)
 {
     struct xs_heap *h = xs_heap_mine;
 

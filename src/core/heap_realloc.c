@@ -60,7 +60,7 @@ static void *grow_object(void *p, uint64_t entry, size_t old_size, size_t size)
     return q;
 }
 
-void *xs_heap_realloc_plainly(void *p, uint64_t entry, size_t size)
+XS_LINE void *xs_heap_realloc_plainly(void *p, uint64_t entry, size_t size)
 {
     struct xs_heap *h = xs_heap_mine;
     void *q = NULL;
@@ -99,7 +99,7 @@ void *xs_heap_realloc_plainly(void *p, uint64_t entry, size_t size)
     return q;
 }
 
-void *xs_heap_realloc_at(void *p, uint64_t entry, size_t size)
+XS_LINE void *xs_heap_realloc_at(void *p, uint64_t entry, size_t size)
 {
     (void)xs_heap_here();
     return xs_sample_is_in_core ? xs_heap_realloc_sampled(p, entry, size)

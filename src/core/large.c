@@ -278,7 +278,7 @@ static void push(struct xs_heap *h, void *p, unsigned class)
     xs_keeper_poke();
 }
 
-bool xs_large_keep(struct xs_heap *h, void *p, uint64_t entry)
+XS_LINE bool xs_large_keep(struct xs_heap *h, void *p, uint64_t entry)
 {
     unsigned class = XS_ENTRY_CHUNK_CLASS(entry);
     const uintptr_t *word = p;
