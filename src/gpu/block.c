@@ -135,7 +135,7 @@ struct xs_gpu_block *xs_gpu_block_new(void)
     if (b != NULL) {
         atomic_store_explicit(&b->marks, 0, memory_order_relaxed);
         b->newer = b->older = NULL;
-        b->home = NULL;
+        xs_gpu_block_set_home(b, NULL);
         b->stream = NULL;
         b->range = NULL;
         b->handle = 0;
@@ -443,16 +443,19 @@ bool xs_gpu_block_insert_again(struct xs_gpu_shard *s, struct xs_gpu_block *b, u
 
     if (XS_UNLIKELY(!xs_gpu_shard_try(s)))
         return false;
-    struct xs_gpu_entry *t = atomic_load_explicit(&xs_gpu_entries, memory_order_relaxed);
-    struct xs_gpu_entry *e = &t[xs_gpu_table_start(t, address)];
-    struct xs_gpu_block *old = atomic_load_explicit(&e->block, memory_order_relaxed);
-    /* Closed: as in enter. The entry is the address's, which nobody else has now. */
-    if (XS_LIKELY(!atomic_load_explicit(&table.is_closed, memory_order_acquire)) &&
-        atomic_load_explicit(&e->key, memory_order_acquire) == address && old != NULL &&
-        (old == b || !is_at(old, address))) {
-        atomic_store_explicit(&b->address, address, memory_order_release);
-        ok = atomic_compare_exchange_strong_explicit(&e->block, &old, b, memory_order_release,
-                                                     memory_order_relaxed);
+    /* Before the table is looked for, as in enter: else it may be one that was replaced just now.
+     */
+    if (XS_LIKELY(!atomic_load_explicit(&table.is_closed, memory_order_acquire))) {
+        struct xs_gpu_entry *t = atomic_load_explicit(&xs_gpu_entries, memory_order_relaxed);
+        struct xs_gpu_entry *e = &t[xs_gpu_table_start(t, address)];
+        struct xs_gpu_block *old = atomic_load_explicit(&e->block, memory_order_relaxed);
+        /* The entry is the address's, which nobody else has now. */
+        if (atomic_load_explicit(&e->key, memory_order_acquire) == address && old != NULL &&
+            (old == b || !is_at(old, address))) {
+            atomic_store_explicit(&b->address, address, memory_order_release);
+            ok = atomic_compare_exchange_strong_explicit(&e->block, &old, b, memory_order_release,
+                                                         memory_order_relaxed);
+        }
     }
     xs_gpu_shard_give(s);
     return ok;

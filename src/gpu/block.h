@@ -120,6 +120,12 @@ XS_INLINE bool xs_gpu_block_is_kept(const struct xs_gpu_block *b)
     return atomic_load_explicit(&b->address, memory_order_acquire) & XS_BLOCK_KEPT;
 }
 
+/* A free looks at it before the claim says whether the record is still the block's. */
+XS_INLINE void xs_gpu_block_set_home(struct xs_gpu_block *b, struct xs_gpu_context *home)
+{
+    __atomic_store_n(&b->home, home, __ATOMIC_RELAXED);
+}
+
 /* From the program: false if it has freed it before. */
 XS_INLINE bool xs_gpu_block_claim(struct xs_gpu_block *b, uint64_t address)
 {
@@ -132,7 +138,7 @@ XS_INLINE bool xs_gpu_block_claim(struct xs_gpu_block *b, uint64_t address)
 XS_INLINE void xs_gpu_block_mark(struct xs_gpu_block *b, uint8_t mark)
 {
     atomic_fetch_or_explicit(&b->marks, mark, memory_order_relaxed);
-    __atomic_store_n(&b->home, NULL, __ATOMIC_RELAXED); /* its free is nothing simple any more */
+    xs_gpu_block_set_home(b, NULL); /* its free is nothing simple any more */
 }
 
 /* To the program. */

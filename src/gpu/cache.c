@@ -324,8 +324,8 @@ bool xs_gpu_cache_put(struct xs_gpu_shard *s, struct xs_gpu_block *b)
         atomic_fetch_or_explicit(&d->freed[b->bin / 64], (uint64_t)1 << (b->bin % 64),
                                  memory_order_relaxed);
     xs_gpu_shard_take(s);
-    if (kind == XS_KIND_DEVICE)
-        b->home = b->stream == NULL ? c : NULL; /* the next free has to forget the stream */
+    if (kind == XS_KIND_DEVICE) /* where it is not NULL, the next free has no stream to forget */
+        xs_gpu_block_set_home(b, b->stream == NULL ? c : NULL);
     b->freed = bins->count->frees;
     xs_gpu_bins_put(bins, b);
     xs_gpu_shard_give(s);

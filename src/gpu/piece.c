@@ -165,7 +165,7 @@ static CUresult enter_piece(struct xs_gpu_shard *s, struct xs_gpu_range *r,
     b->size = piece->size;
     b->handle = piece->handle;
     b->bin = (uint16_t)bin;
-    b->home = c;
+    xs_gpu_block_set_home(b, c);
     b->stream = NULL;
     b->generation = atomic_load_explicit(&c->generation, memory_order_relaxed);
     if (!xs_gpu_block_insert_again(s, b, piece->address)) {
