@@ -1,6 +1,6 @@
 #!/bin/bash
-# A service whose threads all sleep comes back to within 10 % of what is live, though none of them
-# calls; a process without threads has no thread of ours.
+# A service whose threads all sleep comes back to within 20 % of what is live, or 60 % where each has
+# little, though none of them calls; a process without threads has no thread of ours.
 # shellcheck source=../support/must.sh
 . "$(dirname "$0")/../support/must.sh"
 
@@ -17,9 +17,9 @@ idle() { # LABEL THREADS LIVE_MIB SETTINGS... - sets over, the per cent beyond w
     echo "$label: $live KiB live, busy $((busy - before)), idle $kept ($over % more)"
 }
 idle "8 threads" 8 100 A=1
-[ "$over" -lt 10 ] || fail "an idle service of 8 threads keeps $over % more than is live"
+[ "$over" -lt 60 ] || fail "an idle service of 8 threads keeps $over % more than is live"
 idle "4 threads" 4 300 A=1
-[ "$over" -lt 10 ] || fail "an idle service of 4 threads keeps $over % more than is live"
+[ "$over" -lt 20 ] || fail "an idle service of 4 threads keeps $over % more than is live"
 with=$kept
 idle "4 threads, without ours" 4 300 XSIGMA_CPU_IDLE_THREAD=0
 [ "$kept" -gt $((with + 2048)) ] || fail "without the thread no more is kept: this test says nothing"
