@@ -5,7 +5,7 @@
  * magazines and current slabs: to take those the visitor lets the thread's next call find no heap,
  * so that it comes by a slow path and waits, and then makes sure that the thread is in none: it
  * waits in the kernel, called by no code of ours, as its stack shows, with no signal handler under
- * way. */
+ * way. This second kind is off: see MAY_TAKE_ALL. */
 #include <errno.h>
 #include <linux/membarrier.h>
 #include <sys/syscall.h>

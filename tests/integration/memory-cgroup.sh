@@ -42,25 +42,15 @@ inside env LD_PRELOAD="$lib" XSIGMA_STATS=0 "$heavy" 60 180 8 || fail "cache_hea
 [ "$(lines)" = 0 ] || fail "a warning far from the limit: $(cat "$work/err")"
 
 # ---- what fits under glibc ----
-least=0
 fits() { # NAME COMMAND... - within 2 %
-    local name=$1 low=$((2 << 20)) high=$((512 << 20)) middle passed=0
+    local name=$1 passed=0
     shift
-    while [ $((high - low)) -gt $((high / 50)) ]; do
-        middle=$(((low + high) / 2))
-        cgroup_limit $middle
-        if inside "$@" && inside "$@"; then
-            high=$middle
-        else
-            low=$middle
-        fi
-    done
-    least=$high
-    cgroup_limit $((least / 100 * 105))
+    cgroup_find_least $((2 << 20)) $((512 << 20)) 50 inside "$@"
+    cgroup_limit $((cgroup_least / 100 * 105))
     for _ in 1 2 3; do
         inside env LD_PRELOAD="$lib" XSIGMA_STATS=0 "$@" && passed=$((passed + 1))
     done
-    echo "$name: $((least >> 10)) KiB under glibc; with 5 % more $passed of 3 pass"
+    echo "$name: $((cgroup_least >> 10)) KiB under glibc; with 5 % more $passed of 3 pass"
     [ $passed -ge 2 ] || fail "$name does not fit"
 }
 cat >"$work/words.py" <<'PY'

@@ -60,3 +60,22 @@ cgroup_run() { # COMMAND...
         exec "$@"
     )
 }
+
+# Sets cgroup_least, within a PART-th: the command succeeds twice in it. It does not with the lower limit,
+# and does with the higher one. The limit is left at what was tried last.
+cgroup_least=0
+cgroup_find_least() { # LOW HIGH PART COMMAND...
+    local low=$1 high=$2 part=$3 middle
+    shift 3
+    while [ $((high - low)) -gt $((high / part)) ]; do
+        middle=$(((low + high) / 2))
+        cgroup_limit $middle
+        if "$@" && "$@"; then
+            high=$middle
+        else
+            low=$middle
+        fi
+    done
+    # shellcheck disable=SC2034 # for who sources this
+    cgroup_least=$high
+}

@@ -28,22 +28,10 @@ xs_lives_twice() { # STATUS COMMAND... - of three times
     [ $passed -eq 2 ]
 }
 
-# Sets xs_least, within 1 %. It does not live with the lower limit, and does with the higher one.
-xs_least=0
+# Sets cgroup_least, within 1 %.
 xs_find_least() { # LOW HIGH STATUS COMMAND...
-    local low=$1 high=$2 middle
-    shift 2
-    while [ $((high - low)) -gt $((high / 100)) ]; do
-        middle=$(((low + high) / 2))
-        cgroup_limit $middle
-        if xs_lives "$@" && xs_lives "$@"; then
-            high=$middle
-        else
-            low=$middle
-        fi
-    done
+    cgroup_find_least "$1" "$2" 100 xs_lives "${@:3}"
     cgroup_limit -1
-    xs_least=$high
 }
 
 # A library that has one relocation and one variable, and does nothing.
@@ -60,7 +48,7 @@ xs_fits_row() { # NAME LEAST STATUS COMMAND...
     xs_empty_library || return
     for library in "$XS_LIB" "$xs_tmp/empty.so"; do
         xs_find_least $((least * 9 / 10)) $((least * 4)) "$status" env LD_PRELOAD="$library" "$@"
-        text+=" | $((xs_least >> 10)) | $((xs_least * 100 / least - 100))"
+        text+=" | $((cgroup_least >> 10)) | $((cgroup_least * 100 / least - 100))"
     done
     echo "| $name | $((least >> 10))$text |" >>"$XS_FITS_TABLE"
 }
@@ -82,12 +70,12 @@ same_output() {
         return
     }
     xs_find_least $((least / 8)) $least "$expected" "$@"
-    least=$xs_least
+    least=$cgroup_least
     for word in ${XS_FITS_MORE-}; do
         [ "${word%=*}" != "$name" ] || more=${word#*=}
     done
     xs_runs=$((xs_runs + 1))
-    [ -z "${XS_FITS_TABLE-}" ] || xs_fits_row "$name" $least "$expected" "$@"
+    [ -z "${XS_FITS_TABLE-}" ] || xs_fits_row "$name" "$least" "$expected" "$@"
     cgroup_limit $((least * (100 + more) / 100))
     if xs_lives_twice "$expected" env LD_PRELOAD="$XS_LIB" "$@"; then
         echo "$name: $((least >> 10)) KiB under glibc; fits with $more % more"
