@@ -514,22 +514,18 @@ bool xs_heap_free(void *p)
 
 void xs_heap_flush_objects(struct xs_heap *h)
 {
-    bool begun = xs_heap_begin(h);
-
     for (unsigned c = 0; c < XS_CLASS_SLABS; c++) {
         struct xs_magazine *m = &h->hot[c];
         while (m->n > 0) {
             void *p = xs_magazine_take(m);
             uint64_t entry = xs_page_map_get(p);
-            if (xs_heap_has(h, entry)) {
-                xs_heap_put_object(h, p, entry);
-            } else {
+            if (!xs_heap_has(h, entry))
                 send_object(h, p, entry);
-            }
+            else if (xs_heap_put_back(h, p, XS_ENTRY_SLAB(entry)))
+                xs_heap_settle_alone(h, XS_ENTRY_SLAB(entry));
         }
     }
     xs_heap_send_all(h);
-    xs_heap_end(h, begun);
 }
 
 void xs_heap_flush(struct xs_heap *h)
@@ -543,13 +539,18 @@ void xs_heap_flush(struct xs_heap *h)
     xs_heap_end(h, begun);
 }
 
+void xs_heap_release_alone(struct xs_heap *h)
+{
+    xs_heap_drain(h);
+    xs_heap_keep_current(h);
+    xs_heap_release_kept(h);
+}
+
 void xs_heap_release(struct xs_heap *h)
 {
     bool begun = xs_heap_begin(h);
 
-    xs_heap_drain(h);
-    xs_heap_keep_current(h);
-    xs_heap_release_kept(h);
+    xs_heap_release_alone(h);
     xs_heap_end(h, begun);
 }
 

@@ -23,6 +23,7 @@
 XS_SELDOM struct xs_heap xs_heap_none;
 XS_TLS struct xs_heap *xs_heap_mine = &xs_heap_none;
 static XS_TLS bool is_past_end;
+static XS_TLS struct xs_heap *own; /* the thread's, wherever it may be at the moment */
 
 struct xs_lock xs_heaps_lock;
 
@@ -173,6 +174,7 @@ static void put_idle(struct xs_heap *h)
     /* Who hands something over after this helps out; what was handed over before is taken now. */
     atomic_store_explicit(&h->is_idle, true, memory_order_seq_cst);
     xs_heap_drain(h);
+    h->is_lost = false;
     h->next_idle = heaps.idle;
     heaps.idle = h;
     xs_lock_give(&xs_heaps_lock);
@@ -189,7 +191,7 @@ static void thread_ends(void)
     bool begun = xs_heap_begin(h);
     atomic_store_explicit(&h->owner, 0, memory_order_relaxed);
     xs_heap_mine = &xs_heap_none;
-    xs_heap_away = NULL;
+    xs_heap_away = own = NULL;
     xs_large_empty_hot(h);
     xs_large_give_room(h);
     xs_large_drop_room(h);
@@ -209,16 +211,15 @@ void xs_heap_want_end(void)
 
 struct xs_heap *xs_heap_enter_slow(void)
 {
-    if (xs_heap_back())
-        return xs_heap_mine;
-    /* A visit may have ended between the look at the one and at the other. */
-    struct xs_heap *mine = __atomic_load_n(&xs_heap_mine, __ATOMIC_ACQUIRE);
-    if (mine != &xs_heap_none)
-        return mine;
+    /* One visit may have ended, and another one begun, between the look at the one place and at the
+     * other. */
+    while (own != NULL && !is_past_end)
+        if (xs_heap_back() || __atomic_load_n(&xs_heap_mine, __ATOMIC_ACQUIRE) != &xs_heap_none)
+            return own;
     int saved = errno;
     struct xs_heap *h = adopt_or_make();
     if (h != NULL && !is_past_end) {
-        xs_heap_mine = h;
+        xs_heap_mine = own = h;
         xs_heap_owned(h);
         xs_heap_want_end();
         (void)xs_stats_attach(); /* the thread counts among those that allocate */
@@ -561,8 +562,12 @@ void xs_heap_fork_child(void)
         heaps.idle = NULL; /* found half way through a change */
     xs_span_fork_child();
     xs_lock_reset(&xs_heaps_lock);
-    /* Who is left is known again when there is somebody to visit him. */
-    for (struct xs_heap *h = xs_heap_all(); h != NULL; h = h->next)
+    /* Who is left is known again when there is somebody to visit him. The others went on while
+     * memory was copied: whether what they were at is there as a whole nobody says. */
+    for (struct xs_heap *h = xs_heap_all(); h != NULL; h = h->next) {
+        if (h != own && !atomic_load_explicit(&h->is_idle, memory_order_relaxed))
+            h->is_lost = true;
         if (atomic_load_explicit(&h->owner, memory_order_relaxed) != 0)
             atomic_store_explicit(&h->owner, 0, memory_order_relaxed);
+    }
 }

@@ -279,7 +279,7 @@ static void keep_or_release(struct xs_heap *h, struct xs_slab *s)
     }
 }
 
-static void settle(struct xs_heap *h, struct xs_slab *s)
+void xs_heap_settle_alone(struct xs_heap *h, struct xs_slab *s)
 {
     if (s->state == XS_SLAB_FULL) {
         s->held += XS_SLAB_IS_FULL;
@@ -306,14 +306,13 @@ void xs_heap_settle(struct xs_heap *h, struct xs_slab *s)
 {
     bool begun = xs_heap_begin(h);
 
-    settle(h, s);
+    xs_heap_settle_alone(h, s);
     xs_heap_end(h, begun);
     xs_heap_look_for_old();
 }
 
 void xs_heap_drain(struct xs_heap *h)
 {
-    bool begun = xs_heap_begin(h);
     struct xs_slab *s = atomic_exchange_explicit(&h->pending, NULL, memory_order_seq_cst);
 
     while (s != NULL) {
@@ -322,10 +321,9 @@ void xs_heap_drain(struct xs_heap *h)
          * xs_heap_notify. */
         (void)atomic_exchange_explicit(&s->is_pending, false, memory_order_acq_rel);
         if (xs_slab_take_remote(s, h->key))
-            settle(h, s);
+            xs_heap_settle_alone(h, s);
         s = next;
     }
-    xs_heap_end(h, begun);
 }
 
 void xs_heap_notify(struct xs_slab *s)

@@ -5,7 +5,8 @@
  * magazines and current slabs: to take those the visitor lets the thread's next call find no heap,
  * so that it comes by a slow path and waits, and then makes sure that the thread is in none: it
  * waits in the kernel, called by no code of ours, as its stack shows, with no signal handler under
- * way. This second kind is off: see MAY_TAKE_ALL. */
+ * way. A visitor leaves the owner's mark alone: a thread that wakes meanwhile and found it set
+ * would take it for one of its own and go on. */
 #include <errno.h>
 #include <linux/membarrier.h>
 #include <sys/syscall.h>
@@ -85,10 +86,12 @@ __attribute__((no_sanitize("thread"))) static bool is_unused(struct xs_heap *h)
     return same;
 }
 
-/* Off until it is known why a heap of a thread that slept was found broken, in one of some dozens
- * of runs of tests/programs/asleep.c on a loaded machine ("double free", "corrupted free list").
- * Nor can the thread sanitizer be told of another's stores to a thread's own variables. */
+/* Nothing to tell a thread of another's stores to its own variables by. */
+#ifdef __SANITIZE_THREAD__
 #define MAY_TAKE_ALL false
+#else
+#define MAY_TAKE_ALL true
+#endif
 
 /* Of a heap that is visited, and whose owner is not in a slow path. */
 static void take_all(struct xs_heap *h)
@@ -104,7 +107,7 @@ static void take_all(struct xs_heap *h)
     if (done && xs_asleep(atomic_load_explicit(&h->owner, memory_order_relaxed), h->owner_top) &&
         !atomic_load_explicit(&h->is_waiting, memory_order_relaxed)) {
         xs_heap_flush_objects(h);
-        xs_heap_release(h);
+        xs_heap_release_alone(h);
         h->is_all_taken = true;
     }
     /* In this order: see xs_heap_enter_slow. */
@@ -123,7 +126,7 @@ static bool visit(struct xs_heap *h)
     h->seen_turn = turn;
     if (!is_unused_now)
         h->is_all_taken = false;
-    if (atomic_load_explicit(&h->is_idle, memory_order_relaxed))
+    if (h->is_lost || atomic_load_explicit(&h->is_idle, memory_order_relaxed))
         return false;
     bool wants_all = MAY_TAKE_ALL && !h->is_all_taken && h->tries_all < TRIES_ALL &&
                      atomic_load_explicit(&h->owner, memory_order_acquire) != 0;

@@ -124,6 +124,7 @@ void xs_large_give_room(struct xs_heap *h)
 {
     if (h->roomy == NULL)
         return;
+    bool begun = xs_heap_begin(h);
     xs_lock_take(&xs_heaps_lock);
     if (xs_page_map_get(h->roomy) == h->roomy_entry) {
         xs_chunk chunk = XS_ENTRY_CHUNK(h->roomy_entry);
@@ -135,6 +136,7 @@ void xs_large_give_room(struct xs_heap *h)
     xs_lock_give(&xs_heaps_lock);
     h->roomy = NULL;
     h->roomy_entry = 0;
+    xs_heap_end(h, begun);
 }
 
 void xs_large_drop_room(struct xs_heap *h)

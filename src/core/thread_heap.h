@@ -125,6 +125,7 @@ struct xs_heap {
     uint64_t seen_frees;
     int64_t seen_left;
     bool is_all_taken;
+    bool is_lost;         /* its thread is not in this process, a child of fork */
     struct xs_heap *next; /* of all there are; never changed */
 
     /* The rest is not touched, page by page, before there is something for it. A magazine without a
@@ -231,7 +232,8 @@ void xs_heap_free_timed(void *p, uint64_t entry);
 
 /* What a sleeping thread keeps, empty slabs and chunks in magazines, another one may take: whoever
  * touches it on his way does so between these two. They nest; a visitor sees that somebody is
- * there, or that somebody sees him (heap_visit.c), which costs the owner no fence. */
+ * there, or that somebody sees him (heap_visit.c), which costs the owner no fence. Only the owner
+ * calls them: to him a visitor's mark would look like one of his own, further out. */
 void xs_heap_wait_visit(struct xs_heap *h, uint32_t turn);
 
 XS_INLINE bool xs_heap_begin(struct xs_heap *h)
@@ -272,6 +274,10 @@ struct xs_slab *xs_heap_next_slab(struct xs_heap *h, unsigned class);
 
 /* After objects came back into the slab. */
 void xs_heap_settle(struct xs_heap *h, struct xs_slab *s);
+
+/* The same, and the next one, where no visitor can be: between xs_heap_begin and xs_heap_end, under
+ * xs_heaps_lock, or he himself. */
+void xs_heap_settle_alone(struct xs_heap *h, struct xs_slab *s);
 
 /* Takes back what others freed. */
 void xs_heap_drain(struct xs_heap *h);
@@ -320,8 +326,11 @@ void xs_heap_send_all(struct xs_heap *h);
 /* Empties magazines and chains, gives room back; then every empty slab. In between other heaps may
  * hand over what they held of it. */
 void xs_heap_flush(struct xs_heap *h);
-void xs_heap_flush_objects(struct xs_heap *h); /* of slabs only */
 void xs_heap_release(struct xs_heap *h);
+
+/* Both where no visitor can be: magazines of slabs and chains; empty slabs. */
+void xs_heap_flush_objects(struct xs_heap *h);
+void xs_heap_release_alone(struct xs_heap *h);
 
 /* Notes that an allocation failed and sets errno; NULL. */
 XS_COLD void *xs_heap_fail(size_t size);
