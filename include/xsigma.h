@@ -9,8 +9,9 @@
  * Threads: every function may be called from any thread; none from a signal handler.
  * Errors:  functions that return int give 0 or an errno value and leave errno itself alone.
  *          ENOMEM  no memory; EINVAL a bad argument; ENOENT a back end that is not open or not
- *          known, a device that was not used; ENOTSUP what cannot be done (NUMA nodes; device
- * memory without a CUDA driver or with XSIGMA_GPU=0); EIO the CUDA driver failed.
+ *          known, a device that was not used; ENOTSUP what cannot be done (NUMA nodes; a size or an
+ *          alignment that the back end named in attr has no blocks for, as mimalloc 3 above 16 MiB;
+ *          device memory without a CUDA driver or with XSIGMA_GPU=0); EIO the CUDA driver failed.
  */
 #ifndef XSIGMA_H
 #define XSIGMA_H

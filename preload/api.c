@@ -18,8 +18,17 @@ XS_EXPORT const char *xsigma_version(void)
     return XSIGMA_VERSION;
 }
 
+static bool serves(const struct xs_backend *b, size_t align, size_t size)
+{
+    if (align > XS_ALIGN_OTHERS_MAX && b->owner != XS_OWNER_SYSTEM)
+        return false;
+    return b->owner != XS_OWNER_MIMALLOC ||
+           (align <= xs_hot.mimalloc.align_max && size <= xs_hot.mimalloc.size_max);
+}
+
 /* The calls that attr asks for; its alignment in *align (0: none asked). */
-static int resolve(const struct xsigma_attr *attr, const struct xs_calls **calls, size_t *align)
+static int resolve(const struct xsigma_attr *attr, size_t size, const struct xs_calls **calls,
+                   size_t *align)
 {
     *calls = &xs_hot.entry;
     *align = 0;
@@ -35,8 +44,7 @@ static int resolve(const struct xsigma_attr *attr, const struct xs_calls **calls
         const struct xs_backend *b = xs_backend_find(attr->backend, strlen(attr->backend));
         if (b == NULL || !xs_backend_is_open(b->owner) || xs_is_bypassed())
             return ENOENT;
-        if ((*align > XS_ALIGN_OTHERS_MAX && b->owner != XS_OWNER_SYSTEM) ||
-            (*align > xs_hot.mimalloc.align_max && b->owner == XS_OWNER_MIMALLOC))
+        if (!serves(b, *align, size))
             return ENOTSUP;
         *calls = b->calls(xs_hot.counting);
     }
@@ -62,7 +70,7 @@ XS_EXPORT int xsigma_alloc(void **out, size_t size, const struct xsigma_attr *at
     *out = NULL;
     if (xs_api_wants_device(attr))
         return xs_api_device_alloc(out, size, attr);
-    int rc = resolve(attr, &calls, &align);
+    int rc = resolve(attr, size, &calls, &align);
     if (rc != 0)
         return rc;
     *out = allocate(calls, align, size);
@@ -80,7 +88,7 @@ XS_EXPORT int xsigma_realloc(void **block, size_t size, const struct xsigma_attr
     const struct xs_calls *calls;
     size_t align;
     int saved = errno;
-    int rc = resolve(attr, &calls, &align);
+    int rc = resolve(attr, size, &calls, &align);
     void *p = *block;
 
     if (rc == 0 && xs_api_is_device_block(p))

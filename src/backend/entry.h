@@ -24,8 +24,11 @@ XS_INLINE void *xs_entry_malloc(size_t size)
 
 XS_INLINE void xs_entry_free(void *p)
 {
-    if (XS_UNLIKELY(xs_hot.core_below == 0)) {
-        xs_hot.entry.free(p);
+    if (XS_UNLIKELY((uintptr_t)p < xs_hot.short_below)) {
+        if ((uintptr_t)p >= xs_hot.short_from)
+            xs_hot.short_free(p);
+        else
+            xs_hot.entry.free(p);
         return;
     }
     struct xs_heap *h = xs_heap_mine;

@@ -62,6 +62,10 @@ void xs_bfc_free_far(void *p)
 {
     if (p == NULL)
         return;
+    if (XS_UNLIKELY(xs_hot.core_below == 0)) {
+        xs_any_free(p); /* the core may not even be open */
+        return;
+    }
     xs_heap_note_leaf(p);
     bfc_free(p);
 }

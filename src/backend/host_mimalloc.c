@@ -305,8 +305,8 @@ XS_INLINE void *growing_do_malloc(size_t size)
 {
     void *p = NULL;
 
-    if (XS_LIKELY(size <= FAST_LAST))
-        p = xs_hot.mimalloc.malloc(size < 16 ? 16 : size);
+    if (XS_LIKELY(is_fast(size)))
+        p = xs_hot.mimalloc.malloc(size);
     return XS_LIKELY(p != NULL) ? p : ask_firmly(WANT_BLOCK, NULL, 0, size);
 }
 
@@ -330,6 +330,30 @@ XS_COUNTED_CALLS(growing, XS_OWNER_MIMALLOC)
 static const struct xs_calls *calls(bool counted)
 {
     return is_reserved ? mimalloc_calls(counted) : growing_calls(counted);
+}
+
+/* With version 3 large sizes are another's: the way by the route is only for these. */
+static void *first_malloc(size_t size)
+{
+    return XS_LIKELY(size <= FAST_LAST) ? growing_do_malloc(size) : xs_routed_calls.malloc(size);
+}
+
+static void *counted_first_malloc(size_t size)
+{
+    return XS_LIKELY(size <= FAST_LAST) ? growing_counted_malloc(size)
+                                        : xs_routed_calls.malloc(size);
+}
+
+static void shortcuts(struct xs_shortcuts *s, bool counted)
+{
+    if (xs_hot.mimalloc.size == 0)
+        return;
+    s->from = xs_hot.mimalloc.base;
+    s->below = xs_hot.mimalloc.base + xs_hot.mimalloc.size;
+    s->free = counted ? mimalloc_counted_free_own : xs_hot.mimalloc.free;
+    if (mi.is_3)
+        s->malloc = counted ? counted_first_malloc : first_malloc;
+    s->last = FAST_LAST;
 }
 
 /* Physical memory; 0 if unknown. */
@@ -549,6 +573,7 @@ const struct xs_backend xs_backend_mimalloc = {
     .owner = XS_OWNER_MIMALLOC,
     .open = mimalloc_open,
     .calls = calls,
+    .shortcuts = shortcuts,
     .free_own = mimalloc_free_own,
     .free_own_counted = mimalloc_counted_free_own,
     .realloc_own = mimalloc_realloc_own,

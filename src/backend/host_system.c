@@ -160,6 +160,8 @@ XS_HOT_PLACE union xs_hot_page xs_hot_page = {
     .hot = {
         .entry = {system_counted_malloc, system_counted_zalloc, system_counted_realloc,
                   system_counted_memalign, system_counted_free},
+        .short_below = UINTPTR_MAX,
+        .short_from = UINTPTR_MAX,
         .counting = true,
         .step_count = 1,
         .step = {{SIZE_MAX, &system_calls_by_kind[true], XS_OWNER_SYSTEM}},
@@ -178,10 +180,29 @@ static int system_open(const struct xs_backend_options *options, struct xs_buf *
     (void)options;
     if (xs_hot.libc.malloc == first_malloc)
         find_libc(&xs_hot.libc);
+    /* No function of ours in between: nothing is counted, and every pointer is glibc's. */
+    xs_hot.libc_plain = system_calls_by_kind[false];
+    xs_hot.libc_plain.malloc = xs_hot.libc.malloc;
+    xs_hot.libc_plain.realloc = xs_hot.libc.realloc;
+    xs_hot.libc_plain.memalign = xs_hot.libc.memalign;
+    xs_hot.libc_plain.free = xs_hot.libc.free;
     if (xs_hot.libc.malloc != NULL)
         return 0;
     xs_put_str(why, "the C library's malloc was not found");
     return ENOENT;
+}
+
+static const struct xs_calls *calls(bool counted)
+{
+    return counted ? system_calls(true) : &xs_hot.libc_plain;
+}
+
+/* Every block is glibc's; NULL is not counted. */
+static void shortcuts(struct xs_shortcuts *s, bool counted)
+{
+    s->from = counted;
+    s->below = UINTPTR_MAX;
+    s->free = counted ? system_counted_free_own : xs_hot.libc.free;
 }
 
 static size_t system_usable_size(void *p)
@@ -214,7 +235,8 @@ const struct xs_backend xs_backend_system = {
     .name = "system",
     .owner = XS_OWNER_SYSTEM,
     .open = system_open,
-    .calls = system_calls,
+    .calls = calls,
+    .shortcuts = shortcuts,
     .free_own = system_free_own,
     .free_own_counted = system_counted_free_own,
     .realloc_own = system_realloc_own,

@@ -37,9 +37,16 @@ struct xs_hot_state {
     struct xs_calls inner;   /* what stands behind an alignment or errno policy */
     struct xs_calls beneath; /* what stands behind the sampling of blocks */
     size_t align;            /* of that policy */
-    /* Where entry is the own core's, malloc of sizes less than this need not jump through it, nor
-     * any free; else 0. */
+    /* Where entry is the own core's, malloc of sizes less than this need not jump through it; else
+     * 0. */
     size_t core_below;
+    /* free of pointers from short_from on, but below short_below, jumps to short_free, of others
+     * below short_below through entry; the rest goes the core's way, which finds out whose it is.
+     * Where the core alone serves short_below is 0, where frees are looked at first short_from is
+     * beyond all. */
+    uintptr_t short_below;
+    uintptr_t short_from;
+    void (*short_free)(void *p);
     bool counting;
     uint32_t step_count; /* at least 1; the last step's bound is SIZE_MAX */
     struct xs_step step[XS_ROUTE_STEPS_MAX];
@@ -48,6 +55,7 @@ struct xs_hot_state {
     void *(*realloc_own[XS_OWNER_COUNT])(void *p, size_t size);
 
     struct xs_libc_calls libc;
+    struct xs_calls libc_plain; /* the same as a back end's calls, uncounted */
 
     struct {
         uintptr_t base; /* of the reservation; size 0: none */

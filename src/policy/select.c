@@ -1,6 +1,7 @@
 #include "policy/select.h"
 
 #include <string.h>
+#include <sys/single_threaded.h>
 
 #include "backend/aligned.h"
 #include "backend/counted.h"
@@ -75,6 +76,27 @@ static void set_calls(struct xs_calls *to, const struct xs_calls *from)
     SET(to->memalign, from->memalign);
 }
 
+/* Where nothing looks at calls in front of the back ends: what is mimalloc's by its address, or in
+ * a process of glibc alone every block, is freed by its function at once. Another thread might have
+ * one of these words and not yet the next: they are set only where there is none. */
+static void set_shortcuts(bool is_single)
+{
+    const struct xs_backend *first = xs_backends[policy.step[0].owner];
+    struct xs_shortcuts s = {0};
+
+    if (!__libc_single_threaded || first->shortcuts == NULL || xs_hardened_is_on() ||
+        (first->owner == XS_OWNER_SYSTEM && !(is_single && !policy.opened)))
+        return;
+    first->shortcuts(&s, policy.counting);
+    if (s.free == NULL)
+        return;
+    if (s.malloc != NULL && policy.step[0].last >= s.last)
+        xs_hot.entry.malloc = s.malloc;
+    xs_hot.short_free = s.free;
+    xs_hot.short_below = s.below;
+    xs_hot.short_from = s.from;
+}
+
 /* Fills in the hot page; the caller has unlocked it. Threads may be allocating meanwhile, so free
  * and realloc ask for the owner of every pointer from before the first block of a new back end
  * exists until after the last of an old one was made. */
@@ -83,6 +105,8 @@ static void fill(size_t align)
     bool single = is_single();
 
     SET(xs_hot.core_below, 0);
+    SET(xs_hot.short_from, UINTPTR_MAX);
+    SET(xs_hot.short_below, UINTPTR_MAX);
     set_frees(xs_any_free, xs_any_realloc);
     set_steps(policy.counting);
     struct xs_calls inner = single ? *xs_hot.step[0].calls : xs_routed_calls;
@@ -109,6 +133,10 @@ static void fill(size_t align)
     SET(xs_hot.entry.realloc, entry.realloc);
     bool is_core = entry.free == xs_backend_bfc.calls(false)->free;
     SET(xs_hot.core_below, is_core ? XS_CLASS_TABLE_MAX + 1 : 0);
+    if (is_core)
+        SET(xs_hot.short_below, 0);
+    else if (align <= 16 && !policy.keeps_errno && !policy.samples_in_front)
+        set_shortcuts(single);
 }
 
 /* Calls go through the sampler in front of all only where there is one; else the own core times

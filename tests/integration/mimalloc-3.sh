@@ -39,7 +39,11 @@ serves() { # LIBRARY
     read -r n failed _ < <(calls mimalloc)
     { [ "$failed" = 0 ] && [ "${n:-0}" -ge 1500 ]; } || fail "1.7 GiB: mimalloc served $n, $failed failed"
     quiet XSIGMA_RESERVE=auto -- "$threads"
+    quiet XSIGMA_RESERVE=auto -- "$work/api_sizes"
 }
+
+cc -std=c11 -O1 -Wall -Wextra -I"$root/include" "$root/tests/programs/linked/api_sizes.c" -o "$work/api_sizes" \
+    -L"$(dirname "$lib")" -lxsigma -Wl,-rpath,"$(dirname "$lib")" || fail "api_sizes does not build"
 
 for version in 300 301; do
     is_refused "$stand_in" MIMALLOC_AS=$version
