@@ -46,6 +46,8 @@ static int resolve(const struct xsigma_attr *attr, size_t size, const struct xs_
             return ENOENT;
         if (!serves(b, *align, size))
             return ENOTSUP;
+        if (b->owner == XS_OWNER_SYSTEM)
+            xs_system_begin();
         *calls = b->calls(xs_hot.counting);
     }
     return 0;

@@ -94,6 +94,12 @@ XS_EXPORT void *reallocarray(void *p, size_t count, size_t size)
     return xs_realloc(p, bytes);
 }
 
+XS_COLD static void *from_system(size_t align, size_t size)
+{
+    xs_system_begin();
+    return xs_backend_system.calls(xs_hot.counting)->memalign(align, size);
+}
+
 /* `align` is a power of two. */
 static void *allocate_aligned(size_t align, size_t size)
 {
@@ -102,7 +108,7 @@ static void *allocate_aligned(size_t align, size_t size)
     if (XS_UNLIKELY(size > XS_SIZE_MAX_REQUEST || align > XS_SIZE_MAX_REQUEST - size))
         return out_of_memory();
     if (XS_UNLIKELY(align > XS_ALIGN_OTHERS_MAX))
-        return xs_backend_system.calls(xs_hot.counting)->memalign(align, size);
+        return from_system(align, size);
     return xs_hot.entry.memalign(align, size);
 }
 
@@ -164,6 +170,7 @@ int xs_trim(size_t pad)
     int saved = errno;
     bool any = false;
 
+    xs_system_begin();
     for (unsigned i = 0; i < XS_OWNER_COUNT; i++)
         if (xs_backend_is_open((enum xs_owner)i) && xs_backends[i]->trim(pad))
             any = true;
@@ -183,6 +190,7 @@ XS_EXPORT int mallopt(int param, int value)
 {
     int (*next)(int, int) = (int (*)(int, int))(uintptr_t)xs_elf_libc("mallopt");
 
+    xs_system_begin();
     return next != NULL ? next(param, value) : 0;
 }
 
@@ -198,10 +206,14 @@ XS_EXPORT struct mallinfo2 mallinfo2(void)
 {
     struct mallinfo2 (*next)(void) = (struct mallinfo2(*)(void))(uintptr_t)xs_elf_libc("mallinfo2");
     struct mallinfo2 sum = {0};
+    int cancel;
 
+    xs_system_begin();
     if (next != NULL)
         sum = next();
-    /* The others keep no such books; what they hold stands in for what is used of it. */
+    /* The others keep no such books; what they hold stands in for what is used of it. Some look
+     * into /proc for it, and this call is no point of cancellation. */
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
     for (unsigned i = 0; i < XS_OWNER_COUNT; i++) {
         struct xs_backend_memory m;
         if (i == XS_OWNER_SYSTEM || !xs_backend_is_open((enum xs_owner)i))
@@ -212,6 +224,7 @@ XS_EXPORT struct mallinfo2 mallinfo2(void)
         sum.arena += m.reserved_bytes;
         sum.uordblks += m.in_use_bytes != XS_UNKNOWN ? m.in_use_bytes : m.reserved_bytes;
     }
+    pthread_setcancelstate(cancel, NULL);
     return sum;
 }
 
@@ -271,6 +284,7 @@ XS_EXPORT int malloc_info(int options, FILE *stream)
 
     if (options != 0)
         return EINVAL;
+    xs_system_begin();
     if (only_system() && next != NULL)
         return next(options, stream);
     m = mallinfo2();

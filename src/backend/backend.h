@@ -92,6 +92,11 @@ struct xs_backend {
  * neither the C library's nor to be replaced; or NULL. */
 const void *xs_system_other(const char **object);
 
+/* Before the first use of the C library's malloc in a process where it may never have been used: it
+ * then asks for random bytes, which is a point of cancellation, and a thread that ended there would
+ * leave it half made. Cheap once done. */
+void xs_system_begin(void);
+
 extern const struct xs_backend xs_backend_system;
 extern const struct xs_backend xs_backend_mimalloc;
 extern const struct xs_backend xs_backend_tbb;

@@ -3,6 +3,8 @@
  * functions are found by the first call, wherever that comes from, and not by a constructor. */
 #include <errno.h>
 #include <malloc.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "backend/counted.h"
@@ -21,6 +23,7 @@ enum { system_counts_failures = false };
 
 static struct mallinfo2 (*libc_mallinfo2)(void);
 static int (*libc_malloc_trim)(size_t pad);
+static int (*libc_mallopt)(int parameter, int value);
 
 static size_t no_usable_size(void *p)
 {
@@ -79,6 +82,22 @@ static void find_libc(struct xs_libc_calls *to)
 #undef FIND
     libc_mallinfo2 = (__typeof__(libc_mallinfo2))(uintptr_t)xs_elf_libc("mallinfo2");
     libc_malloc_trim = (__typeof__(libc_malloc_trim))(uintptr_t)xs_elf_libc("malloc_trim");
+    libc_mallopt = (__typeof__(libc_mallopt))(uintptr_t)xs_elf_libc("mallopt");
+}
+
+void xs_system_begin(void)
+{
+    static _Atomic bool has_begun;
+    int saved = errno;
+    int cancel;
+
+    if (libc_mallopt == NULL || atomic_load_explicit(&has_begun, memory_order_relaxed))
+        return;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+    (void)libc_mallopt(0, 0); /* no parameter; the least that makes itself ready */
+    pthread_setcancelstate(cancel, NULL);
+    atomic_store_explicit(&has_begun, true, memory_order_relaxed);
+    errno = saved;
 }
 
 /* Calls before our constructor, when the hot page cannot be written to. `malloc` is found last. */

@@ -340,6 +340,9 @@ void xs_policy_start(void)
     xs_counted_switch(policy.counting);
     time_calls();
     apply(xs_config(XS_KNOB_CPU_ALIGN)->num);
+    /* Where small blocks are another's, glibc's part may come first in any thread. */
+    if (!is_single() && policy.step[policy.count - 1].owner == XS_OWNER_SYSTEM)
+        xs_system_begin();
 }
 
 /* The own core alone serves, its blocks have no seals, and few enough are sampled for each to have

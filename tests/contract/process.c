@@ -88,6 +88,41 @@ enum { KEYS = 40 }; /* more than the 32 that need no memory of their own */
 static pthread_key_t keys[KEYS];
 static atomic_int destructors_run;
 
+/* None of these calls is a point of cancellation, not even the first of its kind in the process. */
+static void *cancelled_thread(void *arg)
+{
+    void *p[8];
+    bool *done = arg;
+
+    MUST(pthread_cancel(pthread_self()) == 0);
+    mallinfo2();
+    p[0] = memalign(32 * MIB, 10);
+    mallopt(M_MMAP_MAX, 65536);
+    for (size_t i = 1; i < 8; i++)
+        p[i] = malloc((size_t)1 << 3 * i);
+    p[7] = realloc(p[7], 40 * MIB);
+    for (size_t i = 0; i < 8; i++)
+        free(p[i]);
+    malloc_trim(0);
+    *done = true;
+    pthread_testcancel();
+    *done = false;
+    return NULL;
+}
+
+/* In a process of its own: only the first one may find what is not made yet. */
+static void case_cancellation(void)
+{
+    for (unsigned i = 0; i < 5; i++) {
+        bool done = false;
+        pthread_t t;
+        void *result;
+        MUST(pthread_create(&t, NULL, cancelled_thread, &done) == 0);
+        MUST(pthread_join(t, &result) == 0);
+        CHECK(done && result == PTHREAD_CANCELED);
+    }
+}
+
 static void tsd_destructor(void *value)
 {
     size_t round = *(size_t *)value;
@@ -328,6 +363,7 @@ const struct contract_case contract_process[] = {
     {"threads", case_threads},
     {"blocks-outlive-threads", case_blocks_outlive_threads},
     {"tsd-destructors", case_tsd_destructors},
+    {"cancellation", case_cancellation},
     {"exit-handlers", case_exit_handlers},
     {"fork", case_fork},
     {"vfork-exec", case_vfork_exec},
