@@ -25,7 +25,7 @@ bool xs_bfc_have_records(struct xs_bfc *b, unsigned n)
     return b->unused_count >= n || add_block(b);
 }
 
-static xs_chunk take_record(struct xs_bfc *b)
+XS_INLINE xs_chunk take_record(struct xs_bfc *b)
 {
     xs_chunk c = b->unused != 0 ? b->unused : b->fresh++;
     struct xs_bfc_record *r = bfc_record(b, c);
@@ -37,7 +37,7 @@ static xs_chunk take_record(struct xs_bfc *b)
     return c;
 }
 
-static void give_record(struct xs_bfc *b, xs_chunk c)
+XS_INLINE void give_record(struct xs_bfc *b, xs_chunk c)
 {
     struct xs_bfc_record *r = bfc_record(b, c);
 
@@ -49,7 +49,7 @@ static void give_record(struct xs_bfc *b, xs_chunk c)
 
 /* ---- bins ------------------------------------------------------------------------------- */
 
-static void bin_link(struct xs_bfc *b, xs_chunk c)
+XS_INLINE void bin_link(struct xs_bfc *b, xs_chunk c)
 {
     struct xs_bfc_record *r = bfc_record(b, c);
     struct bfc_bin at = bfc_bin_of(b, r->size);
@@ -65,7 +65,7 @@ static void bin_link(struct xs_bfc *b, xs_chunk c)
 }
 
 /* Out of the bin that it was linked to when it had `size`. */
-static void bin_unlink(struct xs_bfc *b, xs_chunk c, size_t size)
+XS_INLINE void bin_unlink(struct xs_bfc *b, xs_chunk c, size_t size)
 {
     struct xs_bfc_record *r = bfc_record(b, c);
 
@@ -130,7 +130,7 @@ static void bin_remove(struct xs_bfc *b, xs_chunk c)
 }
 
 /* A free chunk of another size than its bin knows, which was `old_size`. */
-static void bin_update(struct xs_bfc *b, xs_chunk c, size_t old_size, bool was_purged)
+XS_INLINE void bin_update(struct xs_bfc *b, xs_chunk c, size_t old_size, bool was_purged)
 {
     const struct xs_bfc_record *r = bfc_record(b, c);
 
@@ -143,7 +143,7 @@ static void bin_update(struct xs_bfc *b, xs_chunk c, size_t old_size, bool was_p
 }
 
 /* The smallest chunk of at least `size` among the first few of a bin. */
-static xs_chunk best_in(struct xs_bfc *b, xs_chunk head, size_t size, unsigned most)
+XS_INLINE xs_chunk best_in(struct xs_bfc *b, xs_chunk head, size_t size, unsigned most)
 {
     xs_chunk best = 0;
     size_t best_size = SIZE_MAX;
@@ -161,7 +161,7 @@ static xs_chunk best_in(struct xs_bfc *b, xs_chunk head, size_t size, unsigned m
     return best;
 }
 
-static xs_chunk find_in_bins(struct xs_bfc *b, size_t size)
+XS_INLINE xs_chunk find_in_bins(struct xs_bfc *b, size_t size)
 {
     struct bfc_bin at = bfc_bin_of(b, size);
 
@@ -182,7 +182,7 @@ static xs_chunk find_in_bins(struct xs_bfc *b, size_t size)
     return best_in(b, b->bin[at.fl][__builtin_ctz(sls)], size, XS_BFC_PROBES);
 }
 
-static xs_chunk find(struct xs_bfc *b, size_t size)
+XS_INLINE xs_chunk find(struct xs_bfc *b, size_t size)
 {
     xs_chunk c = find_in_bins(b, size), open = b->open;
 
@@ -661,7 +661,7 @@ xs_chunk xs_bfc_alloc_newest(struct xs_bfc *b, size_t size, size_t align)
 }
 
 /* Both neighbours must agree that this chunk lies between them. */
-static bool neighbours_agree(const struct xs_bfc *b, xs_chunk c)
+XS_INLINE bool neighbours_agree(const struct xs_bfc *b, xs_chunk c)
 {
     const struct xs_bfc_record *r = bfc_record(b, c);
     const struct xs_bfc_record *left = bfc_record(b, r->left);

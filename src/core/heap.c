@@ -184,16 +184,23 @@ XS_INLINE void *pop_chunk(struct xs_heap *h, size_t size)
     struct xs_magazine *m = &h->hot[class];
     void *p = NULL;
 
-    if (m->n == 0)
-        return NULL;
+    if (m->n == 0) {
+        /* One of the next class will do, too. */
+        if (!h->takes_next || class + 1 == XS_CLASS_COUNT || (++m)->n == 0)
+            return NULL;
+    }
     bool begun = xs_heap_begin(h);
     if (XS_LIKELY(m->n != 0)) {
         XS_COUNT(h->counts.requested, (int64_t)size);
-        h->chunk_bytes -= xs_class_bytes_upper(class);
+        XS_COUNT(h->counts.taken[class], 1);
+        h->chunk_bytes -= xs_class_bytes_upper((unsigned)(m - h->hot));
         if (h->chunk_bytes < h->chunk_least)
             h->chunk_least = h->chunk_bytes;
-        p = xs_magazine_pop(h, m);
+        p = xs_magazine_pop_uncounted(m);
         h->chunk_pops++;
+        /* Who got his block at once has the time. */
+        if (h->chunk_bytes > h->chunk_enough)
+            xs_large_make_room(h);
     }
     xs_heap_end(h, begun);
     return p;

@@ -95,7 +95,7 @@ void xs_heap_forgive(size_t size)
 
 void xs_heap_open_magazine(struct xs_heap *h, unsigned class)
 {
-    size_t most = class < XS_CLASS_SLABS ? MAGAZINE_BYTES : h->cache_bytes / 4;
+    size_t most = class < XS_CLASS_SLABS ? MAGAZINE_BYTES : h->cache_bytes;
     size_t room = most / xs_class_bytes(class);
     bool is_mixed = class >= h->mixed_from && class < XS_CLASS_SLABS;
     struct xs_magazine *m = &h->hot[class];
@@ -119,6 +119,9 @@ static void set_up(struct xs_heap *h, uint32_t id)
         xs_heap_begin_young(h);
     h->key = heaps.key;
     h->cache_bytes = heaps.cache_bytes;
+    h->chunk_enough = heaps.cache_bytes / 2;
+    h->chunk_most = heaps.cache_bytes + heaps.cache_bytes / 2;
+    h->takes_next = !heaps.exact_classes;
     h->mixed_from = xs_span_parts() > 1 ? XS_CLASS_SLABS : XS_CLASS_MIXED;
     h->sample_left = xs_sample_gap();
     h->time_random = (uint32_t)(heaps.key >> 32) ^ id;

@@ -207,7 +207,10 @@ static struct xs_slab *new_slab(struct xs_heap *h, unsigned class)
             xs_span_give(&span.chunk, 1, NULL);
             return NULL;
         }
-        s->base = span.p;
+        s->base = s->bump = span.p;
+        /* Larger objects leave no marks behind (forget), and a small one's that is left is no
+         * more than a slow free. */
+        s->marked = span.is_zero || kind > 0 ? 0 : (int32_t)span_bytes;
         s->chunk = span.chunk;
         s->held = XS_SLAB_HOLDS_NONE;
         cut(h, s, class);
@@ -216,6 +219,20 @@ static struct xs_slab *new_slab(struct xs_heap *h, unsigned class)
         s->end = s->base + XS_SPAN_PAGE;
     xs_slab_reset(s);
     return s;
+}
+
+/* The slab's span goes back, and was reset. Larger objects take their marks with them, so that who
+ * gets the memory need not write to it; instead the page map knows that they were freed. */
+static void forget(struct xs_slab *s)
+{
+    uint64_t dead = xs_entry_of_chunk(XS_CLASS_DEAD, 0, s->chunk);
+
+    if (xs_slab_span_kind(s->class) == 0)
+        return;
+    for (char *p = s->base; p < s->base + s->marked; p += s->size) {
+        ((uintptr_t *)(void *)p)[1] = 0;
+        xs_page_map_put(p, dead);
+    }
 }
 
 /* Every slab on a list of `next`, whose spans go back. */
@@ -228,6 +245,7 @@ static void release_list(struct xs_heap *h, struct xs_slab *list)
         struct xs_slab *s = list;
         list = s->next;
         chunks[n++] = s->chunk;
+        forget(s);
         give_record(h, s);
         if (n == XS_COUNT_OF(chunks) || list == NULL) {
             xs_span_give(chunks, n, NULL);

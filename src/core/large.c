@@ -61,8 +61,6 @@ void *xs_large_malloc(struct xs_heap *h, size_t size, size_t align, bool *is_zer
     if (!xs_heap_span(h, bytes, align, &span))
         return NULL;
     *is_zero = span.is_zero;
-    if (!span.is_zero)
-        ((void **)span.p)[1] = NULL; /* no mark of a free block may be left there */
     xs_page_map_put(span.p, chunk_entry(class, span.chunk));
     return span.p;
 }
@@ -243,31 +241,67 @@ size_t xs_large_usable(const void *p, uint64_t entry)
 
 /* ---- free ------------------------------------------------------------------------------- */
 
-/* The `n` oldest blocks of a magazine go back under one lock. */
-static void give_oldest(struct xs_magazine *m, uint32_t n)
+/* A block leaves the magazines: its chunk, to be given back. */
+static xs_chunk leave(struct xs_heap *h, void *p, unsigned class)
 {
-    xs_chunk chunks[XS_MAGAZINE];
+    xs_chunk chunk = XS_ENTRY_CHUNK(xs_page_map_get(p));
 
-    if (n == 0)
-        return;
-    for (uint32_t i = 0; i < n; i++) {
-        void *p = xs_magazine_at(m, i);
-        chunks[i] = XS_ENTRY_CHUNK(xs_page_map_get(p));
-        xs_page_map_put(p, chunk_entry(XS_CLASS_DEAD, chunks[i]));
-    }
-    m->n -= n;
+    xs_page_map_put(p, chunk_entry(XS_CLASS_DEAD, chunk));
+    ((uintptr_t *)p)[1] = 0; /* no mark is left for who gets this memory */
+    h->chunk_bytes -= xs_class_bytes_upper(class);
+    return chunk;
+}
+
+static xs_chunk leave_oldest(struct xs_heap *h, unsigned class)
+{
+    struct xs_magazine *m = &h->hot[class];
+    void *p = xs_magazine_at(m, 0);
+
+    m->n--;
+    for (uint32_t i = 1; i < m->n; i++)
+        m->beneath[i] = m->beneath[i + 1];
     if (m->n == 0)
         m->top = NULL;
-    else
-        memmove(m->beneath + 1, m->beneath + 1 + n, (m->n - 1u) * sizeof(m->beneath[0]));
-    xs_span_give(chunks, n, NULL);
+    return leave(h, p, class);
+}
+
+/* The next one that may have blocks, after the last. */
+static unsigned next_class(struct xs_heap *h)
+{
+    uint64_t later = h->chunk_classes & ~(uint64_t)0 << h->chunk_turn;
+    unsigned at = (unsigned)__builtin_ctzll(later != 0 ? later : h->chunk_classes);
+
+    h->chunk_turn = (at + 1) % 64;
+    return at;
+}
+
+/* The oldest of a class, each class in turn. */
+void xs_large_make_room(struct xs_heap *h)
+{
+    while (h->chunk_classes != 0) {
+        unsigned at = next_class(h);
+        if (XS_LIKELY(h->hot[XS_CLASS_SLABS + at].n != 0)) {
+            xs_chunk chunk = leave_oldest(h, XS_CLASS_SLABS + at);
+            xs_span_give(&chunk, 1, NULL);
+            return;
+        }
+        h->chunk_classes &= ~((uint64_t)1 << at);
+    }
 }
 
 void xs_large_empty_hot(struct xs_heap *h)
 {
-    for (unsigned c = XS_CLASS_SLABS; c < XS_CLASS_COUNT; c++)
-        give_oldest(&h->hot[c], h->hot[c].n);
-    h->chunk_bytes = 0;
+    xs_chunk chunks[XS_MAGAZINE];
+
+    for (; h->chunk_classes != 0; h->chunk_classes &= h->chunk_classes - 1) {
+        unsigned class = XS_CLASS_SLABS + (unsigned)__builtin_ctzll(h->chunk_classes);
+        struct xs_magazine *m = &h->hot[class];
+        unsigned n = 0;
+        while (m->n != 0)
+            chunks[n++] = leave(h, xs_magazine_take(m), class);
+        if (n != 0)
+            xs_span_give(chunks, n, NULL);
+    }
 }
 
 static void push(struct xs_heap *h, void *p, unsigned class)
@@ -277,6 +311,7 @@ static void push(struct xs_heap *h, void *p, unsigned class)
     word[1] = h->key;
     xs_magazine_push(&h->hot[class], p);
     h->chunk_bytes += xs_class_bytes_upper(class);
+    h->chunk_classes |= (uint64_t)1 << (class - XS_CLASS_SLABS);
     xs_keeper_poke();
 }
 
@@ -286,7 +321,7 @@ XS_LINE bool xs_large_keep(struct xs_heap *h, void *p, uint64_t entry)
     const uintptr_t *word = p;
 
     if (class >= XS_CLASS_COUNT || !xs_magazine_has_room(&h->hot[class]) || word[1] == h->key ||
-        h->chunk_bytes + xs_class_bytes_upper(class) > h->cache_bytes || xs_span_in_hurry() ||
+        h->chunk_bytes + xs_class_bytes_upper(class) > h->chunk_most || xs_span_in_hurry() ||
         xs_span_part_of(XS_ENTRY_CHUNK(entry)) != h->part)
         return false;
     /* A visitor who came in between has only made more room. */
@@ -310,12 +345,11 @@ static bool keep(struct xs_heap *h, void *p, unsigned class, xs_chunk chunk)
     if (word[1] == h->key && xs_heap_any_holds(p, class))
         xs_die("double free", p);
     if (!xs_magazine_has_room(m)) {
-        uint32_t half = (m->n + 1u) / 2;
-        give_oldest(m, half);
-        h->chunk_bytes -= half * bytes;
+        xs_chunk oldest = leave_oldest(h, class);
+        xs_span_give(&oldest, 1, NULL);
     }
-    if (h->chunk_bytes + bytes > h->cache_bytes)
-        xs_large_empty_hot(h);
+    while (h->chunk_bytes != 0 && h->chunk_bytes + bytes > h->chunk_most)
+        xs_large_make_room(h);
     push(h, p, class);
     return true;
 }

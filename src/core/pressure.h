@@ -12,6 +12,7 @@
 #define XS_CORE_PRESSURE_H
 
 #include <stdatomic.h>
+#include <sys/single_threaded.h>
 
 #include "base/compiler.h"
 
@@ -55,6 +56,11 @@ extern XS_HIDDEN _Atomic int64_t xs_pressure_left;
 /* `size` bytes are about to be used that may not have been before: true if it is time to look. */
 XS_INLINE bool xs_pressure_is_due(size_t size)
 {
+    if (__libc_single_threaded) {
+        int64_t left = atomic_load_explicit(&xs_pressure_left, memory_order_relaxed);
+        atomic_store_explicit(&xs_pressure_left, left - (int64_t)size, memory_order_relaxed);
+        return XS_UNLIKELY(left < (int64_t)size);
+    }
     return XS_UNLIKELY(atomic_fetch_sub_explicit(&xs_pressure_left, (int64_t)size,
                                                  memory_order_relaxed) < (int64_t)size);
 }

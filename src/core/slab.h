@@ -83,6 +83,9 @@ struct xs_slab {
     uint32_t size;
     uint8_t class;
     uint8_t state;
+    /* So many bytes from `bump` on may bear marks of free objects. What is behind is not written
+     * to before the program has it: there may be no memory there yet. */
+    int32_t marked;
 
     /* What other threads freed: (number of objects << 48) | first of the chains. */
     _Alignas(XS_NO_SHARE / 2) _Atomic uint64_t remote;
@@ -179,11 +182,19 @@ XS_INLINE void *xs_slab_take(struct xs_slab *s)
         if (XS_UNLIKELY(xs_slab_is_far(next, p)) && next != NULL)
             xs_slab_die(p);
         s->free = next;
+        /* Mostly the next one to be handed out, and not in the cache if it was freed long ago. */
+        __builtin_prefetch(next);
     } else {
         p = (void **)(void *)s->bump;
         if (s->bump == s->end)
             return NULL;
         s->bump += s->size;
+        s->held++;
+        if (s->marked <= 0)
+            return p;
+        s->marked -= (int32_t)s->size;
+        p[1] = NULL;
+        return p;
     }
     s->held++;
     p[1] = NULL; /* no longer marked as free */
@@ -193,6 +204,7 @@ XS_INLINE void *xs_slab_take(struct xs_slab *s)
 /* Every object is free: they are handed out in the order of their addresses again. */
 XS_INLINE void xs_slab_reset(struct xs_slab *s)
 {
+    s->marked = (int32_t)(s->bump - s->base) + (s->marked > 0 ? s->marked : 0);
     s->free = NULL;
     s->chains = NULL;
     s->bump = s->base;

@@ -273,10 +273,10 @@ static bool wait_for_giver(void)
     return false;
 }
 
-bool xs_span_take(size_t size, size_t align, struct xs_span *out)
+static __attribute__((noinline)) bool take_slow(unsigned mine, size_t size, size_t align,
+                                                struct xs_span *out)
 {
     int saved = errno;
-    unsigned mine = xs_numa_here();
     bool done = take_here(&xs_spans.part[mine], size, align, out);
 
     /* Better far away than not at all. */
@@ -287,6 +287,35 @@ bool xs_span_take(size_t size, size_t align, struct xs_span *out)
         done = take_here(&xs_spans.part[mine], size, align, out);
     errno = saved;
     return done;
+}
+
+XS_COLD static void more_records(struct xs_span_part *s)
+{
+    int saved = errno;
+
+    (void)add_records(s);
+    errno = saved;
+}
+
+/* From what the part has, as nearly always. */
+XS_INLINE bool take_held(struct xs_span_part *s, size_t size, size_t align, struct xs_span *out)
+{
+    xs_lock_take(&s->lock);
+    bool done = is_out(s, xs_bfc_alloc_held(&s->bfc, size, align), out);
+    bool records = xs_bfc_wants_records(&s->bfc);
+    xs_lock_give(&s->lock);
+    if (XS_UNLIKELY(records) && done)
+        more_records(s);
+    return done;
+}
+
+bool xs_span_take(size_t size, size_t align, struct xs_span *out)
+{
+    unsigned mine = xs_numa_here();
+
+    if (XS_LIKELY(take_held(&xs_spans.part[mine], size, align, out)))
+        return true;
+    return take_slow(mine, size, align, out);
 }
 
 /* ---- give ------------------------------------------------------------------------------- */

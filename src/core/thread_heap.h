@@ -61,9 +61,14 @@ struct xs_heap {
     uintptr_t key;         /* marks the second word of free blocks; one for the process */
     uintptr_t leaf_number; /* of the page map's leaf that was last looked into; see page_map.h */
     uintptr_t leaf_base;
-    uint64_t chunk_bytes; /* chunks in the magazines of the upper classes */
-    uint64_t kept_bytes;  /* spans of empty and spare slabs */
-    uint64_t chunk_least; /* the least of either since the last look at the clock */
+    uint64_t chunk_bytes;   /* chunks in the magazines of the upper classes, */
+    uint64_t chunk_enough;  /* beyond which some go back with requests that cost little, */
+    uint64_t chunk_most;    /* and their bound, which frees see to */
+    uint64_t chunk_classes; /* a bit for each upper class that may have some */
+    unsigned chunk_turn;    /* the class whose turn it is to give one back */
+    bool takes_next;        /* a block of the next class serves as well */
+    uint64_t kept_bytes;    /* spans of empty and spare slabs */
+    uint64_t chunk_least;   /* the least of either since the last look at the clock */
     uint64_t kept_least;
     uint32_t chunk_pops;   /* chunks out of magazines */
     uint32_t reached;      /* how far the last blocks grew: core/heap_realloc.c */
@@ -85,7 +90,8 @@ struct xs_heap {
     uint64_t timed_frees;
     uint64_t timed_near; /* frees when one was last timed, or asked for; when a slab was settled */
     uint64_t settled_frees;
-    uint64_t cache_bytes; /* the most of chunk_bytes; of kept_bytes, KEPT_PER_CACHE times that */
+    uint64_t cache_bytes; /* of chunk_bytes, about; of kept_bytes the most is KEPT_PER_CACHE times
+                             that */
 
     /* The block that realloc returned last, being larger than before: when it grows again it is on
      * its way, and gets room that no other block may have, until another block is on its way. Only
@@ -507,6 +513,8 @@ void *xs_large_roomy(struct xs_heap *h, size_t size);
 /* The block with room is `size` now. It may lose its room. */
 void xs_large_mind(struct xs_heap *h, size_t size);
 
+/* One of the chunks in magazines goes back. */
+void xs_large_make_room(struct xs_heap *h);
 void xs_large_empty_hot(struct xs_heap *h);
 void xs_large_drop_room(struct xs_heap *h); /* the kept one */
 void xs_large_give_room(struct xs_heap *h);

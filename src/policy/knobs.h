@@ -52,7 +52,7 @@
   X(SIZE, CPU_ALIGN, "CPU_ALIGN", "16", 16, 4096, "", XS_KNOB_POW2, \
     "least alignment of every block; 64 gives each block its own cache line") \
   X(SIZE, CPU_CACHE, "CPU_CACHE", "2M", 0, XS_GIB(64), "", 0, \
-    "bfc: most memory that a thread keeps in large blocks for its next ones; in empty slabs it keeps twice as much, and up to eight times while few do") \
+    "bfc: about so much memory is kept by a thread in large blocks for its next ones, at most half as much again; in empty slabs it keeps twice as much, and up to eight times while few do") \
   X(TIME, CPU_DECAY, "CPU_DECAY", "500ms", 0, XS_SECONDS(86400), "", 0, \
     "bfc: memory that has been free for so long goes back to the system") \
   X(CHOICE, CPU_HARDENED, "CPU_HARDENED", "off", 0, 0, "off|check|full", 0, \

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SMALL = 64, MEDIUM = 20000, CHUNK = 100000, LARGE = 8 << 20, OTHERS = 100 };
+enum { SMALL = 64, MEDIUM = 20000, CHUNK = 100000, LARGE = 8 << 20, OTHERS = 100, MANY = 3000 };
 
 static void *freer(void *p)
 {
@@ -24,7 +24,7 @@ static void free_elsewhere(void *p)
 /* Frees `n` blocks between the two frees of one of `size` bytes. */
 static void twice(size_t size, int n)
 {
-    void *other[OTHERS];
+    void *other[MANY];
     char *p = malloc(size);
 
     for (int i = 0; i < n; i++)
@@ -86,6 +86,8 @@ int main(int argc, char **argv)
         twice(MEDIUM, 0);
     } else if (strcmp(what, "medium-later") == 0) {
         twice(MEDIUM, OTHERS);
+    } else if (strcmp(what, "medium-gone") == 0) {
+        twice(MEDIUM, MANY); /* the slab is none any more */
     } else if (strcmp(what, "chunk") == 0) {
         twice(CHUNK, 0);
     } else if (strcmp(what, "chunk-later") == 0) {
