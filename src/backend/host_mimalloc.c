@@ -242,8 +242,6 @@ static void *ask_firmly(enum want want, void *p, size_t align, size_t size)
 
 static __attribute__((noinline)) void *malloc_slow(size_t size)
 {
-    if (XS_LIKELY(size < FAST_FIRST))
-        return xs_hot.mimalloc.malloc(16);
     return ask_firmly(WANT_BLOCK, NULL, 0, size);
 }
 
@@ -259,9 +257,9 @@ XS_INLINE bool mimalloc_owns(const void *p)
 
 XS_INLINE void *mimalloc_do_malloc(size_t size)
 {
-    if (XS_UNLIKELY(!is_fast(size)))
-        return malloc_slow(size);
-    return xs_hot.mimalloc.malloc(size);
+    if (XS_LIKELY(is_fast(size)))
+        return xs_hot.mimalloc.malloc(size);
+    return size < FAST_FIRST ? xs_hot.mimalloc.malloc(16) : malloc_slow(size);
 }
 
 XS_INLINE void *mimalloc_do_zalloc(size_t size)

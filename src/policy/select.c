@@ -92,6 +92,7 @@ static void set_shortcuts(bool is_single)
         return;
     if (s.malloc != NULL && policy.step[0].last >= s.last)
         xs_hot.entry.malloc = s.malloc;
+    xs_hot.entry.free = xs_any_free; /* what is left is NULL or another's */
     xs_hot.short_free = s.free;
     xs_hot.short_below = s.below;
     xs_hot.short_from = s.from;

@@ -175,14 +175,20 @@ static bool each_line(const char *path, bool (*use)(const char *line, void *arg)
     if (fd < 0)
         return false;
     while (more && (n = read(fd, piece, sizeof(piece))) > 0) {
-        for (ssize_t i = 0; i < n && more; i++) {
-            if (piece[i] == '\n') {
-                line[len] = '\0';
-                more = use(line, arg);
-                len = 0;
-            } else if (len < sizeof(line) - 1) {
-                line[len++] = piece[i];
-            }
+        const char *at = piece;
+        const char *end = piece + n;
+        while (more && at < end) {
+            const char *newline = memchr(at, '\n', (size_t)(end - at));
+            size_t part = (size_t)((newline != NULL ? newline : end) - at);
+            size_t room = sizeof(line) - 1 - len;
+            memcpy(line + len, at, part < room ? part : room);
+            len += part < room ? part : room;
+            if (newline == NULL)
+                break;
+            line[len] = '\0';
+            more = use(line, arg);
+            len = 0;
+            at = newline + 1;
         }
     }
     close(fd);
