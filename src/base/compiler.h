@@ -46,4 +46,15 @@
 /* The largest size any allocation function accepts, as in glibc. */
 #define XS_SIZE_MAX_REQUEST ((size_t)PTRDIFF_MAX)
 
+/* The cache line is about to be written, and another core has it: to read it first would fetch it
+ * twice. */
+XS_INLINE void xs_prefetch_write(const void *p)
+{
+#if defined(__x86_64__)
+    __asm__ volatile("prefetchw %0" : : "m"(*(const char *)p));
+#else
+    __builtin_prefetch(p, 1);
+#endif
+}
+
 #endif

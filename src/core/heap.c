@@ -137,6 +137,20 @@ static __attribute__((noinline)) void *reuse(size_t size, struct xs_magazine *m,
     return (h->counts.until_tick -= (int64_t)size) >= 0 ? p : xs_heap_tick(size, p, h);
 }
 
+/* The current slab is used up. */
+static __attribute__((noinline)) void *refill_next(size_t size, struct xs_magazine *m,
+                                                   struct xs_heap *h)
+{
+    bool begun = xs_heap_begin(h);
+    struct xs_slab *s = xs_heap_next_slab(h, (unsigned)(m - h->hot));
+    xs_heap_end(h, begun);
+    void *p = s != NULL ? xs_slab_take(s) : NULL;
+    if (p == NULL)
+        return refill_slow(size);
+    xs_heap_count_taken(h, m);
+    return (h->counts.until_tick -= (int64_t)size) >= 0 ? p : xs_heap_tick(size, p, h);
+}
+
 /* Straight from the slab: to fill the magazine first would cost more than it saves, and what is in
  * it keeps slabs from getting empty. All calls are jumps, so no register need be saved. */
 XS_LINE void *xs_heap_refill(size_t size, struct xs_magazine *m, struct xs_heap *h)
@@ -151,7 +165,7 @@ XS_LINE void *xs_heap_refill(size_t size, struct xs_magazine *m, struct xs_heap 
         return reuse(size, m, h);
     void *p = xs_slab_take(s);
     if (XS_UNLIKELY(p == NULL))
-        return refill_slow(size);
+        return refill_next(size, m, h);
     xs_heap_count_taken(h, m);
     if (XS_UNLIKELY((h->counts.until_tick -= (int64_t)size) < 0))
         return xs_heap_tick(size, p, h);
@@ -412,6 +426,7 @@ static void send_object(struct xs_heap *h, void *p, uint64_t entry)
         if (most > SEND_OBJECTS)
             most = SEND_OBJECTS;
         c->slab = s;
+        xs_prefetch_write(&s->remote); /* for when it is handed over */
         /* One more than is ever used, so that a chain in being is told from none. */
         c->most = (uint32_t)(most == 0 ? 1 : most) + 1;
         c->room = c->most;
@@ -529,7 +544,7 @@ void xs_heap_flush_objects(struct xs_heap *h)
             if (!xs_heap_has(h, entry))
                 send_object(h, p, entry);
             else if (xs_heap_put_back(h, p, XS_ENTRY_SLAB(entry)))
-                xs_heap_settle_alone(h, XS_ENTRY_SLAB(entry));
+                (void)xs_heap_settle_alone(h, XS_ENTRY_SLAB(entry));
         }
     }
     xs_heap_send_all(h);

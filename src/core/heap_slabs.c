@@ -297,36 +297,40 @@ static void keep_or_release(struct xs_heap *h, struct xs_slab *s)
     }
 }
 
-void xs_heap_settle_alone(struct xs_heap *h, struct xs_slab *s)
+bool xs_heap_settle_alone(struct xs_heap *h, struct xs_slab *s)
 {
     if (s->state == XS_SLAB_FULL) {
         s->held += XS_SLAB_IS_FULL;
         link_partial(h, s);
     }
     if ((int32_t)s->held >= 0)
-        return;
+        return false;
     if (s->held != XS_SLAB_HOLDS_NONE)
         xs_die("invalid or double free", s->base);
     if (s->state == XS_SLAB_CURRENT) {
         /* A small one stays until the next look at the clock. */
         xs_slab_reset(s);
-        if (xs_slab_span_kind(s->class) > 0) {
-            h->hot[s->class].current = &xs_slab_none;
-            keep_or_release(h, s);
-        }
+        if (xs_slab_span_kind(s->class) == 0)
+            return false;
+        h->hot[s->class].current = &xs_slab_none;
     } else if (s->state == XS_SLAB_PARTIAL) {
         unlink_partial(h, s);
-        keep_or_release(h, s);
+    } else {
+        return false;
     }
+    keep_or_release(h, s);
+    return true;
 }
 
 void xs_heap_settle(struct xs_heap *h, struct xs_slab *s)
 {
     bool begun = xs_heap_begin(h);
 
-    xs_heap_settle_alone(h, s);
+    bool is_empty = xs_heap_settle_alone(h, s);
     xs_heap_end(h, begun);
-    xs_heap_look_for_old();
+    /* Without this, who only frees would keep all. */
+    if (is_empty)
+        xs_heap_look_for_old();
 }
 
 void xs_heap_drain(struct xs_heap *h)
@@ -334,12 +338,15 @@ void xs_heap_drain(struct xs_heap *h)
     struct xs_slab *s = atomic_exchange_explicit(&h->pending, NULL, memory_order_seq_cst);
 
     while (s != NULL) {
+        xs_prefetch_write(&s->remote);
         struct xs_slab *next = s->pending_next;
+        if (next != NULL)
+            xs_prefetch_write(&next->remote);
         /* From here on a push tells again; what came before is seen below. Pairs with
          * xs_heap_notify. */
         (void)atomic_exchange_explicit(&s->is_pending, false, memory_order_acq_rel);
         if (xs_slab_take_remote(s, h->key))
-            xs_heap_settle_alone(h, s);
+            (void)xs_heap_settle_alone(h, s);
         s = next;
     }
 }
@@ -351,6 +358,7 @@ void xs_heap_notify(struct xs_slab *s)
 
     if (atomic_exchange_explicit(&s->is_pending, true, memory_order_acq_rel))
         return;
+    xs_prefetch_write(&h->pending);
     top = atomic_load_explicit(&h->pending, memory_order_relaxed);
     do
         s->pending_next = top;
@@ -399,6 +407,12 @@ struct xs_slab *xs_heap_next_slab(struct xs_heap *h, unsigned class)
     }
     s->state = XS_SLAB_CURRENT;
     h->hot[class].current = s;
+    /* What the next turn will touch. */
+    const struct xs_slab *later = h->partial[class];
+    if (later != NULL) {
+        __builtin_prefetch(later->free);
+        __builtin_prefetch(later->next);
+    }
     return s;
 }
 

@@ -74,8 +74,10 @@ size_t xs_slab_span_bytes(unsigned class)
 
 bool xs_slab_push_remote(struct xs_slab *s, void **head, uint32_t n, uintptr_t key)
 {
-    uint64_t old = atomic_load_explicit(&s->remote, memory_order_relaxed);
     uint64_t new;
+
+    xs_prefetch_write(&s->remote);
+    uint64_t old = atomic_load_explicit(&s->remote, memory_order_relaxed);
 
     do {
         xs_chain_link(head, XS_REMOTE_LIST(old), key);

@@ -179,8 +179,12 @@ XS_INLINE void *xs_slab_take(struct xs_slab *s)
 
     if (p != NULL) {
         void **next = p[0];
-        if (XS_UNLIKELY(xs_slab_is_far(next, p)) && next != NULL)
-            xs_slab_die(p);
+        if (XS_UNLIKELY(xs_slab_is_far(next, p))) {
+            if (next != NULL)
+                xs_slab_die(p);
+            /* Next it will be looked whether others have freed something. */
+            xs_prefetch_write(&s->remote);
+        }
         s->free = next;
         /* Mostly the next one to be handed out, and not in the cache if it was freed long ago. */
         __builtin_prefetch(next);

@@ -282,8 +282,8 @@ struct xs_slab *xs_heap_next_slab(struct xs_heap *h, unsigned class);
 void xs_heap_settle(struct xs_heap *h, struct xs_slab *s);
 
 /* The same, and the next one, where no visitor can be: between xs_heap_begin and xs_heap_end, under
- * xs_heaps_lock, or he himself. */
-void xs_heap_settle_alone(struct xs_heap *h, struct xs_slab *s);
+ * xs_heaps_lock, or he himself. True: the slab has become an empty one that is kept, or none. */
+bool xs_heap_settle_alone(struct xs_heap *h, struct xs_slab *s);
 
 /* Takes back what others freed. */
 void xs_heap_drain(struct xs_heap *h);
