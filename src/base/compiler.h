@@ -22,6 +22,9 @@
 /* On extern data: reached directly instead of through the GOT. */
 #define XS_HIDDEN       __attribute__((visibility("hidden")))
 #define XS_FORMAT(f, a) __attribute__((format(printf, f, a)))
+/* On zeros that every process writes to: they fill the page that the other variables leave half
+ * empty. */
+#define XS_BUSY __attribute__((section(".data.busy")))
 /* On data of many pages, of which a small process writes to one or none: it lies behind all that
  * every process writes to, so that this shares few pages. */
 #define XS_SELDOM __attribute__((section(".bss.seldom")))

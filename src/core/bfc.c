@@ -420,14 +420,6 @@ bool xs_bfc_add(struct xs_bfc *b, void *p, size_t size)
     return true;
 }
 
-bool xs_bfc_add_kept(struct xs_bfc *b, void *p, size_t size)
-{
-    if (!xs_bfc_add(b, p, size))
-        return false;
-    bfc_record(b, b->first_region)->is_kept = true;
-    return true;
-}
-
 unsigned xs_bfc_take_regions(struct xs_bfc *b, uint64_t until, struct xs_bfc_range out[],
                              unsigned most)
 {
@@ -623,6 +615,13 @@ static xs_chunk alloc(struct xs_bfc *b, size_t request, size_t align, enum from 
     if (request > b->stats.largest_allocation_bytes)
         b->stats.largest_allocation_bytes = request;
     return c;
+}
+
+bool xs_bfc_would_be_fresh(struct xs_bfc *b, size_t size)
+{
+    xs_chunk c = find(b, size);
+
+    return c == 0 || bfc_record(b, c)->dirty < bfc_units_of(b, size) / 2;
 }
 
 xs_chunk xs_bfc_alloc(struct xs_bfc *b, size_t size, size_t align)

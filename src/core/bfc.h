@@ -146,6 +146,9 @@ bool xs_bfc_resize(struct xs_bfc *b, xs_chunk c, size_t size, uint64_t now);
 void *xs_bfc_address(const struct xs_bfc *b, xs_chunk c);
 size_t xs_bfc_size(const struct xs_bfc *b, xs_chunk c); /* usable, >= what was asked */
 size_t xs_bfc_requested(const struct xs_bfc *b, xs_chunk c);
+/* What an allocation would get now has memory behind less than half of it. `size` in whole units.
+ */
+bool xs_bfc_would_be_fresh(struct xs_bfc *b, size_t size);
 /* Fresh from the system or purged: where the supplier gives zeroed memory, it is zeroed. */
 bool xs_bfc_is_zero(const struct xs_bfc *b, xs_chunk c);
 bool xs_bfc_in_use(const struct xs_bfc *b, xs_chunk c);

@@ -60,6 +60,14 @@ void *xs_bfc_address(const struct xs_bfc *b, xs_chunk c)
     return (void *)bfc_record(b, c)->base; // NOLINT(performance-no-int-to-ptr)
 }
 
+bool xs_bfc_add_kept(struct xs_bfc *b, void *p, size_t size)
+{
+    if (!xs_bfc_add(b, p, size))
+        return false;
+    bfc_record(b, b->first_region)->is_kept = true;
+    return true;
+}
+
 bool xs_bfc_is_zero(const struct xs_bfc *b, xs_chunk c)
 {
     return bfc_record(b, c)->was_purged;

@@ -336,11 +336,11 @@ void *xs_heap_memalign(size_t align, size_t size)
         return xs_heap_malloc_inline(size);
     if (size <= XS_SLAB_MAX_BYTES && align <= XS_SPAN_PAGE) {
         /* Slabs begin on a page, so every object of a size that is a multiple is aligned. */
-        unsigned class = xs_class_of(size > align ? size : align);
-        while (class < XS_CLASS_SLABS && xs_class_bytes(class) % align != 0)
-            class ++;
-        if (class < XS_CLASS_SLABS)
-            return aligned_object(xs_class_bytes(class), size);
+        size_t bytes = xs_class_bytes(xs_class_of(size > align ? size : align));
+        while (bytes <= XS_SLAB_MAX_BYTES && bytes % align != 0)
+            bytes = xs_class_bytes(xs_class_of(bytes + 1));
+        if (bytes <= XS_SLAB_MAX_BYTES)
+            return aligned_object(bytes, size);
     }
     if (size > XS_SIZE_MAX_REQUEST || align > XS_SIZE_MAX_REQUEST - size)
         return xs_heap_fail(size);

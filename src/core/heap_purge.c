@@ -35,7 +35,7 @@ static void purge_slab(const struct xs_heap *h, const struct xs_slab *s)
 
 void xs_heap_purge(struct xs_heap *h)
 {
-    for (unsigned c = xs_class_of(FROM_BYTES) + 1; c < XS_CLASS_SLABS; c++) {
+    for (unsigned c = xs_class_of(FROM_BYTES + 1); c < XS_CLASS_SLABS; c++) {
         const struct xs_slab *s = h->hot[c].current;
         if (s != NULL && s != &xs_slab_none)
             purge_slab(h, s);

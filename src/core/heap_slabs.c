@@ -175,15 +175,24 @@ static struct xs_slab *take_from_another(struct xs_heap *h, unsigned kind)
 {
     struct xs_slab *s = NULL;
 
-    if (!xs_span_in_hurry())
-        return NULL;
     for (unsigned c = 0; c < XS_CLASS_SLABS && s == NULL; c++)
         if (xs_slab_span_kind(c) == kind)
             s = take_resting(h, c);
     return s;
 }
 
-static struct xs_slab *new_slab(struct xs_heap *h, unsigned class)
+void xs_heap_prefer_kept(struct xs_heap *h, size_t bytes)
+{
+    bool begun = xs_heap_begin(h);
+
+    if (h->kept_bytes >= bytes && xs_span_would_be_fresh(bytes))
+        xs_heap_release_kept(h);
+    xs_heap_end(h, begun);
+}
+
+/* `is_next`: the class has used up one just now. Of a first one little may be wanted, and of a
+ * small one there is little to win. */
+static struct xs_slab *new_slab(struct xs_heap *h, unsigned class, bool is_next)
 {
     size_t span_bytes = xs_slab_span_bytes(class);
     unsigned kind = xs_slab_span_kind(class);
@@ -193,8 +202,10 @@ static struct xs_slab *new_slab(struct xs_heap *h, unsigned class)
     if (s != NULL) {
         h->spare[kind] = s->next;
         use_kept(h, span_bytes);
-    } else {
+    } else if (xs_span_in_hurry()) {
         s = take_from_another(h, kind);
+    } else if (is_next && kind > 0) {
+        xs_heap_prefer_kept(h, span_bytes);
     }
     if (s != NULL) {
         if (s->class != class)
@@ -378,7 +389,8 @@ struct xs_slab *xs_heap_next_slab(struct xs_heap *h, unsigned class)
     if (atomic_load_explicit(&h->pending, memory_order_relaxed) != NULL)
         xs_heap_drain(h);
     s = h->hot[class].current;
-    if (s != &xs_slab_none) {
+    bool is_next = s != &xs_slab_none;
+    if (is_next) {
         (void)xs_slab_take_remote(s, h->key);
         if (s->free != NULL || s->bump != s->end || xs_slab_use_chain(s, h->key) ||
             xs_heap_grow_up(h, s))
@@ -389,7 +401,7 @@ struct xs_slab *xs_heap_next_slab(struct xs_heap *h, unsigned class)
     }
     s = h->partial[class];
     if (s == NULL && h->empty[class] == NULL) {
-        s = new_slab(h, class);
+        s = new_slab(h, class, is_next);
         /* To make room for it others may have been given back, or filled up. */
         if (s == NULL)
             s = h->partial[class];

@@ -20,7 +20,7 @@ bool xs_heap_is_young(const struct xs_heap *h, unsigned class)
 unsigned xs_heap_open_class(struct xs_heap *h, size_t size)
 {
     unsigned class = xs_class_of(size);
-    unsigned first = class;
+    size_t least = SIZE_MAX; /* from here on all sizes are of it */
 
     if (size > YOUNG_LEAST / 2 && size <= YOUNG_MOST) {
         size_t top = YOUNG_LEAST;
@@ -28,15 +28,17 @@ unsigned xs_heap_open_class(struct xs_heap *h, size_t size)
             top *= 2;
         if ((h->young & top) != 0) {
             class = xs_class_of(top);
-            first = xs_class_of(top / 2 + 1);
+            least = top / 2 + 1;
         }
     }
     if (h->hot[class].current == NULL)
         xs_heap_open_magazine(h, class);
-    if (size <= XS_CLASS_TABLE_MAX && h->place[(size + 15) / 16] == 0)
-        for (size_t at = first == 0 ? 0 : xs_class_bytes(first - 1) / 16 + 1;
-             at <= xs_class_bytes(class) / 16; at++)
+    if (size <= XS_CLASS_TABLE_MAX && h->place[(size + 15) / 16] == 0) {
+        size_t at = xs_class_bytes(class) / 16;
+        do
             h->place[at] = (uint16_t)((class + 1) << XS_CLASS_TABLE_SHIFT);
+        while (at-- != 0 && (16 * at >= least || xs_class_of(16 * at) == class));
+    }
     return class;
 }
 
@@ -49,7 +51,7 @@ bool xs_heap_grow_up(struct xs_heap *h, struct xs_slab *s)
     s->end = s->base + xs_slab_span_bytes(s->class) / top * top;
     h->young &= ~top;
     /* All but the largest size are asked for anew. */
-    for (size_t at = top / 32 + 1; at <= xs_class_bytes(s->class - 1u) / 16; at++)
+    for (size_t at = top / 32 + 1; xs_class_of(16 * at) != s->class; at++)
         h->place[at] = 0;
     return true;
 }

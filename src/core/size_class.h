@@ -2,7 +2,9 @@
  *
  * Steps of 16 bytes to 128, then 8 to each doubling, so that a block is at most 12.5 % larger than
  * what was asked (below 128 bytes: at most 15 bytes). The lower ones are served from slabs, the
- * upper ones are chunks of the BFC, whole pages each.
+ * upper ones are chunks of the BFC, whole pages each. The lowest, to XS_CLASS_TABLE_MAX, are not
+ * numbered by size: what small processes ask for has the first numbers, so that what a heap keeps
+ * of it lies side by side.
  * Units: bytes. Context: anywhere; pure functions.
  */
 #ifndef XS_CORE_SIZE_CLASS_H
@@ -17,9 +19,10 @@
 
 /* Sizes up to this one find their class in a table, shifted to be the place of its magazine. */
 #define XS_CLASS_TABLE_MAX   ((size_t)8192)
+#define XS_CLASS_UPPER       56u /* classes from this one on are of larger sizes, by size */
 #define XS_CLASS_TABLE_SHIFT 8
 
-/* 128 < `size` <= XS_CLASS_MAX_BYTES. */
+/* XS_CLASS_TABLE_MAX < `size` <= XS_CLASS_MAX_BYTES. */
 XS_INLINE unsigned xs_class_of_upper(size_t size)
 {
     size_t last = size - 1;
@@ -29,13 +32,17 @@ XS_INLINE unsigned xs_class_of_upper(size_t size)
     return (log2 - 7) * 8 + (unsigned)(last >> (log2 - 3));
 }
 
+/* Of sizes to XS_CLASS_TABLE_MAX, in steps of 16; and the bytes of these classes. */
+extern XS_HIDDEN const uint8_t xs_class_table[XS_CLASS_TABLE_MAX / 16 + 1];
+extern XS_HIDDEN const uint16_t xs_class_table_bytes[XS_CLASS_UPPER];
+
 /* `size` <= XS_CLASS_MAX_BYTES; 0 counts as 1. */
 XS_INLINE unsigned xs_class_of(size_t size)
 {
-    return size <= 128 ? (unsigned)((size - (size != 0)) >> 4) : xs_class_of_upper(size);
+    return size <= XS_CLASS_TABLE_MAX ? xs_class_table[(size + 15) / 16] : xs_class_of_upper(size);
 }
 
-/* `c` >= 8. */
+/* `c` >= XS_CLASS_UPPER. */
 XS_INLINE size_t xs_class_bytes_upper(unsigned c)
 {
     return (size_t)(8 + (c & 7) + 1) << ((c >> 3) + 3);
@@ -44,7 +51,7 @@ XS_INLINE size_t xs_class_bytes_upper(unsigned c)
 /* Bytes of a block of that class; a multiple of 16. */
 XS_INLINE size_t xs_class_bytes(unsigned c)
 {
-    return c < 8 ? (size_t)(c + 1) << 4 : xs_class_bytes_upper(c);
+    return c < XS_CLASS_UPPER ? xs_class_table_bytes[c] : xs_class_bytes_upper(c);
 }
 
 #endif

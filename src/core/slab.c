@@ -7,26 +7,33 @@
 /* The first ones are among what every process writes to: a small one has no others, and touches no
  * page of the table. In the first block their places stay empty. */
 #define FEW 8u
-_Alignas(XS_NO_SHARE) static struct xs_slab few[FEW];
+XS_BUSY _Alignas(XS_NO_SHARE) static struct xs_slab few[FEW];
+static _Atomic(struct xs_slab_block *) first_block;
 XS_SELDOM static _Atomic(struct xs_slab_block *) blocks[XS_ENTRY_MAX / XS_SLABS_PER_BLOCK];
 static _Atomic uint32_t count;
 struct xs_slab xs_slab_none;
 
 _Static_assert(sizeof(struct xs_slab) == XS_NO_SHARE, "two lines a record");
 
+static _Atomic(struct xs_slab_block *) *block_of(uint32_t index)
+{
+    uint32_t block = index / XS_SLABS_PER_BLOCK;
+
+    return block == 0 ? &first_block : &blocks[block];
+}
+
 struct xs_slab *xs_slab_at(uint32_t index)
 {
     if (index < FEW)
         return &few[index];
-    struct xs_slab_block *block =
-        atomic_load_explicit(&blocks[index / XS_SLABS_PER_BLOCK], memory_order_acquire);
+    struct xs_slab_block *block = atomic_load_explicit(block_of(index), memory_order_acquire);
 
     return &block->slab[index % XS_SLABS_PER_BLOCK];
 }
 
 static bool have_block(uint32_t index)
 {
-    _Atomic(struct xs_slab_block *) *at = &blocks[index / XS_SLABS_PER_BLOCK];
+    _Atomic(struct xs_slab_block *) *at = block_of(index);
     struct xs_slab_block *none = NULL;
 
     if (atomic_load_explicit(at, memory_order_acquire) != NULL)

@@ -51,7 +51,7 @@ static xs_chunk everybodys(const struct xs_span_part *s, xs_chunk own)
 
 /* A small process needs no others, and these are among what it writes to anyway. */
 #define FEW_RECORDS 24u
-_Alignas(8) static char few_records[FEW_RECORDS * XS_BFC_RECORD_BYTES];
+XS_BUSY _Alignas(8) static char few_records[FEW_RECORDS * XS_BFC_RECORD_BYTES];
 
 /* ---- start ------------------------------------------------------------------------------ */
 
@@ -271,6 +271,16 @@ static bool wait_for_giver(void)
             return true;
     }
     return false;
+}
+
+bool xs_span_would_be_fresh(size_t size)
+{
+    struct xs_span_part *s = &xs_spans.part[xs_numa_here()];
+
+    xs_lock_take(&s->lock);
+    bool is_fresh = xs_bfc_would_be_fresh(&s->bfc, xs_align_up(size, XS_SPAN_PAGE));
+    xs_lock_give(&s->lock);
+    return is_fresh;
 }
 
 static __attribute__((noinline)) bool take_slow(unsigned mine, size_t size, size_t align,

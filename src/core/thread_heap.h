@@ -297,6 +297,10 @@ void xs_heap_keep_current(struct xs_heap *h);
 /* Every empty slab of a heap that is kept goes back. */
 void xs_heap_release_kept(struct xs_heap *h);
 
+/* The same before a span of so many bytes is taken, if that would be memory that is not there yet
+ * and as much is kept: pages that are there cost less. */
+void xs_heap_prefer_kept(struct xs_heap *h, size_t bytes);
+
 /* ---- heap.c: objects ---- */
 
 /* What the fast paths cannot do: for an empty magazine, perhaps of xs_heap_none. `size` is what was

@@ -87,7 +87,7 @@ static void make_whole(void)
     struct xs_slot_block *slots = add(XS_RECORD_SLOTS, sizeof(*slots));
     slots->slot[0].by_owner[XS_OWNER_SYSTEM].size_bin[4] = 3;
     struct xs_heap_counts *heaps = add(XS_RECORD_HEAPS, 2 * sizeof(*heaps));
-    heaps[1].taken[5] = 1000;
+    heaps[1].taken[xs_class_of(96)] = 1000;
     struct xs_counted_switched *off = add(XS_RECORD_SWITCH, sizeof(*off));
     off->skipped.frees = 1;
     struct xs_timeline *t = add(XS_RECORD_TIMELINE, sizeof(*t));
