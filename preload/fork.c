@@ -15,6 +15,7 @@
 #include "preload/finish.h"
 #include "report/control.h"
 #include "sample/sample.h"
+#include "stats/latency.h"
 #include "sys/elf.h"
 #include "sys/proc.h"
 #include "sys/record.h"
@@ -78,6 +79,8 @@ static void fork_child(void)
     xs_pressure_fork_child();
     if (xs_finish_reports())
         xs_control_begin();
+    else
+        xs_latency_switch(XS_LATENCY_OFF); /* nobody reads it */
     errno = saved;
 }
 

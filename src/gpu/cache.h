@@ -57,13 +57,13 @@ struct xs_gpu_shard {
     struct xs_gpu_bins *bins;            /* its device memory */
     struct xs_gpu_counters *quick_count; /* and what of it each call would look up there */
     struct xs_gpu_device *quick_device;
-    uint64_t unproven; /* on the slow way: as xs_gpu_cache_unproven */
-    struct xs_gpu_quick quick[XS_GPU_QUICK];
     struct xs_gpu_context *context; /* whose `bins` are */
-    bool is_late;                   /* many threads': counted by atomic adds, never quick */
-    uint32_t looks;                 /* at age and control */
-    struct xs_gpu_block *queue;     /* freed while a capture was active; through `older` */
-    struct xs_gpu_block *spare;     /* records of no block; through `older` */
+    struct xs_gpu_quick quick[XS_GPU_QUICK];
+    uint64_t unproven;          /* on the slow way: as xs_gpu_cache_unproven */
+    bool is_late;               /* many threads': counted by atomic adds, never quick */
+    uint32_t looks;             /* at age and control */
+    struct xs_gpu_block *queue; /* freed while a capture was active; through `older` */
+    struct xs_gpu_block *spare; /* records of no block; through `older` */
     unsigned spare_count;
     struct xs_gpu_shard *next; /* of all */
     struct xs_gpu_shard *next_idle;

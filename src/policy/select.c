@@ -22,6 +22,7 @@ static struct {
     } step[XS_ROUTE_STEPS_MAX];
     bool opened; /* some back end besides the C library has been opened */
     bool counting;
+    bool is_read; /* somebody is told: calls are timed for him */
     bool keeps_errno;
     bool samples_in_front; /* of all back ends, for the own core cannot do it */
     uint64_t off_since_ns;
@@ -146,7 +147,8 @@ static void time_calls(void)
 {
     bool is_core = is_single() && policy.step[0].owner == XS_OWNER_BFC;
 
-    if (!policy.counting || xs_hardened_is_on() || xs_config(XS_KNOB_STATS_LATENCY)->num == 0)
+    if (!policy.counting || !policy.is_read || xs_hardened_is_on() ||
+        xs_config(XS_KNOB_STATS_LATENCY)->num == 0)
         xs_latency_switch(XS_LATENCY_OFF);
     else if (policy.samples_in_front && !is_core)
         xs_latency_switch(XS_LATENCY_IN_FRONT);
@@ -372,6 +374,8 @@ void xs_policy_sample(bool host)
         .unwinder = unwinder(),
     };
 
+    policy.is_read = true;
+    time_calls();
     if (options.mean_bytes == 0)
         return;
     bool done = xs_sample_open(&options, &why);

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <string.h>
 
 #include "base/align.h"
 #include "sys/mem.h"
@@ -167,10 +168,20 @@ void xs_stats_record(void)
     atomic_store_explicit(&has_private, !done, memory_order_relaxed);
 }
 
+/* Only what is not 0: a page that stays as it is costs a small process nothing. */
 static void clear_slot(struct xs_slot *slot)
 {
+    static const struct xs_counters none;
+
     for (size_t i = 0; i < XS_OWNER_COUNT; i++)
-        slot->by_owner[i] = (struct xs_counters){0};
+        if (memcmp(&slot->by_owner[i], &none, sizeof(none)) != 0)
+            slot->by_owner[i] = none;
+}
+
+static void set(_Atomic uint64_t *to, uint64_t n)
+{
+    if (atomic_load_explicit(to, memory_order_relaxed) != n)
+        atomic_store_explicit(to, n, memory_order_relaxed);
 }
 
 void xs_stats_fork_child(void)
@@ -190,9 +201,9 @@ void xs_stats_fork_child(void)
             push_free_slot(slot);
     }
     uint64_t here = xs_slot_mine != NULL;
-    atomic_store_explicit(&first.threads_now, here, memory_order_relaxed);
-    atomic_store_explicit(&first.threads_peak, here, memory_order_relaxed);
-    atomic_store_explicit(&first.threads_total, here, memory_order_relaxed);
+    set(&first.threads_now, here);
+    set(&first.threads_peak, here);
+    set(&first.threads_total, here);
 }
 
 void xs_counters_add(struct xs_counters *sum, const struct xs_counters *c)

@@ -29,9 +29,13 @@ static const struct version versions[] = {
 
 static bool is_open;
 
+#define PATH_MOST 1024
+
+/* What is mostly written to lies in one page. */
 XS_SELDOM static struct {
-    const struct version *version; /* NULL: no cgroup with a limit */
-    char path[1024];               /* of the group, or of the one above it, whose limit counts */
+    _Alignas(4096) const struct version *version; /* NULL: no cgroup with a limit */
+    char group[PATH_MOST];                        /* that the process is in */
+    char path[PATH_MOST]; /* of it, or of the one above it, whose limit counts */
     char text[TEXT_MOST];
 } limits;
 
@@ -113,7 +117,6 @@ static void find_tightest(const struct version *v, const char *group, size_t len
 
 static void open_limits(void)
 {
-    XS_SELDOM static char group[sizeof(limits.path)];
     const char *text = text_of("/proc/self", "cgroup");
     const char *line = text;
 
@@ -129,10 +132,10 @@ static void open_limits(void)
         /* Controllers of version 1 may share a hierarchy. */
         const char *found = memmem(at, (size_t)(path - at), "memory", 6);
         size_t len = (size_t)(end - path - 1);
-        if ((is_first || found != NULL) && len < sizeof(group)) {
-            memcpy(group, path + 1, len);
+        if ((is_first || found != NULL) && len < sizeof(limits.group)) {
+            memcpy(limits.group, path + 1, len);
             size_t next = (size_t)(end - text);
-            find_tightest(&versions[is_first ? 0 : 1], group, len);
+            find_tightest(&versions[is_first ? 0 : 1], limits.group, len);
             if (limits.version != NULL)
                 return;
             text = text_of("/proc/self", "cgroup"); /* that was written over */

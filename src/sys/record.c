@@ -130,9 +130,17 @@ static bool add_section(enum xs_record_section kind, uint64_t offset, uint64_t b
 }
 
 /* Then there is nothing to copy, and no page of the file need be touched before its time. */
-static bool is_zero(const struct area *a)
+static bool is_zero(const char *at, uint64_t bytes)
 {
-    return a->at[0] == 0 && memcmp(a->at, a->at + 1, a->bytes - 1) == 0;
+    return at[0] == 0 && memcmp(at, at + 1, bytes - 1) == 0;
+}
+
+/* The same for the parent's pages, after a fork. */
+static void clear(struct area *a)
+{
+    for (uint64_t i = 0; i < a->bytes; i += XS_RECORD_PAGE)
+        if (!is_zero(a->at + i, XS_RECORD_PAGE))
+            memset(a->at + i, 0, XS_RECORD_PAGE);
 }
 
 /* What the area holds goes to the file, and the file takes its place. */
@@ -141,7 +149,8 @@ static int map_over(struct area *a, int fd)
     const int prot = PROT_READ | PROT_WRITE;
     const off_t offset = (off_t)a->offset;
 
-    if (!a->is_blank && !is_zero(a) && pwrite(fd, a->at, a->bytes, offset) != (ssize_t)a->bytes)
+    if (!a->is_blank && !is_zero(a->at, a->bytes) &&
+        pwrite(fd, a->at, a->bytes, offset) != (ssize_t)a->bytes)
         return errno != 0 ? errno : ENOSPC;
     if (mmap(a->at, a->bytes, prot, MAP_SHARED | MAP_FIXED, fd, offset) == MAP_FAILED)
         return errno;
@@ -484,8 +493,8 @@ void xs_record_fork_child(void)
         struct area *a = area_at(i);
         if (a->offset != 0)
             (void)mmap(a->at, a->bytes, prot, flags, -1, 0);
-        else if (!is_zero(a))
-            memset(a->at, 0, a->bytes);
+        else
+            clear(a);
         a->offset = 0;
     }
     if (own.at != NULL)
