@@ -7,11 +7,14 @@
 #define WINDOW_OPERATIONS 16384u
 /* Beyond what is needed, at most this part of what is held is asked for; or this part in blocks of
  * the size that is needed, looking at so many numbers of them for one that leaves no more than a
- * FIT_OVERth of the driver's granules over. */
+ * FIT_OVERth of the driver's granules over; else a FIT_MOREth of a block more, and up to whole
+ * granules, unless a FIT_MUCHth would be left over. */
 #define STEP_PART 8
 #define FIT_PART  6
 #define FIT_TRIES 8
 #define FIT_OVER  64
+#define FIT_MORE  32
+#define FIT_MUCH  4
 /* Wholly free ranges may come back as one if this part of all is in them. */
 #define MERGE_PART 2
 
@@ -258,19 +261,26 @@ static size_t step(const struct xs_sub *s)
 }
 
 /* About `about` bytes or more, and in it one or several blocks of `need`, as more of that size are
- * likely to come: so many that little is left over. If there is no such number, no whole granules:
- * what is left over in each of many ranges would come to an eighth of all. */
-static size_t fitting(const struct xs_sub *s, size_t need, size_t about)
+ * likely to come: so many that little is left over. If there is no such number, and it is not the
+ * first range for that size, no whole granules: what is left over in each of many ranges would come
+ * to an eighth of all. The first may be the only one, and later be wanted for a size close to it:
+ * that gets a little more, where it is not much of it. */
+static size_t fitting(struct xs_sub *s, size_t need, size_t about)
 {
     size_t most = (size_t)((s->reserved + s->owed_bytes) / FIT_PART);
-    size_t first = about > need ? about / need : 1;
+    size_t first = about > need ? about / need : 1, ask;
+    bool is_first = need != s->fitted;
 
+    s->fitted = need;
     for (size_t blocks = first;
          blocks < first + FIT_TRIES && (blocks == first || blocks * need <= most); blocks++) {
-        size_t ask = xs_align_up(blocks * need, XS_SUB_GRANULE);
+        ask = xs_align_up(blocks * need, XS_SUB_GRANULE);
         if (ask - blocks * need <= ask / FIT_OVER)
             return ask;
     }
+    ask = xs_align_up(first * need + need / FIT_MORE, XS_SUB_GRANULE);
+    if (is_first && ask - first * need <= ask / FIT_MUCH)
+        return ask;
     return xs_align_up(first * need, XS_SUB_EXACT);
 }
 

@@ -60,6 +60,7 @@ struct xs_sub {
     _Atomic uint64_t own_held;
     bool misaligned;      /* the driver's ranges are less aligned than blocks must be */
     size_t asked_bytes;   /* of the last XS_SUB_NEED */
+    size_t fitted;        /* the size of block that it was asked for */
     size_t refused_bytes; /* the driver had not so much; 0: it did not say so lately */
     uint64_t owed_bytes;  /* of ranges that left to come back as one */
     size_t room_wanted;   /* a request would fit if whole free ranges were given back */

@@ -434,6 +434,29 @@ Test(sub, ranges_fit_what_is_wanted)
     end();
 }
 
+/* The first range for a large block has room for one that is a little larger; those after it, for
+ * more of the same, have not. */
+Test(sub, a_range_for_sizes_close_to_it)
+{
+    struct xs_sub_block b;
+    size_t need = ((size_t)64 << 20) + (256 << 10);
+
+    begin_bfc(512, 0, 0);
+    for (unsigned i = 0; i < 8; i++) {
+        cr_assert(take(need + i * ((size_t)200 << 10), &b));
+        give(0);
+    }
+    cr_assert_eq(m.ranges, 1u);
+    cr_assert_eq(m.range[0].size, (size_t)68 << 20);
+    need = ((size_t)90 << 20) + (1 << 10);
+    for (unsigned i = 0; i < 3; i++)
+        cr_assert(take(need, &b));
+    cr_assert_eq(m.range[1].size, (size_t)94 << 20);
+    for (unsigned i = 2; i < 4; i++)
+        cr_assert_eq(m.range[i].size, ((size_t)90 << 20) + (64 << 10));
+    end();
+}
+
 /* ---- ranges that come back as one ------------------------------------------------------- */
 
 static void begin_any(bool pool)
@@ -741,7 +764,7 @@ Test(sub, two_share_a_limit)
     cr_assert_eq(xs_sub_alloc(a, 3 << 20, &block, &want), XS_SUB_OK);
     cr_assert_not(xs_sub_move_idle(a, 3 << 20, &address, &bytes), "it is in use");
     cr_assert_eq(xs_sub_free(a, block.handle, block.address), 0);
-    cr_assert_not(xs_sub_move_idle(a, 4 << 20, &address, &bytes), "there is no room for it");
+    cr_assert_not(xs_sub_move_idle(a, 5 << 20, &address, &bytes), "there is no room for it");
     cr_assert(xs_sub_move_idle(a, 3 << 20, &address, &bytes));
     cr_assert_eq(address, from);
     cr_assert_eq(held, bytes, "it is on its way");
