@@ -229,10 +229,13 @@ static uint64_t held(const struct xs_gpu_device *d)
 }
 
 /* More than half as much as the program holds. Then it is likely to be at something else than
- * before, and pieces that stay where they are would tear the ranges apart. */
+ * before, and pieces that stay where they are would tear the ranges apart. What the least range
+ * holds is never much. */
 static bool is_much_cached(const struct xs_gpu_device *d)
 {
-    return xs_gpu_level_now(&d->cached_bytes) > held(d) / 3;
+    uint64_t cached = xs_gpu_level_now(&d->cached_bytes);
+
+    return cached > LITTLE && cached > held(d) / 3;
 }
 
 /* A size that is not cached, and much else is: that goes back first, proven if need be. */
@@ -334,6 +337,12 @@ CUresult xs_gpu_piece_cut(struct xs_gpu_shard *s, struct xs_gpu_bins *bins, unsi
     return CUDA_SUCCESS;
 }
 
+static struct xs_gpu_range *own_range(struct xs_gpu_shard *s, const struct xs_gpu_context *c,
+                                      enum xs_gpu_range_kind kind)
+{
+    return atomic_load_explicit(&s->range[c->index][kind], memory_order_acquire);
+}
+
 CUresult xs_gpu_piece_get(struct xs_gpu_shard *s, struct xs_gpu_context *c,
                           enum xs_gpu_backend backend, size_t size, void *stream, CUdeviceptr *out,
                           bool *hit)
@@ -354,8 +363,10 @@ CUresult xs_gpu_piece_get(struct xs_gpu_shard *s, struct xs_gpu_context *c,
     uint64_t waits = 0;
 
     *hit = true;
-    if (need != 0 && get_cached(s, &w, out))
+    if (need != 0 && get_cached(s, &w, out)) {
+        xs_gpu_cache_quicken(s, w.place, size, need, own_range(s, c, kind));
         return CUDA_SUCCESS;
+    }
     struct xs_gpu_range *r = need != 0 ? xs_gpu_range_of(s, c, kind) : NULL;
     if (r != NULL && is_much_cached(c->device))
         change_over(s, r);

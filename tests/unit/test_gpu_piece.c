@@ -241,7 +241,7 @@ Test(gpu_piece, a_freed_piece_is_nobodys)
 /* So many that their places in the table collide, cut anew in other sizes time and again. */
 Test(gpu_piece, addresses_go_from_piece_to_piece)
 {
-    enum { MANY = 1500 };
+    enum { MANY = 3000 }; /* more than is never much */
     static CUdeviceptr many[MANY];
 
     start_bfc(XS_GPU_STRICT);
@@ -262,7 +262,7 @@ Test(gpu_piece, addresses_go_from_piece_to_piece)
         cr_assert_eq(stats().in_use_bytes, 0u);
         GIVES(CUDA_ERROR_INVALID_VALUE, xs_gpu_free(many[round]));
     }
-    cr_assert_leq(stats().reserved_bytes, 8 * MIB);
+    cr_assert_leq(stats().reserved_bytes, 16 * MIB);
 }
 
 Test(gpu_piece, other_sizes_get_the_memory)
@@ -324,6 +324,38 @@ Test(gpu_piece, little_that_is_cached_stays)
     cr_assert_eq(stats().cached_bytes, 10240, "beside a MiB in use");
     cr_assert_eq(get(10000), p);
     give(large);
+}
+
+/* Of other sizes, and nothing else in use. */
+Test(gpu_piece, what_the_least_range_holds_stays)
+{
+    start_bfc(XS_GPU_STRICT);
+    get_all(60000);
+    give_all();
+    for (unsigned i = 0; i < 8; i++)
+        give(get(30000 + 10000 * (i % 2)));
+    cr_assert_eq(stats().cached_bytes, BLOCKS * 60416 + 30208 + 40448);
+    get_all(60000);
+    cr_assert_eq(stats().hits_cut, BLOCKS + 2 - 1, "all but the first piece, once");
+    give_all();
+}
+
+/* A size that another one has put out of the list of quick ones. */
+Test(gpu_piece, a_hit_makes_a_size_quick_again)
+{
+    size_t a = 4096, b = a, step = xs_gpu_step_of(a);
+
+    start_bfc(XS_GPU_STRICT);
+    give(get(a));
+    const struct xs_gpu_quick *q = xs_gpu_quick_at(xs_gpu_shard_mine, step);
+    do
+        b += 256;
+    while (xs_gpu_quick_at(xs_gpu_shard_mine, xs_gpu_step_of(b)) != q);
+    give(get(b));
+    cr_assert_eq(q->step, xs_gpu_step_of(b));
+    give(get(a));
+    cr_assert_eq(q->step, step);
+    cr_assert_not_null(q->from);
 }
 
 Test(gpu_piece, the_limit_holds)
