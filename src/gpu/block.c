@@ -461,6 +461,31 @@ bool xs_gpu_block_insert_again(struct xs_gpu_shard *s, struct xs_gpu_block *b, u
     return ok;
 }
 
+unsigned xs_gpu_block_insert_kept(struct xs_gpu_block *const row[], unsigned n, uint64_t address,
+                                  struct xs_gpu_block **stale)
+{
+    unsigned i = 0;
+
+    *stale = NULL;
+    if (XS_UNLIKELY(atomic_load_explicit(&table.is_closed, memory_order_acquire)))
+        return 0;
+    struct xs_gpu_entry *t = atomic_load_explicit(&xs_gpu_entries, memory_order_relaxed);
+    for (; i < n && *stale == NULL; i++, address += row[0]->size) {
+        struct xs_gpu_entry *e = &t[xs_gpu_table_start(t, address)];
+        struct xs_gpu_block *old = atomic_load_explicit(&e->block, memory_order_relaxed);
+        bool is_left = atomic_load_explicit(&e->key, memory_order_acquire) == address &&
+                       old != NULL && !is_at(old, address);
+        if (XS_UNLIKELY(!is_left) && is_full(t, false))
+            break;
+        atomic_store_explicit(&row[i]->address, address + XS_BLOCK_KEPT, memory_order_release);
+        if (XS_UNLIKELY(!is_left) ||
+            XS_UNLIKELY(!atomic_compare_exchange_strong_explicit(
+                &e->block, &old, row[i], memory_order_release, memory_order_relaxed)))
+            put(t, address, row[i], stale);
+    }
+    return i;
+}
+
 void xs_gpu_block_remove(struct xs_gpu_block *b)
 {
     uint64_t address = xs_gpu_block_base(b), key;

@@ -96,6 +96,10 @@ void xs_gpu_block_drop(struct xs_gpu_block *b);
 bool xs_gpu_block_insert(struct xs_gpu_block *b, uint64_t address, struct xs_gpu_block **stale);
 /* The same where a piece's entry is left: see xs_gpu_block_end. False: not so, or not at once. */
 bool xs_gpu_block_insert_again(struct xs_gpu_shard *s, struct xs_gpu_block *b, uint64_t address);
+/* Records of `n` pieces side by side are entered as kept, under the lock of the thread's own shard:
+ * so many of them, from the first on. *stale as above; it is the last one's. */
+unsigned xs_gpu_block_insert_kept(struct xs_gpu_block *const row[], unsigned n, uint64_t address,
+                                  struct xs_gpu_block **stale);
 void xs_gpu_block_remove(struct xs_gpu_block *b);
 
 /* The same for a piece, whose address is likely to be another piece's soon: the entry stays. */

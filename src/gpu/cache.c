@@ -413,16 +413,40 @@ static void take_victim(struct xs_gpu_bins *bins, struct xs_gpu_victims *v, stru
     v->list = b;
 }
 
+/* The whole bin, if all in it is ready; 0: it is not. */
+static unsigned take_ring(struct xs_gpu_bins *bins, unsigned bin, struct xs_gpu_victims *v,
+                          uint64_t ready)
+{
+    struct xs_gpu_block *newest = bins->newest[bin], *b = newest;
+    uint64_t bytes = 0;
+    unsigned n = 0;
+
+    do {
+        if (b->stamp > ready)
+            return 0;
+        bytes += b->size;
+        n++;
+        b = b->older;
+    } while (b != newest);
+    newest->newer->older = v->list; /* the oldest one's */
+    v->list = newest;
+    v->taken_bytes += bytes;
+    bins->newest[bin] = NULL;
+    return n;
+}
+
 /* From the oldest of a bin to the newest; the context is held, but not yet for each. */
 static unsigned take_pieces_of(struct xs_gpu_bins *bins, unsigned bin, struct xs_gpu_victims *v,
                                uint64_t done)
 {
-    unsigned n = 0;
-    const struct xs_gpu_block *last = bins->newest[bin];
-    struct xs_gpu_block *b = bins->newest[bin]->newer, *next;
     bool is_last, takes_all = v->before_ns == 0 && v->frees == 0;
     uint64_t ready = v->ready ? done : UINT64_MAX;
+    unsigned n = takes_all && v->bytes == UINT64_MAX ? take_ring(bins, bin, v, ready) : 0;
+    const struct xs_gpu_block *last = bins->newest[bin];
 
+    if (n != 0)
+        return n;
+    struct xs_gpu_block *b = bins->newest[bin]->newer, *next;
     do {
         next = b->newer;
         is_last = b == last;

@@ -59,11 +59,12 @@ struct xs_gpu_shard {
     struct xs_gpu_device *quick_device;
     struct xs_gpu_context *context; /* whose `bins` are */
     struct xs_gpu_quick quick[XS_GPU_QUICK];
-    uint64_t unproven;          /* on the slow way: as xs_gpu_cache_unproven */
-    bool is_late;               /* many threads': counted by atomic adds, never quick */
-    uint32_t looks;             /* at age and control */
-    struct xs_gpu_block *queue; /* freed while a capture was active; through `older` */
-    struct xs_gpu_block *spare; /* records of no block; through `older` */
+    uint64_t unproven;           /* on the slow way: as xs_gpu_cache_unproven */
+    bool is_late;                /* many threads': counted by atomic adds, never quick */
+    uint32_t looks;              /* at age and control */
+    struct xs_gpu_block **ahead; /* the bin that has pieces cut ahead: see piece.c; or NULL */
+    struct xs_gpu_block *queue;  /* freed while a capture was active; through `older` */
+    struct xs_gpu_block *spare;  /* records of no block; through `older` */
     unsigned spare_count;
     struct xs_gpu_shard *next; /* of all */
     struct xs_gpu_shard *next_idle;
@@ -164,6 +165,20 @@ XS_INLINE void xs_gpu_bins_put(struct xs_gpu_bins *bins, struct xs_gpu_block *b)
         top->newer = b;
     }
     bins->newest[bin] = b;
+}
+
+/* Several, of which the first is to be the newest, into a bin that is empty. */
+XS_INLINE void xs_gpu_bins_put_row(struct xs_gpu_bins *bins, unsigned bin,
+                                   struct xs_gpu_block *const row[], unsigned n)
+{
+    for (unsigned i = 0; i < n; i++) {
+        row[i]->newer = row[i != 0 ? i - 1 : n - 1];
+        row[i]->older = row[i + 1 != n ? i + 1 : 0];
+    }
+    if (n != 0) {
+        bins->newest[bin] = row[0];
+        __atomic_store_n(&bins->maybe[bin], 1, __ATOMIC_RELAXED);
+    }
 }
 
 /* What is looked for, and what stood in the way. */

@@ -11,6 +11,7 @@
 
 struct xs_gpu_epochs xs_gpu_epochs = {.open = 1, .single = true};
 XS_UNLIKELY_DATA struct xs_gpu_context xs_gpu_contexts[XS_GPU_CONTEXTS];
+static _Atomic unsigned contexts_used; /* no context has, or had, so high an index */
 
 static struct xs_lock lock = {.kind = XS_LOCK_GPU}; /* of contexts, events, `done` */
 static uint64_t recorded; /* the last epoch that has its events, in all contexts */
@@ -78,8 +79,10 @@ void xs_gpu_capture_ended(void)
 
 struct xs_gpu_context *xs_gpu_context_find(CUcontext handle)
 {
+    unsigned used = atomic_load_explicit(&contexts_used, memory_order_relaxed);
+
     if (handle != NULL)
-        for (unsigned i = 0; i < XS_GPU_CONTEXTS; i++)
+        for (unsigned i = 0; i < used; i++)
             if (atomic_load_explicit(&xs_gpu_contexts[i].handle, memory_order_acquire) == handle)
                 return &xs_gpu_contexts[i];
     return NULL;
@@ -87,9 +90,9 @@ struct xs_gpu_context *xs_gpu_context_find(CUcontext handle)
 
 static unsigned live_contexts(void)
 {
-    unsigned n = 0;
+    unsigned n = 0, used = atomic_load_explicit(&contexts_used, memory_order_relaxed);
 
-    for (unsigned i = 0; i < XS_GPU_CONTEXTS; i++)
+    for (unsigned i = 0; i < used; i++)
         n += atomic_load_explicit(&xs_gpu_contexts[i].handle, memory_order_acquire) != NULL;
     return n;
 }
@@ -98,8 +101,9 @@ static unsigned live_contexts(void)
 static void publish_done(void)
 {
     uint64_t least = UINT64_MAX;
+    unsigned used = atomic_load_explicit(&contexts_used, memory_order_relaxed);
 
-    for (unsigned i = 0; i < XS_GPU_CONTEXTS; i++) {
+    for (unsigned i = 0; i < used; i++) {
         struct xs_gpu_context *c = &xs_gpu_contexts[i];
         if (atomic_load_explicit(&c->handle, memory_order_relaxed) == NULL)
             continue;
@@ -184,6 +188,8 @@ static struct xs_gpu_context *add_context(CUcontext handle, struct xs_gpu_device
         c->pending_count = c->spare_count = 0;
         atomic_fetch_add_explicit(&c->generation, 1, memory_order_relaxed);
         atomic_store_explicit(&c->done, open - 1, memory_order_relaxed);
+        if (c->index >= atomic_load_explicit(&contexts_used, memory_order_relaxed))
+            atomic_store_explicit(&contexts_used, c->index + 1u, memory_order_relaxed);
         atomic_store_explicit(&c->handle, handle, memory_order_release);
         publish_done();
     }

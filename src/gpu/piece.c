@@ -308,24 +308,150 @@ static bool is_much_free(const struct xs_gpu_device *d, size_t want)
     return bytes - bytes / 8 > held(d) && (want > LITTLE || bytes > MANY * LITTLE);
 }
 
+/* ---- pieces that are cut ahead ----
+ *
+ * Who asks for a size again and again gets its pieces cut several at a time, twice as many each
+ * time: those that are not asked for yet lie in the thread's cache, as if they had been freed, and
+ * are found there. They were never the program's: when it asks for another size they are taken back
+ * first, so what is cut next comes to lie where it would have done without them. No more than fits
+ * below the most that was ever cached, so that the statistics know nothing of them. */
+
+enum { AHEAD_MOST = 31 };
+#define NEVER_FREED UINT64_MAX /* in the place of the number of their free */
+
+/* Under the range's lock: so many; their records in the order of their addresses, which begin at
+ * `first`, and the context held. */
+__attribute__((noinline)) static unsigned cut_ahead(struct xs_gpu_range *r, size_t size,
+                                                    unsigned bin, struct xs_sub_block *first,
+                                                    struct xs_gpu_block *ahead[])
+{
+    struct xs_gpu_context *c = r->context;
+    uint32_t generation = atomic_load_explicit(&c->generation, memory_order_relaxed);
+    uint64_t now = xs_gpu_level_now(&c->device->cached_bytes), most = XS_PEEK(c->device->quick_max);
+    uint64_t fits = now < most ? (most - now) / size : 0;
+    unsigned n = r->spare_count < AHEAD_MOST ? r->spare_count : AHEAD_MOST;
+
+    n = fits < n ? (unsigned)fits : n;
+    n = n != 0 ? xs_sub_alloc_more(r->sub, size, n, first) : 0;
+    if (n != 0 && !xs_gpu_context_hold(c, generation)) {
+        (void)xs_sub_take_back(r->sub, first->handle, n);
+        n = 0;
+    }
+    for (unsigned i = 0; i < n; i++) {
+        struct xs_gpu_block *b = ahead[i] = xs_gpu_range_record(r);
+        b->size = first->size;
+        b->handle = first->handle + i;
+        b->bin = (uint16_t)bin;
+        xs_gpu_block_set_home(b, c);
+        b->stream = NULL;
+        b->generation = generation;
+        b->stamp = r->unproven; /* of the free memory that they are cut from */
+        b->freed = NEVER_FREED;
+    }
+    return n;
+}
+
+/* They are in no list, and not in the table. */
+static void give_ahead(struct xs_gpu_range *r, struct xs_gpu_block *const ahead[],
+                       const struct xs_sub_given given[], unsigned n)
+{
+    xs_lock_take(&r->lock);
+    if (!xs_sub_take_back(r->sub, given[0].handle, n))
+        xs_sub_free_all(r->sub, given, n);
+    for (unsigned i = 0; i < n; i++)
+        xs_gpu_range_keep_record(r, ahead[i]);
+    xs_lock_give(&r->lock);
+}
+
+/* Into the bin, which is empty; the context is let go. */
+__attribute__((noinline)) static void keep_ahead(struct xs_gpu_shard *s, struct xs_gpu_bins *bins,
+                                                 unsigned bin, const struct xs_sub_block *first,
+                                                 struct xs_gpu_block *const ahead[], unsigned n)
+{
+    struct xs_gpu_range *r = ahead[0]->range;
+    struct xs_gpu_device *d = bins->device;
+    struct xs_sub_given left[AHEAD_MOST];
+    struct xs_gpu_block *stale = NULL;
+    unsigned kept = 0;
+
+    xs_gpu_shard_take(s);
+    if (XS_LIKELY(s->bins == bins && bins->newest[bin] == NULL) &&
+        XS_LIKELY(xs_gpu_level_reserve(&d->cached_bytes, n * first->size, XS_PEEK(d->quick_max)))) {
+        kept = xs_gpu_block_insert_kept(ahead, n, first->address, &stale);
+        xs_gpu_bins_put_row(bins, bin, ahead, kept);
+        s->ahead = &bins->newest[bin];
+        XS_COUNT(bins->count->hits_cut, kept);
+        xs_gpu_level_sub(&d->cached_bytes, (n - kept) * first->size);
+        xs_gpu_held_add(d, kept * first->size);
+    }
+    xs_gpu_shard_give(s);
+    if (XS_UNLIKELY(stale != NULL))
+        xs_gpu_cache_stale(stale);
+    for (unsigned i = kept; i < n; i++)
+        left[i - kept] = (struct xs_sub_given){first->address + i * first->size, ahead[i]->handle};
+    if (XS_UNLIKELY(kept != n))
+        give_ahead(r, ahead + kept, left, n - kept);
+    xs_gpu_context_let_go(r->context);
+}
+
+/* Those that nobody has asked for lie at the old end of their bin. */
+__attribute__((noinline)) static void take_ahead_back(struct xs_gpu_shard *s)
+{
+    struct xs_gpu_block *ahead[AHEAD_MOST], *b;
+    struct xs_sub_given given[AHEAD_MOST];
+    struct xs_gpu_context *c = NULL;
+    unsigned first = AHEAD_MOST;
+
+    xs_gpu_shard_take(s);
+    struct xs_gpu_block **newest = s->ahead;
+    s->ahead = NULL;
+    while (*newest != NULL && (b = (*newest)->newer)->freed == NEVER_FREED && first != 0) {
+        if (c == NULL && !xs_gpu_context_hold(c = &xs_gpu_contexts[b->context], b->generation))
+            break;
+        xs_gpu_bins_take(newest, b);
+        ahead[--first] = b;
+        given[first] = (struct xs_sub_given){xs_gpu_block_base(b), b->handle};
+        xs_gpu_block_end(b);
+    }
+    unsigned n = AHEAD_MOST - first;
+    if (n != 0) {
+        struct xs_gpu_counters *count = xs_gpu_counters(s, c->device);
+        XS_COUNT(count->hits_cut, -(uint64_t)n);
+    }
+    xs_gpu_shard_give(s);
+    if (n == 0)
+        return;
+    xs_gpu_caching_ends(c->device, XS_KIND_DEVICE, n * ahead[first]->size);
+    give_ahead(ahead[first]->range, ahead + first, given + first, n);
+    xs_gpu_context_let_go(c);
+}
+
 CUresult xs_gpu_piece_cut(struct xs_gpu_shard *s, struct xs_gpu_bins *bins, unsigned bin,
                           struct xs_gpu_range *r, size_t size, CUdeviceptr *out)
 {
     struct xs_gpu_counters *count = bins->count;
     enum xs_sub_result result = XS_SUB_NONE;
-    struct xs_gpu_block *record = NULL;
-    struct xs_sub_block piece;
+    struct xs_gpu_block *record = NULL, *ahead[AHEAD_MOST];
+    struct xs_sub_block piece, first;
+    unsigned n = 0;
     size_t want;
 
+    if (s->ahead != NULL)
+        take_ahead_back(s);
     if (is_much_cached(bins->device))
         return CUDA_ERROR_NOT_SUPPORTED;
     xs_lock_take(&r->lock);
     if (XS_LIKELY(r->sub != NULL && r->oldest == NULL))
         result = xs_sub_alloc(r->sub, size, &piece, &want);
     bool by_order = r->unproven > xs_gpu_done();
-    if (XS_LIKELY(result == XS_SUB_OK))
+    if (XS_LIKELY(result == XS_SUB_OK)) {
         record = xs_gpu_range_record(r);
+        if (piece.handle >= XS_SUB_MORE_HANDLE)
+            n = cut_ahead(r, size, bin, &first, ahead);
+    }
     xs_lock_give(&r->lock);
+    if (n != 0)
+        keep_ahead(s, bins, bin, &first, ahead, n);
     if (result != XS_SUB_OK || enter_piece(s, r, &piece, bin, record, out) != CUDA_SUCCESS)
         return CUDA_ERROR_NOT_SUPPORTED;
     XS_COUNT(count->hits_cut, 1);
@@ -367,6 +493,8 @@ CUresult xs_gpu_piece_get(struct xs_gpu_shard *s, struct xs_gpu_context *c,
         xs_gpu_cache_quicken(s, w.place, size, need, own_range(s, c, kind));
         return CUDA_SUCCESS;
     }
+    if (s->ahead != NULL)
+        take_ahead_back(s);
     struct xs_gpu_range *r = need != 0 ? xs_gpu_range_of(s, c, kind) : NULL;
     if (r != NULL && is_much_cached(c->device))
         change_over(s, r);

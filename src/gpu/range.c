@@ -103,6 +103,7 @@ void xs_gpu_range_keep_record(struct xs_gpu_range *r, struct xs_gpu_block *b)
         xs_gpu_block_drop(b);
         return;
     }
+    atomic_store_explicit(&b->marks, 0, memory_order_relaxed);
     b->older = r->spare;
     r->spare = b;
     r->spare_count++;
@@ -147,12 +148,17 @@ static bool is_ready(struct xs_gpu_range *r, const struct xs_gpu_block *b)
     return false;
 }
 
+static bool is_marked(const struct xs_gpu_block *b)
+{
+    return atomic_load_explicit(&b->marks, memory_order_relaxed) & XS_BLOCK_NEVER;
+}
+
 void xs_gpu_range_put(struct xs_gpu_range *r, struct xs_gpu_block *b)
 {
     if (r->sub == NULL) {
         xs_gpu_block_remove(b);
         xs_gpu_block_drop(b);
-    } else if (atomic_load_explicit(&b->marks, memory_order_relaxed) & XS_BLOCK_NEVER) {
+    } else if (is_marked(b)) {
         lose(r, b);
     } else if (is_ready(r, b)) {
         give_piece(r, b);
@@ -164,13 +170,23 @@ void xs_gpu_range_put(struct xs_gpu_range *r, struct xs_gpu_block *b)
 struct xs_gpu_block *xs_gpu_range_put_all(struct xs_gpu_range *r, struct xs_gpu_block *list,
                                           unsigned *count)
 {
+    struct xs_sub_given given[AT_ONCE];
     struct xs_gpu_block *next;
-    unsigned n = 0;
+    unsigned n = 0, gives = 0;
 
     for (; list != NULL && list->range == r && n < AT_ONCE; list = next, n++) {
         next = list->older;
-        xs_gpu_range_put(r, list);
+        if (XS_UNLIKELY(r->sub == NULL) || XS_UNLIKELY(is_marked(list)) ||
+            XS_UNLIKELY(!is_ready(r, list))) {
+            xs_gpu_range_put(r, list);
+            continue;
+        }
+        given[gives++] = (struct xs_sub_given){xs_gpu_block_base(list), list->handle};
+        xs_gpu_block_end(list);
+        xs_gpu_range_keep_record(r, list);
     }
+    if (gives != 0)
+        xs_sub_free_all(r->sub, given, gives);
     *count = n;
     return list;
 }

@@ -329,6 +329,19 @@ enum xs_sub_result xs_sub_alloc(struct xs_sub *s, size_t size, struct xs_sub_blo
     return result;
 }
 
+unsigned xs_sub_alloc_more(struct xs_sub *s, size_t size, unsigned most, struct xs_sub_block *first)
+{
+    unsigned n = s->kind->more != NULL ? s->kind->more(s, size, most, first) : 0;
+
+    count_operations(s, n);
+    return n;
+}
+
+bool xs_sub_take_back(struct xs_sub *s, uint32_t handle, unsigned n)
+{
+    return s->kind->take_back != NULL && s->kind->take_back(s, handle, n);
+}
+
 int xs_sub_free(struct xs_sub *s, uint32_t handle, uint64_t address)
 {
     int rc = s->kind->give(s, handle, address);
@@ -336,6 +349,12 @@ int xs_sub_free(struct xs_sub *s, uint32_t handle, uint64_t address)
     if (rc == 0)
         count_operations(s, 1);
     return rc;
+}
+
+void xs_sub_free_all(struct xs_sub *s, const struct xs_sub_given given[], unsigned n)
+{
+    s->kind->give_all(s, given, n);
+    count_operations(s, n);
 }
 
 void xs_sub_passed_by(struct xs_sub *s, uint32_t operations)

@@ -72,6 +72,15 @@ size_t xs_sub_pool_rounded(size_t unit, size_t size);
 enum xs_sub_result xs_sub_alloc(struct xs_sub *s, size_t size, struct xs_sub_block *out,
                                 size_t *want);
 
+/* More blocks like the one that xs_sub_alloc has just given, side by side: as many as cost next to
+ * nothing, at most `most`; the first of them. None if the one had a lower handle. */
+#define XS_SUB_MORE_HANDLE ((uint32_t)1 << 31)
+unsigned xs_sub_alloc_more(struct xs_sub *s, size_t size, unsigned most,
+                           struct xs_sub_block *first);
+/* The last `n` of those, of which this is the first, if nothing came between: it is as if they had
+ * not been cut. False: they are blocks like any others. */
+bool xs_sub_take_back(struct xs_sub *s, uint32_t handle, unsigned n);
+
 /* A range for which XS_SUB_NEED asked, or none after all (address 0: the driver had none; the next
  * xs_sub_alloc wants less, or says XS_SUB_NONE). False: it is not taken, and the caller's as
  * before: no record for it, or another thread's range has used the limit up. As others come between
@@ -79,6 +88,12 @@ enum xs_sub_result xs_sub_alloc(struct xs_sub *s, size_t size, struct xs_sub_blo
 bool xs_sub_add(struct xs_sub *s, uint64_t address, size_t size);
 
 int xs_sub_free(struct xs_sub *s, uint32_t handle, uint64_t address);
+/* The same of many, which are blocks in use. */
+struct xs_sub_given {
+    uint64_t address;
+    uint32_t handle;
+};
+void xs_sub_free_all(struct xs_sub *s, const struct xs_sub_given given[], unsigned n);
 
 /* Whole free ranges leave the sub-allocator: at most `capacity`; how many. The caller gives them
  * back to the driver. `all` (defragment, flush): every one; call it until it gives fewer than

@@ -307,32 +307,62 @@ struct xs_sub *xs_sub_bfc_make(size_t bytes, const struct xs_sub_kind *kind, siz
     return s;
 }
 
+/* ---- blocks in runs, where they can be ---------------------------------------------------- */
+
+enum xs_sub_result xs_sub_bfc_take_in_run(struct xs_sub *s, size_t size, struct xs_sub_block *out)
+{
+    struct xs_sub_bfc *b = own(s);
+
+    if (b->runs.torn != 0)
+        xs_sub_run_settle(b);
+    if (xs_sub_run_take(b, size, out))
+        return XS_SUB_OK;
+    enum xs_sub_result result = xs_sub_bfc_take(s, size, out);
+    if (XS_LIKELY(result == XS_SUB_OK))
+        xs_sub_run_none(b, size);
+    return result;
+}
+
+unsigned xs_sub_bfc_more(struct xs_sub *s, size_t size, unsigned most, struct xs_sub_block *first)
+{
+    return xs_sub_run_more(own(s), s->kind->rounded(s, size), most, first);
+}
+
+bool xs_sub_bfc_take_back(struct xs_sub *s, uint32_t handle, unsigned n)
+{
+    return xs_sub_run_take_back(own(s), handle, n);
+}
+
+uint32_t xs_sub_bfc_chunk_at(const struct xs_sub *s, uint64_t address)
+{
+    struct xs_sub_block found = {0};
+    bool in_use;
+
+    return xs_sub_find(s, address, &found, &in_use) && found.address == address ? found.handle : 0;
+}
+
+void xs_sub_bfc_give_all(struct xs_sub *s, const struct xs_sub_given given[], unsigned n)
+{
+    struct xs_sub_bfc *b = own(s);
+
+    if (b->runs.open != 0)
+        xs_sub_run_close(b);
+    for (unsigned i = 0, of_run; i < n; i += of_run != 0 ? of_run : 1) {
+        of_run =
+            given[i].handle >= XS_SUB_RUN_HANDLE ? xs_sub_run_give_row(b, given + i, n - i) : 0;
+        if (of_run == 0)
+            (void)s->kind->give(s, given[i].handle, given[i].address);
+    }
+}
+
 /* ---- the kind bfc ----------------------------------------------------------------------- */
 
 static enum xs_sub_result take(struct xs_sub *s, size_t size, struct xs_sub_block *out)
 {
-    struct xs_sub_bfc *b = own(s);
     size_t whole = xs_align_up(size, s->align);
 
-    if (xs_sub_run_next(b, whole, out)) /* nothing has been freed since */
-        return XS_SUB_OK;
-    if (b->runs.torn != 0)
-        xs_sub_run_settle(b);
-    return xs_sub_run_take(b, whole, out) ? XS_SUB_OK : xs_sub_bfc_take(s, size, out);
-}
-
-/* A block whose run is no more is a chunk by now. */
-__attribute__((noinline)) static int give_chunk(struct xs_sub *s, uint32_t handle, uint64_t address)
-{
-    const struct xs_sub_bfc *b = own(s);
-    struct xs_sub_block found = {.handle = handle};
-    bool in_use;
-
-    if (handle >= XS_SUB_RUN_HANDLE && !xs_sub_find(s, address, &found, &in_use))
-        return EINVAL;
-    return bfc_in_use(&b->bfc, found.handle) && record(b, found.handle)->base == address
-               ? xs_sub_bfc_merge(s, found.handle)
-               : EINVAL;
+    /* In the open run: nothing has been freed since. */
+    return xs_sub_run_next(own(s), whole, out) ? XS_SUB_OK : xs_sub_bfc_take_in_run(s, whole, out);
 }
 
 static int give(struct xs_sub *s, uint32_t handle, uint64_t address)
@@ -341,7 +371,11 @@ static int give(struct xs_sub *s, uint32_t handle, uint64_t address)
 
     if (XS_UNLIKELY(b->runs.open != 0))
         xs_sub_run_close(b);
-    return xs_sub_run_give(b, handle, address) ? 0 : give_chunk(s, handle, address);
+    if (handle < XS_SUB_RUN_HANDLE)
+        return xs_sub_bfc_is_chunk(b, handle, address) ? xs_sub_bfc_merge(s, handle) : EINVAL;
+    return xs_sub_run_give(b, handle, address)
+               ? 0
+               : xs_sub_bfc_merge(s, xs_sub_bfc_chunk_at(s, address));
 }
 
 static size_t rounded(const struct xs_sub *s, size_t size)
@@ -365,11 +399,14 @@ static uint64_t largest_free(const struct xs_sub *s)
 
 static const struct xs_sub_kind kind_bfc = {
     .take = take,
+    .more = xs_sub_bfc_more,
+    .take_back = xs_sub_bfc_take_back,
     .rounded = rounded,
     .adopt = xs_sub_bfc_adopt,
     .release = xs_sub_bfc_release,
     .settle = settle,
     .give = give,
+    .give_all = xs_sub_bfc_give_all,
     .find = xs_sub_bfc_find,
     .largest_free = largest_free,
     .check = xs_sub_bfc_check,

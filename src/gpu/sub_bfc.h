@@ -12,8 +12,8 @@
 struct xs_sub_bfc {
     struct xs_sub sub;
     struct xs_bfc bfc;
-    uint64_t kept_bytes;     /* in chunks that are in use to the core, but free to the program */
-    struct xs_sub_runs runs; /* of the kind bfc */
+    uint64_t kept_bytes; /* in chunks that are in use to the core, but free to the program */
+    struct xs_sub_runs runs;
 };
 
 struct xs_sub_note {
@@ -44,6 +44,14 @@ void xs_sub_bfc_taken(struct xs_sub *s, xs_chunk c, struct xs_sub_block *out);
 /* Back to the core, no block being in it. */
 int xs_sub_bfc_merge_chunk(struct xs_sub *s, xs_chunk c);
 
+/* As the calls of the kind; the size is whole units. */
+enum xs_sub_result xs_sub_bfc_take_in_run(struct xs_sub *s, size_t size, struct xs_sub_block *out);
+unsigned xs_sub_bfc_more(struct xs_sub *s, size_t size, unsigned most, struct xs_sub_block *first);
+bool xs_sub_bfc_take_back(struct xs_sub *s, uint32_t handle, unsigned n);
+void xs_sub_bfc_give_all(struct xs_sub *s, const struct xs_sub_given given[], unsigned n);
+/* The block at an address by its handle now: that of one whose run is no more is a chunk's. */
+uint32_t xs_sub_bfc_chunk_at(const struct xs_sub *s, uint64_t address);
+
 bool xs_sub_bfc_adopt(struct xs_sub *s, unsigned range);
 void xs_sub_bfc_release(struct xs_sub *s);
 bool xs_sub_bfc_find(const struct xs_sub *s, unsigned range, uint64_t address,
@@ -51,6 +59,11 @@ bool xs_sub_bfc_find(const struct xs_sub *s, unsigned range, uint64_t address,
 uint64_t xs_sub_bfc_largest_free(const struct xs_sub *s);
 bool xs_sub_bfc_check(const struct xs_sub *s, struct xs_buf *why);
 void xs_sub_bfc_close(struct xs_sub *s);
+
+XS_INLINE bool xs_sub_bfc_is_chunk(const struct xs_sub_bfc *b, uint32_t handle, uint64_t address)
+{
+    return bfc_in_use(&b->bfc, handle) && bfc_record(&b->bfc, handle)->base == address;
+}
 
 /* The next block of the open run. False: none is open (then its size is 0), or it is another
  * size's, or full. */

@@ -121,6 +121,8 @@ static void settle(struct xs_sub *s)
     for (unsigned c = 0; c < CLASSES && p->kept_blocks != 0; c++)
         for (uint32_t h = unkeep(p, c); h != 0; h = unkeep(p, c))
             (void)xs_sub_bfc_merge(s, h);
+    xs_sub_run_close(&p->bfc);
+    xs_sub_run_settle(&p->bfc);
 }
 
 /* ---- the kind --------------------------------------------------------------------------- */
@@ -129,6 +131,9 @@ static enum xs_sub_result take(struct xs_sub *s, size_t size, struct xs_sub_bloc
 {
     struct pool *p = own(s);
     size_t whole = rounded(s, size);
+
+    if (xs_sub_run_next(&p->bfc, whole, out))
+        return XS_SUB_OK;
     uint32_t handle = unkeep(p, class_of(whole >> p->unit_log2));
 
     if (handle != 0) {
@@ -138,10 +143,10 @@ static enum xs_sub_result take(struct xs_sub *s, size_t size, struct xs_sub_bloc
         xs_sub_began(s, range_of(p, handle), whole);
         return XS_SUB_OK;
     }
-    enum xs_sub_result result = xs_sub_bfc_take(s, whole, out);
+    enum xs_sub_result result = xs_sub_bfc_take_in_run(s, whole, out);
     if (result == XS_SUB_NEED && p->kept_blocks != 0) {
         settle(s);
-        result = xs_sub_bfc_take(s, whole, out);
+        result = xs_sub_bfc_take_in_run(s, whole, out);
     }
     return result;
 }
@@ -150,8 +155,15 @@ static int give(struct xs_sub *s, uint32_t handle, uint64_t address)
 {
     struct pool *p = own(s);
 
-    if (!bfc_in_use(&p->bfc.bfc, handle) || note(p, handle)->is_kept ||
-        bfc_record(&p->bfc.bfc, handle)->base != address)
+    if (p->bfc.runs.open != 0)
+        xs_sub_run_close(&p->bfc);
+    if (handle >= XS_SUB_RUN_HANDLE) {
+        if (xs_sub_run_give(&p->bfc, handle, address))
+            return 0;
+        handle = xs_sub_bfc_chunk_at(s, address);
+    }
+    if (!xs_sub_bfc_is_chunk(&p->bfc, handle, address) || note(p, handle)->is_kept ||
+        note(p, handle)->run != 0)
         return EINVAL;
     size_t size = xs_bfc_size(&p->bfc.bfc, handle);
     unsigned of_class = class_of(size >> p->unit_log2);
@@ -167,7 +179,10 @@ static int give(struct xs_sub *s, uint32_t handle, uint64_t address)
 static uint64_t largest_free(const struct xs_sub *s)
 {
     const struct pool *p = own_const(s);
-    uint64_t largest = xs_sub_bfc_largest_free(s);
+    uint64_t largest = xs_sub_bfc_largest_free(s), of_runs;
+
+    (void)xs_sub_run_free_bytes(&p->bfc, &of_runs);
+    largest = of_runs > largest ? of_runs : largest;
 
     for (unsigned c = 0; c < CLASSES; c++) {
         uint64_t size = p->kept[c] != 0 ? xs_bfc_size(&p->bfc.bfc, p->kept[c]) : 0;
@@ -216,11 +231,14 @@ static bool check(const struct xs_sub *s, struct xs_buf *why)
 
 static const struct xs_sub_kind kind = {
     .take = take,
+    .more = xs_sub_bfc_more,
+    .take_back = xs_sub_bfc_take_back,
     .rounded = rounded,
     .adopt = xs_sub_bfc_adopt,
     .release = xs_sub_bfc_release,
     .settle = settle,
     .give = give,
+    .give_all = xs_sub_bfc_give_all,
     .find = xs_sub_bfc_find,
     .largest_free = largest_free,
     .check = check,

@@ -31,6 +31,9 @@ struct xs_sub_range {
 struct xs_sub_kind {
     /* NEED: nothing that is free will do. `size` is at most `largest`. */
     enum xs_sub_result (*take)(struct xs_sub *s, size_t size, struct xs_sub_block *out);
+    /* As xs_sub_alloc_more and xs_sub_take_back; both may be NULL. */
+    unsigned (*more)(struct xs_sub *s, size_t size, unsigned most, struct xs_sub_block *first);
+    bool (*take_back)(struct xs_sub *s, uint32_t handle, unsigned n);
     /* What a request comes to in a fresh range. */
     size_t (*rounded)(const struct xs_sub *s, size_t size);
     bool (*adopt)(struct xs_sub *s, unsigned range);
@@ -39,6 +42,7 @@ struct xs_sub_kind {
     /* Merges what is free. */
     void (*settle)(struct xs_sub *s);
     int (*give)(struct xs_sub *s, uint32_t handle, uint64_t address);
+    void (*give_all)(struct xs_sub *s, const struct xs_sub_given given[], unsigned n);
     bool (*find)(const struct xs_sub *s, unsigned range, uint64_t address, struct xs_sub_block *out,
                  bool *in_use);
     uint64_t (*largest_free)(const struct xs_sub *s);

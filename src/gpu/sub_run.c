@@ -48,9 +48,7 @@ bool xs_sub_run_take(struct xs_sub_bfc *b, size_t size, struct xs_sub_block *out
     if (xs_sub_run_next(b, size, out))
         return true;
     xs_sub_run_close(b);
-    bool again = size == runs->last_size;
-    runs->last_size = size;
-    unsigned number = again ? free_number(runs) : 0;
+    unsigned number = size == runs->last_size ? free_number(runs) : 0;
     xs_chunk c = number != 0 ? xs_bfc_alloc_whole(&b->bfc, size) : 0;
     if (c == 0)
         return false;
@@ -63,6 +61,89 @@ bool xs_sub_run_take(struct xs_sub_bfc *b, size_t size, struct xs_sub_block *out
     return xs_sub_run_next(b, size, out);
 }
 
+void xs_sub_run_none(struct xs_sub_bfc *b, size_t size)
+{
+    struct xs_sub_runs *runs = &b->runs;
+
+    if (size == runs->last_size)
+        return;
+    runs->last_size = size;
+    if (runs->row != 0) {
+        runs->last_row = runs->row;
+        runs->row = 0;
+    }
+}
+
+static uint64_t bits(unsigned from, unsigned n)
+{
+    return (bit(n) - 1) << from;
+}
+
+unsigned xs_sub_run_more(struct xs_sub_bfc *b, size_t size, unsigned most,
+                         struct xs_sub_block *first)
+{
+    struct xs_sub_run *r = &b->runs.run[b->runs.open];
+    unsigned left = (unsigned)r->most - r->cut;
+    unsigned row = b->runs.row + r->cut;
+    unsigned n = b->runs.last_row > row ? b->runs.last_row - row : row;
+
+    n = n < left ? n : left;
+    n = n < most ? n : most;
+    if (r->size != size || n == 0)
+        return 0;
+    *first = (struct xs_sub_block){r->base + r->cut * size, size,
+                                   XS_SUB_RUN_HANDLE + b->runs.open * XS_SUB_RUN_BLOCKS + r->cut};
+    r->in_use |= bits(r->cut, n);
+    r->cut = (uint8_t)(r->cut + n);
+    b->sub.range[r->range].used += n;
+    b->sub.in_use += n * size;
+    if (b->sub.in_use > b->sub.in_use_peak)
+        b->sub.in_use_peak = b->sub.in_use;
+    return n;
+}
+
+bool xs_sub_run_take_back(struct xs_sub_bfc *b, uint32_t handle, unsigned n)
+{
+    struct xs_sub_run *r = &b->runs.run[b->runs.open];
+    uint32_t index = handle - XS_SUB_RUN_HANDLE - b->runs.open * XS_SUB_RUN_BLOCKS;
+
+    if (b->runs.open == 0 || index == 0 || index >= r->cut || r->cut - index != n)
+        return false;
+    r->in_use &= ~bits(index, n);
+    r->cut = (uint8_t)index;
+    b->sub.range[r->range].used -= n;
+    b->sub.in_use -= n * r->size;
+    return true;
+}
+
+unsigned xs_sub_run_give_row(struct xs_sub_bfc *b, const struct xs_sub_given given[], unsigned n)
+{
+    uint32_t number = (given[0].handle - XS_SUB_RUN_HANDLE) / XS_SUB_RUN_BLOCKS;
+    uint32_t first = XS_SUB_RUN_HANDLE + number * XS_SUB_RUN_BLOCKS;
+    struct xs_sub_run *r = &b->runs.run[number < XS_SUB_RUNS ? number : 0];
+    uint64_t in_use = r->in_use;
+    size_t size = r->size;
+    unsigned i = 0;
+
+    for (; i < n; i++) {
+        uint32_t at = given[i].handle - first;
+        if (at >= XS_SUB_RUN_BLOCKS || !(in_use >> at & 1) ||
+            r->base + at * size != given[i].address)
+            break;
+        in_use &= ~bit(at);
+    }
+    if (i == 0)
+        return 0;
+    struct xs_sub_range *range = &b->sub.range[r->range];
+    r->in_use = in_use;
+    range->used -= i - 1;
+    b->sub.in_use -= (i - 1) * size;
+    xs_sub_ended(&b->sub, range, size);
+    if (in_use == 0 || !r->is_torn)
+        xs_sub_run_torn(b, r);
+    return i;
+}
+
 void xs_sub_run_close(struct xs_sub_bfc *b)
 {
     struct xs_sub_run *r = &b->runs.run[b->runs.open];
@@ -70,6 +151,7 @@ void xs_sub_run_close(struct xs_sub_bfc *b)
     if (b->runs.open == 0)
         return;
     b->runs.open = 0;
+    b->runs.row += r->cut;
     /* Without a record for what is left, that stays with the run. */
     if (left(r) != 0 && xs_bfc_resize(&b->bfc, r->chunk, r->cut * r->size, 0))
         r->bytes = r->cut * r->size;

@@ -22,7 +22,7 @@
 
 /* Handles of blocks in runs: number and index. The core's are below. A handle may outlive its run:
  * then the block is a chunk, known by its address. */
-#define XS_SUB_RUN_HANDLE ((uint32_t)1 << 31)
+#define XS_SUB_RUN_HANDLE XS_SUB_MORE_HANDLE
 _Static_assert(XS_SUB_RUN_HANDLE > XS_BFC_CHUNKS + XS_SUB_RUNS * XS_SUB_RUN_BLOCKS, "apart");
 
 struct xs_sub_run {
@@ -37,9 +37,11 @@ struct xs_sub_run {
 };
 
 struct xs_sub_runs {
-    unsigned open;    /* the one that is cut from; 0: none */
-    unsigned torn;    /* so many are */
-    size_t last_size; /* that was asked for */
+    unsigned open;     /* the one that is cut from; 0: none */
+    unsigned torn;     /* so many are */
+    size_t last_size;  /* that was asked for */
+    unsigned row;      /* blocks of that size in runs that were closed since */
+    unsigned last_row; /* how many they were of the last size that came in runs */
     struct xs_sub_run run[XS_SUB_RUNS];
 };
 
@@ -48,6 +50,16 @@ struct xs_sub_bfc;
 /* False: from the core, as if there were no runs. `size` is whole units. */
 bool xs_sub_run_take(struct xs_sub_bfc *b, size_t size, struct xs_sub_block *out);
 void xs_sub_run_close(struct xs_sub_bfc *b);
+/* The core gave the block: the next one of the size may be a run's. */
+void xs_sub_run_none(struct xs_sub_bfc *b, size_t size);
+
+/* As xs_sub_alloc_more: as many as there were of the last size, then as many as of this one; and
+ * xs_sub_take_back. */
+unsigned xs_sub_run_more(struct xs_sub_bfc *b, size_t size, unsigned most,
+                         struct xs_sub_block *first);
+/* The first of those that are given, as far as they are of one run; how many. None is open. */
+unsigned xs_sub_run_give_row(struct xs_sub_bfc *b, const struct xs_sub_given given[], unsigned n);
+bool xs_sub_run_take_back(struct xs_sub_bfc *b, uint32_t handle, unsigned n);
 
 /* After one of its blocks became free: the first, or the last one. */
 void xs_sub_run_torn(struct xs_sub_bfc *b, struct xs_sub_run *r);

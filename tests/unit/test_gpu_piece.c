@@ -358,6 +358,95 @@ Test(gpu_piece, a_hit_makes_a_size_quick_again)
     cr_assert_not_null(q->from);
 }
 
+/* Of the second size, after as many of the first were cached. */
+static void begin_rows(enum xs_gpu_backend backend)
+{
+    options.step[0].backend = backend;
+    start();
+    get_all(256 * 1024);
+    give_all();
+    for (unsigned i = 0; i < 3; i++)
+        block[i] = get(128 * 1024);
+}
+
+/* What is not asked for after all was never there. */
+Test(gpu_piece, pieces_that_are_cut_ahead)
+{
+    CUdeviceptr base;
+    size_t size;
+
+    begin_rows(XS_GPU_BFC);
+    cr_assert_eq(stats().cached_bytes, 13 * 128 * 1024, "16, as in the last row");
+    cr_assert_eq(stats().in_use_bytes, 3 * 128 * 1024);
+    cr_assert_eq(stats().cached_bytes_peak, BLOCKS * 256 * 1024);
+    CUdeviceptr next = block[2] + 128 * 1024;
+    GIVES(CUDA_ERROR_INVALID_VALUE, xs_gpu_free(next));
+    GIVES(CUDA_ERROR_NOT_FOUND, xs_gpu_address_range(&base, &size, next));
+    uint64_t cut = stats().hits_cut;
+    cr_assert_eq(get(128 * 1024), next);
+    cr_assert_eq(stats().hits_cut, cut, "it was cut before");
+    cr_assert_eq(get(50000), next + 128 * 1024, "where it is without them");
+    cr_assert_eq(stats().cached_bytes, 0);
+    cr_assert_eq(stats().hits_cut, cut - 12 + 1);
+}
+
+Test(gpu_piece, a_context_takes_what_was_cut_ahead_along)
+{
+    begin_rows(XS_GPU_BFC);
+    cr_assert_gt(stats().cached_bytes, 0);
+    for (unsigned i = 0; i < 3; i++)
+        fake_life_end(P(block[i]));
+    xs_gpu_device_reset(0);
+    cr_assert_eq(stats().cached_bytes, 0);
+    OK(cuDevicePrimaryCtxReset(0));
+    OK(cuDevicePrimaryCtxRetain(&ctx, 0));
+    OK(cuCtxSetCurrent(ctx));
+    xs_gpu_after_context(ctx);
+    get_all(256 * 1024);
+    give_all();
+    get_all(128 * 1024);
+    cr_assert_eq(reserved(), stats().reserved_bytes);
+    give_all();
+}
+
+Test(gpu_piece, pool_cuts_ahead_too)
+{
+    begin_rows(XS_GPU_POOL);
+    cr_assert_gt(stats().cached_bytes, 0);
+    cr_assert_eq(get(128 * 1024), block[2] + 128 * 1024);
+}
+
+/* A record that had such a piece is like any other, once the range has gone. */
+Test(gpu_piece, what_was_never_to_be_used_again_leaves_no_mark)
+{
+    start_bfc(XS_GPU_STRICT);
+    for (unsigned round = 0; round < 2; round++) {
+        get_all(MIB);
+        for (unsigned i = 0; i < BLOCKS; i++)
+            xs_gpu_never_reuse(block[i]);
+        give_all();
+        xs_gpu_clear(-1);
+        cr_assert_eq(reserved(), 0);
+        get_all(MIB);
+        give_all();
+        cr_assert_eq(stats().cached_bytes, BLOCKS * MIB);
+        xs_gpu_clear(-1);
+    }
+}
+
+/* Others need the room. */
+Test(gpu_piece, what_was_cut_ahead_gives_way)
+{
+    begin_rows(XS_GPU_BFC);
+    xs_gpu_clear(-1);
+    cr_assert_eq(stats().cached_bytes, 0);
+    xs_gpu_set_cache_max(-1, 300 * 1024);
+    get_all(128 * 1024);
+    cr_assert_leq(stats().cached_bytes, 300 * 1024);
+    give_all();
+    cr_assert_leq(stats().cached_bytes, 300 * 1024);
+}
+
 Test(gpu_piece, the_limit_holds)
 {
     options.cache_max_bytes = 50000;

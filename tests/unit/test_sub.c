@@ -681,6 +681,10 @@ static void random_program(unsigned operations)
                 cr_assert(m.limit < need || others > m.limit - need || m.ranges == RANGES,
                           "%zu bytes were refused with %lu of %lu used", size, others, m.limit);
             }
+            if (rnd() % 4 == 0)
+                (void)take_more(size, (unsigned)(rnd() % 20), (unsigned)(rnd() % 10));
+        } else if (what < 95 && m.blocks > 40 && rnd() % 8 == 0) {
+            give_some((unsigned)(rnd() % (m.blocks - 40)), 1 + (unsigned)(rnd() % 40));
         } else if (what < 95 && m.blocks > 0) {
             give((unsigned)(rnd() % m.blocks));
             if (rnd() % 4 == 0)

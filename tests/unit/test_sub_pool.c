@@ -192,9 +192,12 @@ Test(sub_pool, runs_are_merged)
     struct xs_sub_block b;
 
     begin_bfc(512, 1 << 20, 1 << 20);
-    for (unsigned round = 0; round < 3; round++) {
-        while (m.blocks < 8)
+    for (unsigned round = 0; round < 6; round++) {
+        while (m.blocks < 8) {
             cr_assert(take(128 << 10, &b));
+            if (round >= 3)
+                (void)take_more(128 << 10, 8 - m.blocks, round - 3);
+        }
         cr_assert_not(take(512, &b));
         for (unsigned i = 0; i < 4; i++)
             give(2);
@@ -207,4 +210,38 @@ Test(sub_pool, runs_are_merged)
         cr_assert_eq(stats().largest_free_bytes, 1u << 20);
     }
     end();
+}
+
+/* As many as the last run had, before there are any; and only the last ones can be taken back. */
+Test(sub_pool, more_of_the_same)
+{
+    for (unsigned pool = 0; pool < 2; pool++) {
+        struct xs_sub_pool_options o = pool_options();
+        struct xs_sub_block b;
+
+        o.class_blocks = 0;
+        if (pool != 0)
+            begin_pool(&o);
+        else
+            begin_bfc(512, 1 << 20, (uint64_t)256 << 20);
+        cr_assert(take(8192, &b));
+        cr_assert_eq(take_more(8192, 31, 0), 0u, "it may be the only one");
+        cr_assert(take(8192, &b));
+        cr_assert_eq(take_more(8192, 31, 0), 1u);
+        cr_assert(take(8192, &b));
+        cr_assert_eq(take_more(8192, 31, 0), 3u, "as many as there are");
+        cr_assert_eq(take_more(8192, 31, 1), 5u);
+        cr_assert_not(xs_sub_take_back(m.s, m.block[m.blocks - 3].handle, 2), "not the last");
+        cr_assert_eq(take_more(16384, 31, 0), 0u, "another size's");
+        unsigned run = m.blocks - 1;
+        while (m.blocks > 0)
+            give(0);
+        for (unsigned i = 0; i < 2; i++)
+            cr_assert(take(16384, &b));
+        cr_assert_eq(take_more(16384, 31, 0), run - 1, "as many as the last time");
+        cr_assert(take(512, &b));
+        cr_assert_eq(take_more(16384, 31, 0), 0u, "it is closed");
+        check();
+        end();
+    }
 }
