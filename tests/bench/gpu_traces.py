@@ -203,7 +203,7 @@ def over_seeds(args, folder):
           f"use, mean | most | seeds above {RESERVED_BAR} |")
     print("| --- " * 8 + "|")
     for trace in args.trace or TRACES:
-        for backend in args.backend or [b for b in BACKENDS if b not in ONE_WAY]:
+        for backend in args.backend or BACKENDS:
             rows = []
             for seed in range(1, args.seeds + 1):
                 args.seed = seed

@@ -91,6 +91,27 @@ more evictions XSIGMA_GPU_CACHE_MAX=2G -- XSIGMA_GPU_CACHE_MAX=2G XSIGMA_GPU_CAC
 trace monte-carlo 40
 more reserved_bytes_peak XSIGMA_GPU_HEADROOM=5 -- XSIGMA_GPU_HEADROOM=0
 
+# Blocks that are kept whole in their class keep slabs from getting free.
+trace monte-carlo 60
+more reserved_bytes_peak XSIGMA_GPU_BACKEND=pool XSIGMA_GPU_POOL_CLASS_BLOCKS=0 -- XSIGMA_GPU_BACKEND=pool XSIGMA_GPU_POOL_CLASS_BLOCKS=16
+
+load=("$xs_build/tests/programs/gpu_steps")
+for most in 0:0 512K:0 1M:1048576 3M:2097152; do
+    run XSIGMA_GPU_PINNED_MAX=${most%:*} < <(printf '%s\n' 'pin 1048576' 'pin 1048576' unpin unpin)
+    is pinned_allocations 2
+    is pinned_cached_bytes_peak "${most#*:}"
+done
+
+# Memory is out while work is under way on what was freed: it gets done while it is looked at, or the
+# whole device is waited for.
+trace nosync 12
+for wait in 0:2 10s:1; do
+    run FAKE_CUDA_MEMORY=300000000 FAKE_CUDA_COUNTS="$xs_tmp/counts" XSIGMA_GPU_FREE=deferred XSIGMA_GPU_OOM_WAIT=${wait%:*}
+    [ "$(get flushes)" -gt 0 ] || fail "$what: memory was never out"
+    n=$(sed -n 's/^cuCtxSynchronize //p' "$xs_tmp/counts") # one is the program's own
+    [ "$n" = "${wait#*:}" ] || fail "$what: $n waits for the device, not ${wait#*:}"
+done
+
 # One line for a wrong value, and the program goes on by the default.
 load=("${blocks[@]}")
 names=$(sed -nE 's/^ *X\([A-Z]+, GPU[A-Z_]*, "(GPU[A-Z_]*)".*/\1/p' "$xs_root/src/policy/knobs.h")
