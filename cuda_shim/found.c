@@ -111,6 +111,16 @@ static bool load(void)
 }
 bool (*xs_cu_loader)(void) = load;
 
+/* Nothing is written in a process that has not looked for a name of the driver's. */
+static void forked(void)
+{
+    if (!xs_hooks_forked())
+        return;
+    xs_lock_reset(&driver.lock);
+    xs_shim_streams_forked();
+}
+void (*xs_cu_shim_forked)(void) = forked;
+
 static const struct link_map *map_of(const void *address)
 {
     Dl_info info;

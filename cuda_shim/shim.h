@@ -30,6 +30,8 @@ void *xs_shim_dlsym(void *handle, const char *name, const char *version);
 /* Set once a stream that is not the legacy one has been told of, so that nobody tells it again. */
 extern XS_HIDDEN _Atomic bool xs_shim_stream_noted;
 void xs_shim_stream_seen(void);
+/* In the child of a fork: what the parent has begun is nothing of the child's. */
+void xs_shim_streams_forked(void);
 /* The functions that take the place of the driver's, one for each of XS_HOOK_CALLS. */
 #define X(name, version, per_thread, symbol) __typeof__(symbol) xs_do_##symbol;
 XS_HOOK_CALLS(X)

@@ -1,6 +1,7 @@
 /* Contexts, streams and captures: what the core must know of when they come and go. The driver's
  * own call is always made; nothing that comes of it can be used before we return. */
 #include <stdatomic.h>
+#include <string.h>
 
 #include "cuda_shim/shim.h"
 #include "gpu/gpu.h"
@@ -401,6 +402,18 @@ CUresult xs_do_cuDevicePrimaryCtxReset_v2(CUdevice device)
 {
     primary_goes(device, true);
     return XS_REAL(cuDevicePrimaryCtxReset_v2)(device);
+}
+
+/* ---- fork ------------------------------------------------------------------------------- */
+
+void xs_shim_streams_forked(void)
+{
+    xs_lock_reset(&captures.lock);
+    captures.count = captures.lost = 0;
+    xs_lock_reset(&greens.lock);
+    memset(greens.at, 0, sizeof(greens.at));
+    xs_lock_reset(&primary.lock);
+    memset(primary.of, 0, sizeof(primary.of));
 }
 
 /* ---- waits for a whole context ---------------------------------------------------------- */

@@ -131,6 +131,8 @@ static void fill(void)
 {
     xs_lock_take(&table.lock);
     if (!atomic_load_explicit(&table.ready, memory_order_relaxed)) {
+        memset(table.by_symbol, 0, sizeof(table.by_symbol)); /* in a child they may be half full */
+        memset(table.by_name, 0, sizeof(table.by_name));
         for (unsigned i = 0; i < XS_HOOK_COUNT; i++) {
             enter(table.by_symbol, at(row[i].symbol), i);
             enter(table.by_name, at(row[i].name), i);
@@ -138,6 +140,16 @@ static void fill(void)
         atomic_store_explicit(&table.ready, true, memory_order_release);
     }
     xs_lock_give(&table.lock);
+}
+
+bool xs_hooks_forked(void)
+{
+    if (!atomic_load_explicit(&table.ready, memory_order_relaxed) &&
+        atomic_load_explicit(&table.lock.state, memory_order_relaxed) == 0)
+        return false;
+    atomic_store_explicit(&table.ready, false, memory_order_relaxed);
+    xs_lock_reset(&table.lock);
+    return true;
 }
 
 static void need_table(void)

@@ -54,3 +54,8 @@ bool xs_cu_find(void *(*look_up)(void *arg, const char *symbol), void *arg)
     xs_lock_give(&fill_lock);
     return xs_cu_ready();
 }
+
+void xs_cu_forked(void)
+{
+    xs_lock_reset(&fill_lock);
+}

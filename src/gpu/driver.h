@@ -75,5 +75,7 @@ XS_INLINE bool xs_cu_ready(void)
  * Calls nothing of the driver but cuDriverGetVersion. False: something needed is missing; the shim
  * must pass everything through then. Idempotent, any thread. */
 bool xs_cu_find(void *(*look_up)(void *arg, const char *symbol), void *arg);
+/* In the child of a fork, where another thread may have been at it: it can be done again. */
+void xs_cu_forked(void);
 
 #endif

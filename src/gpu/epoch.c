@@ -54,6 +54,8 @@ void xs_gpu_capture_begun(void)
 {
     uint64_t until = 0;
 
+    if (xs_gpu_is_child()) /* what was under way never ends here */
+        return;
     atomic_fetch_add_explicit(&xs_gpu_epochs.captures, 1, memory_order_seq_cst);
     /* Not for ever: what is under way may wait for a kernel that waits for us. */
     while (atomic_load_explicit(&under_way, memory_order_seq_cst) != 0) {
@@ -546,4 +548,7 @@ void xs_gpu_fork_child(void)
     xs_gpu_shard_mine = &xs_gpu_shard_none;
     atomic_store_explicit(&xs_gpu_epochs.mode, XS_GPU_CHILD, memory_order_relaxed);
     xs_gpu_devices_forget();
+    xs_cu_forked();
+    if (xs_cu_shim_forked != NULL)
+        xs_cu_shim_forked();
 }

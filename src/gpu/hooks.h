@@ -16,6 +16,10 @@
  * function as initial value; NULL in programs without the shim. */
 extern XS_HIDDEN bool (*xs_cu_loader)(void);
 
+/* In the child of a fork: the shim's locks may be held by threads that are not there, and what they
+ * guard half written. NULL in programs without the shim. */
+extern XS_HIDDEN void (*xs_cu_shim_forked)(void);
+
 /* A look at the word that `xsigma gpu` writes. The core calls it where it is slow anyway (misses,
  * flushes) and at every 64th free, with no lock held and no shard half changed: it may call
  * xs_gpu_clear and its like, whose own slow paths may call it again. */

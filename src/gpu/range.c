@@ -23,7 +23,8 @@ struct xs_gpu_range *xs_gpu_range_next(struct xs_gpu_range *r)
 
 bool xs_gpu_ranges_used(void)
 {
-    return atomic_load_explicit(&opened, memory_order_relaxed) != 0;
+    /* A child's are as some thread of the parent left them. */
+    return atomic_load_explicit(&opened, memory_order_relaxed) != 0 && !xs_gpu_is_child();
 }
 
 /* It stays, as its shard does. */

@@ -188,6 +188,30 @@ Test(cuda_streams, captures_are_counted_by_pairs)
     EXPECT("driver ended ");
 }
 
+/* Its driver knows of none; and what the core was told of them it has forgotten itself. */
+Test(cuda_streams, a_child_has_none_of_its_parents_captures)
+{
+    CUgraph g;
+    xs_do_cuStreamBeginCapture_v2((CUstream)0x70, 0);
+    EXPECT("begun driver ");
+    xs_shim_streams_forked();
+    answer = CUDA_ERROR_NOT_INITIALIZED;
+    xs_do_cuStreamEndCapture((CUstream)0x70, &g);
+    EXPECT("driver ");
+}
+
+/* As if another thread had been at it when the process was forked. */
+Test(cuda_streams, a_child_fills_its_tables_anew)
+{
+    cr_assert_eq(xs_hook_find("cuMemFree_v2"), XS_HOOK_cuMemFree_v2);
+    for (unsigned i = 0; i < 2; i++) {
+        cr_assert(xs_hooks_forked());
+        cr_assert_not(xs_hooks_forked(), "once is enough");
+        cr_assert_eq(xs_hook_find("cuMemFree_v2"), XS_HOOK_cuMemFree_v2);
+        cr_assert_eq(xs_hook_find("cuMemFree_v3"), XS_HOOK_COUNT);
+    }
+}
+
 Test(cuda_streams, captures_of_the_threads_own_stream)
 {
     CUgraph g;

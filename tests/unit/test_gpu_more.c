@@ -1,4 +1,5 @@
 /* The GPU core against the fake driver: old drivers, sub-allocators, threads, errors, options. */
+#include "gpu/range.h"
 #include "tests/support/gpu_test.h"
 
 /* A violation of what the fake's oracle watches over aborts. */
@@ -611,6 +612,28 @@ Test(gpu_more, a_child_of_a_fork_asks_the_driver)
     GIVES(CUDA_SUCCESS, xs_gpu_malloc(&p, 4096));
     cr_assert_eq(fake_calls("cuMemAlloc_v2"), 2);
     cr_assert_eq(xs_gpu_device_count(), 0);
+}
+
+/* Some thread of the parent's was at it; and what was under way never ends. */
+Test(gpu_more, a_child_of_a_fork_waits_for_no_lock, .timeout = 20)
+{
+    CUdeviceptr base = 0;
+    size_t size = 0;
+    CUresult r;
+
+    options.step[0].backend = XS_GPU_BFC;
+    start();
+    CUdeviceptr p = get(4096);
+    for (struct xs_gpu_range *of = xs_gpu_range_next(NULL); of != NULL; of = xs_gpu_range_next(of))
+        xs_lock_take(&of->lock);
+    cr_assert(xs_gpu_gate_open());
+    xs_gpu_fork_child();
+    OK(xs_gpu_address_range(&base, &size, p));
+    cr_assert_not(xs_gpu_exporting(p, &r));
+    xs_gpu_never_reuse(p + 5);
+    xs_gpu_capture_begun();
+    cr_assert_eq(atomic_load(&xs_gpu_epochs.captures), 0u);
+    xs_gpu_capture_ended();
 }
 
 Test(gpu_more, the_address_of_a_misaligned_range_is_never_forwarded)
