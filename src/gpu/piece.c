@@ -370,7 +370,6 @@ __attribute__((noinline)) static void keep_ahead(struct xs_gpu_shard *s, struct 
 {
     struct xs_gpu_range *r = ahead[0]->range;
     struct xs_gpu_device *d = bins->device;
-    struct xs_sub_given left[AHEAD_MOST];
     struct xs_gpu_block *stale = NULL;
     unsigned kept = 0;
 
@@ -387,10 +386,13 @@ __attribute__((noinline)) static void keep_ahead(struct xs_gpu_shard *s, struct 
     xs_gpu_shard_give(s);
     if (XS_UNLIKELY(stale != NULL))
         xs_gpu_cache_stale(stale);
-    for (unsigned i = kept; i < n; i++)
-        left[i - kept] = (struct xs_sub_given){first->address + i * first->size, ahead[i]->handle};
-    if (XS_UNLIKELY(kept != n))
+    if (XS_UNLIKELY(kept != n)) {
+        struct xs_sub_given left[AHEAD_MOST] = {0};
+        for (unsigned i = kept; i < n; i++)
+            left[i - kept] =
+                (struct xs_sub_given){first->address + i * first->size, ahead[i]->handle};
         give_ahead(r, ahead + kept, left, n - kept);
+    }
     xs_gpu_context_let_go(r->context);
 }
 
