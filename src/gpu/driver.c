@@ -57,5 +57,6 @@ bool xs_cu_find(void *(*look_up)(void *arg, const char *symbol), void *arg)
 
 void xs_cu_forked(void)
 {
-    xs_lock_reset(&fill_lock);
+    if (atomic_load_explicit(&fill_lock.state, memory_order_relaxed) != 0)
+        xs_lock_reset(&fill_lock);
 }
