@@ -95,10 +95,21 @@ void *xs_heap_tick(size_t size, void *p, struct xs_heap *h)
     return p;
 }
 
+/* From a slab that becomes the class's current one; NULL: no memory. */
+XS_INLINE void *take_from_next(struct xs_heap *h, unsigned class)
+{
+    bool begun = xs_heap_begin(h);
+    struct xs_slab *s = xs_heap_next_slab(h, class);
+    xs_heap_end(h, begun);
+    void *p = s != NULL ? xs_slab_take(s) : NULL;
+
+    if (p != NULL)
+        xs_heap_count_taken(h, &h->hot[class]);
+    return p;
+}
+
 XS_COLD static void *refill_slow(size_t size)
 {
-    void *p = NULL;
-
     if (xs_heap_away != NULL)
         return xs_heap_malloc_timed(size);
     struct xs_heap *h = xs_heap_enter();
@@ -108,17 +119,7 @@ XS_COLD static void *refill_slow(size_t size)
     unsigned class = xs_heap_open_class(h, size);
     /* A heap on loan, or adopted, may have something. */
     struct xs_magazine *m = &h->hot[class];
-    if (m->n > 0) {
-        p = xs_magazine_pop(h, m);
-    } else {
-        bool begun = xs_heap_begin(h);
-        struct xs_slab *s = xs_heap_next_slab(h, class);
-        xs_heap_end(h, begun);
-        if (s != NULL)
-            p = xs_slab_take(s);
-        if (p != NULL)
-            xs_heap_count_taken(h, m);
-    }
+    void *p = m->n > 0 ? xs_magazine_pop(h, m) : take_from_next(h, class);
     bool is_due = p != NULL && (h->counts.until_tick -= (int64_t)size) < 0 && h == xs_heap_mine;
     xs_heap_leave(h);
     if (p == NULL)
@@ -141,13 +142,10 @@ static __attribute__((noinline)) void *reuse(size_t size, struct xs_magazine *m,
 static __attribute__((noinline)) void *refill_next(size_t size, struct xs_magazine *m,
                                                    struct xs_heap *h)
 {
-    bool begun = xs_heap_begin(h);
-    struct xs_slab *s = xs_heap_next_slab(h, (unsigned)(m - h->hot));
-    xs_heap_end(h, begun);
-    void *p = s != NULL ? xs_slab_take(s) : NULL;
+    void *p = take_from_next(h, (unsigned)(m - h->hot));
+
     if (p == NULL)
-        return refill_slow(size);
-    xs_heap_count_taken(h, m);
+        return xs_heap_fail(size);
     return (h->counts.until_tick -= (int64_t)size) >= 0 ? p : xs_heap_tick(size, p, h);
 }
 
