@@ -152,6 +152,18 @@ static struct xs_gpu_block *new_record(struct xs_gpu_range *r)
     return b;
 }
 
+/* The record of a piece that was just cut. */
+XS_INLINE void describe(struct xs_gpu_block *b, struct xs_gpu_context *c, size_t size,
+                        uint32_t handle, unsigned bin, uint32_t generation)
+{
+    b->size = size;
+    b->handle = handle;
+    b->bin = (uint16_t)bin;
+    xs_gpu_block_set_home(b, c);
+    b->stream = NULL;
+    b->generation = generation;
+}
+
 /* A piece that was just cut becomes the program's; `b`: its record, NULL: none was left. */
 static CUresult enter_piece(struct xs_gpu_shard *s, struct xs_gpu_range *r,
                             const struct xs_sub_block *piece, unsigned bin, struct xs_gpu_block *b,
@@ -162,12 +174,8 @@ static CUresult enter_piece(struct xs_gpu_shard *s, struct xs_gpu_range *r,
 
     if (XS_UNLIKELY(b == NULL) && (b = new_record(r)) == NULL)
         goto fails;
-    b->size = piece->size;
-    b->handle = piece->handle;
-    b->bin = (uint16_t)bin;
-    xs_gpu_block_set_home(b, c);
-    b->stream = NULL;
-    b->generation = atomic_load_explicit(&c->generation, memory_order_relaxed);
+    describe(b, c, piece->size, piece->handle, bin,
+             atomic_load_explicit(&c->generation, memory_order_relaxed));
     if (!xs_gpu_block_insert_again(s, b, piece->address)) {
         if (!xs_gpu_block_insert(b, piece->address, &stale)) {
             xs_gpu_block_drop(b);
@@ -339,12 +347,7 @@ __attribute__((noinline)) static unsigned cut_ahead(struct xs_gpu_range *r, size
     }
     for (unsigned i = 0; i < n; i++) {
         struct xs_gpu_block *b = ahead[i] = xs_gpu_range_record(r);
-        b->size = first->size;
-        b->handle = first->handle + i;
-        b->bin = (uint16_t)bin;
-        xs_gpu_block_set_home(b, c);
-        b->stream = NULL;
-        b->generation = generation;
+        describe(b, c, first->size, first->handle + i, bin, generation);
         b->stamp = r->unproven; /* of the free memory that they are cut from */
         b->freed = NEVER_FREED;
     }

@@ -331,7 +331,7 @@ enum xs_sub_result xs_sub_alloc(struct xs_sub *s, size_t size, struct xs_sub_blo
 
 unsigned xs_sub_alloc_more(struct xs_sub *s, size_t size, unsigned most, struct xs_sub_block *first)
 {
-    unsigned n = s->kind->more != NULL ? s->kind->more(s, size, most, first) : 0;
+    unsigned n = s->kind->more(s, size, most, first);
 
     count_operations(s, n);
     return n;
@@ -339,7 +339,7 @@ unsigned xs_sub_alloc_more(struct xs_sub *s, size_t size, unsigned most, struct 
 
 bool xs_sub_take_back(struct xs_sub *s, uint32_t handle, unsigned n)
 {
-    return s->kind->take_back != NULL && s->kind->take_back(s, handle, n);
+    return s->kind->take_back(s, handle, n);
 }
 
 int xs_sub_free(struct xs_sub *s, uint32_t handle, uint64_t address)

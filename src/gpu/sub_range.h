@@ -31,7 +31,7 @@ struct xs_sub_range {
 struct xs_sub_kind {
     /* NEED: nothing that is free will do. `size` is at most `largest`. */
     enum xs_sub_result (*take)(struct xs_sub *s, size_t size, struct xs_sub_block *out);
-    /* As xs_sub_alloc_more and xs_sub_take_back; both may be NULL. */
+    /* As xs_sub_alloc_more and xs_sub_take_back. */
     unsigned (*more)(struct xs_sub *s, size_t size, unsigned most, struct xs_sub_block *first);
     bool (*take_back)(struct xs_sub *s, uint32_t handle, unsigned n);
     /* What a request comes to in a fresh range. */

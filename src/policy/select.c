@@ -341,7 +341,6 @@ void xs_policy_start(void)
     policy.counting = strcmp(xs_config(XS_KNOB_STATS)->text, "0") != 0;
     policy.off_since_ns = policy.counting ? 0 : xs_proc_now_ns();
     xs_counted_switch(policy.counting);
-    time_calls();
     apply(xs_config(XS_KNOB_CPU_ALIGN)->num);
     /* Where small blocks are another's, glibc's part may come first in any thread. */
     if (!is_single() && policy.step[policy.count - 1].owner == XS_OWNER_SYSTEM)

@@ -29,11 +29,10 @@ WHY = {
     "left in the cache is gone when it runs again: four times the work costs as much an operation (not the start).",
     ("heap", "replace_ns"): "At 256 MiB the blocks are beyond the last level cache: the one that is freed and the place "
     "of the new one are misses, under every allocator; the floor takes the same place again. At 16 GiB the page tables, "
-    "32 MiB, are beyond it too, which the floor shows (six times 4 GiB's); the own core took 2.8 to 6.0 us in four runs, "
-    "without page faults, tcmalloc, whose next block is the one freed last, 1.1.",
+    "32 MiB, are beyond it too, which the floor shows; there the own core's time differs between runs by a factor of "
+    "up to two without page faults, which is not explained; tcmalloc's next block is the one freed last.",
     ("heap", "fill_ns"): "This is page faults, a page zeroed each. What varies is the machine: memory that the host of a "
-    "virtual one has not backed yet costs up to five times as much at its first touch (16 GiB under the own core, three "
-    "runs of the same after one another: 55, 24 and 18 us with the same 4.35 million faults).",
+    "virtual one has not backed yet costs several times as much at its first touch, with as many faults.",
     ("objects", "replace_ns"): "At 10^5 the objects, 5 MiB with what describes them, no longer fit the second level "
     "cache. The floor has them packed, without records, and steps one size later. At 10^8, 5 GiB, page tables are beyond "
     "the caches as well, and every allocator, whose places are spread wider than the floor's, about doubles.",
@@ -174,15 +173,14 @@ def instructions(counted, results):
     return ["## Instructions of real programs",
             "Counted by valgrind's cachegrind, in user space, child processes included, from a program's start to its "
             "end, reports included; input as in a quick run. `start` is `/bin/true`. What statistics do every 10 ms "
-            "they do some fifty times as often here, as valgrind is so much slower: of xsltproc's more of 0.8 % that is "
-            "0.5 %.",
+            "they do some fifty times as often here, as valgrind is so much slower.",
             table(["program"] + names, [[p] + [f"{v[n] / 1e6:.2f} M" if n in v else "-" for n in names]
                                         for p, v in rows.items()]),
             "More than the own core without statistics; *start and end* is what `start` has more, and in the others too:",
             instruction_table(counted, own + others),
-            "A back end over its library preloaded itself. A counted malloc and free are 26 instructions more than mimalloc's "
-            "own (12 without counting; 29 and 8 in front of glibc's): the jump through the page that says who serves, whose "
-            "block it is, two counters of malloc and one of free. A program that does little else between a malloc and its free "
+            "A back end over its library preloaded itself. What it adds to each malloc and free (counted by "
+            "`tests/integration/must-23-forwarding.sh`): the jump through the page that says who serves, whose block it is, "
+            "two counters of malloc and one of free. A program that does little else between a malloc and its free "
             "shows that:" if direct else "", instruction_table(counted, direct)] + not_counted(counted, "instructions/")
 
 
