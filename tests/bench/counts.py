@@ -106,7 +106,7 @@ def jobs(wanted, found, quick, bin_dir, work):
     listed = []
     names = (START,) + (COUNTED_QUICK if quick else COUNTED)
     programs_wanted = [n for n in names if wanted(f"instructions/{n}")]
-    same = {a.directly for a in found} | {"glibc", "mi3"}
+    same = {a.directly for a in found} | {"glibc", "mimalloc3"}
     for name, command in counted_programs(programs_wanted, work):
         for a in found:
             if not a.is_peer or a.name in same:

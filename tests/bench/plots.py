@@ -120,6 +120,18 @@ def lines(title, series, x_title, y_title, log_x=True, log_y=True, marks=()):
     return page(title, out + legend(series, colours))
 
 
+def clear_of(taken, x, y, words):
+    """Where a point's name overlaps nothing that is taken: [(x, y, anchor, box)] tried beside, left, above, below."""
+    wide = 6.5 * len(words)
+    tries = [(x + 9, y + 4, "start"), (x - 9, y + 4, "end"), (x, y - 10, "middle"), (x, y + 19, "middle")]
+    for tx, ty, anchor in tries:
+        left = tx - {"start": 0, "end": wide, "middle": wide / 2}[anchor]
+        box = (left, ty - 10, left + wide, ty + 2)
+        if not any(box[0] < b[2] and b[0] < box[2] and box[1] < b[3] and b[1] < box[3] for b in taken):
+            return tx, ty, anchor, box
+    return tries[0] + (None,)
+
+
 def points(title, places, x_title, y_title):
     """places: {name: (x, y)}."""
     if not places:
@@ -128,9 +140,13 @@ def points(title, places, x_title, y_title):
     y = Axis([p[1] for p in places.values()], HEIGHT - BOTTOM, TOP, False)
     colours = colours_of(places)
     out = frame(x, y, x_title, y_title)
-    for name, (a, b) in places.items():
-        out += [f'<circle cx="{x.at(a):.1f}" cy="{y.at(b):.1f}" r="6" fill="{colours[name]}"/>',
-                text(x.at(a) + 9, y.at(b) + 4, name, "start")]
+    at = {name: (x.at(a), y.at(b)) for name, (a, b) in places.items()}
+    taken = [(px - 6, py - 6, px + 6, py + 6) for px, py in at.values()]
+    for name, (px, py) in at.items():
+        out.append(f'<circle cx="{px:.1f}" cy="{py:.1f}" r="6" fill="{colours[name]}"/>')
+        tx, ty, anchor, box = clear_of(taken, px, py, name)
+        taken += [box] if box else []
+        out.append(text(tx, ty, name, anchor, more='font-weight="bold"' if name.startswith("xsigma") else ""))
     return page(title, out)
 
 

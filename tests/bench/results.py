@@ -50,7 +50,7 @@ class Results:
         self.peers = [a for a in allocators if a.is_peer]
         self.failures = failures
         names = [a.name for a in self.peers]
-        self.reference = next((n for n in (against, "mi3", "mimalloc", "glibc") if n in names), None)
+        self.reference = next((n for n in (against, "mimalloc3", "mimalloc", "glibc") if n in names), None)
         self.cells = {r.name: {a.name: summary_of(samples[r.name, a.name])
                                for a in allocators if samples.get((r.name, a.name))} for r in rows}
 

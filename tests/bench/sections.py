@@ -168,7 +168,7 @@ def instructions(counted, results):
         return []
     names = [a.name for a in results.allocators if any(a.name in v for v in rows.values())]
     own = [("xsigma-bfc" + m, "xsigma-bfc") for m in ("+stats", "+sample")]
-    others = [(n, "xsigma-bfc") for n in ("glibc", "mimalloc", "mi3", "tbb")]
+    others = [(n, "xsigma-bfc") for n in ("glibc", "mimalloc", "mimalloc3", "tbb")]
     direct = [(a.name, a.directly) for a in results.allocators if a.directly and a.backend != "bfc"]
     return ["## Instructions of real programs",
             "Counted by valgrind's cachegrind, in user space, child processes included, from a program's start to its "
@@ -294,9 +294,17 @@ def shown(results, counted):
 
 # ---- plots ----
 
+def as_used(results):
+    """Peers, and each back end once: as it is without a variable set, or without statistics if only that was run."""
+    run = {(a.backend, a.mode) for a in results.allocators}
+    return [a for a in results.allocators
+            if a.is_peer or a.mode == "on" or (a.mode == "off" and (a.backend, "on") not in run)]
+
+
 def charts(results, counted):
     """{file name: SVG}."""
     made = {}
+    used = as_used(results)
 
     def add(name, svg):
         if svg:
@@ -308,7 +316,7 @@ def charts(results, counted):
         add(f"{name}.svg", plots.bars(f"{what}: weighted geometric mean, lower is better", means,
                                       f"{what} / {results.reference}"))
     both = {a.name: (results.mean_against(a, "cpu"), results.mean_against(a, "peak_rss_kib"))
-            for a in results.allocators if a.is_peer or a.mode == "on"}
+            for a in used}
     add("cpu-rss.svg", plots.points("CPU time and memory, both lower is better",
                                     {n: (c[0], r[0]) for n, (c, r) in both.items() if c and r},
                                     f"CPU / {results.reference}", f"peak RSS / {results.reference}"))
@@ -324,9 +332,9 @@ def charts(results, counted):
     for row in results.section("latency"):
         for call in ("malloc", "free"):
             series = {}
-            for a in results.allocators:
+            for a in used:
                 values = [results.value(row, a, f"{call}_{q}_ns") for q in QUANTILES]
-                if None not in values and (a.is_peer or a.mode == "on"):
+                if None not in values:
                     series[a.name] = list(zip((50, 10, 1, 0.01), values))
             add(f"{row.name.replace('/', '-')}-{call}.svg", plots.lines(
                 f"{row.name}: {call}, p50, p99, p99.9, max", {n: [(i + 1, v) for i, (_, v) in enumerate(p)]
@@ -336,8 +344,7 @@ def charts(results, counted):
     if aged:
         add("aging.svg", plots.lines("An ageing heap: resident by live bytes", {
             a.name: [(e, v) for e in range(40) if (v := results.value(aged, a, f"resident_by_live_{e:02d}"))]
-            for a in results.allocators if a.is_peer or (a.backend == "bfc" and a.mode == "on")}, "epoch", "RSS / live",
-            log_x=False, log_y=False))
+            for a in used if a.is_peer or a.backend == "bfc"}, "epoch", "RSS / live", log_x=False, log_y=False))
     return made
 
 
