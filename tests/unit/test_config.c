@@ -138,7 +138,7 @@ Test(config, preset_yields_to_the_environment)
 {
     setenv("XSIGMA_PRESET", "pde", 1);
     xs_config_load(false);
-    cr_assert_str_eq(xs_config(XS_KNOB_CPU_BACKEND)->text, "tbb");
+    cr_assert_str_eq(xs_config(XS_KNOB_CPU_NUMA)->text, "local");
     cr_assert_eq(xs_config(XS_KNOB_CPU_BACKEND)->source, XS_SOURCE_PRESET);
     cr_assert_eq(xs_config(XS_KNOB_GPU_POOL_LIMIT)->num, UINT64_C(2) << 30);
     setenv("XSIGMA_CPU_BACKEND", "system", 1);
@@ -151,13 +151,16 @@ Test(config, preset_yields_to_the_environment)
 Test(config, all_presets_are_whole)
 {
     static const char *const presets[] = {"monte-carlo", "pde", "risk"};
-    static const char *const cpu[] = {"mimalloc", "tbb", "mimalloc"};
+    static const char *const gpu[] = {"caching", "pool", "caching"};
 
     for (size_t i = 0; i < 3; i++) {
         setenv("XSIGMA_PRESET", presets[i], 1);
         xs_config_load(false);
         cr_assert(xs_config_warning(0) == NULL, "%s", xs_config_warning(0));
-        cr_assert_str_eq(xs_config(XS_KNOB_CPU_BACKEND)->text, cpu[i]);
+        cr_assert_str_eq(xs_config(XS_KNOB_CPU_BACKEND)->text, "bfc");
+        cr_assert_eq(xs_config(XS_KNOB_CPU_BACKEND)->source, XS_SOURCE_PRESET);
+        cr_assert_str_eq(xs_config(XS_KNOB_GPU_BACKEND)->text, gpu[i]);
+        cr_assert_str_eq(xs_config(XS_KNOB_GPU_FREE)->text, "deferred");
     }
 }
 
@@ -186,7 +189,7 @@ Test(config, file_between_preset_and_environment)
     xs_config_load(false);
     unlink(path);
     cr_assert(xs_config_warning(0) == NULL);
-    cr_assert_str_eq(xs_config(XS_KNOB_CPU_BACKEND)->text, "mimalloc");
+    cr_assert_eq(xs_config(XS_KNOB_CPU_BACKEND)->source, XS_SOURCE_PRESET);
     cr_assert_eq(xs_config(XS_KNOB_CPU_ALIGN)->num, 64u);
     cr_assert_eq(xs_config(XS_KNOB_CPU_ALIGN)->source, XS_SOURCE_FILE);
     cr_assert_str_eq(xs_config(XS_KNOB_STATS)->text, "1");
