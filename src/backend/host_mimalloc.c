@@ -42,6 +42,10 @@ enum {
 #define FAST_FIRST ((size_t)9)
 #define FAST_LAST  ((size_t)1 << 20)
 
+/* mimalloc's own bound of small sizes (MI_SMALL_SIZE_MAX), up to which it has functions that need
+ * not look at the size again. */
+#define SMALL_LAST ((size_t)1024)
+
 /* 64 arenas is all that mimalloc 2.0.9 has room for, 160 in 3.x. */
 #define GROWTHS_MAX   60
 #define GROWTHS_MAX_3 150
@@ -250,6 +254,11 @@ XS_INLINE bool is_fast(size_t size)
     return size - FAST_FIRST <= FAST_LAST - FAST_FIRST;
 }
 
+XS_INLINE bool is_small(size_t size)
+{
+    return size - FAST_FIRST <= SMALL_LAST - FAST_FIRST;
+}
+
 XS_INLINE bool mimalloc_owns(const void *p)
 {
     return xs_in_mimalloc_range(p);
@@ -257,15 +266,18 @@ XS_INLINE bool mimalloc_owns(const void *p)
 
 XS_INLINE void *mimalloc_do_malloc(size_t size)
 {
-    if (XS_LIKELY(is_fast(size)))
-        return xs_hot.mimalloc.malloc(size);
-    return size < FAST_FIRST ? xs_hot.mimalloc.malloc(16) : malloc_slow(size);
+    if (is_small(size))
+        return xs_hot.mimalloc.malloc_small(size);
+    if (size < FAST_FIRST)
+        return xs_hot.mimalloc.malloc_small(16);
+    return size <= FAST_LAST ? xs_hot.mimalloc.malloc(size) : malloc_slow(size);
 }
 
 XS_INLINE void *mimalloc_do_zalloc(size_t size)
 {
-    return XS_LIKELY(is_fast(size)) ? xs_hot.mimalloc.zalloc(size)
-                                    : ask_firmly(WANT_ZEROED, NULL, 0, size);
+    if (XS_LIKELY(is_small(size)))
+        return xs_hot.mimalloc.zalloc_small(size);
+    return is_fast(size) ? xs_hot.mimalloc.zalloc(size) : ask_firmly(WANT_ZEROED, NULL, 0, size);
 }
 
 /* For calls that may ask twice: the first time without all that ask_firmly prepares. */
@@ -303,7 +315,9 @@ XS_INLINE void *growing_do_malloc(size_t size)
 {
     void *p = NULL;
 
-    if (XS_LIKELY(is_fast(size)))
+    if (XS_LIKELY(is_small(size)))
+        p = xs_hot.mimalloc.malloc_small(size);
+    else if (is_fast(size))
         p = xs_hot.mimalloc.malloc(size);
     return XS_LIKELY(p != NULL) ? p : ask_firmly(WANT_BLOCK, NULL, 0, size);
 }
@@ -333,7 +347,8 @@ static const struct xs_calls *calls(bool counted)
 /* With version 3 large sizes are another's: the way by the route is only for these. */
 static void *first_malloc(size_t size)
 {
-    return XS_LIKELY(size <= FAST_LAST) ? growing_do_malloc(size) : xs_routed_calls.malloc(size);
+    return XS_LIKELY(is_small(size) || size <= FAST_LAST) ? growing_do_malloc(size)
+                                                          : xs_routed_calls.malloc(size);
 }
 
 static void *counted_first_malloc(size_t size)
@@ -475,6 +490,8 @@ static int mimalloc_open(const struct xs_backend_options *o, struct xs_buf *why)
     const struct xs_symbol symbols[] = {
         {"mi_malloc", &xs_hot.mimalloc.malloc, false},
         {"mi_zalloc", &xs_hot.mimalloc.zalloc, false},
+        {"mi_malloc_small", &xs_hot.mimalloc.malloc_small, true},
+        {"mi_zalloc_small", &xs_hot.mimalloc.zalloc_small, true},
         {"mi_realloc", &xs_hot.mimalloc.realloc, false},
         {"mi_malloc_aligned", &xs_hot.mimalloc.malloc_aligned, false},
         {"mi_free", &xs_hot.mimalloc.free, false},
@@ -498,6 +515,10 @@ static int mimalloc_open(const struct xs_backend_options *o, struct xs_buf *why)
     if (!xs_mimalloc_suits(library, why))
         return ENOTSUP;
     mi.is_3 = major_of(mi.version()) >= 3;
+    if (xs_hot.mimalloc.malloc_small == NULL)
+        xs_hot.mimalloc.malloc_small = xs_hot.mimalloc.malloc;
+    if (xs_hot.mimalloc.zalloc_small == NULL)
+        xs_hot.mimalloc.zalloc_small = xs_hot.mimalloc.zalloc;
     xs_hot.mimalloc.size_max = mi.is_3 ? SIZE_MAX_3 : SIZE_MAX;
     xs_hot.mimalloc.align_max = mi.is_3 ? ALIGN_MAX_3 : SIZE_MAX;
     mi.option_set(MI_LIMIT_OS_ALLOC, 1);

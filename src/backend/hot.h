@@ -64,6 +64,8 @@ struct xs_hot_state {
         size_t align_max;
         void *(*malloc)(size_t size);
         void *(*zalloc)(size_t size);
+        void *(*malloc_small)(size_t size); /* of up to 1,024 bytes */
+        void *(*zalloc_small)(size_t size);
         void *(*realloc)(void *p, size_t size);
         void *(*malloc_aligned)(size_t size, size_t align);
         void (*free)(void *p);
