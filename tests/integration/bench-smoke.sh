@@ -115,6 +115,28 @@ for part in ("tests/bench/run --quick", "| pair1/64", "## Together", "## What wa
 PYTHON
 cmp "$xs_tmp/printed" "$xs_tmp/out/benchmarks.md" || fail 'a partial run prints what it writes'
 
+# --steady repeats the rows whose repetitions differ, and those only.
+/usr/bin/python3 -B - "$bench" <<'PYTHON' || fail '--steady'
+import importlib.machinery
+import importlib.util
+import os
+import sys
+import types
+
+sys.path.insert(0, os.path.dirname(sys.argv[1]))
+loader = importlib.machinery.SourceFileLoader("run", sys.argv[1])
+run = importlib.util.module_from_spec(importlib.util.spec_from_loader("run", loader))
+loader.exec_module(run)
+rows = [types.SimpleNamespace(name=n, seconds=1, most=9, takes=lambda a: True) for n in ("even", "uneven")]
+times = {"even": iter([100, 104] * 9), "uneven": iter([100, 106] * 9)}
+run.loads.run_once = lambda row, *_: {"cpu": next(times[row.name])}
+one = [types.SimpleNamespace(name="one")]
+samples, _, done, _ = run.measure(rows, one, 2, 5, None, False, "", "")
+assert (len(samples["even", "one"]), len(samples["uneven", "one"]), done) == (2, 5, 5), samples
+samples, _, done, _ = run.measure(rows, one, 2, 0, None, False, "", "")
+assert (len(samples["uneven", "one"]), done) == (2, 2), samples
+PYTHON
+
 # The list of loads is what runs.
 "$bench" --list >"$xs_tmp/listed" || fail '--list'
 while read -r section load _; do
