@@ -13,7 +13,7 @@
 XS_SELDOM static struct xs_image image;
 
 /* A snapshot is followed by so many times as long without one. */
-#define REST_TIMES   256
+#define REST_TIMES   1024
 #define REST_MOST_NS UINT64_C(10000000000)
 
 static atomic_bool is_busy;
