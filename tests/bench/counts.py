@@ -78,10 +78,11 @@ def counted_programs(wanted, work):
 
 
 def transfers(kind, threads, turns, allocator, bin_dir, work):
-    """What line_model says of a trace, as a dictionary, or why not."""
+    """What line_model says of a trace, as a dictionary, or why not. XSigma keeps no record: it is brought up to
+    date by the clock, and by that a trace takes some hundred times as long as what it shows."""
     with tempfile.TemporaryFile(dir=work) as err:
         traced = valgrind(["--tool=lackey", "--trace-mem=yes", "--log-fd=1"],
-                          [os.path.join(bin_dir, "lines"), kind, str(threads), str(turns)], allocator, work,
+                          ["XSIGMA_RECORD=off", os.path.join(bin_dir, "lines"), kind, str(threads), str(turns)], allocator, work,
                           stdout=subprocess.PIPE, stderr=err)
         model = subprocess.Popen([os.path.join(bin_dir, "line_model")], stdin=traced.stdout,
                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=clean_env(work))
