@@ -539,13 +539,19 @@ static xs_chunk find_in_bin(struct xs_bfc *b, size_t size)
 enum from {
     FROM_ANY,
     FROM_HELD,  /* what is there; a failure is not counted */
-    FROM_WHOLE, /* the same, and nothing is split off */
+    FROM_USED,  /* the same, if there is memory behind it */
+    FROM_WHOLE, /* as FROM_HELD, and nothing is split off */
     FROM_NEWEST /* the region that was just added */
 };
 
 static bool is_from_held(enum from from)
 {
-    return from == FROM_HELD || from == FROM_WHOLE;
+    return from == FROM_HELD || from == FROM_USED || from == FROM_WHOLE;
+}
+
+static bool is_fresh(const struct xs_bfc *b, xs_chunk c, size_t size)
+{
+    return bfc_record(b, c)->dirty < bfc_units_of(b, size) / 2;
 }
 
 /* A free chunk of at least `need` bytes; a new region is aligned already, so `size` will do there.
@@ -581,7 +587,7 @@ static xs_chunk alloc(struct xs_bfc *b, size_t request, size_t align, enum from 
     /* Room to move up to the alignment; a chunk that happens to be aligned gives it back. */
     size_t need = size + (align - unit);
     xs_chunk c = find_or_grow(b, need, size, align, from);
-    if (c == 0 || !xs_bfc_have_records(b, 2)) {
+    if (c == 0 || (from == FROM_USED && is_fresh(b, c, size)) || !xs_bfc_have_records(b, 2)) {
         b->stats.failures += !is_from_held(from);
         return 0;
     }
@@ -617,13 +623,6 @@ static xs_chunk alloc(struct xs_bfc *b, size_t request, size_t align, enum from 
     return c;
 }
 
-bool xs_bfc_would_be_fresh(struct xs_bfc *b, size_t size)
-{
-    xs_chunk c = find(b, size);
-
-    return c == 0 || bfc_record(b, c)->dirty < bfc_units_of(b, size) / 2;
-}
-
 xs_chunk xs_bfc_alloc(struct xs_bfc *b, size_t size, size_t align)
 {
     return alloc(b, size, align, FROM_ANY);
@@ -632,6 +631,11 @@ xs_chunk xs_bfc_alloc(struct xs_bfc *b, size_t size, size_t align)
 xs_chunk xs_bfc_alloc_held(struct xs_bfc *b, size_t size, size_t align)
 {
     return alloc(b, size, align, FROM_HELD);
+}
+
+xs_chunk xs_bfc_alloc_used(struct xs_bfc *b, size_t size, size_t align)
+{
+    return alloc(b, size, align, FROM_USED);
 }
 
 xs_chunk xs_bfc_alloc_whole(struct xs_bfc *b, size_t size)

@@ -146,9 +146,6 @@ bool xs_bfc_resize(struct xs_bfc *b, xs_chunk c, size_t size, uint64_t now);
 void *xs_bfc_address(const struct xs_bfc *b, xs_chunk c);
 size_t xs_bfc_size(const struct xs_bfc *b, xs_chunk c); /* usable, >= what was asked */
 size_t xs_bfc_requested(const struct xs_bfc *b, xs_chunk c);
-/* What an allocation would get now has memory behind less than half of it. `size` in whole units.
- */
-bool xs_bfc_would_be_fresh(struct xs_bfc *b, size_t size);
 /* Fresh from the system or purged: where the supplier gives zeroed memory, it is zeroed. */
 bool xs_bfc_is_zero(const struct xs_bfc *b, xs_chunk c);
 bool xs_bfc_in_use(const struct xs_bfc *b, xs_chunk c);
@@ -165,7 +162,10 @@ size_t xs_bfc_purge(struct xs_bfc *b, uint64_t until);
  * makes it; never grows, never searches a bin to its end. */
 xs_chunk xs_bfc_alloc_held(struct xs_bfc *b, size_t size, size_t align);
 
-/* The same, but all of the chunk that it would be cut from. */
+/* The same, unless it would have memory behind less than half of it. */
+xs_chunk xs_bfc_alloc_used(struct xs_bfc *b, size_t size, size_t align);
+
+/* As xs_bfc_alloc_held, but all of the chunk that it would be cut from. */
 xs_chunk xs_bfc_alloc_whole(struct xs_bfc *b, size_t size);
 
 /* A chunk in use keeps `size` bytes, whole units; what is behind them is one of its own, in use

@@ -353,12 +353,14 @@ size_t xs_heap_trim(void)
     return xs_span_trim();
 }
 
-bool xs_heap_span(struct xs_heap *h, size_t size, size_t align, struct xs_span *out)
+bool xs_heap_span(struct xs_heap *h, size_t size, size_t align, bool is_kept_first,
+                  struct xs_span *out)
 {
     int saved = errno;
 
     xs_heap_mind(size);
-    bool done = xs_span_take(size, align, out);
+    bool done =
+        (is_kept_first && xs_heap_span_used(h, size, align, out)) || xs_span_take(size, align, out);
     if (done)
         return true;
     give_all(h);

@@ -181,13 +181,16 @@ static struct xs_slab *take_from_another(struct xs_heap *h, unsigned kind)
     return s;
 }
 
-void xs_heap_prefer_kept(struct xs_heap *h, size_t bytes)
+bool xs_heap_span_used(struct xs_heap *h, size_t bytes, size_t align, struct xs_span *out)
 {
     bool begun = xs_heap_begin(h);
+    bool is_kept = h->kept_bytes >= bytes;
+    bool done = is_kept && xs_span_take_used(bytes, align, out);
 
-    if (h->kept_bytes >= bytes && xs_span_would_be_fresh(bytes))
+    if (is_kept && !done)
         xs_heap_release_kept(h);
     xs_heap_end(h, begun);
+    return done;
 }
 
 /* `is_next`: the class has used up one just now. Of a first one little may be wanted, and of a
@@ -204,14 +207,12 @@ static struct xs_slab *new_slab(struct xs_heap *h, unsigned class, bool is_next)
         use_kept(h, span_bytes);
     } else if (xs_span_in_hurry()) {
         s = take_from_another(h, kind);
-    } else if (is_next && kind > 0) {
-        xs_heap_prefer_kept(h, span_bytes);
     }
     if (s != NULL) {
         if (s->class != class)
             cut(h, s, class);
     } else {
-        if (!xs_heap_span(h, span_bytes, 0, &span))
+        if (!xs_heap_span(h, span_bytes, 0, is_next && kind > 0, &span))
             return NULL;
         s = take_record(h);
         if (s == NULL) {

@@ -58,9 +58,7 @@ void *xs_large_malloc(struct xs_heap *h, size_t size, size_t align, bool *is_zer
     } else {
         bytes = xs_align_up(size + (size == 0), XS_SPAN_PAGE);
     }
-    if (h != NULL)
-        xs_heap_prefer_kept(h, bytes);
-    if (!xs_heap_span(h, bytes, align, &span))
+    if (!xs_heap_span(h, bytes, align, h != NULL, &span))
         return NULL;
     *is_zero = span.is_zero;
     xs_page_map_put(span.p, chunk_entry(class, span.chunk));

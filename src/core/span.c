@@ -273,16 +273,6 @@ static bool wait_for_giver(void)
     return false;
 }
 
-bool xs_span_would_be_fresh(size_t size)
-{
-    struct xs_span_part *s = &xs_spans.part[xs_numa_here()];
-
-    xs_lock_take(&s->lock);
-    bool is_fresh = xs_bfc_would_be_fresh(&s->bfc, xs_align_up(size, XS_SPAN_PAGE));
-    xs_lock_give(&s->lock);
-    return is_fresh;
-}
-
 static __attribute__((noinline)) bool take_slow(unsigned mine, size_t size, size_t align,
                                                 struct xs_span *out)
 {
@@ -308,10 +298,13 @@ XS_COLD static void more_records(struct xs_span_part *s)
 }
 
 /* From what the part has, as nearly always. */
-XS_INLINE bool take_held(struct xs_span_part *s, size_t size, size_t align, struct xs_span *out)
+XS_INLINE bool take_held(struct xs_span_part *s, size_t size, size_t align, bool is_used,
+                         struct xs_span *out)
 {
     xs_lock_take(&s->lock);
-    bool done = is_out(s, xs_bfc_alloc_held(&s->bfc, size, align), out);
+    xs_chunk c =
+        is_used ? xs_bfc_alloc_used(&s->bfc, size, align) : xs_bfc_alloc_held(&s->bfc, size, align);
+    bool done = is_out(s, c, out);
     bool records = xs_bfc_wants_records(&s->bfc);
     xs_lock_give(&s->lock);
     if (XS_UNLIKELY(records) && done)
@@ -323,9 +316,14 @@ bool xs_span_take(size_t size, size_t align, struct xs_span *out)
 {
     unsigned mine = xs_numa_here();
 
-    if (XS_LIKELY(take_held(&xs_spans.part[mine], size, align, out)))
+    if (XS_LIKELY(take_held(&xs_spans.part[mine], size, align, false, out)))
         return true;
     return take_slow(mine, size, align, out);
+}
+
+bool xs_span_take_used(size_t size, size_t align, struct xs_span *out)
+{
+    return take_held(&xs_spans.part[xs_numa_here()], size, align, true, out);
 }
 
 /* ---- give ------------------------------------------------------------------------------- */

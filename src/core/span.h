@@ -42,11 +42,11 @@ struct xs_span {
 
 int xs_span_open(const struct xs_span_options *options);
 
-/* xs_span_take would give memory that was never touched, or is no longer there, for the most part.
- */
-bool xs_span_would_be_fresh(size_t size);
-
 bool xs_span_take(size_t size, size_t align, struct xs_span *out);
+
+/* The same, but false where that would be memory for the most part that was never touched, or is
+ * no longer there. */
+bool xs_span_take_used(size_t size, size_t align, struct xs_span *out);
 
 /* Many at once. `p` is what the program freed, for the message if that is no chunk in use; NULL
  * where it freed none of them just now. No system call. */

@@ -297,9 +297,9 @@ void xs_heap_keep_current(struct xs_heap *h);
 /* Every empty slab of a heap that is kept goes back. */
 void xs_heap_release_kept(struct xs_heap *h);
 
-/* The same before a span of so many bytes is taken, if that would be memory that is not there yet
- * and as much is kept: pages that are there cost less. */
-void xs_heap_prefer_kept(struct xs_heap *h, size_t bytes);
+/* A span of memory that is there, where the heap keeps as much as that. False: there is none, and
+ * what was kept has gone back to be taken: pages that are there cost less than others. */
+bool xs_heap_span_used(struct xs_heap *h, size_t bytes, size_t align, struct xs_span *out);
 
 /* ---- heap.c: objects ---- */
 
@@ -466,7 +466,8 @@ void xs_heap_open_magazine(struct xs_heap *h, unsigned class);
 struct xs_heap *xs_heap_all(void);
 
 /* A span, if need be after giving back what can be given: false = none. `h` may be NULL. */
-bool xs_heap_span(struct xs_heap *h, size_t size, size_t align, struct xs_span *out);
+bool xs_heap_span(struct xs_heap *h, size_t size, size_t align, bool is_kept_first,
+                  struct xs_span *out);
 
 /* The key of every heap. */
 uintptr_t xs_heap_key(void);

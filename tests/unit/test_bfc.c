@@ -372,6 +372,25 @@ Test(bfc, purging_counts_each_byte_once)
     stop();
 }
 
+Test(bfc, used_memory_or_none)
+{
+    start(defaults());
+    cr_assert_eq(xs_bfc_alloc_used(&b, 4096, 0), 0u, "there is no region");
+    xs_chunk c = xs_bfc_alloc(&b, 4096, 0);
+    cr_assert_eq(xs_bfc_alloc_used(&b, 4096, 0), 0u, "what is left was never used");
+    cr_assert_eq(xs_bfc_free(&b, c, 1), 0);
+    cr_assert_eq(xs_bfc_alloc_used(&b, 16384, 0), 0u, "a quarter was");
+    c = xs_bfc_alloc_used(&b, 8192, 0);
+    cr_assert(xs_bfc_in_use(&b, c), "half was");
+    cr_assert_eq(xs_bfc_free(&b, c, 2), 0);
+    check();
+    cr_assert_eq(xs_bfc_purge(&b, 2), 1u << 20);
+    cr_assert_eq(xs_bfc_alloc_used(&b, 4096, 0), 0u, "it has gone back");
+    cr_assert_eq(stats().failures, 0u);
+    check();
+    stop();
+}
+
 Test(bfc, a_short_system_gets_smaller_requests)
 {
     start(defaults());
