@@ -358,12 +358,15 @@ build/tests/unit/test_cuda_hooks: SHIM_WRAPS := xs_shim_stream_seen
 build/tests/unit/test_cuda_streams: SHIM_WRAPS := $(addprefix xs_gpu_,before_stream after_stream \
   stream_gone after_context context_gone device_reset capture_begun capture_ended \
   before_sync after_sync flush_here passed_through never_reuse)
-build/tests/unit/test_cuda_hooks build/tests/unit/test_cuda_streams: build/tests/unit/%: \
+build/tests/unit/test_cuda_fork: SHIM_WRAPS := xs_elf_in xs_gpu_capture_ended
+build/tests/unit/test_cuda_fork: $(CUDA_T)/libcuda.so.1
+$(addprefix build/tests/unit/test_cuda_,hooks streams fork): build/tests/unit/%: \
     tests/unit/%.c build/exports.map $(LIB_OBJ)
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CC) $(ALL_CPPFLAGS) -std=gnu17 -O1 -g -Wall -Wextra -pthread \
-	  $(SHIM_WRAPS:%=-Wl,--wrap=%) -Wl,--version-script=build/exports.map -o $@ $< \
+	  $(SHIM_WRAPS:%=-Wl,--wrap=%) -Wl,--version-script=build/exports.map \
+	  -Wl,-rpath,'$$ORIGIN/../cuda' -o $@ $< \
 	  $(filter $(B)/lib/src/% $(B)/lib/cuda_shim/%,$^) -lcriterion -ldl
 
 # A library that needs the driver, for programs that do not.

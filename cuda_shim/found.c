@@ -9,7 +9,6 @@
 #include "policy/gpu_options.h"
 #include "sys/elf.h"
 #include "sys/env.h"
-#include "sys/lock.h"
 
 #define SONAME "libcuda.so.1"
 
@@ -25,11 +24,11 @@ XS_HIDDEN void *(*xs_next_dlvsym)(void *handle, const char *name, const char *ve
 /* Where an exported call goes; NULL until it is first called. */
 XS_UNLIKELY_DATA XS_HIDDEN void *xs_shim_slot[XS_HOOK_COUNT];
 
-static struct {
-    _Atomic(const struct link_map *) map; /* release: xs_shim_real and `on` are written */
-    struct xs_lock lock;
-    bool on;
-} driver;
+/* Its link map, and IS_ON; 0 until it was seen. Released after xs_shim_real is whole, and no lock
+ * is held for it: so a child of fork has it, or finds it all anew. */
+static _Atomic uintptr_t driver;
+enum { IS_ON = 1 };
+_Static_assert(_Alignof(struct link_map) > IS_ON, "room for the mark");
 
 void xs_shim_next_find(void)
 {
@@ -62,19 +61,24 @@ static bool is_checked(void)
            dl_iterate_phdr(is_checker, NULL) != 0;
 }
 
-/* The loader's locks are not to be had while ours is held. */
+static const struct link_map *seen(void)
+{
+    uintptr_t at = atomic_load_explicit(&driver, memory_order_acquire);
+
+    return (const struct link_map *)(at & ~(uintptr_t)IS_ON);
+}
+
+/* Threads that do this at the same time write the same; what the first of them says holds. */
 static void note_driver(struct link_map *map)
 {
     bool on = xs_gpu_wanted() && !is_checked() && xs_cu_find(look_up, map);
+    uintptr_t none = 0;
 
-    xs_lock_take(&driver.lock);
-    if (atomic_load_explicit(&driver.map, memory_order_relaxed) == NULL) {
-        for (unsigned i = 0; i < XS_HOOK_COUNT; i++)
-            xs_shim_real[i] = xs_elf_in(map, xs_hook_symbol((enum xs_hook)i));
-        driver.on = on;
-        atomic_store_explicit(&driver.map, map, memory_order_release);
-    }
-    xs_lock_give(&driver.lock);
+    for (unsigned i = 0; i < XS_HOOK_COUNT; i++)
+        __atomic_store_n(&xs_shim_real[i], xs_elf_in(map, xs_hook_symbol((enum xs_hook)i)),
+                         __ATOMIC_RELAXED);
+    (void)atomic_compare_exchange_strong_explicit(&driver, &none, (uintptr_t)map | (on ? IS_ON : 0),
+                                                  memory_order_release, memory_order_relaxed);
 }
 
 /* Of what the program calls itself, only the name is known to all: the soname. Opened once more it
@@ -88,19 +92,20 @@ static const struct link_map *open_driver(int mode)
         note_driver(map);
     else
         (void)dlerror(); /* none of the program's business */
-    return atomic_load_explicit(&driver.map, memory_order_acquire);
+    return seen();
 }
 
 const void *xs_shim_driver(void)
 {
-    const struct link_map *map = atomic_load_explicit(&driver.map, memory_order_acquire);
+    const struct link_map *map = seen();
 
     return map != NULL ? map : open_driver(RTLD_NOLOAD);
 }
 
 bool xs_shim_is_on(void)
 {
-    return xs_shim_driver() != NULL && driver.on;
+    return xs_shim_driver() != NULL &&
+           (atomic_load_explicit(&driver, memory_order_relaxed) & IS_ON) != 0;
 }
 
 static bool load(void)
@@ -111,13 +116,11 @@ static bool load(void)
 }
 bool (*xs_cu_loader)(void) = load;
 
-/* Nothing is written in a process that has not looked for a name of the driver's. */
+/* Nothing is written in a process that has nothing to do with CUDA. */
 static void forked(void)
 {
-    if (!xs_hooks_forked())
-        return;
-    xs_lock_reset(&driver.lock);
-    xs_shim_streams_forked();
+    if (seen() != NULL)
+        xs_shim_streams_forked();
 }
 void (*xs_cu_shim_forked)(void) = forked;
 

@@ -3,8 +3,6 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#include "sys/lock.h"
-
 XS_UNLIKELY_DATA void *xs_shim_real[XS_HOOK_COUNT];
 
 /* ---- the rows, without a pointer: a process without CUDA relocates nothing for them -----------
@@ -103,10 +101,11 @@ enum { SLOTS = 1024 };
 _Static_assert(SLOTS >= 4 * XS_HOOK_COUNT, "short chains");
 
 XS_UNLIKELY_DATA static struct {
-    _Atomic bool ready;
-    struct xs_lock lock;
-    uint16_t by_symbol[SLOTS]; /* hook + 1; 0: empty */
-    uint16_t by_name[SLOTS];   /* all hooks of a name follow each other */
+    _Atomic bool ready; /* release: the rest is written */
+    struct slots {
+        uint16_t by_symbol[SLOTS]; /* hook + 1; 0: empty */
+        uint16_t by_name[SLOTS];   /* all hooks of a name follow each other */
+    } at;
 } table;
 
 static unsigned hash(const char *s)
@@ -127,29 +126,21 @@ static void enter(uint16_t slots[], const char *key, unsigned hook)
     slots[i] = (uint16_t)(hook + 1);
 }
 
+/* Threads that do this at the same time write the same, so it needs no lock, which a fork could
+ * leave held in the child. */
 static void fill(void)
 {
-    xs_lock_take(&table.lock);
-    if (!atomic_load_explicit(&table.ready, memory_order_relaxed)) {
-        memset(table.by_symbol, 0, sizeof(table.by_symbol)); /* in a child they may be half full */
-        memset(table.by_name, 0, sizeof(table.by_name));
-        for (unsigned i = 0; i < XS_HOOK_COUNT; i++) {
-            enter(table.by_symbol, at(row[i].symbol), i);
-            enter(table.by_name, at(row[i].name), i);
-        }
-        atomic_store_explicit(&table.ready, true, memory_order_release);
-    }
-    xs_lock_give(&table.lock);
-}
+    struct slots all = {0};
 
-bool xs_hooks_forked(void)
-{
-    if (!atomic_load_explicit(&table.ready, memory_order_relaxed) &&
-        atomic_load_explicit(&table.lock.state, memory_order_relaxed) == 0)
-        return false;
-    atomic_store_explicit(&table.ready, false, memory_order_relaxed);
-    xs_lock_reset(&table.lock);
-    return true;
+    for (unsigned i = 0; i < XS_HOOK_COUNT; i++) {
+        enter(all.by_symbol, at(row[i].symbol), i);
+        enter(all.by_name, at(row[i].name), i);
+    }
+    for (unsigned i = 0; i < SLOTS; i++) {
+        __atomic_store_n(&table.at.by_symbol[i], all.by_symbol[i], __ATOMIC_RELAXED);
+        __atomic_store_n(&table.at.by_name[i], all.by_name[i], __ATOMIC_RELAXED);
+    }
+    atomic_store_explicit(&table.ready, true, memory_order_release);
 }
 
 static void need_table(void)
@@ -161,9 +152,9 @@ static void need_table(void)
 enum xs_hook xs_hook_find(const char *symbol)
 {
     need_table();
-    for (unsigned i = hash(symbol); table.by_symbol[i] != 0; i = (i + 1) % SLOTS)
-        if (strcmp(at(row[table.by_symbol[i] - 1].symbol), symbol) == 0)
-            return (enum xs_hook)(table.by_symbol[i] - 1);
+    for (unsigned i = hash(symbol); table.at.by_symbol[i] != 0; i = (i + 1) % SLOTS)
+        if (strcmp(at(row[table.at.by_symbol[i] - 1].symbol), symbol) == 0)
+            return (enum xs_hook)(table.at.by_symbol[i] - 1);
     return XS_HOOK_COUNT;
 }
 
@@ -183,8 +174,8 @@ enum xs_hook xs_hook_answered(const char *name, const void *address, int version
 
     *by_version = false;
     need_table();
-    for (unsigned i = hash(name); table.by_name[i] != 0; i = (i + 1) % SLOTS) {
-        unsigned hook = table.by_name[i] - 1u;
+    for (unsigned i = hash(name); table.at.by_name[i] != 0; i = (i + 1) % SLOTS) {
+        unsigned hook = table.at.by_name[i] - 1u;
         if (strcmp(at(row[hook].name), name) != 0)
             continue;
         if (xs_shim_real[hook] == address)

@@ -32,10 +32,6 @@ enum xs_hook xs_hook_find(const char *symbol);
 enum xs_hook xs_hook_answered(const char *name, const void *address, int version, uint64_t flags,
                               bool *by_version);
 
-/* In the child of a fork: they will be filled anew, as another thread may have been at it. False:
- * nobody has looked for a name of the driver's. */
-bool xs_hooks_forked(void);
-
 /* What to hand out instead of the driver's own: the hook itself. */
 void *xs_hook_entry(enum xs_hook hook);
 

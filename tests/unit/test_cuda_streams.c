@@ -200,18 +200,6 @@ Test(cuda_streams, a_child_has_none_of_its_parents_captures)
     EXPECT("driver ");
 }
 
-/* As if another thread had been at it when the process was forked. */
-Test(cuda_streams, a_child_fills_its_tables_anew)
-{
-    cr_assert_eq(xs_hook_find("cuMemFree_v2"), XS_HOOK_cuMemFree_v2);
-    for (unsigned i = 0; i < 2; i++) {
-        cr_assert(xs_hooks_forked());
-        cr_assert_not(xs_hooks_forked(), "once is enough");
-        cr_assert_eq(xs_hook_find("cuMemFree_v2"), XS_HOOK_cuMemFree_v2);
-        cr_assert_eq(xs_hook_find("cuMemFree_v3"), XS_HOOK_COUNT);
-    }
-}
-
 Test(cuda_streams, captures_of_the_threads_own_stream)
 {
     CUgraph g;
