@@ -556,13 +556,18 @@ static void forget_block(struct xs_gpu_block *b, void *context)
     xs_gpu_block_drop(b);
 }
 
+static void forget_sizes(struct xs_gpu_shard *s)
+{
+    for (unsigned i = 0; i < XS_GPU_QUICK; i++)
+        s->quick[i] = (struct xs_gpu_quick){.step = SIZE_MAX, .newest = &nothing};
+}
+
 static void forget_context(struct xs_gpu_shard *s)
 {
     __atomic_store_n(&s->context, &nowhere, __ATOMIC_RELAXED);
     s->quick_home = &nowhere;
     s->quick_handle = XS_GPU_NO_HANDLE;
-    for (unsigned i = 0; i < XS_GPU_QUICK; i++)
-        s->quick[i] = (struct xs_gpu_quick){.step = SIZE_MAX, .newest = &nothing};
+    forget_sizes(s);
 }
 
 static void forget_lists(struct xs_gpu_shard *s, struct xs_gpu_context *c)
@@ -730,5 +735,15 @@ void xs_gpu_cache_quicken(struct xs_gpu_shard *s, enum xs_gpu_place place, size_
     if (s->context != &nowhere && !ends_a_rule(&s->bins->device->o, step))
         *xs_gpu_quick_at(s, step) =
             (struct xs_gpu_quick){step, need, &s->bins->newest[bin_of(place, need)], from};
+    xs_gpu_shard_give(s);
+}
+
+void xs_gpu_cache_tighten(struct xs_gpu_shard *s)
+{
+    xs_gpu_shard_take(s);
+    if (s->context != &nowhere && !xs_gpu_keeps_more(s->context->device, XS_KIND_DEVICE)) {
+        forget_sizes(s);
+        __atomic_store_n(&s->is_loose, false, __ATOMIC_RELAXED);
+    }
     xs_gpu_shard_give(s);
 }

@@ -3,7 +3,8 @@
  * Each thread has a shard: for each context and kind of memory a table of bins by size, in each bin
  * a ring of blocks by the time of their free. A hit takes the newest block of the right size, or,
  * if that is not ready, the oldest; a size that is not there, the best fit within the bound on
- * waste. What is looked for in vain in one's own shard is looked for in others'.
+ * waste. What is looked for in vain in one's own shard is looked for in others'. While more is kept
+ * than in use, blocks of up to twice the size will do: what is wasted then, the cache had anyway.
  *   Pieces of the sub-allocators (gpu/piece.h) lie in the same tables, in bins of their own. They
  * are found by their exact size and only by who freed them; they are the first to give way, and go
  * back to where they were cut from.
@@ -61,6 +62,7 @@ struct xs_gpu_shard {
     struct xs_gpu_quick quick[XS_GPU_QUICK];
     uint64_t unproven;           /* on the slow way: as xs_gpu_cache_unproven */
     bool is_late;                /* many threads': counted by atomic adds, never quick */
+    bool is_loose;               /* sizes may be quick in blocks beyond the bound on waste */
     uint32_t looks;              /* at age and control */
     struct xs_gpu_block **ahead; /* the bin that has pieces cut ahead: see piece.c; or NULL */
     struct xs_gpu_block *queue;  /* freed while a capture was active; through `older` */
@@ -233,6 +235,9 @@ void xs_gpu_cache_slow_down(bool all);
 void xs_gpu_cache_settle(struct xs_gpu_shard *s, struct xs_gpu_context *c, CUcontext handle);
 void xs_gpu_cache_quicken(struct xs_gpu_shard *s, enum xs_gpu_place place, size_t size, size_t need,
                           struct xs_gpu_range *from);
+
+/* Sizes may be quick no longer in blocks beyond the bound on waste, unless that is still lifted. */
+void xs_gpu_cache_tighten(struct xs_gpu_shard *s);
 
 XS_INLINE size_t xs_gpu_step_of(size_t size)
 {

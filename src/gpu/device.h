@@ -164,6 +164,9 @@ XS_INLINE unsigned xs_gpu_kind_of_list(unsigned kind)
     return kind == XS_KIND_PIECE ? XS_KIND_DEVICE : kind;
 }
 
+/* More memory of the kind is kept than in use: the program is at something else now. */
+bool xs_gpu_keeps_more(const struct xs_gpu_device *d, unsigned kind);
+
 XS_INLINE struct xs_gpu_level *xs_gpu_cached(struct xs_gpu_device *d, unsigned kind)
 {
     return xs_gpu_kind_is_pinned(kind) ? &d->pinned_cached_bytes : &d->cached_bytes;

@@ -153,6 +153,14 @@ static CUresult get_on(struct xs_gpu_shard *s, struct xs_gpu_context *c, unsigne
     bool is_counted = kind == XS_KIND_DEVICE || kind == XS_KIND_MANAGED;
     struct xs_gpu_block *b = find_kept(s, &w);
 
+    if (b == NULL && d->o.waste_percent != 0 && exact <= XS_GPU_SIZE_MAX / 2 &&
+        2 * exact > w.most && xs_gpu_keeps_more(d, kind)) {
+        w.most = 2 * exact;
+        /* What could be proven has been, if there was one that fits better. */
+        b = w.stamp == UINT64_MAX ? find_kept(s, &w) : xs_gpu_cache_take(s, &w);
+        if (b != NULL)
+            __atomic_store_n(&s->is_loose, true, __ATOMIC_RELAXED);
+    }
     *hit = b != NULL;
     *got = b != NULL ? b->size : need;
     if (b != NULL) {
@@ -425,6 +433,8 @@ void xs_gpu_look(struct xs_gpu_shard *s)
     }
     __atomic_store_n(&s->until_look, LOOK_EVERY, __ATOMIC_RELAXED);
     xs_gpu_unqueue(s, false);
+    if (__atomic_load_n(&s->is_loose, __ATOMIC_RELAXED))
+        xs_gpu_cache_tighten(s);
     __atomic_fetch_add(&s->looks, 1, __ATOMIC_RELAXED);
     for (unsigned i = 0; i < xs_gpu_device_count() && xs_gpu_is_on(); i++) {
         struct xs_gpu_device *d = &xs_gpu_devices[i];

@@ -56,7 +56,8 @@ struct xs_gpu_options {
     unsigned step_count; /* at least 1; the last step's bound is SIZE_MAX */
     enum xs_gpu_free free_way;
     enum xs_gpu_round round;
-    unsigned waste_percent;      /* best fit may give a block larger than asked by so much: 12 */
+    unsigned waste_percent;      /* best fit may give a block larger than asked by so much: 12;
+                                  * 0: nor twice as large while more is kept than in use */
     size_t align;                /* of every block, 256 to 2 MiB: 512 */
     uint64_t cache_max_bytes;    /* cached, never exceeded; 0: nothing is kept */
     unsigned headroom_percent;   /* so much more than ever was in use may be held; 0: any */

@@ -134,6 +134,18 @@ void xs_gpu_caching_ends(struct xs_gpu_device *d, unsigned kind, size_t size)
     xs_gpu_level_sub(xs_gpu_cached(d, kind), size);
 }
 
+bool xs_gpu_keeps_more(const struct xs_gpu_device *d, unsigned kind)
+{
+    if (xs_gpu_kind_is_pinned(kind))
+        return xs_gpu_level_now(&d->pinned_cached_bytes) >
+               xs_gpu_level_now(&d->pinned_in_use_bytes);
+    if (kind == XS_KIND_MANAGED_GLOBAL || kind == XS_KIND_MANAGED_HOST)
+        return atomic_load_explicit(&d->managed_cached, memory_order_relaxed) >
+               xs_gpu_level_now(&d->managed_in_use_bytes);
+    return 2 * xs_gpu_level_now(&d->cached_bytes) >
+           atomic_load_explicit(&d->held, memory_order_relaxed);
+}
+
 /* ---- devices ---- */
 
 static const char *const names[XS_GPU_BACKENDS] = {"caching", "pool", "bfc", "direct", "managed"};

@@ -128,7 +128,7 @@
   X(CHOICE, GPU_ROUND, "GPU_ROUND", "none", 0, 0, "none|pow2|half|quarter|eighth", 0, \
     "caching: sizes are rounded up to powers of two, or to halves, quarters or eighths between them, so that more requests fit a kept block") \
   X(COUNT, GPU_WASTE, "GPU_WASTE", "12", 0, 1000, "", 0, \
-    "caching: a kept block may be larger than the request by so many per cent of it") \
+    "caching: a kept block may be larger than the request by so many per cent of it, and up to twice as large while more is kept than in use; 0: neither") \
   X(SIZE, GPU_ALIGN, "GPU_ALIGN", "512", 256, XS_MIB(2), "", XS_KNOB_POW2, \
     "alignment of device blocks") \
   X(SIZE, GPU_LOW_FREE, "GPU_LOW_FREE", "256M", 0, XS_TIB(16), "", 0, \

@@ -41,10 +41,10 @@ sys.exit(not ok)
 END
 }
 
-# --- the device: 40 of 64 MiB are kept, then 12 and 1 more are wanted ---
+# --- the device: 40 of 64 MiB are kept, then 12 and 1 more are wanted, which no kept block may serve ---
 M=1048576
 way=("m $((20 * M))" "m $((20 * M))" f f sleep "m $((12 * M))" sleep "m $M" f)
-few=(FAKE_CUDA_MEMORY=$((64 * M)))
+few=(FAKE_CUDA_MEMORY=$((64 * M)) XSIGMA_GPU_WASTE=0)
 run "${few[@]}" XSIGMA_GPU_LOW_FREE=0 -- "${way[@]}"
 holds "g['evictions'] == 0 and g['cached_bytes'] == 41 << 20"
 run "${few[@]}" XSIGMA_GPU_LOW_FREE=16M -- "${way[@]}"

@@ -441,6 +441,7 @@ Test(gpu_more, old_blocks_go_back)
 Test(gpu_more, beyond_the_headroom_old_blocks_go_first)
 {
     options.headroom_percent = 50;
+    options.waste_percent = 0;
     start();
     CUdeviceptr p = get(8 * MIB);
     give(p);
@@ -469,9 +470,58 @@ Test(gpu_more, waste_is_bounded)
 {
     start();
     CUdeviceptr p = get(112 * 512);
+    (void)get(MIB);
     give(p);
     cr_assert_neq(get(99 * 512), p);
     cr_assert_eq(get(100 * 512), p);
+}
+
+Test(gpu_more, while_more_is_kept_than_in_use_more_may_be_wasted)
+{
+    start();
+    CUdeviceptr p = get(112 * 512), q = get(300 * 512);
+    give(p);
+    give(q);
+    cr_assert_eq(get(56 * 512), p);
+    cr_assert_eq(get(150 * 512), q, "300 are kept, 112 in use");
+    give(p);
+    cr_assert_neq(get(57 * 512), p, "112 are kept, 300 in use");
+    give(q);
+    cr_assert_neq(get(149 * 512), q, "more than half would be wasted");
+}
+
+Test(gpu_more, no_waste_is_none_however_much_is_kept)
+{
+    options.waste_percent = 0;
+    start();
+    CUdeviceptr p = get(112 * 512);
+    give(p);
+    cr_assert_neq(get(111 * 512), p);
+}
+
+/* What was quick in larger blocks is so no longer. */
+Test(gpu_more, waste_is_bounded_again_once_more_is_in_use)
+{
+    enum { N = 70 };
+    CUdeviceptr p[N];
+    start();
+    for (unsigned i = 0; i < N; i++)
+        p[i] = get(100 * 512);
+    for (unsigned i = 0; i < N; i++)
+        give(p[i]);
+    CUdeviceptr one = get(60 * 512), many = get(10 * MIB);
+    unsigned blocks = fake_blocks();
+    give(one);
+    cr_assert_eq(get(60 * 512), one, "quick");
+    for (unsigned i = 0; i < 128; i++) /* a look or two */
+        give(get(100 * 512));
+    cr_assert_eq(fake_blocks(), blocks);
+    (void)get(60 * 512);
+    cr_assert_eq(fake_blocks(), blocks + 1, "the driver's, of its own size");
+    give(many);
+    for (unsigned i = 0; i < 3; i++)
+        (void)get(60 * 512);
+    cr_assert_eq(fake_blocks(), blocks + 1, "kept ones once more");
 }
 
 Test(gpu_more, a_route_by_size)
