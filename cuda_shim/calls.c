@@ -162,6 +162,35 @@ CUresult xs_do_cuMemHostRegister_v2(void *p, size_t size, unsigned int flags)
     return r;
 }
 
+/* Not memory that the program asks for, but what its code and its graphs need of the device's. */
+#define RETRIED(symbol, parameters, arguments)                                                     \
+    CUresult xs_do_##symbol parameters                                                             \
+    {                                                                                              \
+        RETRY(r, XS_REAL(symbol) arguments);                                                       \
+        return r;                                                                                  \
+    }
+RETRIED(cuModuleLoad, (CUmodule * out, const char *path), (out, path))
+RETRIED(cuModuleLoadData, (CUmodule * out, const void *image), (out, image))
+RETRIED(cuModuleLoadDataEx,
+        (CUmodule * out, const void *image, unsigned int n, CUjit_option *options, void **values),
+        (out, image, n, options, values))
+RETRIED(cuModuleLoadFatBinary, (CUmodule * out, const void *image), (out, image))
+RETRIED(cuLibraryLoadData,
+        (CUlibrary * out, const void *code, CUjit_option *jit, void **jit_values,
+         unsigned int jit_count, CUlibraryOption *options, void **values, unsigned int count),
+        (out, code, jit, jit_values, jit_count, options, values, count))
+RETRIED(cuLibraryLoadFromFile,
+        (CUlibrary * out, const char *path, CUjit_option *jit, void **jit_values,
+         unsigned int jit_count, CUlibraryOption *options, void **values, unsigned int count),
+        (out, path, jit, jit_values, jit_count, options, values, count))
+RETRIED(cuGraphInstantiateWithFlags, (CUgraphExec * out, CUgraph graph, unsigned long long flags),
+        (out, graph, flags))
+RETRIED(cuGraphInstantiateWithParams,
+        (CUgraphExec * out, CUgraph graph, CUDA_GRAPH_INSTANTIATE_PARAMS *how), (out, graph, how))
+RETRIED(cuGraphInstantiateWithParams_ptsz,
+        (CUgraphExec * out, CUgraph graph, CUDA_GRAPH_INSTANTIATE_PARAMS *how), (out, graph, how))
+RETRIED(cuCtxSetLimit, (CUlimit limit, size_t value), (limit, value))
+
 /* ---- blocks that are shared or changed for good ----------------------------------------- */
 
 CUresult xs_do_cuIpcGetMemHandle(CUipcMemHandle *out, CUdeviceptr p)

@@ -21,6 +21,30 @@ CUresult cuStreamDestroy(CUstream);
 CUresult cuCtxFromGreenCtx(CUcontext *, CUgreenCtx);
 CUresult cuGreenCtxDestroy(CUgreenCtx);
 CUresult cuGreenCtxStreamCreate(CUstream *, CUgreenCtx, unsigned int, int);
+CUresult cuModuleLoad(CUmodule *, const char *);
+CUresult cuModuleLoadData(CUmodule *, const void *);
+CUresult cuModuleLoadDataEx(CUmodule *, const void *, unsigned int, CUjit_option *, void **);
+CUresult cuModuleLoadFatBinary(CUmodule *, const void *);
+CUresult cuLibraryLoadData(CUlibrary *, const void *, CUjit_option *, void **, unsigned int,
+                           CUlibraryOption *, void **, unsigned int);
+CUresult cuLibraryLoadFromFile(CUlibrary *, const char *, CUjit_option *, void **, unsigned int,
+                               CUlibraryOption *, void **, unsigned int);
+CUresult cuGraphInstantiateWithParams(CUgraphExec *, CUgraph, CUDA_GRAPH_INSTANTIATE_PARAMS *);
+CUresult cuGraphInstantiateWithParams_ptsz(CUgraphExec *, CUgraph, CUDA_GRAPH_INSTANTIATE_PARAMS *);
+CUresult cuCtxSetLimit(CUlimit, size_t);
+/* Not in the headers of 13.0, or in those of graphics libraries. */
+CUresult cuStreamBeginCaptureToCig(CUstream, void *);
+CUresult cuStreamBeginCaptureToCig_ptsz(CUstream, void *);
+CUresult cuStreamEndCaptureToCig(CUstream);
+CUresult cuStreamEndCaptureToCig_ptsz(CUstream);
+CUresult cuStreamBeginRecaptureToGraph(CUstream, CUstreamCaptureMode, CUgraph, void (*)(void),
+                                       void *);
+CUresult cuStreamBeginRecaptureToGraph_ptsz(CUstream, CUstreamCaptureMode, CUgraph, void (*)(void),
+                                            void *);
+CUresult cuGLCtxCreate(CUcontext *, unsigned int, CUdevice);
+CUresult cuGLCtxCreate_v2(CUcontext *, unsigned int, CUdevice);
+CUresult cuVDPAUCtxCreate(CUcontext *, unsigned int, CUdevice, uint32_t, void (*)(void));
+CUresult cuVDPAUCtxCreate_v2(CUcontext *, unsigned int, CUdevice, uint32_t, void (*)(void));
 
 /* clang-format off */
 #define XS_HOOK_CALLS(X) \
@@ -48,6 +72,16 @@ CUresult cuGreenCtxStreamCreate(CUstream *, CUgreenCtx, unsigned int, int);
   X(cuArrayCreate, 3020, 0, cuArrayCreate_v2) \
   X(cuArray3DCreate, 3020, 0, cuArray3DCreate_v2) \
   X(cuMipmappedArrayCreate, 5000, 0, cuMipmappedArrayCreate) \
+  X(cuModuleLoad, 2000, 0, cuModuleLoad) \
+  X(cuModuleLoadData, 2000, 0, cuModuleLoadData) \
+  X(cuModuleLoadDataEx, 2010, 0, cuModuleLoadDataEx) \
+  X(cuModuleLoadFatBinary, 2000, 0, cuModuleLoadFatBinary) \
+  X(cuLibraryLoadData, 12000, 0, cuLibraryLoadData) \
+  X(cuLibraryLoadFromFile, 12000, 0, cuLibraryLoadFromFile) \
+  X(cuGraphInstantiateWithFlags, 11040, 0, cuGraphInstantiateWithFlags) \
+  X(cuGraphInstantiateWithParams, 12000, 0, cuGraphInstantiateWithParams) \
+  X(cuGraphInstantiateWithParams, 12000, 1, cuGraphInstantiateWithParams_ptsz) \
+  X(cuCtxSetLimit, 3010, 0, cuCtxSetLimit) \
   X(cuIpcGetMemHandle, 4010, 0, cuIpcGetMemHandle) \
   X(cuMemGetHandleForAddressRange, 11070, 0, cuMemGetHandleForAddressRange) \
   X(cuPointerGetAttribute, 4000, 0, cuPointerGetAttribute) \
@@ -61,6 +95,10 @@ CUresult cuGreenCtxStreamCreate(CUstream *, CUgreenCtx, unsigned int, int);
   X(cuCtxCreate, 3020, 0, cuCtxCreate_v2) \
   X(cuCtxCreate, 11040, 0, cuCtxCreate_v3) \
   X(cuCtxCreate, 12050, 0, cuCtxCreate_v4) \
+  X(cuGLCtxCreate, 2000, 0, cuGLCtxCreate) \
+  X(cuGLCtxCreate, 3020, 0, cuGLCtxCreate_v2) \
+  X(cuVDPAUCtxCreate, 3010, 0, cuVDPAUCtxCreate) \
+  X(cuVDPAUCtxCreate, 3020, 0, cuVDPAUCtxCreate_v2) \
   X(cuCtxDestroy, 2000, 0, cuCtxDestroy) \
   X(cuCtxDestroy, 4000, 0, cuCtxDestroy_v2) \
   X(cuCtxDetach, 2000, 0, cuCtxDetach) \
@@ -84,14 +122,21 @@ CUresult cuGreenCtxStreamCreate(CUstream *, CUgreenCtx, unsigned int, int);
   X(cuStreamBeginCapture, 10010, 1, cuStreamBeginCapture_v2_ptsz) \
   X(cuStreamBeginCaptureToGraph, 12030, 0, cuStreamBeginCaptureToGraph) \
   X(cuStreamBeginCaptureToGraph, 12030, 1, cuStreamBeginCaptureToGraph_ptsz) \
+  X(cuStreamBeginRecaptureToGraph, 13030, 0, cuStreamBeginRecaptureToGraph) \
+  X(cuStreamBeginRecaptureToGraph, 13030, 1, cuStreamBeginRecaptureToGraph_ptsz) \
+  X(cuStreamBeginCaptureToCig, 13020, 0, cuStreamBeginCaptureToCig) \
+  X(cuStreamBeginCaptureToCig, 13020, 1, cuStreamBeginCaptureToCig_ptsz) \
   X(cuStreamEndCapture, 10000, 0, cuStreamEndCapture) \
-  X(cuStreamEndCapture, 10000, 1, cuStreamEndCapture_ptsz)
+  X(cuStreamEndCapture, 10000, 1, cuStreamEndCapture_ptsz) \
+  X(cuStreamEndCaptureToCig, 13020, 0, cuStreamEndCaptureToCig) \
+  X(cuStreamEndCaptureToCig, 13020, 1, cuStreamEndCaptureToCig_ptsz)
 
 #define XS_HOOK_STREAMS(X) \
   X(cuLaunchKernel, 4000, cuLaunchKernel, 8) \
   X(cuLaunchKernelEx, 11060, cuLaunchKernelEx, CONFIG) \
   X(cuLaunchCooperativeKernel, 9000, cuLaunchCooperativeKernel, 8) \
   X(cuLaunchHostFunc, 10000, cuLaunchHostFunc, 0) \
+  X(cuLaunchHostFunc, 13020, cuLaunchHostFunc_v2, 0) \
   X(cuGraphLaunch, 10000, cuGraphLaunch, 1) \
   X(cuGraphUpload, 11010, cuGraphUpload, 1) \
   X(cuEventRecord, 2000, cuEventRecord, 1) \
@@ -122,6 +167,8 @@ CUresult cuGreenCtxStreamCreate(CUstream *, CUgreenCtx, unsigned int, int);
   X(cuMemcpyBatchAsync, 13000, cuMemcpyBatchAsync_v2, 7) \
   X(cuMemcpy3DBatchAsync, 12080, cuMemcpy3DBatchAsync, 4) \
   X(cuMemcpy3DBatchAsync, 13000, cuMemcpy3DBatchAsync_v2, 3) \
+  X(cuMemcpyWithAttributesAsync, 13020, cuMemcpyWithAttributesAsync, 4) \
+  X(cuMemcpy3DWithAttributesAsync, 13020, cuMemcpy3DWithAttributesAsync, 2) \
   X(cuMemsetD8Async, 3020, cuMemsetD8Async, 3) \
   X(cuMemsetD16Async, 3020, cuMemsetD16Async, 3) \
   X(cuMemsetD32Async, 3020, cuMemsetD32Async, 3) \

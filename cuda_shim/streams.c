@@ -187,6 +187,28 @@ CUresult xs_do_cuStreamBeginCaptureToGraph_ptsz(CUstream stream, CUgraph graph,
                                                             count, mode));
 }
 
+CUresult xs_do_cuStreamBeginRecaptureToGraph(CUstream stream, CUstreamCaptureMode mode,
+                                             CUgraph graph, void (*differs)(void), void *data)
+{
+    BEGIN(stream, XS_REAL(cuStreamBeginRecaptureToGraph)(stream, mode, graph, differs, data));
+}
+
+CUresult xs_do_cuStreamBeginRecaptureToGraph_ptsz(CUstream stream, CUstreamCaptureMode mode,
+                                                  CUgraph graph, void (*differs)(void), void *data)
+{
+    BEGIN(stream, XS_REAL(cuStreamBeginRecaptureToGraph_ptsz)(stream, mode, graph, differs, data));
+}
+
+CUresult xs_do_cuStreamBeginCaptureToCig(CUstream stream, void *how)
+{
+    BEGIN(stream, XS_REAL(cuStreamBeginCaptureToCig)(stream, how));
+}
+
+CUresult xs_do_cuStreamBeginCaptureToCig_ptsz(CUstream stream, void *how)
+{
+    BEGIN(stream, XS_REAL(cuStreamBeginCaptureToCig_ptsz)(stream, how));
+}
+
 CUresult xs_do_cuStreamEndCapture(CUstream stream, CUgraph *out)
 {
     return after_end(XS_REAL(cuStreamEndCapture)(stream, out), key_of(stream));
@@ -195,6 +217,16 @@ CUresult xs_do_cuStreamEndCapture(CUstream stream, CUgraph *out)
 CUresult xs_do_cuStreamEndCapture_ptsz(CUstream stream, CUgraph *out)
 {
     return after_end(XS_REAL(cuStreamEndCapture_ptsz)(stream, out), key_of(stream));
+}
+
+CUresult xs_do_cuStreamEndCaptureToCig(CUstream stream)
+{
+    return after_end(XS_REAL(cuStreamEndCaptureToCig)(stream), key_of(stream));
+}
+
+CUresult xs_do_cuStreamEndCaptureToCig_ptsz(CUstream stream)
+{
+    return after_end(XS_REAL(cuStreamEndCaptureToCig_ptsz)(stream), key_of(stream));
 }
 
 static void before_destroy(CUstream stream)
@@ -247,6 +279,28 @@ CUresult xs_do_cuCtxCreate_v4(CUcontext *out, CUctxCreateParams *params, unsigne
                               CUdevice device)
 {
     return made_context(XS_REAL(cuCtxCreate_v4)(out, params, flags, device), out);
+}
+
+CUresult xs_do_cuGLCtxCreate(CUcontext *out, unsigned int flags, CUdevice device)
+{
+    return made_context(XS_REAL(cuGLCtxCreate)(out, flags, device), out);
+}
+
+CUresult xs_do_cuGLCtxCreate_v2(CUcontext *out, unsigned int flags, CUdevice device)
+{
+    return made_context(XS_REAL(cuGLCtxCreate_v2)(out, flags, device), out);
+}
+
+CUresult xs_do_cuVDPAUCtxCreate(CUcontext *out, unsigned int flags, CUdevice device, uint32_t vdp,
+                                void (*look_up)(void))
+{
+    return made_context(XS_REAL(cuVDPAUCtxCreate)(out, flags, device, vdp, look_up), out);
+}
+
+CUresult xs_do_cuVDPAUCtxCreate_v2(CUcontext *out, unsigned int flags, CUdevice device,
+                                   uint32_t vdp, void (*look_up)(void))
+{
+    return made_context(XS_REAL(cuVDPAUCtxCreate_v2)(out, flags, device, vdp, look_up), out);
 }
 
 static void before_context_goes(CUcontext ctx)

@@ -12,7 +12,7 @@
 #include "base/compiler.h"
 #include "cuda_shim/hooks.h"
 
-/* The newest CUDA whose calls the lists know. */
+/* The newest CUDA whose headers the lists were compared with; of younger ones they know some. */
 #define XS_HOOK_NEWEST 13000
 
 /* The driver's own; NULL where it has none. Read by the assembler too. */

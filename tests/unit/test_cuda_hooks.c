@@ -180,6 +180,11 @@ Test(cuda_hooks, answers_are_known_by_their_address)
               XS_HOOK_cuMemFree_v2);
     cr_assert(answered("cuMemUnmap", &place[XS_HOOK_cuMemFree_v2], 10020, 0, false) ==
               XS_HOOK_COUNT);
+    /* One that has two names. */
+    const void *with_flags = &place[XS_HOOK_cuGraphInstantiateWithFlags];
+    cr_assert(answered("cuGraphInstantiate", with_flags, 12000, 0, false) ==
+              XS_HOOK_cuGraphInstantiateWithFlags);
+    cr_assert(answered("cuGraphInstantiate", &elsewhere, 11000, 0, false) == XS_HOOK_COUNT);
 }
 
 Test(cuda_hooks, answers_at_another_address_are_known_by_version)
@@ -210,6 +215,8 @@ Test(cuda_hooks, answers_at_another_address_are_known_by_version)
         {"cuMemcpyBatchAsync", 13000, 2, XS_HOOK_cuMemcpyBatchAsync_v2_ptsz},
         {"cuMemPrefetchAsync", 12010, 0, XS_HOOK_cuMemPrefetchAsync},
         {"cuMemPrefetchAsync", 12020, 0, XS_HOOK_cuMemPrefetchAsync_v2},
+        {"cuLaunchHostFunc", 13010, 0, XS_HOOK_cuLaunchHostFunc},
+        {"cuLaunchHostFunc", 13020, 2, XS_HOOK_cuLaunchHostFunc_v2_ptsz},
         {"cuCtxCreate", 3000, 0, XS_HOOK_cuCtxCreate},
         {"cuCtxCreate", 12050, 0, XS_HOOK_cuCtxCreate_v4},
         {"cuStreamQuery", 12000, 2, XS_HOOK_COUNT},

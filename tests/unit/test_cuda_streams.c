@@ -188,6 +188,26 @@ Test(cuda_streams, captures_are_counted_by_pairs)
     EXPECT("driver ended ");
 }
 
+Test(cuda_streams, captures_of_younger_ways)
+{
+    CUstream s = (CUstream)0x70;
+    CUgraph g;
+    xs_do_cuStreamBeginRecaptureToGraph(s, 0, NULL, NULL, NULL);
+    EXPECT("begun driver ");
+    xs_do_cuStreamEndCapture(s, &g);
+    EXPECT("driver ended ");
+    xs_do_cuStreamBeginCaptureToCig(s, NULL);
+    EXPECT("begun driver ");
+    xs_do_cuStreamEndCaptureToCig(s);
+    EXPECT("driver ended ");
+    xs_do_cuStreamBeginRecaptureToGraph_ptsz(NULL, 0, NULL, NULL, NULL);
+    xs_do_cuStreamBeginCaptureToCig_ptsz(NULL, NULL);
+    EXPECT("begun driver begun driver ");
+    xs_do_cuStreamEndCaptureToCig_ptsz(NULL);
+    xs_do_cuStreamEndCapture_ptsz(NULL, &g);
+    EXPECT("driver ended driver ended ");
+}
+
 /* Its driver knows of none; and what the core was told of them it has forgotten itself. */
 Test(cuda_streams, a_child_has_none_of_its_parents_captures)
 {
@@ -256,6 +276,19 @@ Test(cuda_streams, contexts)
     EXPECT("driver ");
     xs_do_cuCtxDetach((CUcontext)0xC3);
     EXPECT("context_gone:c3 driver ");
+}
+
+Test(cuda_streams, contexts_for_graphics)
+{
+    CUcontext c;
+    DRIVER(cuGLCtxCreate, give);
+    DRIVER(cuGLCtxCreate_v2, give);
+    DRIVER(cuVDPAUCtxCreate, give);
+    DRIVER(cuVDPAUCtxCreate_v2, give);
+    xs_do_cuGLCtxCreate(&c, 0, 0), xs_do_cuGLCtxCreate_v2(&c, 0, 0);
+    EXPECT("driver after_context:c1 driver after_context:c1 ");
+    xs_do_cuVDPAUCtxCreate(&c, 0, 0, 1, NULL), xs_do_cuVDPAUCtxCreate_v2(&c, 0, 0, 1, NULL);
+    EXPECT("driver after_context:c1 driver after_context:c1 ");
 }
 
 Test(cuda_streams, a_primary_context_is_new_once)
@@ -327,6 +360,9 @@ Test(cuda_streams, memory_out_is_tried_again_after_a_flush)
     CUmemGenericAllocationHandle h;
     CUarray a;
     CUmipmappedArray m;
+    CUmodule module;
+    CUlibrary library;
+    CUgraphExec exec;
     DRIVER(cuMemCreate, allocate);
     DRIVER(cuMemAllocAsync, allocate);
     DRIVER(cuMemAllocFromPoolAsync, allocate);
@@ -345,6 +381,26 @@ Test(cuda_streams, memory_out_is_tried_again_after_a_flush)
     TRY(xs_do_cuArray3DCreate_v2(&a, NULL), "driver passed:2:0 ");
     TRY(xs_do_cuMipmappedArrayCreate(&m, NULL, 1), "driver passed:2:0 ");
     TRY(xs_do_cuMemHostRegister_v2(&p, 9, 0), "driver ");
+    DRIVER(cuModuleLoad, allocate);
+    DRIVER(cuModuleLoadData, allocate);
+    DRIVER(cuModuleLoadDataEx, allocate);
+    DRIVER(cuModuleLoadFatBinary, allocate);
+    DRIVER(cuLibraryLoadData, allocate);
+    DRIVER(cuLibraryLoadFromFile, allocate);
+    DRIVER(cuGraphInstantiateWithFlags, allocate);
+    DRIVER(cuGraphInstantiateWithParams, allocate);
+    DRIVER(cuGraphInstantiateWithParams_ptsz, allocate);
+    DRIVER(cuCtxSetLimit, allocate);
+    TRY(xs_do_cuModuleLoad(&module, ""), "driver ");
+    TRY(xs_do_cuModuleLoadData(&module, ""), "driver ");
+    TRY(xs_do_cuModuleLoadDataEx(&module, "", 0, NULL, NULL), "driver ");
+    TRY(xs_do_cuModuleLoadFatBinary(&module, ""), "driver ");
+    TRY(xs_do_cuLibraryLoadData(&library, "", NULL, NULL, 0, NULL, NULL, 0), "driver ");
+    TRY(xs_do_cuLibraryLoadFromFile(&library, "", NULL, NULL, 0, NULL, NULL, 0), "driver ");
+    TRY(xs_do_cuGraphInstantiateWithFlags(&exec, NULL, 0), "driver ");
+    TRY(xs_do_cuGraphInstantiateWithParams(&exec, NULL, NULL), "driver ");
+    TRY(xs_do_cuGraphInstantiateWithParams_ptsz(&exec, NULL, NULL), "driver ");
+    TRY(xs_do_cuCtxSetLimit(0, 9), "driver ");
     failures = 3; /* as long as something was given back */
     flush_helps = 2;
     cr_assert(xs_do_cuMemCreate(&h, 9, NULL, 0) == CUDA_ERROR_OUT_OF_MEMORY);

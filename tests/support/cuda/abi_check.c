@@ -9,7 +9,7 @@
 #include <cuda_runtime_api.h>
 
 #ifdef XS_CUDA_ABI_CALLS_ONLY
-#include "sys/cuda_abi.h"
+#include "cuda_shim/hooks.h"
 #else
 
 /* Each call exists, and has the version and the type that the toolkit's list gives it. The versions
