@@ -174,6 +174,14 @@ def cells(row):
                 if "instructions" in row else [])
 
 
+def write_json(args, results):
+    """Anew after each row: who is stopped leaves what there was."""
+    if args.json:
+        with open(args.json + ".new", "w", encoding="utf-8") as f:
+            json.dump(results, f, indent=1)
+        os.replace(args.json + ".new", args.json)
+
+
 def parse():
     p = argparse.ArgumentParser(description=__doc__,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -265,6 +273,7 @@ def main():
                     if args.instructions:
                         row["instructions"] = instructions(args, trace, backend, free, folder)
                     results.append({"trace": trace, "backend": backend, "free": free, **row})
+                    write_json(args, results)
                     print(f"| {trace} | {backend} | {free} | " + " | ".join(cells(row)) + " |",
                           flush=True)
                     if row["checksum"] != native["checksum"]:
@@ -283,9 +292,7 @@ def main():
                                       f"above {RESERVED_BAR}")
         if args.seeds:
             failures += over_seeds(args, folder)
-    if args.json:
-        with open(args.json, "w", encoding="utf-8") as f:
-            json.dump(results, f, indent=1)
+    write_json(args, results)
     for f in failures:
         print("FAIL:", f)
     for f in missed:

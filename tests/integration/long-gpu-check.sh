@@ -1,5 +1,6 @@
 #!/bin/bash
-# scripts/gpu-check on the fake driver: it runs to its end, fails in nothing, and writes what it says.
+# scripts/gpu-check on the fake driver: it runs to its end, fails in nothing, and writes what it says;
+# so it does where there is next to nothing, and when it is killed.
 # timeout: 1500
 # shellcheck source=../support/lib.sh
 . "$(dirname "$0")/../support/lib.sh"
@@ -17,5 +18,30 @@ steps = {x["step"] for x in r["results"]}
 assert {"build", "linking", "reuse", "measure", "clients", "pair", "traces"} <= steps, steps
 assert all(x["status"] in ("pass", "fail", "not done", "info") for x in r["results"])' ||
     fail "result.json is not as it should be"
-xs_runs=1
+
+# Nothing but what every system has: no make, no compiler, no Python.
+mkdir bin
+for tool in awk basename bash cat cksum cp cut date dirname env git grep head mkdir mv nm nproc paste readlink rm \
+    sed seq tail timeout tr; do
+    ln -s "$(command -v $tool)" bin/
+done
+PATH=$xs_tmp/bin CUDA_HOME=/nowhere "$xs_root/scripts/gpu-check" --fake --quick --out "$xs_tmp/bare" >said 2>&1 ||
+    fail "with nothing installed: status $? $(grep -E '^fail' said)"
+# Killed in the midst.
+"$xs_root/scripts/gpu-check" --fake --quick --out "$xs_tmp/killed" >said 2>&1 &
+sleep 3
+kill $!
+wait $!
+status=$?
+[ $status = 143 ] || fail "killed: status $status instead of 143"
+python3 -c '
+import json
+r = json.load(open("bare/result.json"))
+assert r["whole"] and len(r["results"]) > 15, r
+assert {x["status"] for x in r["results"]} == {"info", "not done"}, r
+r = json.load(open("killed/result.json"))
+assert not r["whole"] and any(x["step"] == "machine" for x in r["results"]), r' ||
+    fail "result.json is not as it should be where little is installed, or when killed"
+grep -q '^| machine | make | info ' bare/result.md || fail "no result.md without Python"
+xs_runs=3
 finish
