@@ -315,7 +315,8 @@ enum xs_sub_result xs_sub_bfc_take_in_run(struct xs_sub *s, size_t size, struct 
 
     if (b->runs.torn != 0)
         xs_sub_run_settle(b);
-    if (xs_sub_run_take(b, size, out))
+    /* Of a size that has just been, or from the run that is open; else there is nothing to take. */
+    if ((size == b->runs.last_size || b->runs.open != 0) && xs_sub_run_take(b, size, out))
         return XS_SUB_OK;
     enum xs_sub_result result = xs_sub_bfc_take(s, size, out);
     if (XS_LIKELY(result == XS_SUB_OK))
