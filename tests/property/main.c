@@ -4,7 +4,8 @@
  * gpu-shim the same and [--preload LIBRARY]
  *
  * A program whose threads take turns does the same again from the same seed, and is cut down before
- * it is told; one whose threads run free is told by its seed only. */
+ * it is told; one whose threads run free is told by its seed only. A program that takes more than
+ * XS_PROGRAM_SECONDS (20) hangs. */
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdio.h>
@@ -18,6 +19,7 @@
 #include "ops.h"
 
 static struct program program;
+static unsigned most_seconds = 20;
 static bool kept[MAX_OPS]; /* when cutting down: what is left of it */
 static const struct {
     void (*run)(const struct op *);
@@ -156,7 +158,7 @@ static void free_the_rest(void)
 static void run_program(bool trace)
 {
     m.trace = trace;
-    alarm(20);
+    alarm(most_seconds);
     model_open(&program);
     if (program.turns)
         run_in_turns();
@@ -312,7 +314,10 @@ int main(int argc, char **argv)
     uint64_t first = 1, count = 300;
     const char *client = NULL, *keeps = NULL;
     bool trace = false, cut = true;
+    const char *most = getenv("XS_PROGRAM_SECONDS");
     self = argv[0];
+    if (most != NULL && strtoul(most, NULL, 10) != 0)
+        most_seconds = (unsigned)strtoul(most, NULL, 10);
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--seeds") == 0 && i + 2 < argc) {
             first = strtoull(argv[++i], NULL, 0);
