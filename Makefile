@@ -266,8 +266,8 @@ $(CUDA_T)/libcudart_static.a: $(CUDA_T)/cudart.o
 $(CUDA_T)/abi_%.h: src/sys/cuda_abi.h tests/support/cuda/abi_names
 	@mkdir -p $(@D)
 	$(Q)tests/support/cuda/abi_names $* $< > $@
-$(CUDA_T)/abi_check: tests/support/cuda/abi_check.c src/sys/cuda_abi.h src/sys/cuda_calls.h cuda_shim/hooks.h \
-    src/sys/cudart_calls.h $(CUDA_T)/abi_wrap.h $(CUDA_T)/abi_unwrap.h $(CUDA_T)/abi_values.h
+$(CUDA_T)/abi_check: tests/support/cuda/abi_check.c src/sys/cuda_abi.h src/sys/cuda_calls.h \
+    src/sys/cudart_calls.h cuda_shim/hooks.h $(CUDA_T)/abi_wrap.h $(CUDA_T)/abi_unwrap.h $(CUDA_T)/abi_values.h
 	$(call say,CHECK)
 	$(Q)for only in "" -DXS_CUDA_ABI_CALLS_ONLY; do $(CC) $(ALL_CPPFLAGS) -std=gnu17 -Wall -Wextra \
 	  -Werror -I$(CUDA_T) -isystem $(CUDA_HOME)/include $$only -fsyntax-only $< || exit 1; done

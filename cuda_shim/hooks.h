@@ -32,7 +32,7 @@ CUresult cuLibraryLoadFromFile(CUlibrary *, const char *, CUjit_option *, void *
 CUresult cuGraphInstantiateWithParams(CUgraphExec *, CUgraph, CUDA_GRAPH_INSTANTIATE_PARAMS *);
 CUresult cuGraphInstantiateWithParams_ptsz(CUgraphExec *, CUgraph, CUDA_GRAPH_INSTANTIATE_PARAMS *);
 CUresult cuCtxSetLimit(CUlimit, size_t);
-/* Not in the headers of 13.0, or in those of graphics libraries. */
+/* Younger than 13.0, or for graphics: abi_check compares all but these. */
 CUresult cuStreamBeginCaptureToCig(CUstream, void *);
 CUresult cuStreamBeginCaptureToCig_ptsz(CUstream, void *);
 CUresult cuStreamEndCaptureToCig(CUstream);
