@@ -178,7 +178,9 @@ static bool step(const struct xs_cfi *rule, struct stack *s, struct xs_registers
     return true;
 }
 
-/* As struct xs_site has them, or the addresses that are returned to. */
+/* As struct xs_site has them, or the addresses that are returned to. Of these, what there is up to code
+ * in no object or to memory that cannot be read is all: the compiler's unwinder, which is asked after a
+ * walk that found nothing, would read there whatever it is, and code that was made may be gone. */
 enum form { SITES, ADDRESSES };
 
 static uint32_t walk(struct xs_registers r, uint64_t out[], uint32_t most, enum form form,
@@ -195,8 +197,12 @@ static uint32_t walk(struct xs_registers r, uint64_t out[], uint32_t most, enum 
                 return XS_WALK_UNKNOWN;
             find_out(r.ip, &p);
         }
-        if (p.rule.kind == XS_CFI_NONE)
-            return 0;
+        if (p.rule.kind == XS_CFI_NONE) {
+            if (form == SITES || p.frame != 0)
+                return 0;
+            out[n++] = r.ip + 1;
+            break;
+        }
         if (n > 0 || !p.is_ours)
             out[n++] = form == SITES ? p.frame : r.ip + 1;
         else if (++ours > OWN_FRAMES)
@@ -204,7 +210,7 @@ static uint32_t walk(struct xs_registers r, uint64_t out[], uint32_t most, enum 
         if (p.rule.kind == XS_CFI_FIRST)
             break;
         if (!step(&p.rule, &s, &r))
-            return 0;
+            return form == SITES ? 0 : n;
         if (r.ip == 0)
             break;
         r.ip--;

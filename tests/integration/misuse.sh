@@ -7,6 +7,7 @@
 need addr2line
 misuse=$(program misuse) || exit 1
 misuse_new=$(program misuse_new) || exit 1
+made_code=$(program made_code) || exit 1
 ulimit -c 0
 
 seen=0
@@ -119,6 +120,12 @@ for s in "${sealed[@]}" "$guarded" XSIGMA_CPU_GUARD_SAMPLE=7; do
         run "$s" "$p" none
         { [ $rc -eq 0 ] && [ "$(cat "$work/out")" = survived ] && [ ! -s "$work/err" ]; } || wrong "$p none under $s"
     done
+done
+
+# Code without tables on the stack, whose memory is gone.
+for s in "${sealed[@]}" "$guarded"; do
+    run "$s" "$made_code"
+    { [ $rc -eq 0 ] && [ "$(cat "$work/out")" = 'called from made code' ] && [ ! -s "$work/err" ]; } || wrong "made_code under $s"
 done
 
 # Said once where it can have no effect.

@@ -1,0 +1,77 @@
+#!/bin/bash
+# Programs built with a sanitizer: its runtime, linked in or behind us, puts itself in front of libc, asks
+# dlsym for what is there while it starts, and brings a malloc. They run under us as they do without, and
+# a runtime that is linked in still finds what is wrong.
+# timeout: 280
+# shellcheck source=../support/must.sh
+. "$(dirname "$0")/../support/must.sh"
+
+cat >"$work/program.c" <<'C'
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static void *work(void *unused)
+{
+    for (int i = 0; i < 2000; i++)
+        free(malloc((size_t)i));
+    return unused;
+}
+
+int main(int argc, char **argv)
+{
+    pthread_t thread;
+    char *volatile block = malloc(10);
+
+    (void)argv;
+    pthread_create(&thread, NULL, work, NULL);
+    pthread_join(thread, NULL);
+    puts("worked");
+    fflush(stdout);
+    free(block);
+    return argc > 1 ? block[1] == 'x' : 0;
+}
+C
+
+# What a program prints, without the runtime's addresses and process numbers.
+said() { # POLICY COMMAND...
+    under "$1" XSIGMA_STATS=0 -- "${@:2}" >"$work/out" 2>"$work/err"
+    echo "status $?" >>"$work/out"
+    grep -E '^SUMMARY' "$work/err" >>"$work/out"
+    cat "$work/out"
+}
+
+built=0
+try() { # COMPILER FLAG...
+    local program=$work/program-$built policy want wanted_wrong
+    local how="$*"
+    command -v "$1" >/dev/null && "$@" -g -O0 -pthread "$work/program.c" -o "$program" 2>/dev/null || return
+    want=$(said none LD_PRELOAD= "$program")
+    wanted_wrong=$(said none LD_PRELOAD= "$program" wrong)
+    [ "$want" = $'worked\nstatus 0' ] || return # not on this kernel
+    built=$((built + 1))
+    for policy in "${policies[@]}"; do
+        [ "$(said "$policy" "$program")" = "$want" ] || {
+            fail "$policy: $how: $(cat "$work/out")"
+            head -n 5 "$work/err"
+        }
+        # A runtime in a library stands behind us, and sees no block.
+        case $how in
+            *-static-* | clang*)
+                [ "$(said "$policy" "$program" wrong)" = "$wanted_wrong" ] ||
+                    fail "$policy: $how finds $(cat "$work/out"), without us $wanted_wrong"
+                ;;
+        esac
+    done
+}
+try gcc -fsanitize=address -static-libasan
+try gcc -fsanitize=thread -static-libtsan
+try gcc -fsanitize=thread
+try gcc -fsanitize=leak
+try gcc -fsanitize=undefined
+try clang -fsanitize=address
+try clang -fsanitize=thread
+try clang -fsanitize=memory
+[ $built -gt 0 ] || skip "no sanitizer runs here"
+echo "$built builds"
+finish
