@@ -460,6 +460,15 @@ bool xs_config_find(const char *name, size_t len, enum xs_knob *knob, int *devic
     return true;
 }
 
+/* XSIGMA_BACKEND for XSIGMA_CPU_BACKEND. */
+static bool is_end_of(const char *name, size_t len, const char *known)
+{
+    size_t known_len = strlen(known);
+
+    return known_len > len && known[known_len - len - 1] == '_' &&
+           xs_text_same(known + known_len - len, name, len);
+}
+
 static void warn_name(const char *name, size_t len, const char *where)
 {
     char full[NAME_MAX_LEN + PREFIX_LEN + 1];
@@ -472,10 +481,11 @@ static void warn_name(const char *name, size_t len, const char *where)
     memcpy(full + PREFIX_LEN, name, len);
     full[PREFIX_LEN + len] = '\0';
     for (unsigned k = 0; k < XS_KNOB_COUNT; k++) {
-        unsigned d = xs_text_distance(full, xs_knob_name(&xs_knob_rows[k]));
+        const char *known = xs_knob_name(&xs_knob_rows[k]);
+        unsigned d = is_end_of(name, len, known) ? 2 : xs_text_distance(full, known);
         if (d < best) {
             best = d;
-            near = xs_knob_name(&xs_knob_rows[k]);
+            near = known;
         }
     }
     if (near != NULL)
@@ -555,8 +565,8 @@ static void load_file(const char *path, bool preset_only)
 
     if (n < 0) {
         if (!preset_only)
-            xs_config_warn("XSIGMA_CONFIG=%.120s cannot be read (error %d); going on without it",
-                           path, errno);
+            xs_config_warn("XSIGMA_CONFIG=%.120s cannot be read (%s); going on without it",
+                           path, strerrorname_np(errno));
         return;
     }
     if ((size_t)n == sizeof(file_text) - 1 && !preset_only)

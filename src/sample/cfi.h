@@ -17,6 +17,7 @@ enum xs_cfi_kind {
     XS_CFI_NONE,
     XS_CFI_CALLER, /* there is one */
     XS_CFI_FIRST,  /* nobody called it */
+    XS_CFI_GUESS,  /* perhaps there is one: code in no object may keep frame pointers */
 };
 
 /* The frame's address, which is the caller's stack pointer: a register and an offset, or what is

@@ -140,13 +140,24 @@ static void remember(uintptr_t address, const struct place *p)
     atomic_store_explicit(&k->version, version + 1, memory_order_release);
 }
 
-/* An address in no object is remembered as one without a rule. */
+/* What code does that was made while the program runs. It may be gone though it is on the stack: who
+ * knows more, libunwind and the compiler's unwinder, read it whatever it is, and are not asked. */
+static const struct xs_cfi in_no_object = {
+    .kind = XS_CFI_GUESS,
+    .cfa = XS_CFI_FP_PLUS,
+    .fp = XS_CFI_FP_AT_CFA,
+    .cfa_offset = 2 * sizeof(uintptr_t),
+    .fp_offset = -2 * (int32_t)sizeof(uintptr_t),
+    .ra_offset = -(int32_t)sizeof(uintptr_t),
+};
+
 static void find_out(uintptr_t address, struct place *out)
 {
     struct xs_cfi_table table;
 
-    *out = (struct place){0};
+    *out = (struct place){.rule = in_no_object};
     if (xs_modules_know(address) || xs_modules_learn(address)) {
+        out->rule = (struct xs_cfi){0};
         out->frame = xs_modules_frame(address);
         out->is_ours = xs_modules_is_ours(address);
         if (xs_modules_table(address, &table))
@@ -178,9 +189,7 @@ static bool step(const struct xs_cfi *rule, struct stack *s, struct xs_registers
     return true;
 }
 
-/* As struct xs_site has them, or the addresses that are returned to. Of these, what there is up to code
- * in no object or to memory that cannot be read is all: the compiler's unwinder, which is asked after a
- * walk that found nothing, would read there whatever it is, and code that was made may be gone. */
+/* As struct xs_site has them, or the addresses that are returned to. */
 enum form { SITES, ADDRESSES };
 
 static uint32_t walk(struct xs_registers r, uint64_t out[], uint32_t most, enum form form,
@@ -197,12 +206,8 @@ static uint32_t walk(struct xs_registers r, uint64_t out[], uint32_t most, enum 
                 return XS_WALK_UNKNOWN;
             find_out(r.ip, &p);
         }
-        if (p.rule.kind == XS_CFI_NONE) {
-            if (form == SITES || p.frame != 0)
-                return 0;
-            out[n++] = r.ip + 1;
-            break;
-        }
+        if (p.rule.kind == XS_CFI_NONE)
+            return 0;
         if (n > 0 || !p.is_ours)
             out[n++] = form == SITES ? p.frame : r.ip + 1;
         else if (++ours > OWN_FRAMES)
@@ -210,7 +215,7 @@ static uint32_t walk(struct xs_registers r, uint64_t out[], uint32_t most, enum 
         if (p.rule.kind == XS_CFI_FIRST)
             break;
         if (!step(&p.rule, &s, &r))
-            return form == SITES ? 0 : n;
+            return p.rule.kind == XS_CFI_GUESS ? n : 0;
         if (r.ip == 0)
             break;
         r.ip--;

@@ -227,6 +227,19 @@ unsigned xs_proc_threads(void)
     return stat("/proc/self/task", &st) == 0 && st.st_nlink > 2 ? (unsigned)st.st_nlink - 2 : 0;
 }
 
+bool xs_proc_is_emulated(void)
+{
+    char text[512];
+    const char *at;
+
+    if (xs_io_read_file("/proc/self/stat", text, sizeof(text)) <= 0)
+        return false;
+    at = strrchr(text, ')'); /* of the name, the second of the fields; that is the 23rd */
+    for (unsigned field = 2; at != NULL && field < 23; field++)
+        at = strchr(at + 1, ' ');
+    return at != NULL && at[1] == '0';
+}
+
 uint64_t xs_proc_rss_now(void)
 {
     char text[128];

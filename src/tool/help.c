@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "policy/config.h"
 #include "tool/tool.h"
 
@@ -44,9 +45,10 @@ const char xs_help_doctor[] =
     "Exit status: 0 it would take effect, 1 it would not, 64 wrong usage.\n";
 
 const char xs_help_vars[] =
-    "usage: xsigma vars [--markdown]\n"
+    "usage: xsigma vars [--markdown | WORD...]\n"
     "\n"
-    "Lists all XSIGMA_* variables with their defaults and the values that they have here.\n"
+    "Lists all XSIGMA_* variables with their defaults and the values that they have here, or those\n"
+    "with a WORD in their names.\n"
     "--markdown prints them as the table that the README holds.\n";
 
 const char xs_help_gpu[] =
@@ -220,18 +222,60 @@ static void print_line(const char *line, void *arg)
     puts(line);
 }
 
+/* The variables with one of these words in their names. */
+struct wanted {
+    char **words;
+    bool printing;
+    bool any;
+};
+
+static bool has_word(const char *line, const char *word)
+{
+    size_t len = strlen(word);
+
+    if (len > 7 && xs_text_same(word, "XSIGMA_", 7))
+        return has_word(line, word + 7);
+    line += 7;
+    for (; *line != '\0' && *line != '='; line++)
+        if (xs_text_same(line, word, len))
+            return true;
+    return false;
+}
+
+static void print_wanted(const char *line, void *arg)
+{
+    struct wanted *w = arg;
+
+    if (line[0] != ' ') {
+        w->printing = false;
+        for (char **word = w->words; *word != NULL; word++)
+            w->printing |= has_word(line, *word);
+    }
+    if (w->printing)
+        puts(line);
+    w->any |= w->printing;
+}
+
 int xs_tool_vars(int argc, char **argv)
 {
     bool markdown = argc == 2 && strcmp(argv[1], "--markdown") == 0;
+    struct wanted w = {.words = argv + 1};
 
-    if (argc > 1 && !markdown) {
-        xs_tool_error("vars takes no argument but --markdown, and was given '%s'", argv[1]);
+    if (argc > 1 && !markdown && argv[1][0] == '-') {
+        xs_tool_error("vars has no option but --markdown, and was given '%s'", argv[1]);
         return XS_EXIT_USAGE;
     }
     xs_config_load(false);
-    if (markdown)
+    if (markdown) {
         xs_config_print_markdown(print_line, NULL);
-    else
+    } else if (argc > 1) {
+        xs_config_print_help(print_wanted, &w);
+        if (!w.any) {
+            xs_tool_error("no variable has '%s' in its name; 'xsigma vars' lists them", argv[1]);
+            return XS_EXIT_USAGE;
+        }
+    } else {
         xs_config_print_help(print_line, NULL);
+    }
     return XS_EXIT_OK;
 }

@@ -89,7 +89,9 @@ expect 64 "$xsigma" frobnicate
 expect 0 "$xsigma" vars
 out_has XSIGMA_CPU_BACKEND=
 out_has XSIGMA_STATS=0
-expect 64 "$xsigma" vars x
+expect 64 "$xsigma" vars --x
+expect 64 "$xsigma" vars nothing-of-this-name
+expect 0 "$xsigma" vars xsigma_cpu_tbb CONFIG
 expect 1 bash -c '"$1" vars >/dev/full' - "$xsigma"
 
 # --- options of run ---
