@@ -565,8 +565,8 @@ static void load_file(const char *path, bool preset_only)
 
     if (n < 0) {
         if (!preset_only)
-            xs_config_warn("XSIGMA_CONFIG=%.120s cannot be read (%s); going on without it",
-                           path, strerrorname_np(errno));
+            xs_config_warn("XSIGMA_CONFIG=%.120s cannot be read (%s); going on without it", path,
+                           strerrorname_np(errno));
         return;
     }
     if ((size_t)n == sizeof(file_text) - 1 && !preset_only)

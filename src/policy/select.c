@@ -177,8 +177,8 @@ static uint64_t reserve_bytes(void)
         return 0;
     if (strcmp(v->text, "auto") != 0)
         return v->num;
-    /* A reservation under a limit on address space is taken from the program; an emulator may keep a
-     * record of every page of it (qemu-user before 8 took all memory for that). */
+    /* A reservation under a limit on address space is taken from the program; an emulator may keep
+     * a record of every page of it (qemu-user before 8 took all memory for that). */
     return xs_mem_space_is_free() && !xs_proc_is_emulated() ? tib : 0;
 }
 

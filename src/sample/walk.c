@@ -140,8 +140,9 @@ static void remember(uintptr_t address, const struct place *p)
     atomic_store_explicit(&k->version, version + 1, memory_order_release);
 }
 
-/* What code does that was made while the program runs. It may be gone though it is on the stack: who
- * knows more, libunwind and the compiler's unwinder, read it whatever it is, and are not asked. */
+/* What code does that was made while the program runs. It may be gone though it is on the stack:
+ * who knows more, libunwind and the compiler's unwinder, read it whatever it is, and are not asked.
+ */
 static const struct xs_cfi in_no_object = {
     .kind = XS_CFI_GUESS,
     .cfa = XS_CFI_FP_PLUS,

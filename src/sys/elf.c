@@ -48,8 +48,8 @@ static bool object_open(const struct link_map *map, struct object *o)
     return o->symbols != NULL && o->strings != NULL;
 }
 
-/* Not strcmp: dlsym comes here, and what puts itself in front of libc (the runtimes of sanitizers) asks
- * dlsym for the function that its own strcmp is to call. */
+/* Not strcmp: dlsym comes here, and what puts itself in front of libc (the runtimes of sanitizers)
+ * asks dlsym for the function that its own strcmp is to call. */
 static bool same_name(const char *a, const char *b)
 {
     while (*a != '\0' && *a == *b)

@@ -42,8 +42,8 @@ void xs_proc_nodes(uint64_t bytes[64]);
  * it, and static ones only pass it on. */
 bool xs_proc_parent_maps(const char *library);
 
-/* Not on its own kernel: an emulator of user programs (qemu-user), which writes /proc/self/stat itself and
- * leaves the size of the address space out. */
+/* Not on its own kernel: an emulator of user programs (qemu-user), which writes /proc/self/stat
+ * itself and leaves the size of the address space out. */
 bool xs_proc_is_emulated(void);
 
 /* Whoever started this process is gone: the parent is of another session. */

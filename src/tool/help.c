@@ -47,8 +47,8 @@ const char xs_help_doctor[] =
 const char xs_help_vars[] =
     "usage: xsigma vars [--markdown | WORD...]\n"
     "\n"
-    "Lists all XSIGMA_* variables with their defaults and the values that they have here, or those\n"
-    "with a WORD in their names.\n"
+    "Lists the XSIGMA_* variables, their defaults and the values that they have here: all, or\n"
+    "those with a WORD in their names.\n"
     "--markdown prints them as the table that the README holds.\n";
 
 const char xs_help_gpu[] =

@@ -1,5 +1,5 @@
-/* A block is allocated and freed with code on the stack that the program made and has taken away again,
- * as runtimes that compile while they run do when they end. */
+/* A block is allocated and freed with code on the stack that the program made and has taken away
+ * again, as runtimes that compile while they run do when they end. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,7 +7,8 @@
 
 #if defined(__x86_64__)
 /* sub $8, %rsp; call *%rdi; add $8, %rsp; ret */
-static const unsigned char code[] = {0x48, 0x83, 0xEC, 0x08, 0xFF, 0xD7, 0x48, 0x83, 0xC4, 0x08, 0xC3};
+static const unsigned char code[] = {0x48, 0x83, 0xEC, 0x08, 0xFF, 0xD7,
+                                     0x48, 0x83, 0xC4, 0x08, 0xC3};
 #else
 /* stp x29, x30, [sp, -16]!; blr x0; ldp x29, x30, [sp], 16; ret */
 static const unsigned code[] = {0xA9BF7BFD, 0xD63F0000, 0xA8C17BFD, 0xD65F03C0};
