@@ -96,9 +96,18 @@ XS_INLINE bool load(struct stack *s, uintptr_t at, uintptr_t *out)
 
 /* ---- the walk --------------------------------------------------------------------------- */
 
+/* Where two addresses of a stack met in one place, both would be found out anew each time: so there
+ * are two places for each. */
+static struct known *first_for(uintptr_t address)
+{
+    return &all_known[(address * UINT64_C(0x9e3779b97f4a7c15) >> 32) % (PLACES / 2) * 2];
+}
+
 static struct known *known_at(uintptr_t address)
 {
-    return &all_known[(address * UINT64_C(0x9e3779b97f4a7c15) >> 32) % PLACES];
+    struct known *k = first_for(address);
+
+    return atomic_load_explicit(&k->address, memory_order_relaxed) == address ? k : k + 1;
 }
 
 static bool recall(uintptr_t address, struct place *out)
@@ -123,9 +132,14 @@ static bool recall(uintptr_t address, struct place *out)
 
 static void remember(uintptr_t address, const struct place *p)
 {
+    struct known *first = first_for(address);
     struct known *k = known_at(address);
     uint32_t age = atomic_load_explicit(&current_age, memory_order_relaxed);
     uint64_t rule[2];
+
+    if (atomic_load_explicit(&k->address, memory_order_relaxed) != address &&
+        atomic_load_explicit(&first->age, memory_order_relaxed) / 2 != age)
+        k = first;
     /* Odd already in the child of a fork that came in between. */
     uint32_t version = atomic_load_explicit(&k->version, memory_order_relaxed) | 1;
 
