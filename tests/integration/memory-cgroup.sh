@@ -43,15 +43,12 @@ inside env LD_PRELOAD="$lib" XSIGMA_STATS=0 "$heavy" 60 180 8 || fail "cache_hea
 
 # ---- what fits under glibc ----
 fits() { # NAME COMMAND... - within 2 %
-    local name=$1 passed=0
+    local name=$1
     shift
     cgroup_find_least $((2 << 20)) $((512 << 20)) 50 inside "$@"
     cgroup_limit $((cgroup_least / 100 * 105))
-    for _ in 1 2 3; do
-        inside env LD_PRELOAD="$lib" XSIGMA_STATS=0 "$@" && passed=$((passed + 1))
-    done
-    echo "$name: $((cgroup_least >> 10)) KiB under glibc; with 5 % more $passed of 3 pass"
-    [ $passed -ge 2 ] || fail "$name does not fit"
+    echo "$name: $((cgroup_least >> 10)) KiB under glibc"
+    cgroup_holds inside env LD_PRELOAD="$lib" XSIGMA_STATS=0 "$@" || fail "$name does not fit 5 % more"
 }
 cat >"$work/words.py" <<'PY'
 x = [str(i) * 3 for i in range(300000)]

@@ -23,8 +23,24 @@ cgroup_make() {
 }
 
 cgroup_remove() {
-    [ -z "$xs_group" ] || rmdir "$xs_group"
+    if [ -n "$xs_group" ]; then
+        cgroup_clear
+        rmdir "$xs_group"
+    fi
     xs_group=''
+}
+
+# Ends what is left in the group: where the limit killed one process, others may wait for it for ever,
+# and what they hold counts.
+cgroup_clear() {
+    local pids
+    for _ in {1..500}; do
+        pids=$(<"$xs_group/cgroup.procs")
+        [ -n "$pids" ] || return 0
+        # shellcheck disable=SC2086 # words on purpose
+        kill -KILL $pids 2>/dev/null
+        sleep 0.01
+    done
 }
 
 # Of memory without swap.
@@ -61,16 +77,25 @@ cgroup_run() { # COMMAND...
     )
 }
 
-# Sets cgroup_least, within a PART-th: the command succeeds twice in it. It does not with the lower limit,
-# and does with the higher one. The limit is left at what was tried last.
+# The command succeeds in two of three tries: what ran beside it may have failed it once.
+cgroup_holds() { # COMMAND...
+    local n passed=0
+    for n in 1 2 3; do
+        "$@" && passed=$((passed + 1))
+        if [ $passed -ge 2 ] || [ $((passed + 3 - n)) -lt 2 ]; then break; fi
+    done
+    [ $passed -ge 2 ]
+}
+
+# Sets cgroup_least, within a PART-th: what holds the command. The lower limit does not, and the higher
+# one does. The limit is left at what was tried last.
 cgroup_least=0
 cgroup_find_least() { # LOW HIGH PART COMMAND...
     local low=$1 high=$2 part=$3 middle
     shift 3
     while [ $((high - low)) -gt $((high / part)) ]; do
         middle=$(((low + high) / 2))
-        cgroup_limit $middle
-        if "$@" && "$@"; then
+        if cgroup_limit $middle && cgroup_holds "$@"; then
             high=$middle
         else
             low=$middle
@@ -78,4 +103,21 @@ cgroup_find_least() { # LOW HIGH PART COMMAND...
     done
     # shellcheck disable=SC2034 # for who sources this
     cgroup_least=$high
+}
+
+# The same from a guess: the steps up or down from it double until the least limit lies between two.
+cgroup_find_near() { # GUESS PART COMMAND...
+    local at=$1 part=$2 low=0 high=0 step=2
+    shift 2
+    while [ $low = 0 ] || [ $high = 0 ]; do
+        if cgroup_limit $at && cgroup_holds "$@"; then
+            high=$at
+            at=$((at * (100 - step) / 100))
+        else
+            low=$at
+            at=$((at * (100 + step) / 100))
+        fi
+        [ $step -ge 64 ] || step=$((step * 2))
+    done
+    cgroup_find_least $low $high $part "$@"
 }

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # fits.sh - sourced by lib.sh in the place of its comparison (XS_INSTEAD): the least limit of a memory
 # cgroup in which each program of a prog-* script lives under glibc, and whether it lives in 5 % more
-# under the library. XS_FITS_MORE="name=per cent ..." allows a program more; XS_FITS_S: seconds for a run.
+# under the library. XS_FITS_MORE="name=per cent ..." allows a program more.
 # With XS_FITS_TABLE=FILE the least limits under the library and under an empty one are looked for, too,
 # and a row is added to the file.
 # shellcheck disable=SC2154 # variables of lib.sh
@@ -11,26 +11,28 @@
 cgroup_make || skip "no memory cgroup can be made here"
 trap 'cgroup_remove; rm -rf "$xs_tmp"' EXIT
 
+xs_records=/dev/shm/xs-fits-$$
+xs_fits_s=60
+
 # Within the limit it does what it does without one.
 xs_lives() { # STATUS COMMAND...
     local expected=$1
     shift
-    cgroup_run timeout "${XS_FITS_S:-60}" "$@" </dev/null >got.out 2>"$xs_stderr"
+    mkdir -p "$xs_records"
+    # As libc's: what is read here first is not charged to the group.
+    cat "$XS_LIB" "$xs_tmp/empty.so" >/dev/null 2>&1
+    XSIGMA_RECORD=$xs_records cgroup_run timeout "$xs_fits_s" "$@" </dev/null >got.out 2>"$xs_stderr"
     [ $? -eq "$expected" ] && cmp -s expected.out got.out
-}
-
-xs_lives_twice() { # STATUS COMMAND... - of three times
-    local n passed=0
-    for n in 1 2 3; do
-        xs_lives "$@" && passed=$((passed + 1))
-        if [ $passed -ge 2 ] || [ $((passed + 3 - n)) -lt 2 ]; then break; fi
-    done
-    [ $passed -eq 2 ]
+    local same=$?
+    # What a killed process leaves would be charged to the next one.
+    cgroup_clear
+    rm -rf "$xs_records"
+    return $same
 }
 
 # Sets cgroup_least, within 1 %.
-xs_find_least() { # LOW HIGH STATUS COMMAND...
-    cgroup_find_least "$1" "$2" 100 xs_lives "${@:3}"
+xs_find_near() { # GUESS STATUS COMMAND...
+    cgroup_find_near "$1" 100 xs_lives "${@:2}"
     cgroup_limit -1
 }
 
@@ -42,19 +44,37 @@ xs_empty_library() {
     "${CC:-cc}" -O2 -shared -fPIC "$xs_tmp/empty.c" -o "$xs_tmp/empty.so"
 }
 
-xs_fits_row() { # NAME LEAST STATUS COMMAND...
-    local name=$1 least=$2 status=$3 text='' library
-    shift 3
+# What is quick is searched for three times, by turns, and the middle one stands in the table.
+# Sets cgroup_least to glibc's.
+xs_fits_row() { # NAME LEAST SECONDS STATUS COMMAND...
+    local name=$1 least=$2 rounds=1 status=$4 library round middle text=''
+    local -A found=()
+    [ "$3" -ge 2 ] || rounds=3
+    shift 4
     xs_empty_library || return
+    for ((round = 1; round <= rounds; round++)); do
+        for library in '' "$XS_LIB" "$xs_tmp/empty.so"; do
+            if [ -n "$library" ] || [ $round -gt 1 ]; then
+                xs_find_near "$least" "$status" env ${library:+LD_PRELOAD="$library"} "$@"
+            fi
+            found[.$library]+="$cgroup_least"$'\n'
+        done
+    done
+    least=$(xs_middle "${found[.]}")
     for library in "$XS_LIB" "$xs_tmp/empty.so"; do
-        xs_find_least $((least * 9 / 10)) $((least * 4)) "$status" env LD_PRELOAD="$library" "$@"
-        text+=" | $((cgroup_least >> 10)) | $((cgroup_least * 100 / least - 100))"
+        middle=$(xs_middle "${found[.$library]}")
+        text+=" | $((middle >> 10)) | $((middle * 100 / least - 100))"
     done
     echo "| $name | $((least >> 10))$text |" >>"$XS_FITS_TABLE"
+    cgroup_least=$least
+}
+
+xs_middle() { # LINES
+    sort -n <<<"${1%$'\n'}" | awk '{ n[NR] = $1 } END { print n[int((NR + 1) / 2)] }'
 }
 
 same_output() {
-    local expected name least more=5 word
+    local expected name least more=5 word seconds
     xs_take_options "$@"
     expected=$xs_expected
     shift "$xs_options"
@@ -63,21 +83,27 @@ same_output() {
     set -- env XS_WITHOUT=1 "$@" # as it is started with a library
     cgroup_limit -1
     cgroup_peak >/dev/null
+    seconds=$SECONDS
     cgroup_run "$@" </dev/null >expected.out 2>"$xs_stderr"
     least=$(($(cgroup_peak) * 5 / 4))
+    seconds=$((SECONDS - seconds))
+    xs_fits_s=$((60 + 20 * seconds))
     xs_lives "$expected" "$@" || {
         echo "$name: not the same twice, not tried"
         return
     }
-    xs_find_least $((least / 8)) $least "$expected" "$@"
+    xs_find_near $((least * 3 / 4)) "$expected" "$@"
     least=$cgroup_least
     for word in ${XS_FITS_MORE-}; do
         [ "${word%=*}" != "$name" ] || more=${word#*=}
     done
     xs_runs=$((xs_runs + 1))
-    [ -z "${XS_FITS_TABLE-}" ] || xs_fits_row "$name" "$least" "$expected" "$@"
+    if [ -n "${XS_FITS_TABLE-}" ]; then
+        xs_fits_row "$name" "$least" "$seconds" "$expected" "$@"
+        least=$cgroup_least
+    fi
     cgroup_limit $((least * (100 + more) / 100))
-    if xs_lives_twice "$expected" env LD_PRELOAD="$XS_LIB" "$@"; then
+    if cgroup_holds xs_lives "$expected" env LD_PRELOAD="$XS_LIB" "$@"; then
         echo "$name: $((least >> 10)) KiB under glibc; fits with $more % more"
     else
         fail "$name: $((least >> 10)) KiB under glibc; does not fit with $more % more"
