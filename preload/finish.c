@@ -23,7 +23,7 @@
 /* Reports that may not go to stderr lie here, one a program, the last run's. */
 #define REPORT_DIR "/dev/shm/xsigma-%u"
 
-static struct {
+XS_FORKED static struct {
     pid_t pid; /* of the process that reports when it ends; 0: none does */
     bool aside;
     const char *malloc_owner;
@@ -278,10 +278,10 @@ void xs_finish_fork_child(void)
 {
     bool reports = plan.pid != 0 && xs_config(XS_KNOB_STATS_CHILDREN)->num != 0;
 
-    plan.pid = reports ? getpid() : 0;
-    atomic_store_explicit(&plan.finished, false, memory_order_relaxed);
-    atomic_store_explicit(&plan.is_busy, false, memory_order_relaxed);
-    atomic_store_explicit(&plan.next_ns, 0, memory_order_relaxed);
+    XS_CHANGE_TO(plan.pid, reports ? getpid() : 0);
+    XS_CHANGE_TO(plan.finished, false);
+    XS_CHANGE_TO(plan.is_busy, false);
+    XS_CHANGE_TO(plan.next_ns, 0);
     /* The duplicate would keep a pipe open that the parent's reader waits for. */
     if (!reports)
         xs_io_drop_stderr();

@@ -43,7 +43,7 @@ static void fork_prepare(void)
     xs_keeper_before_fork();
     if (xs_backend_is_open(XS_OWNER_BFC))
         xs_heap_before_fork();
-    forking.was_threaded = !__libc_single_threaded;
+    XS_CHANGE_TO(forking.was_threaded, !__libc_single_threaded);
     if (!forking.was_threaded)
         return;
     forking.locked_streams = xs_backend_is_open(XS_OWNER_BFC) && call_libc("_IO_list_lock");

@@ -54,6 +54,6 @@ void xs_hot_lock(void)
 void xs_hot_fork_child(void)
 {
     /* It may be, though not noted yet; to make a page writable that is does no harm. */
-    is_readonly = true;
-    atomic_store_explicit(&writing, false, memory_order_relaxed);
+    XS_CHANGE_TO(is_readonly, true);
+    XS_CHANGE_TO(writing, false);
 }

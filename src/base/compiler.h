@@ -25,12 +25,17 @@
 /* On zeros that every process writes to: they fill the page that the other variables leave half
  * empty. */
 #define XS_BUSY __attribute__((section(".data.busy")))
+/* On what fills all but the end of its pages with zeros that are seldom looked at. One object alone
+ * profits. */
+#define XS_FIRST __attribute__((section(".bss.first"), aligned(4096)))
 /* On data of many pages, of which a small process writes to one or none: it lies behind all that
  * every process writes to, so that this shares few pages. */
 #define XS_SELDOM __attribute__((section(".bss.seldom")))
 /* The same for what has only its head written to, by every process: right behind what is small. One
  * object alone profits. */
 #define XS_HEAD __attribute__((section(".bss.head")))
+/* On what is written to in the child of a fork: it gets a page of its own for it. */
+#define XS_FORKED __attribute__((section(".bss.forked")))
 /* On what hardly any process writes to. */
 #define XS_UNLIKELY_DATA __attribute__((section(".bss.unlikely")))
 /* On what is large and begins with something else than zeros, in its first bytes alone: behind all
@@ -39,6 +44,13 @@
 /* The same, where hardly any process writes to it, or it is whole pages. */
 #define XS_APART         __attribute__((section(".data.seldom")))
 #define XS_COUNT_OF(arr) (sizeof(arr) / sizeof((arr)[0]))
+
+/* Not written to if it is so already: in the child of a fork each page that is costs one more. */
+#define XS_CHANGE_TO(place, value)                                                                 \
+    do {                                                                                           \
+        if ((place) != (value))                                                                    \
+            (place) = (value);                                                                     \
+    } while (0)
 
 /* Two shared lines: adjacent-line prefetch on x86-64 pulls 128 bytes. */
 #define XS_NO_SHARE 128

@@ -53,7 +53,7 @@ XS_INLINE void bin_link(struct xs_bfc *b, xs_chunk c)
 {
     struct xs_bfc_record *r = bfc_record(b, c);
     struct bfc_bin at = bfc_bin_of(b, r->size);
-    xs_chunk *head = &b->bin[at.fl][at.sl];
+    xs_chunk *head = &bfc_heads(b, at.fl)[at.sl];
 
     r->next = *head;
     r->prev = 0;
@@ -75,7 +75,7 @@ XS_INLINE void bin_unlink(struct xs_bfc *b, xs_chunk c, size_t size)
         bfc_record(b, r->prev)->next = r->next;
     } else {
         struct bfc_bin at = bfc_bin_of(b, size);
-        b->bin[at.fl][at.sl] = r->next;
+        bfc_heads(b, at.fl)[at.sl] = r->next;
         if (r->next == 0) {
             b->sl_map[at.fl] &= ~((uint32_t)1 << at.sl);
             if (b->sl_map[at.fl] == 0)
@@ -167,7 +167,7 @@ XS_INLINE xs_chunk find_in_bins(struct xs_bfc *b, size_t size)
 
     if (at.fl > XS_BFC_FLS)
         return 0;
-    xs_chunk c = best_in(b, b->bin[at.fl][at.sl], size, XS_BFC_PROBES);
+    xs_chunk c = best_in(b, bfc_heads(b, at.fl)[at.sl], size, XS_BFC_PROBES);
     if (c != 0)
         return c;
     /* Everything in a bin above is large enough. */
@@ -179,7 +179,7 @@ XS_INLINE xs_chunk find_in_bins(struct xs_bfc *b, size_t size)
         at.fl = (unsigned)__builtin_ctzll(fls);
         sls = b->sl_map[at.fl];
     }
-    return best_in(b, b->bin[at.fl][__builtin_ctz(sls)], size, XS_BFC_PROBES);
+    return best_in(b, bfc_heads(b, at.fl)[__builtin_ctz(sls)], size, XS_BFC_PROBES);
 }
 
 XS_INLINE xs_chunk find(struct xs_bfc *b, size_t size)
@@ -533,7 +533,7 @@ static xs_chunk find_in_bin(struct xs_bfc *b, size_t size)
 {
     struct bfc_bin at = bfc_bin_of(b, size);
 
-    return at.fl > XS_BFC_FLS ? 0 : best_in(b, b->bin[at.fl][at.sl], size, UINT32_MAX);
+    return at.fl > XS_BFC_FLS ? 0 : best_in(b, bfc_heads(b, at.fl)[at.sl], size, UINT32_MAX);
 }
 
 enum from {
@@ -743,7 +743,7 @@ unsigned xs_bfc_take_old(struct xs_bfc *b, uint64_t until, struct xs_bfc_range o
     close_open(b);
     for (unsigned fl = 0; fl <= XS_BFC_FLS; fl++) {
         for (uint32_t sls = b->sl_map[fl]; sls != 0; sls &= sls - 1) {
-            for (xs_chunk c = b->bin[fl][__builtin_ctz(sls)], next; c != 0; c = next) {
+            for (xs_chunk c = bfc_heads(b, fl)[__builtin_ctz(sls)], next; c != 0; c = next) {
                 struct xs_bfc_record *r = bfc_record(b, c);
                 next = r->next;
                 if (r->is_purged || r->freed_at > until)
@@ -782,7 +782,7 @@ size_t xs_bfc_purge(struct xs_bfc *b, uint64_t until)
     close_open(b);
     for (unsigned fl = 0; fl <= XS_BFC_FLS; fl++) {
         for (uint32_t sls = b->sl_map[fl]; sls != 0; sls &= sls - 1) {
-            for (xs_chunk c = b->bin[fl][__builtin_ctz(sls)]; c != 0;) {
+            for (xs_chunk c = bfc_heads(b, fl)[__builtin_ctz(sls)]; c != 0;) {
                 struct xs_bfc_record *r = bfc_record(b, c);
                 if (!r->is_purged && r->freed_at <= until &&
                     b->ops.purge(b->ops.ctx, xs_bfc_address(b, c), r->size)) {

@@ -30,6 +30,7 @@
 #define XS_BFC_PROBES      8
 #define XS_BFC_FLS         44 /* doublings above 32 units */
 #define XS_BFC_SLS         32
+#define XS_BFC_NEAR_FLS    7
 #define XS_BFC_BLOCKS      4096u
 #define XS_BFC_CHUNKS_LOG2 24
 #define XS_BFC_CHUNKS      ((uint32_t)1 << XS_BFC_CHUNKS_LOG2) /* handles are below this */
@@ -114,9 +115,10 @@ struct xs_bfc {
     struct xs_bfc_stats stats; /* but for what xs_bfc_stats_get works out */
     uint64_t steps;            /* probes, merges and splits so far */
     size_t unmerged;           /* free chunks that may have free neighbours */
-    /* Last, being large and hardly touched in a small process. */
-    xs_chunk bin[XS_BFC_FLS + 1][XS_BFC_SLS];
+    /* Last, being large, but first of them what a small process touches: one page has it all. */
+    xs_chunk near_bin[XS_BFC_NEAR_FLS][XS_BFC_SLS];
     struct xs_bfc_record *block[XS_BFC_BLOCKS];
+    xs_chunk far_bin[XS_BFC_FLS + 1 - XS_BFC_NEAR_FLS][XS_BFC_SLS];
 };
 
 /* *b is zeroed, as static memory and fresh pages are. */

@@ -52,6 +52,13 @@ struct bfc_bin {
     unsigned sl;
 };
 
+static inline xs_chunk *bfc_heads(const struct xs_bfc *b, unsigned fl)
+{
+    struct xs_bfc *own = (struct xs_bfc *)(uintptr_t)b;
+
+    return fl < XS_BFC_NEAR_FLS ? own->near_bin[fl] : own->far_bin[fl - XS_BFC_NEAR_FLS];
+}
+
 static inline struct bfc_bin bfc_bin_of(const struct xs_bfc *b, size_t size)
 {
     uint64_t units = size >> b->unit_log2;

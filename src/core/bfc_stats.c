@@ -147,7 +147,7 @@ void xs_bfc_stats_get(const struct xs_bfc *b, struct xs_bfc_stats *out)
         /* The largest free chunk lies in the highest bin that has any. */
         unsigned fl = 63u - (unsigned)__builtin_clzll(b->fl_map);
         unsigned sl = 31u - (unsigned)__builtin_clz(b->sl_map[fl]);
-        for (xs_chunk c = b->bin[fl][sl]; c != 0; c = bfc_record(b, c)->next)
+        for (xs_chunk c = bfc_heads(b, fl)[sl]; c != 0; c = bfc_record(b, c)->next)
             if (bfc_record(b, c)->size > largest)
                 largest = bfc_record(b, c)->size;
     }
@@ -161,7 +161,8 @@ void xs_bfc_free_by_size(const struct xs_bfc *b, uint64_t bytes[XS_BFC_FLS + 1])
     for (unsigned fl = 0; fl <= XS_BFC_FLS; fl++) {
         bytes[fl] = 0;
         for (uint32_t sls = b->sl_map[fl]; sls != 0; sls &= sls - 1)
-            for (xs_chunk c = b->bin[fl][__builtin_ctz(sls)]; c != 0; c = bfc_record(b, c)->next)
+            for (xs_chunk c = bfc_heads(b, fl)[__builtin_ctz(sls)]; c != 0;
+                 c = bfc_record(b, c)->next)
                 bytes[fl] += bfc_record(b, c)->size;
     }
     if (b->open != 0)
@@ -233,13 +234,13 @@ static bool walk_bins(const struct xs_bfc *b, uint32_t chunks_free, struct xs_bu
         }
         for (unsigned sl = 0; sl < XS_BFC_SLS; sl++) {
             xs_chunk prev = 0;
-            if (((b->sl_map[fl] >> sl & 1) != 0) != (b->bin[fl][sl] != 0)) {
+            if (((b->sl_map[fl] >> sl & 1) != 0) != (bfc_heads(b, fl)[sl] != 0)) {
                 xs_fmt(why, "bit %u/%u of the second level is wrong", fl, sl);
                 return false;
             }
             uint64_t low = fl == 0 ? sl : (uint64_t)(XS_BFC_SLS + sl) << (fl - 1);
             uint64_t high = fl == 0 ? sl + 1 : (uint64_t)(XS_BFC_SLS + sl + 1) << (fl - 1);
-            for (xs_chunk c = b->bin[fl][sl]; c != 0; c = bfc_record(b, c)->next) {
+            for (xs_chunk c = bfc_heads(b, fl)[sl]; c != 0; c = bfc_record(b, c)->next) {
                 const struct xs_bfc_record *r = bfc_record(b, c);
                 uint64_t units = r->size / b->options.unit;
                 if (c == b->open || r->state != CHUNK_FREE || r->prev != prev || units < low ||

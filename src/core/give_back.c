@@ -262,8 +262,8 @@ void xs_span_fork_child(void)
         for (unsigned k = 0; k < s->out_count && !xs_span_is_giver(); k++)
             xs_bfc_put_back(&s->bfc, s->out[k].chunk, false, xs_span_now_ns());
         if (!xs_span_is_giver())
-            s->out_count = 0;
-        atomic_store_explicit(&s->is_growing, false, memory_order_relaxed);
+            XS_CHANGE_TO(s->out_count, 0);
+        XS_CHANGE_TO(s->is_growing, false);
         xs_lock_reset(&s->lock);
     }
     if (!xs_span_is_giver())

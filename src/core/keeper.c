@@ -175,6 +175,6 @@ void xs_keeper_fork_child(void)
 {
     uint32_t state = atomic_load_explicit(&xs_keeper_state, memory_order_relaxed);
 
-    if (state != XS_KEEPER_ENDED)
+    if (state != XS_KEEPER_ENDED && state != XS_KEEPER_NONE)
         atomic_store_explicit(&xs_keeper_state, XS_KEEPER_NONE, memory_order_relaxed);
 }

@@ -5,39 +5,124 @@
 
 #include "sys/mem.h"
 
-/* In front of others of its kind: the page for the usual addresses lies at its end, and so all that
- * a small process writes to within what one page of the kernel's table maps. */
-__attribute__((section(
-    ".bss.root"))) _Atomic(struct xs_page_map_leaf *) xs_page_map_root[XS_PAGE_MAP_ROOT_ENTRIES];
+XS_FIRST struct xs_page_map_root xs_page_map_root;
 
-static struct xs_page_map_leaf *leaf_for(uintptr_t at)
+/* In a small process all lies in the 64 GiB of one table. */
+static struct xs_page_map_table *new_table(struct xs_page_map_table *first, atomic_bool *is_taken)
 {
-    _Atomic(struct xs_page_map_leaf *) *root = &xs_page_map_root[at >> XS_PAGE_MAP_LEAF_LOG2];
-    struct xs_page_map_leaf *leaf = atomic_load_explicit(root, memory_order_acquire);
-    struct xs_page_map_leaf *fresh;
+    if (!atomic_exchange_explicit(is_taken, true, memory_order_relaxed))
+        return first;
+    return xs_mem_map(sizeof(struct xs_page_map_table), 1);
+}
 
-    if (leaf != NULL)
-        return leaf;
-    fresh = xs_mem_map(sizeof(*fresh), 1);
+static struct xs_page_map_table *table_for(uintptr_t at)
+{
+    static struct xs_page_map_table first;
+    static atomic_bool is_taken;
+    _Atomic(struct xs_page_map_table *) *root =
+        &xs_page_map_root.table[at >> XS_PAGE_MAP_TABLE_LOG2];
+    struct xs_page_map_table *table = atomic_load_explicit(root, memory_order_acquire);
+    struct xs_page_map_table *fresh;
+
+    if (table != NULL)
+        return table;
+    fresh = new_table(&first, &is_taken);
     if (fresh == NULL)
         return NULL;
-    /* Release: whoever loads the pointer sees the zeroed leaf. */
-    if (atomic_compare_exchange_strong_explicit(root, &leaf, fresh, memory_order_acq_rel,
+    /* Release: whoever loads the pointer sees the zeroed table. */
+    if (atomic_compare_exchange_strong_explicit(root, &table, fresh, memory_order_acq_rel,
+                                                memory_order_acquire))
+        return fresh;
+    if (fresh == &first)
+        atomic_store_explicit(&is_taken, false, memory_order_relaxed);
+    else
+        (void)xs_mem_unmap(fresh, sizeof(*fresh));
+    return table;
+}
+
+/* Where the leaf's address stands; NULL: out of memory. */
+static _Atomic(struct xs_page_map_leaf *) *place_for(uintptr_t at)
+{
+    struct xs_page_map_table *table = table_for(at);
+
+    return table == NULL
+               ? NULL
+               : &table->leaf[(at >> XS_PAGE_MAP_LEAF_LOG2) & (XS_PAGE_MAP_TABLE_ENTRIES - 1)];
+}
+
+/* The leaf that stands there now. */
+static struct xs_page_map_leaf *put_leaf(_Atomic(struct xs_page_map_leaf *) *place,
+                                         struct xs_page_map_leaf *fresh)
+{
+    struct xs_page_map_leaf *leaf = NULL;
+
+    /* The same. */
+    if (atomic_compare_exchange_strong_explicit(place, &leaf, fresh, memory_order_acq_rel,
                                                 memory_order_acquire))
         return fresh;
     (void)xs_mem_unmap(fresh, sizeof(*fresh));
     return leaf;
 }
 
-uintptr_t xs_page_map_leaf_base(const void *p)
+static struct xs_page_map_leaf *leaf_for(uintptr_t at)
 {
-    uintptr_t number = xs_page_map_leaf_number(p);
+    _Atomic(struct xs_page_map_leaf *) *place = place_for(at);
     struct xs_page_map_leaf *leaf;
 
-    if (number >= XS_PAGE_MAP_ROOT_ENTRIES)
-        return 0;
-    leaf = atomic_load_explicit(&xs_page_map_root[number], memory_order_acquire);
-    return leaf == NULL ? 0 : (uintptr_t)leaf - number * sizeof(*leaf);
+    if (place == NULL)
+        return NULL;
+    leaf = atomic_load_explicit(place, memory_order_acquire);
+    if (leaf != NULL)
+        return leaf;
+    leaf = xs_mem_map(sizeof(*leaf), 1);
+    if (leaf == NULL)
+        return NULL;
+    xs_mem_want_small(leaf, sizeof(*leaf));
+    return put_leaf(place, leaf);
+}
+
+/* Of two areas that the kernel maps by one page of its table each, so long as a leaf is, the leaf
+ * takes the middle, where its page for the longer end lies in the same area as that end. The other
+ * end goes back. */
+void *xs_page_map_region(size_t *size)
+{
+    const size_t bytes = sizeof(struct xs_page_map_leaf);
+    const size_t last = XS_PAGE_MAP_LEAF_ENTRIES * XS_PAGE_MAP_GRANULE / bytes - 1;
+    _Atomic(struct xs_page_map_leaf *) *place;
+
+    if (xs_mem_page() != XS_PAGE_MAP_GRANULE)
+        return NULL;
+    char *block = xs_mem_map(2 * bytes, bytes);
+    if (block == NULL)
+        return NULL;
+    /* No huge page for so little. */
+    xs_mem_want_small(block, 2 * bytes);
+    size_t lower = (last - ((uintptr_t)block / bytes & last)) * XS_PAGE_MAP_GRANULE;
+    size_t upper = bytes - lower;
+    char *leaf = block + lower;
+    char *end = leaf + bytes;
+    char *region = lower > upper ? block : end;
+    *size = lower > upper ? lower : upper;
+    if (lower > upper)
+        (void)xs_mem_unmap(end, upper);
+    else if (lower != 0)
+        (void)xs_mem_unmap(block, lower);
+    /* The last area is followed by one of another leaf. */
+    place = lower != 0 ? place_for((uintptr_t)region) : NULL;
+    if (place != NULL)
+        (void)put_leaf(place, (struct xs_page_map_leaf *)leaf);
+    else
+        (void)xs_mem_unmap(leaf, bytes);
+    return region;
+}
+
+uintptr_t xs_page_map_leaf_base(const void *p)
+{
+    struct xs_page_map_leaf *leaf = xs_page_map_leaf_of(p);
+
+    return leaf == NULL || (uintptr_t)p >> XS_PAGE_MAP_LOG2 != 0
+               ? 0
+               : (uintptr_t)leaf - xs_page_map_leaf_number(p) * sizeof(*leaf);
 }
 
 int xs_page_map_prepare(const void *p, size_t size)

@@ -1,12 +1,15 @@
 /* core/page_map.h - which back end owns an address, and what it knows of it: the truth where no
  * reserved range tells.
  *
- * Two levels over 48 bits (x86-64: 47): a root with an entry for each GiB, and leaves with one for
- * each 4 KiB, mapped when first needed and never freed. A leaf is only touched where something was
- * set. Units:   bytes; ranges are whole granules. Threads: get: any, for an address that cannot be
- * released meanwhile (a live block). set: any, the ranges of two callers being disjoint. Context:
- * inside malloc. Allocates: leaves by mmap. Errors:  set: ENOMEM, nothing changed. get: 0 for what
- * was never set. Cost:    get is two dependent loads.
+ * Three levels over 48 bits (x86-64: 47): a root with an entry for each 64 GiB, tables with one for
+ * each GiB, and leaves with one for each 4 KiB. Tables and leaves are made when first needed and
+ * never freed. A leaf is only touched where something was set.
+ * Units:   bytes; ranges are whole granules.
+ * Threads: get: any, for an address that cannot be released meanwhile (a live block). set: any, the
+ *          ranges of two callers being disjoint.
+ * Context: inside malloc. Allocates: tables and leaves by mmap.
+ * Errors:  set: ENOMEM, nothing changed. get: 0 for what was never set.
+ * Cost:    get is three dependent loads.
  */
 #ifndef XS_CORE_PAGE_MAP_H
 #define XS_CORE_PAGE_MAP_H
@@ -18,15 +21,17 @@
 #define XS_PAGE_MAP_GRANULE_LOG2 12
 #define XS_PAGE_MAP_GRANULE      ((size_t)1 << XS_PAGE_MAP_GRANULE_LOG2)
 #define XS_PAGE_MAP_LEAF_LOG2    30
+#define XS_PAGE_MAP_TABLE_LOG2   36
 /* Of address space that a program can have without asking for more. */
 #ifdef __x86_64__
 #define XS_PAGE_MAP_LOG2 47
 #else
 #define XS_PAGE_MAP_LOG2 48
 #endif
-#define XS_PAGE_MAP_BYTES        ((size_t)1 << XS_PAGE_MAP_LOG2)
-#define XS_PAGE_MAP_ROOT_ENTRIES (XS_PAGE_MAP_BYTES >> XS_PAGE_MAP_LEAF_LOG2)
-#define XS_PAGE_MAP_LEAF_ENTRIES ((size_t)1 << (XS_PAGE_MAP_LEAF_LOG2 - XS_PAGE_MAP_GRANULE_LOG2))
+#define XS_PAGE_MAP_BYTES         ((size_t)1 << XS_PAGE_MAP_LOG2)
+#define XS_PAGE_MAP_ROOT_ENTRIES  (XS_PAGE_MAP_BYTES >> XS_PAGE_MAP_TABLE_LOG2)
+#define XS_PAGE_MAP_TABLE_ENTRIES ((size_t)1 << (XS_PAGE_MAP_TABLE_LOG2 - XS_PAGE_MAP_LEAF_LOG2))
+#define XS_PAGE_MAP_LEAF_ENTRIES  ((size_t)1 << (XS_PAGE_MAP_LEAF_LOG2 - XS_PAGE_MAP_GRANULE_LOG2))
 
 /* The low 4 bits of an entry name the owner (enum xs_owner); the rest is the owner's. */
 #define XS_OWNER_MASK        0xFu
@@ -36,20 +41,41 @@ struct xs_page_map_leaf {
     _Atomic uint64_t entry[XS_PAGE_MAP_LEAF_ENTRIES];
 };
 
-extern XS_HIDDEN _Atomic(struct xs_page_map_leaf *) xs_page_map_root[XS_PAGE_MAP_ROOT_ENTRIES];
+struct xs_page_map_table {
+    _Atomic(struct xs_page_map_leaf *) leaf[XS_PAGE_MAP_TABLE_ENTRIES];
+};
+
+/* What lies before it has its end, which is for the usual addresses, share a page with what every
+ * process writes to. */
+struct xs_page_map_root {
+    char gap[256];
+    _Atomic(struct xs_page_map_table *) table[XS_PAGE_MAP_ROOT_ENTRIES];
+};
+extern XS_HIDDEN struct xs_page_map_root xs_page_map_root;
+
+/* NULL: there is none. The top bits, which are 0 in any address that a program can have, are not
+ * looked at. */
+XS_INLINE struct xs_page_map_leaf *xs_page_map_leaf_of(const void *p)
+{
+    uintptr_t at = (uintptr_t)p;
+    uintptr_t root =
+        at << (64 - XS_PAGE_MAP_LOG2) >> (64 - XS_PAGE_MAP_LOG2 + XS_PAGE_MAP_TABLE_LOG2);
+    struct xs_page_map_table *table =
+        atomic_load_explicit(&xs_page_map_root.table[root], memory_order_acquire);
+
+    if (XS_UNLIKELY(table == NULL))
+        return NULL;
+    at = (at >> XS_PAGE_MAP_LEAF_LOG2) & (XS_PAGE_MAP_TABLE_ENTRIES - 1);
+    return atomic_load_explicit(&table->leaf[at], memory_order_acquire);
+}
 
 XS_INLINE uint64_t xs_page_map_get(const void *p)
 {
-    uintptr_t at = (uintptr_t)p;
-    /* Without its top bits, which are 0 in any address that a program can have. */
-    uintptr_t root =
-        at << (64 - XS_PAGE_MAP_LOG2) >> (64 - XS_PAGE_MAP_LOG2 + XS_PAGE_MAP_LEAF_LOG2);
-    struct xs_page_map_leaf *leaf =
-        atomic_load_explicit(&xs_page_map_root[root], memory_order_acquire);
+    uintptr_t at = ((uintptr_t)p >> XS_PAGE_MAP_GRANULE_LOG2) & (XS_PAGE_MAP_LEAF_ENTRIES - 1);
+    struct xs_page_map_leaf *leaf = xs_page_map_leaf_of(p);
 
     if (XS_UNLIKELY(leaf == NULL))
         return 0;
-    at = (at >> XS_PAGE_MAP_GRANULE_LOG2) & (XS_PAGE_MAP_LEAF_ENTRIES - 1);
     return atomic_load_explicit(&leaf->entry[at], memory_order_relaxed);
 }
 
@@ -71,6 +97,10 @@ XS_INLINE uint64_t xs_page_map_get_near(uintptr_t base, const void *p)
 /* The base of the leaf that `p` lies in; 0: it lies in none. */
 uintptr_t xs_page_map_leaf_base(const void *p);
 
+/* A small process's first memory, 1 to 2 MiB, so that the page of its leaf is mapped by the same
+ * page of the kernel's table as its beginning. Given back by xs_mem_unmap; NULL: none. */
+void *xs_page_map_region(size_t *size);
+
 /* Makes the leaves of a range, touching nothing in them: what lies in it can be set without fail.
  */
 int xs_page_map_prepare(const void *p, size_t size);
@@ -78,12 +108,9 @@ int xs_page_map_prepare(const void *p, size_t size);
 /* One granule of a prepared range. */
 XS_INLINE void xs_page_map_put(const void *p, uint64_t entry)
 {
-    uintptr_t at = (uintptr_t)p;
-    struct xs_page_map_leaf *leaf =
-        atomic_load_explicit(&xs_page_map_root[at >> XS_PAGE_MAP_LEAF_LOG2], memory_order_relaxed);
+    uintptr_t at = ((uintptr_t)p >> XS_PAGE_MAP_GRANULE_LOG2) & (XS_PAGE_MAP_LEAF_ENTRIES - 1);
 
-    at = (at >> XS_PAGE_MAP_GRANULE_LOG2) & (XS_PAGE_MAP_LEAF_ENTRIES - 1);
-    atomic_store_explicit(&leaf->entry[at], entry, memory_order_relaxed);
+    atomic_store_explicit(&xs_page_map_leaf_of(p)->entry[at], entry, memory_order_relaxed);
 }
 
 /* `p` and `size` are multiples of the granule. Entry 0 forgets the range, and touches only what was

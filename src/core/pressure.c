@@ -228,7 +228,7 @@ void xs_pressure_plain(void)
 
 void xs_pressure_fork_child(void)
 {
-    atomic_store_explicit(&pressure.is_looking, false, memory_order_relaxed);
+    XS_CHANGE_TO(pressure.is_looking, false);
     xs_limits_fork_child();
 }
 

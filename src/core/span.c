@@ -15,6 +15,9 @@
  * that a whole one gets free again. */
 #define REGION_MAX_BYTES ((size_t)64 << 20)
 
+/* The first one where nothing else is asked for: xs_page_map_region. */
+#define FIRST_BYTES ((size_t)2 << 20)
+
 /* Who finds another thread growing the core waits for what that brings, but not for ever: what it
  * waits for might be a hook of mmap, which waits for us. */
 #define GROWTH_WAITS   50
@@ -169,7 +172,12 @@ static void *map_region(struct xs_span_part *s, size_t *size, size_t least, size
     for (;;) {
         size_t got = *size;
         uint64_t sum = atomic_load_explicit(&xs_spans.reserved_bytes, memory_order_relaxed);
-        void *p = xs_supply_map(node, &got, align, sum);
+        void *p = NULL;
+        if (sum == 0 && got == FIRST_BYTES && least <= got / 2 && align <= XS_SPAN_PAGE &&
+            s->bfc.options.allow_growth)
+            p = xs_supply_map_first(node, &got);
+        if (p == NULL)
+            p = xs_supply_map(node, &got, align, sum);
         bool is_fine = p != NULL && xs_page_map_prepare(p, got) == 0;
         sum = is_fine
                   ? atomic_fetch_add_explicit(&xs_spans.reserved_bytes, got, memory_order_relaxed)

@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "base/align.h"
+#include "core/page_map.h"
 #include "sys/mem.h"
 #include "sys/numa.h"
 
@@ -136,6 +137,20 @@ static bool wants_thp(size_t size, uint64_t total)
     default:
         return size >= XS_MEM_HUGE;
     }
+}
+
+void *xs_supply_map_first(unsigned node, size_t *size)
+{
+    if (wants_thp(*size, 0) || !xs_supply_charge(*size))
+        return NULL;
+    size_t got;
+    void *p = xs_page_map_region(&got);
+    if (p != NULL)
+        xs_numa_place(p, got, node);
+    xs_supply_uncharge(p != NULL ? *size - got : *size);
+    if (p != NULL)
+        *size = got;
+    return p;
 }
 
 void *xs_supply_map(unsigned node, size_t *size, size_t align, uint64_t total)

@@ -29,6 +29,9 @@ void xs_supply_open(const struct xs_supply_options *options);
  * page where there are to be some; *size is what it got. `total`: the bytes that the caller has
  * already. */
 void *xs_supply_map(unsigned node, size_t *size, size_t align, uint64_t total);
+/* The first region, of 2 MiB at most and half of that at least, if that serves; NULL: xs_supply_map
+ * may have one. */
+void *xs_supply_map_first(unsigned node, size_t *size);
 int xs_supply_unmap(void *p, size_t size); /* 0 or errno: then it is still there */
 
 /* The memory behind a range goes back; false: it stays, being locked, reserved or in huge pages

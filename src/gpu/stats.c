@@ -196,7 +196,7 @@ struct xs_gpu_device *xs_gpu_device(unsigned number)
 
 void xs_gpu_devices_forget(void)
 {
-    atomic_store_explicit(&device_count, 0, memory_order_relaxed);
+    XS_CHANGE_TO(device_count, 0);
 }
 
 unsigned xs_gpu_device_count(void)

@@ -89,6 +89,8 @@ static size_t warning_count;
 
 static const char *keep(const char *text, size_t len)
 {
+    if (len == 0) /* the usual one costs no page */
+        return "";
     if (len >= sizeof(arena) - arena_used)
         return NULL;
     char *at = arena + arena_used;

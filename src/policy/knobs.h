@@ -64,7 +64,7 @@
   X(BOOL, CPU_IDLE_THREAD, "CPU_IDLE_THREAD", "1", 0, 1, "", 0, \
     "bfc: in a process with threads one more gives memory back while they sleep; 0: memory goes back in the program's own calls only") \
   X(SIZE, BFC_INITIAL, "BFC_INITIAL", "2M", XS_KIB(64), XS_TIB(16), "", 0, \
-    "bfc: size of the first region of memory; the next ones double, up to 64 MiB") \
+    "bfc: size of the first region of memory (of 2M 1 to 2 MiB); the next ones double, up to 64 MiB") \
   X(BOOL, BFC_GROWTH, "BFC_GROWTH", "1", 0, 1, "", 0, \
     "bfc: get further regions when the first is used up; 0: one region of XSIGMA_BFC_LIMIT, or of XSIGMA_BFC_INITIAL without one, is all there is") \
   X(SIZE, BFC_LIMIT, "BFC_LIMIT", "0", 0, XS_TIB(16), "", 0, \

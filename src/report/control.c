@@ -23,7 +23,7 @@
 
 enum { NONE, OPENING, OPEN, OFF };
 
-static struct {
+XS_FORKED static struct {
     _Atomic int state; /* release after `at` was written, acquire before it is read */
     struct xs_record *at;
     const char *passive_owner;
@@ -185,6 +185,7 @@ static XS_COLD int open_record(void)
         xs_record_reap(directory, REAPED_AT_ONCE);
     int rc = xs_record_create(directory, xs_proc_program());
     if (rc == 0) {
+        xs_stats_tell_threads();
         xs_image_begin(control.passive_owner);
         return OPEN;
     }
@@ -307,7 +308,7 @@ void xs_control_fork_child(void)
 {
     xs_image_fork_child();
     if (atomic_load_explicit(&control.state, memory_order_acquire) != OFF)
-        atomic_store_explicit(&control.state, NONE, memory_order_relaxed);
+        XS_CHANGE_TO(control.state, NONE);
 }
 
 void xs_control_keep_off(void)

@@ -176,7 +176,7 @@ void xs_image_end(const struct xs_report *r)
 
 void xs_image_fork_child(void)
 {
-    atomic_store_explicit(&is_busy, false, memory_order_relaxed);
+    XS_CHANGE_TO(is_busy, false);
     if (looked.pid != 0)
         memset(&looked, 0, XS_REPORT_BYTES(0));
     xs_timeline_fork_child();

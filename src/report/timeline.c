@@ -128,5 +128,4 @@ void xs_timeline_fork_child(void)
         line.at->interval_ns = XS_TIMELINE_INTERVAL_NS;
     for (unsigned d = 0; d < XS_REPORT_GPUS && line.gpu[d] != NULL; d++)
         line.gpu[d]->device = line.device[d];
-    xs_timeline_begin();
 }

@@ -8,6 +8,7 @@
 
 #include "base/fmt.h"
 #include "sys/elf.h"
+#include "sys/mem.h"
 #include "sys/record.h"
 
 #define MODULES 512
@@ -36,7 +37,7 @@ struct found_object {
 };
 
 XS_UNLIKELY_DATA static struct {
-    struct module module[MODULES];
+    struct module *module; /* a mapping of its own: hardly any process needs it */
     uint32_t count;
     uint32_t by_start[MODULES];
     struct xs_site_modules *section;
@@ -82,7 +83,7 @@ static bool enter(uintptr_t bias, const ElfW(Phdr) * phdr, ElfW(Half) count, con
 {
     struct module m = {.bias = bias, .name = name, .is_permanent = is_permanent};
 
-    if (own.count == MODULES || count == 0)
+    if (own.module == NULL || own.count == MODULES || count == 0)
         return false;
     m.start = UINTPTR_MAX;
     for (ElfW(Half) i = 0; i < count; i++) {
@@ -122,6 +123,8 @@ bool xs_modules_open(void)
     ssize_t n = readlink("/proc/self/exe", own.program, sizeof(own.program) - 1);
 
     own.program[n > 0 ? n : 0] = '\0';
+    if (own.module == NULL)
+        own.module = xs_mem_map(MODULES * sizeof(own.module[0]), 1);
     own.find_object =
         (int (*)(void *, struct found_object *))(uintptr_t)xs_elf_libc("_dl_find_object");
     (void)dl_iterate_phdr(enter_first, NULL);

@@ -283,8 +283,8 @@ void xs_sample_begin(enum xs_sample_where where)
 
 void xs_sample_end(void)
 {
-    xs_sample_is_on = false;
-    xs_sample_has_devices = false;
+    XS_CHANGE_TO(xs_sample_is_on, false);
+    XS_CHANGE_TO(xs_sample_has_devices, false);
 }
 
 void xs_sample_closing(void)
@@ -336,7 +336,8 @@ void xs_sample_fork_child(bool goes_on)
     }
     xs_lock_reset(&own.table);
     xs_lock_reset(&own.unwinding);
-    fork_has_table = fork_has_unwinding = false;
+    XS_CHANGE_TO(fork_has_table, false);
+    XS_CHANGE_TO(fork_has_unwinding, false);
     xs_table_fork_child();
     xs_modules_fork_child();
     xs_walk_forget();

@@ -15,8 +15,8 @@ static struct {
 
 _Static_assert(sizeof(own) == XS_RECORD_PAGE, "one page");
 
-bool xs_latency_is_in_core;
-bool xs_latency_is_in_front;
+XS_FORKED bool xs_latency_is_in_core;
+XS_FORKED bool xs_latency_is_in_front;
 
 void xs_latency_record(void)
 {
@@ -29,9 +29,11 @@ void xs_latency_switch(enum xs_latency_where where)
         start.ns = xs_latency_now();
         start.ticks = xs_lock_ticks();
     }
-    xs_latency_is_in_core = where == XS_LATENCY_IN_CORE;
-    xs_latency_is_in_front = where == XS_LATENCY_IN_FRONT;
-    __atomic_store_n(&xs_lock_waits, where != XS_LATENCY_OFF ? own.waits : NULL, __ATOMIC_RELAXED);
+    XS_CHANGE_TO(xs_latency_is_in_core, where == XS_LATENCY_IN_CORE);
+    XS_CHANGE_TO(xs_latency_is_in_front, where == XS_LATENCY_IN_FRONT);
+    struct xs_lock_waits *waits = where != XS_LATENCY_OFF ? own.waits : NULL;
+    if (waits != xs_lock_waits)
+        __atomic_store_n(&xs_lock_waits, waits, __ATOMIC_RELAXED);
 }
 
 uint64_t xs_latency_now(void)

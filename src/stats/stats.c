@@ -106,16 +106,46 @@ static struct xs_slot *new_slot(void)
     return slot_at(index);
 }
 
+/* Threads that count, here and, where a record is made of it, in the block; that has a page of its
+ * own for it. */
+XS_FORKED static struct {
+    _Atomic uint64_t now;
+    _Atomic uint64_t peak;
+    _Atomic uint64_t total;
+    atomic_bool are_told;
+} threads;
+
+static void set(_Atomic uint64_t *to, const _Atomic uint64_t *from)
+{
+    atomic_store_explicit(to, atomic_load_explicit(from, memory_order_relaxed),
+                          memory_order_relaxed);
+}
+
+static void tell_threads(void)
+{
+    if (!atomic_load_explicit(&threads.are_told, memory_order_relaxed))
+        return;
+    set(&first.threads_now, &threads.now);
+    set(&first.threads_peak, &threads.peak);
+    set(&first.threads_total, &threads.total);
+}
+
+void xs_stats_tell_threads(void)
+{
+    atomic_store_explicit(&threads.are_told, true, memory_order_relaxed);
+    tell_threads();
+}
+
 static void count_thread(void)
 {
-    uint64_t now = atomic_fetch_add_explicit(&first.threads_now, 1, memory_order_relaxed) + 1;
-    uint64_t peak = atomic_load_explicit(&first.threads_peak, memory_order_relaxed);
+    uint64_t now = atomic_fetch_add_explicit(&threads.now, 1, memory_order_relaxed) + 1;
+    uint64_t peak = atomic_load_explicit(&threads.peak, memory_order_relaxed);
 
-    atomic_fetch_add_explicit(&first.threads_total, 1, memory_order_relaxed);
-    while (now > peak &&
-           !atomic_compare_exchange_weak_explicit(&first.threads_peak, &peak, now,
-                                                  memory_order_relaxed, memory_order_relaxed))
+    atomic_fetch_add_explicit(&threads.total, 1, memory_order_relaxed);
+    while (now > peak && !atomic_compare_exchange_weak_explicit(
+                             &threads.peak, &peak, now, memory_order_relaxed, memory_order_relaxed))
         ;
+    tell_threads();
 }
 
 static void thread_ends(void)
@@ -127,7 +157,8 @@ static void thread_ends(void)
     if (slot == NULL)
         return;
     xs_slot_mine = NULL;
-    atomic_fetch_sub_explicit(&first.threads_now, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&threads.now, 1, memory_order_relaxed);
+    tell_threads();
     push_free_slot(slot);
 }
 
@@ -178,19 +209,13 @@ static void clear_slot(struct xs_slot *slot)
             slot->by_owner[i] = none;
 }
 
-static void set(_Atomic uint64_t *to, uint64_t n)
-{
-    if (atomic_load_explicit(to, memory_order_relaxed) != n)
-        atomic_store_explicit(to, n, memory_order_relaxed);
-}
-
 void xs_stats_fork_child(void)
 {
     uint32_t used = atomic_load_explicit(&slots_used, memory_order_relaxed);
     bool clear = atomic_load_explicit(&has_private, memory_order_relaxed);
 
     /* The slots of threads that do not exist here go to the threads to come. */
-    atomic_store_explicit(&free_slots, 0, memory_order_relaxed);
+    XS_CHANGE_TO(free_slots, 0);
     for (uint32_t i = 0; i < used; i++) {
         struct xs_slot *slot = slot_at(i);
         if (slot == NULL)
@@ -201,9 +226,10 @@ void xs_stats_fork_child(void)
             push_free_slot(slot);
     }
     uint64_t here = xs_slot_mine != NULL;
-    set(&first.threads_now, here);
-    set(&first.threads_peak, here);
-    set(&first.threads_total, here);
+    XS_CHANGE_TO(threads.are_told, false);
+    XS_CHANGE_TO(threads.now, here);
+    XS_CHANGE_TO(threads.peak, here);
+    XS_CHANGE_TO(threads.total, here);
 }
 
 void xs_counters_add(struct xs_counters *sum, const struct xs_counters *c)
@@ -246,9 +272,9 @@ void xs_stats_sum(struct xs_counters sum[XS_OWNER_COUNT])
 
 void xs_stats_threads(uint64_t *total, uint64_t *now, uint64_t *peak)
 {
-    *total = atomic_load_explicit(&first.threads_total, memory_order_relaxed);
-    *now = atomic_load_explicit(&first.threads_now, memory_order_relaxed);
-    *peak = atomic_load_explicit(&first.threads_peak, memory_order_relaxed);
+    *total = atomic_load_explicit(&threads.total, memory_order_relaxed);
+    *now = atomic_load_explicit(&threads.now, memory_order_relaxed);
+    *peak = atomic_load_explicit(&threads.peak, memory_order_relaxed);
 }
 
 static uint64_t all_requests(const struct xs_counters *c)

@@ -89,6 +89,9 @@ struct xs_counters *xs_stats_late(enum xs_owner owner);
 /* What is counted becomes part of the record. Once, before it is made. */
 void xs_stats_record(void);
 
+/* From now on the numbers of threads stand in the first block, too: there is a record. */
+void xs_stats_tell_threads(void);
+
 /* *sum += what the block has. [any] */
 void xs_slot_block_add(struct xs_counters sum[XS_OWNER_COUNT], const struct xs_slot_block *block);
 void xs_counters_add(struct xs_counters *sum, const struct xs_counters *c);

@@ -232,5 +232,5 @@ bool xs_limits_has_cgroup(void)
 
 void xs_limits_fork_child(void)
 {
-    is_open = false;
+    XS_CHANGE_TO(is_open, false);
 }

@@ -8,7 +8,7 @@
 
 #define SPINS 100
 
-struct xs_lock_waits *xs_lock_waits;
+XS_FORKED struct xs_lock_waits *xs_lock_waits;
 
 void xs_lock_waited(enum xs_lock_kind kind, uint64_t began_ticks)
 {

@@ -96,8 +96,8 @@ XS_INLINE bool xs_lock_is_mine(struct xs_lock *l)
 /* In the child of a fork, whose one thread is not in the middle of what the lock guards. */
 XS_INLINE void xs_lock_reset(struct xs_lock *l)
 {
-    atomic_store_explicit(&l->holder, 0, memory_order_relaxed);
-    atomic_store_explicit(&l->state, 0, memory_order_relaxed);
+    XS_CHANGE_TO(l->holder, 0);
+    XS_CHANGE_TO(l->state, 0);
 }
 
 #endif

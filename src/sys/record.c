@@ -36,7 +36,7 @@ struct pool {
     uint64_t units; /* so far, in all sections */
 };
 
-static struct {
+XS_FORKED static struct {
     struct xs_lock lock;
     struct xs_record *at;
     pid_t pid;
@@ -54,15 +54,21 @@ static struct {
     char path[256];
 } own;
 
-/* The first ones apart: a small process has no others, and touches no page of the table. */
-static struct area first_areas[16];
-XS_SELDOM static struct area areas[AREAS_MAX];
+/* The first ones apart: a small process has no others, and no table. */
+XS_FORKED static struct area first_areas[16];
+static struct area *more_areas;
 
 static struct area *area_at(uint32_t i)
 {
-    struct area *table = i < XS_COUNT_OF(first_areas) ? first_areas : areas;
+    return i < XS_COUNT_OF(first_areas) ? &first_areas[i]
+                                        : &more_areas[i - XS_COUNT_OF(first_areas)];
+}
 
-    return table + i;
+static bool has_room(void)
+{
+    if (own.areas == XS_COUNT_OF(first_areas) && more_areas == NULL)
+        more_areas = xs_mem_map((AREAS_MAX - XS_COUNT_OF(first_areas)) * sizeof(more_areas[0]), 1);
+    return own.areas < XS_COUNT_OF(first_areas) || (own.areas < AREAS_MAX && more_areas != NULL);
 }
 
 /* ---- the file ----------------------------------------------------------------------------- */
@@ -284,7 +290,7 @@ static bool enter(enum xs_record_section kind, void *at, size_t bytes, bool is_b
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
     xs_lock_take(&own.lock);
     bool done = false;
-    if (own.areas < AREAS_MAX) {
+    if (has_room()) {
         struct area *a = area_at(own.areas);
         *a = (struct area){.at = at, .bytes = bytes, .kind = kind, .is_blank = is_blank};
         if (may_grow()) {
@@ -495,10 +501,10 @@ void xs_record_fork_child(void)
             (void)mmap(a->at, a->bytes, prot, flags, -1, 0);
         else
             clear(a);
-        a->offset = 0;
+        XS_CHANGE_TO(a->offset, 0);
     }
     if (own.at != NULL)
         (void)munmap(own.at, XS_RECORD_BYTES);
-    own.at = NULL;
-    own.is_gone = false;
+    XS_CHANGE_TO(own.at, NULL);
+    XS_CHANGE_TO(own.is_gone, false);
 }
