@@ -1,7 +1,7 @@
 /* backend/owner.h - whose block is it, and the calls that go by that.
  * Threads: any. Context: inside malloc. Allocates: never by itself.
  * Errors:  as backend/backend.h.
- * Cost:    a range test for mimalloc's reservation, else two loads of the page map.
+ * Cost:    a range test for mimalloc's reservation, else three loads of the page map.
  */
 #ifndef XS_BACKEND_OWNER_H
 #define XS_BACKEND_OWNER_H
