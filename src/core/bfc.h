@@ -30,7 +30,7 @@
 #define XS_BFC_PROBES      8
 #define XS_BFC_FLS         44 /* doublings above 32 units */
 #define XS_BFC_SLS         32
-#define XS_BFC_NEAR_FLS    7
+#define XS_BFC_NEAR_FLS    7 /* of these, what a small process has */
 #define XS_BFC_BLOCKS      4096u
 #define XS_BFC_CHUNKS_LOG2 24
 #define XS_BFC_CHUNKS      ((uint32_t)1 << XS_BFC_CHUNKS_LOG2) /* handles are below this */

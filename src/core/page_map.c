@@ -56,7 +56,7 @@ static struct xs_page_map_leaf *put_leaf(_Atomic(struct xs_page_map_leaf *) *pla
 {
     struct xs_page_map_leaf *leaf = NULL;
 
-    /* The same. */
+    /* Release, as for a table. */
     if (atomic_compare_exchange_strong_explicit(place, &leaf, fresh, memory_order_acq_rel,
                                                 memory_order_acquire))
         return fresh;

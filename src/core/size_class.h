@@ -4,8 +4,9 @@
  * block is at most 12.5 % larger than what was asked (below 128 bytes: at most 15 bytes). The lower
  * ones are served from slabs, the upper ones are chunks of the BFC, whole pages each. The lowest,
  * to XS_CLASS_TABLE_MAX, are not numbered by size: what small processes ask for has the first
- * numbers, so that what a heap keeps of it lies side by side. Units: bytes. Context: anywhere; pure
- * functions.
+ * numbers, so that what a heap keeps of it lies side by side.
+ * Units:   bytes.
+ * Context: anywhere; pure functions.
  */
 #ifndef XS_CORE_SIZE_CLASS_H
 #define XS_CORE_SIZE_CLASS_H

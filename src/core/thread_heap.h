@@ -465,7 +465,8 @@ void xs_heap_open_magazine(struct xs_heap *h, unsigned class);
 /* All heaps that ever were, by their `next`. */
 struct xs_heap *xs_heap_all(void);
 
-/* A span, if need be after giving back what can be given: false = none. `h` may be NULL. */
+/* A span, if need be after giving back what can be given: false = none. `is_kept_first`: what
+ * xs_heap_span_used finds is preferred. `h` may be NULL, and then that is false. */
 bool xs_heap_span(struct xs_heap *h, size_t size, size_t align, bool is_kept_first,
                   struct xs_span *out);
 

@@ -57,6 +57,5 @@ bool xs_cu_find(void *(*look_up)(void *arg, const char *symbol), void *arg)
 
 void xs_cu_forked(void)
 {
-    if (atomic_load_explicit(&fill_lock.state, memory_order_relaxed) != 0)
-        xs_lock_reset(&fill_lock);
+    xs_lock_reset(&fill_lock);
 }

@@ -115,10 +115,16 @@ XS_FORKED static struct {
     atomic_bool are_told;
 } threads;
 
+/* Of threads that do this at the same time the last one to write has what is true: an exchange is
+ * done before the next look. */
 static void set(_Atomic uint64_t *to, const _Atomic uint64_t *from)
 {
-    atomic_store_explicit(to, atomic_load_explicit(from, memory_order_relaxed),
-                          memory_order_relaxed);
+    uint64_t was;
+
+    do {
+        was = atomic_load(from);
+        (void)atomic_exchange(to, was);
+    } while (atomic_load(from) != was);
 }
 
 static void tell_threads(void)
