@@ -266,7 +266,7 @@ static void join(struct xs_bfc *b, xs_chunk left, xs_chunk right)
     if (r->right != 0)
         bfc_record(b, r->right)->left = left;
     l->is_purged = l->is_purged && r->is_purged;
-    bfc_add_dirty(l, r);
+    bfc_add_dirty(b, l, r);
     give_record(b, right);
     b->steps++;
 }
@@ -308,7 +308,7 @@ static void release(struct xs_bfc *b, xs_chunk c)
         g->left = left;
         bfc_record(b, left)->right = right;
         g->is_purged = g->is_purged && r->is_purged;
-        bfc_add_dirty(g, r);
+        bfc_add_dirty(b, g, r);
         give_record(b, c);
         bin_update(b, right, old_size, was_purged);
         b->steps++;
@@ -441,6 +441,7 @@ unsigned xs_bfc_take_regions(struct xs_bfc *b, uint64_t until, struct xs_bfc_ran
         b->stats.reserved_bytes -= out[n].size;
         b->stats.regions--;
         b->stats.collected++;
+        b->dirty -= bfc_record(b, c)->dirty;
         give_record(b, c);
         give_record(b, region);
         n++;
@@ -501,20 +502,6 @@ int xs_bfc_open(struct xs_bfc *b, const struct xs_bfc_options *o, const struct x
     b->stats.limit_bytes = o->limit_bytes;
     b->most_blocks = o->chunks_max != 0 ? o->chunks_max / RECORDS_PER_BLOCK : XS_BFC_BLOCKS;
     return ops->map_records == NULL || add_block(b) ? 0 : ENOMEM;
-}
-
-void xs_bfc_close(struct xs_bfc *b)
-{
-    for (xs_chunk region = b->first_region; region != 0;) {
-        size_t size = bfc_record(b, region)->requested;
-        xs_chunk next = bfc_record(b, region)->next;
-        b->ops.unmap(b->ops.ctx, xs_bfc_address(b, region), size);
-        region = next;
-    }
-    for (uint32_t i = 0; i < b->blocks; i++)
-        b->ops.unmap_records(b->ops.ctx, b->block[i], XS_BFC_RECORDS_BYTES);
-    b->blocks = 0;
-    b->first_region = 0;
 }
 
 /* TensorFlow's rule when a part of the limit is given, else every remainder is split off. */
@@ -609,6 +596,7 @@ static xs_chunk alloc(struct xs_bfc *b, size_t request, size_t align, enum from 
     }
     r->state = CHUNK_IN_USE;
     r->requested = request;
+    b->dirty -= r->dirty;
     r->was_purged = r->is_purged;
     r->is_purged = false;
     b->stats.refilled_bytes += r->was_purged && r->freed_at != 0 ? r->size : 0;
@@ -689,6 +677,7 @@ int xs_bfc_free(struct xs_bfc *b, xs_chunk c, uint64_t now)
     r->freed_at = now;
     r->is_purged = false;
     r->dirty = bfc_units_of(b, r->size);
+    b->dirty += r->dirty;
     release(b, c);
     return 0;
 }
@@ -711,6 +700,8 @@ bool xs_bfc_resize(struct xs_bfc *b, xs_chunk c, size_t request, uint64_t now)
             return false;
         tail_is_purged = bfc_record(b, right)->is_purged;
         tail_date = bfc_record(b, right)->freed_at;
+        b->dirty -= bfc_record(b, right)->dirty;
+        bfc_record(b, right)->dirty = 0;
         bin_remove(b, right);
         join(b, c, right);
     }
@@ -721,6 +712,7 @@ bool xs_bfc_resize(struct xs_bfc *b, xs_chunk c, size_t request, uint64_t now)
         s->freed_at = tail_date;
         s->is_purged = tail_is_purged;
         s->dirty = tail_is_purged ? 0 : bfc_units_of(b, s->size);
+        b->dirty += s->dirty;
         if (is_free(b, s->right)) {
             xs_chunk right = s->right;
             bin_remove(b, right);
@@ -766,6 +758,7 @@ void xs_bfc_put_back(struct xs_bfc *b, xs_chunk c, bool is_purged, uint64_t now)
     r->is_purged = is_purged;
     if (is_purged) {
         b->stats.ever_purged_bytes += (uint64_t)r->dirty << b->unit_log2;
+        b->dirty -= r->dirty;
         r->dirty = 0;
     } else {
         r->freed_at = now; /* not again before it has aged once more */
@@ -787,6 +780,7 @@ size_t xs_bfc_purge(struct xs_bfc *b, uint64_t until)
                 if (!r->is_purged && r->freed_at <= until &&
                     b->ops.purge(b->ops.ctx, xs_bfc_address(b, c), r->size)) {
                     r->is_purged = true;
+                    b->dirty -= r->dirty;
                     r->dirty = 0;
                     b->stats.purged_bytes += r->size;
                     bytes += r->size;

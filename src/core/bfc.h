@@ -113,6 +113,7 @@ struct xs_bfc {
     xs_chunk first_region; /* the newest; the records of the regions are chained */
     size_t next_region_bytes;
     struct xs_bfc_stats stats; /* but for what xs_bfc_stats_get works out */
+    uint64_t dirty;            /* units: of what is free, what was in use since it had no memory */
     uint64_t steps;            /* probes, merges and splits so far */
     size_t unmerged;           /* free chunks that may have free neighbours */
     /* Last, being large, but first of them what a small process touches: one page has it all. */
@@ -148,6 +149,7 @@ bool xs_bfc_resize(struct xs_bfc *b, xs_chunk c, size_t size, uint64_t now);
 void *xs_bfc_address(const struct xs_bfc *b, xs_chunk c);
 size_t xs_bfc_size(const struct xs_bfc *b, xs_chunk c); /* usable, >= what was asked */
 size_t xs_bfc_requested(const struct xs_bfc *b, xs_chunk c);
+size_t xs_bfc_used(const struct xs_bfc *b, xs_chunk c); /* so much had memory, about, when taken */
 /* Fresh from the system or purged: where the supplier gives zeroed memory, it is zeroed. */
 bool xs_bfc_is_zero(const struct xs_bfc *b, xs_chunk c);
 bool xs_bfc_in_use(const struct xs_bfc *b, xs_chunk c);

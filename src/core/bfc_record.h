@@ -84,11 +84,16 @@ static inline uint32_t bfc_units_of(const struct xs_bfc *b, size_t size)
     return units < DIRTY_MOST ? (uint32_t)units : DIRTY_MOST;
 }
 
-static inline void bfc_add_dirty(struct xs_bfc_record *to, const struct xs_bfc_record *from)
+static inline void bfc_add_dirty(struct xs_bfc *b, struct xs_bfc_record *to,
+                                 const struct xs_bfc_record *from)
 {
     uint32_t sum = to->dirty + from->dirty;
 
-    to->dirty = sum < DIRTY_MOST ? sum : DIRTY_MOST;
+    if (XS_UNLIKELY(sum > DIRTY_MOST)) {
+        b->dirty -= sum - DIRTY_MOST;
+        sum = DIRTY_MOST;
+    }
+    to->dirty = sum;
 }
 
 /* The front has what it can have: there chunks are taken from. */

@@ -78,6 +78,11 @@ size_t xs_bfc_size(const struct xs_bfc *b, xs_chunk c)
     return bfc_record(b, c)->size;
 }
 
+size_t xs_bfc_used(const struct xs_bfc *b, xs_chunk c)
+{
+    return (size_t)bfc_record(b, c)->dirty << b->unit_log2;
+}
+
 size_t xs_bfc_requested(const struct xs_bfc *b, xs_chunk c)
 {
     return bfc_record(b, c)->requested;
@@ -169,6 +174,22 @@ void xs_bfc_free_by_size(const struct xs_bfc *b, uint64_t bytes[XS_BFC_FLS + 1])
         bytes[bfc_bin_of(b, bfc_record(b, b->open)->size).fl] += bfc_record(b, b->open)->size;
 }
 
+/* ---- the end ---------------------------------------------------------------------------- */
+
+void xs_bfc_close(struct xs_bfc *b)
+{
+    for (xs_chunk region = b->first_region; region != 0;) {
+        size_t size = bfc_record(b, region)->requested;
+        xs_chunk next = bfc_record(b, region)->next;
+        b->ops.unmap(b->ops.ctx, xs_bfc_address(b, region), size);
+        region = next;
+    }
+    for (uint32_t i = 0; i < b->blocks; i++)
+        b->ops.unmap_records(b->ops.ctx, b->block[i], XS_BFC_RECORDS_BYTES);
+    b->blocks = 0;
+    b->first_region = 0;
+}
+
 /* ---- the walker ------------------------------------------------------------------------- */
 
 struct walk {
@@ -176,6 +197,7 @@ struct walk {
     uint64_t requested;
     uint64_t free;
     uint64_t purged;
+    uint64_t dirty;
     uint64_t reserved;
     uint32_t chunks_in_use;
     uint32_t chunks_free;
@@ -205,6 +227,7 @@ static bool walk_region(const struct xs_bfc *b, xs_chunk region, struct walk *w,
             }
             w->free += r->size;
             w->purged += r->is_purged ? r->size : 0;
+            w->dirty += r->dirty;
             w->chunks_free++;
         } else {
             xs_fmt(why, "chunk %u is neither free nor in use", c);
@@ -270,9 +293,9 @@ bool xs_bfc_check(const struct xs_bfc *b, struct xs_buf *why)
     if (!walk_bins(b, w.chunks_free, why))
         return false;
     if (w.in_use != s->in_use_bytes || w.requested != s->requested_bytes ||
-        w.free != s->free_bytes || w.purged != s->purged_bytes || w.reserved != s->reserved_bytes ||
-        w.chunks_in_use != s->chunks_in_use || w.chunks_free != s->chunks_free ||
-        w.regions != s->regions) {
+        w.free != s->free_bytes || w.purged != s->purged_bytes || w.dirty != b->dirty ||
+        w.reserved != s->reserved_bytes || w.chunks_in_use != s->chunks_in_use ||
+        w.chunks_free != s->chunks_free || w.regions != s->regions) {
         xs_put_str(why, "the statistics disagree with the chunks");
         return false;
     }

@@ -17,10 +17,15 @@
 
 /* Where nothing went back and nothing was wanted again, nothing was learnt: the time is halved
  * after so many such looks, to see whether it is still needed. */
-#define QUIET_LOOKS  4
+#define QUIET_LOOKS 4
 
-#define TRIM_WAITS   200
-#define TRIM_WAIT_NS 100000
+/* When memory runs short: what is not wanted again so soon goes, and looks are so far apart. A
+ * block that comes and goes would else pay for its pages each time. */
+#define HURRY_DECAY_NS 20000000u
+#define HURRY_LOOK_NS  5000000u
+
+#define TRIM_WAITS     200
+#define TRIM_WAIT_NS   100000
 
 static struct {
     uint64_t patience; /* times the decay time; 0: 1 */
@@ -145,6 +150,32 @@ static uint64_t decay_ns(uint64_t now)
     return wants.patience * xs_spans.decay_ns;
 }
 
+/* Without what was never touched of a chunk that is partly dirty. */
+static uint64_t touched_bytes(void)
+{
+    uint64_t bytes = 0;
+
+    for (unsigned i = 0; i < xs_spans.parts; i++) {
+        const struct xs_bfc *b = &xs_spans.part[i].bfc;
+        xs_lock_take(&xs_spans.part[i].lock);
+        bytes += b->dirty << b->unit_log2;
+        xs_lock_give(&xs_spans.part[i].lock);
+    }
+    return bytes;
+}
+
+static bool is_too_much(void)
+{
+    switch (xs_span_hurry_is()) {
+    case XS_HURRY_NONE:
+        return false;
+    case XS_HURRY_SOON:
+        return touched_bytes() > atomic_load_explicit(&xs_spans.hurried_most, memory_order_relaxed);
+    default:
+        return true;
+    }
+}
+
 /* After the decay time free memory goes, after twice that whole free regions. */
 static void look_for_old(uint64_t now)
 {
@@ -153,8 +184,8 @@ static void look_for_old(uint64_t now)
     uint64_t next = xs_spans.decay_ns / LOOKS_PER_DECAY;
 
     if (xs_span_in_hurry()) {
-        decay = 0;
-        next = 0;
+        decay = is_too_much() ? 0 : decay < HURRY_DECAY_NS ? decay : HURRY_DECAY_NS;
+        next = next < HURRY_LOOK_NS ? next : HURRY_LOOK_NS;
     }
     atomic_store_explicit(&xs_spans.next_look_ns, now + next, memory_order_relaxed);
     if (now < 2 * decay)
@@ -170,8 +201,8 @@ bool xs_span_tick(void)
     uint64_t now = xs_span_now_ns();
     int saved = errno;
 
-    if (now < atomic_load_explicit(&xs_spans.next_look_ns, memory_order_relaxed) ||
-        !xs_span_begin())
+    bool is_due = now >= atomic_load_explicit(&xs_spans.next_look_ns, memory_order_relaxed);
+    if ((!is_due && !is_too_much()) || !xs_span_begin())
         return false;
     look_for_old(now);
     xs_span_end();
@@ -219,9 +250,12 @@ uint64_t xs_span_decay_ns(void)
     return xs_spans.decay_ns;
 }
 
-void xs_span_hurry(bool on)
+void xs_span_hurry(enum xs_hurry hurry, uint64_t most)
 {
-    atomic_store_explicit(&xs_span_is_hurried, on, memory_order_relaxed);
+    atomic_store_explicit(&xs_spans.hurried_most, most, memory_order_relaxed);
+    if (hurry == xs_span_hurry_is())
+        return;
+    atomic_store_explicit(&xs_span_hurries, (uint8_t)hurry, memory_order_relaxed);
     atomic_store_explicit(&xs_spans.next_look_ns, 0, memory_order_relaxed);
 }
 

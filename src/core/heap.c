@@ -49,7 +49,7 @@ static void look_for_unneeded(struct xs_heap *h)
     h->kept_least = h->kept_bytes;
     h->chunk_least = h->chunk_bytes;
     xs_heap_end(h, begun);
-    if (xs_span_in_hurry())
+    if (xs_span_hurry_is() == XS_HURRY_NOW)
         xs_heap_purge_own(h);
 }
 
@@ -61,7 +61,9 @@ bool xs_heap_tick_over(struct xs_heap *h)
     bool is_late = is_look && xs_span_tick();
     bool is_near = is_look && xs_pressure_is_near();
 
-    if (is_late || is_near)
+    enum xs_hurry hurry = xs_span_hurry_is();
+
+    if (is_late || is_near || (is_look && hurry != XS_HURRY_NONE))
         h->look_bytes = XS_HEAP_TICK_LEAST_BYTES;
     else if (is_look && h->look_bytes < XS_HEAP_TICK_MOST_BYTES)
         h->look_bytes = h->look_bytes == 0 ? XS_HEAP_TICK_LEAST_BYTES : h->look_bytes * 2;
@@ -77,7 +79,7 @@ bool xs_heap_tick_over(struct xs_heap *h)
         look();
     if (is_near)
         xs_pressure_poll();
-    if (is_late || (is_look && xs_span_in_hurry()))
+    if (is_late || (is_look && hurry == XS_HURRY_NOW))
         look_for_unneeded(h);
     /* Not both at once: for the sampled block the heap is needed. */
     if (is_timed && !is_sampled)

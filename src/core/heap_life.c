@@ -361,6 +361,8 @@ bool xs_heap_span(struct xs_heap *h, size_t size, size_t align, bool is_kept_fir
     xs_heap_mind(size);
     bool done =
         (is_kept_first && xs_heap_span_used(h, size, align, out)) || xs_span_take(size, align, out);
+    if (done && XS_UNLIKELY(xs_span_in_hurry()))
+        xs_pressure_forgive(xs_span_used(out->chunk));
     if (done)
         return true;
     give_all(h);

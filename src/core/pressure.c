@@ -30,6 +30,13 @@
 /* The state of pressure ends so far below where it began. */
 #define BELOW_PERMILLE 50
 
+/* From so much of the way from there to the limit on all that is free goes at once; before that,
+ * some of it may stay for a moment: so much of what is left, within a bound. */
+#define URGENT_QUARTERS       3
+#define BELOW_URGENT_PERMILLE 5
+#define KEEP_PART             4
+#define KEEP_MOST             ((uint64_t)32 << 20)
+
 /* Waiting for memory so much of the time is pressure too, from half of the limit on. */
 #define STALLED_FROM 2000u
 
@@ -43,7 +50,6 @@ static struct {
     atomic_bool is_looking;
     atomic_bool is_plain;
     atomic_bool is_pressed;
-    atomic_bool is_tight;
     atomic_bool polls;
     _Atomic uint64_t next_poll_ns;
     _Atomic uint64_t next_warning_ns;
@@ -145,12 +151,31 @@ static void note(const struct xs_pressure *p, uint64_t now)
         atomic_store_explicit(&pressure.most_permille, share, memory_order_relaxed);
 }
 
-static bool is_tight_now(const struct xs_pressure *p, size_t size, bool was_tight)
+static bool is_tight(const struct xs_pressure *p, size_t size, bool was_tight)
 {
     uint64_t from = TIGHT_BYTES + (was_tight ? TIGHT_BYTES / TIGHT_PART : 0);
     uint64_t left = left_of(p);
 
     return p->of == XS_PRESSURE_CGROUP && (left < from || left - from < size);
+}
+
+/* With `size` bytes more, which make `share` of the limit. */
+static bool is_urgent(const struct xs_pressure *p, size_t size, uint64_t share, enum xs_hurry was)
+{
+    unsigned warn = pressure.options.warn_permille;
+    unsigned from = warn + (1000 - warn) / 4 * URGENT_QUARTERS;
+
+    if (was == XS_HURRY_NOW)
+        from -= BELOW_URGENT_PERMILLE;
+    return share >= from || is_tight(p, size, was == XS_HURRY_NOW);
+}
+
+static uint64_t may_keep(const struct xs_pressure *p, size_t size)
+{
+    uint64_t left = left_of(p);
+    uint64_t keep = left > size ? (left - size) / KEEP_PART : 0;
+
+    return keep < KEEP_MOST ? keep : KEEP_MOST;
 }
 
 static void look(size_t size)
@@ -170,15 +195,15 @@ static void look(size_t size)
     uint64_t want = size < p.limit_bytes / 2 ? size : 0;
     uint64_t share = permille(&p, p.used_bytes + want);
     bool is_pressed = share >= from || (p.stalled >= STALLED_FROM && share >= 500);
-    bool was_tight = atomic_load_explicit(&pressure.is_tight, memory_order_relaxed);
-    bool is_tight = is_pressed || is_tight_now(&p, want, was_tight);
-    if (is_tight)
+    enum xs_hurry was = xs_span_hurry_is();
+    enum xs_hurry hurry = is_urgent(&p, want, share, was) ? XS_HURRY_NOW
+                          : is_pressed                    ? XS_HURRY_SOON
+                                                          : XS_HURRY_NONE;
+    /* Or as much of what was left has been handed out anew as to be looked at. */
+    if (hurry == XS_HURRY_NOW || (is_pressed && (size != 0 || was == XS_HURRY_NONE)))
         shrink(&p);
     atomic_store_explicit(&pressure.is_pressed, is_pressed, memory_order_relaxed);
-    if (is_tight != was_tight) {
-        atomic_store_explicit(&pressure.is_tight, is_tight, memory_order_relaxed);
-        xs_span_hurry(is_tight);
-    }
+    xs_span_hurry(hurry, hurry == XS_HURRY_SOON ? may_keep(&p, want) : 0);
     pressure.last = p;
     warn(&p, now, is_pressed && !was_pressed);
 }

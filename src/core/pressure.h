@@ -65,6 +65,12 @@ XS_INLINE bool xs_pressure_is_due(size_t size)
                                                  memory_order_relaxed) < (int64_t)size);
 }
 
+/* What was said to be about to be used had been used already. */
+XS_INLINE void xs_pressure_forgive(size_t size)
+{
+    atomic_fetch_add_explicit(&xs_pressure_left, (int64_t)size, memory_order_relaxed);
+}
+
 /* So little is left that looks by the clock are to be frequent. */
 extern XS_HIDDEN atomic_bool xs_pressure_near;
 

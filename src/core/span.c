@@ -34,7 +34,7 @@
 /* Not an array for all nodes that there could be: mlockall locks what is static, too. */
 XS_HEAD static struct xs_span_part only_part;
 unsigned xs_span_part_shift;
-atomic_bool xs_span_is_hurried;
+_Atomic uint8_t xs_span_hurries;
 struct xs_span_state xs_spans = {.parts = 1, .part = &only_part};
 
 static struct xs_span_part *part_of(xs_chunk chunk)
@@ -359,6 +359,11 @@ void xs_span_give(const xs_chunk chunks[], unsigned n, const void *p)
 void *xs_span_address(xs_chunk chunk)
 {
     return xs_bfc_address(&part_of(chunk)->bfc, own(chunk));
+}
+
+size_t xs_span_used(xs_chunk chunk)
+{
+    return xs_bfc_used(&part_of(chunk)->bfc, own(chunk));
 }
 
 size_t xs_span_requested(xs_chunk chunk)

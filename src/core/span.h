@@ -53,6 +53,7 @@ bool xs_span_take_used(size_t size, size_t align, struct xs_span *out);
 void xs_span_give(const xs_chunk chunks[], unsigned n, const void *p);
 
 void *xs_span_address(xs_chunk chunk);    /* of one in use */
+size_t xs_span_used(xs_chunk chunk);      /* so much of it had memory when it was taken */
 size_t xs_span_requested(xs_chunk chunk); /* what was asked for it last */
 
 /* In place, to hold `size`; false leaves it as it was. */
@@ -88,14 +89,27 @@ bool xs_span_is_giver(void); /* the calling thread is: a hook of munmap may allo
 
 uint64_t xs_span_decay_ns(void);
 
-extern XS_HIDDEN atomic_bool xs_span_is_hurried;
+/* When free memory goes back. */
+enum xs_hurry {
+    XS_HURRY_NONE, /* after the decay time */
+    XS_HURRY_SOON, /* after some ms; at the next look, however young, while it is too much */
+    XS_HURRY_NOW   /* at the next look, however young */
+};
 
-/* Free memory goes back at the next look, however young it is. */
-void xs_span_hurry(bool on);
+extern XS_HIDDEN _Atomic uint8_t xs_span_hurries;
 
+/* `most`: so many free bytes are not too much. */
+void xs_span_hurry(enum xs_hurry hurry, uint64_t most);
+
+XS_INLINE enum xs_hurry xs_span_hurry_is(void)
+{
+    return (enum xs_hurry)atomic_load_explicit(&xs_span_hurries, memory_order_relaxed);
+}
+
+/* Heaps keep nothing. */
 XS_INLINE bool xs_span_in_hurry(void)
 {
-    return atomic_load_explicit(&xs_span_is_hurried, memory_order_relaxed);
+    return xs_span_hurry_is() != XS_HURRY_NONE;
 }
 
 void xs_span_stats(struct xs_bfc_stats *out);

@@ -30,6 +30,7 @@ struct xs_span_state {
     atomic_bool is_giving;
     _Atomic uintptr_t giver; /* its thread pointer */
     _Atomic uint64_t next_look_ns;
+    _Atomic uint64_t hurried_most;   /* of xs_span_hurry */
     _Atomic uint64_t reserved_bytes; /* of all parts */
     struct xs_span_part *part;       /* one for each; the first where there are no more */
 };

@@ -1,5 +1,10 @@
-/* When caches give way: by made-up files of a cgroup, as to use and as to stalls (PSI). */
+/* When caches give way: by made-up files of a cgroup, as to use and as to stalls (PSI), and by a
+ * clock that stands unless the test turns it. */
 #include <criterion/criterion.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "core/heap.h"
 #include "core/pressure.h"
@@ -7,6 +12,32 @@
 #include "tests/support/fake_root.h"
 
 #define GROUP "/sys/fs/cgroup/a"
+
+#define MS    UINT64_C(1000000)
+
+/* In the place of libc's, for the core that is linked to this. */
+static uint64_t now_ns = UINT64_C(1) << 40;
+static unsigned gave_back;
+
+int clock_gettime(clockid_t clock, struct timespec *t)
+{
+    (void)clock;
+    t->tv_sec = (time_t)(now_ns / 1000 / MS);
+    t->tv_nsec = (long)(now_ns % (1000 * MS));
+    return 0;
+}
+
+int madvise(void *p, size_t size, int advice)
+{
+    gave_back += advice == MADV_DONTNEED;
+    return (int)syscall(SYS_madvise, p, size, advice);
+}
+
+int munmap(void *p, size_t size)
+{
+    gave_back++;
+    return (int)syscall(SYS_munmap, p, size);
+}
 
 static struct xs_pressure said;
 static unsigned lines;
@@ -109,4 +140,52 @@ Test(pressure, use)
     xs_pressure_look(0);
     cr_assert(xs_span_in_hurry());
     cr_assert_eq(lines, 1u, "two lines within seconds");
+}
+
+static void use_bytes(const char *bytes)
+{
+    put(GROUP "/memory.current", bytes);
+    xs_pressure_look(0);
+    gave_back = 0;
+}
+
+static void come_and_go(unsigned times, size_t bytes)
+{
+    for (unsigned i = 0; i < times; i++) {
+        char *p = xs_heap_malloc(bytes);
+        cr_assert(p != NULL);
+        memset(p, 1, bytes);
+        cr_assert(xs_heap_free(p));
+    }
+}
+
+/* A block that comes and goes does not lose its memory each time, unless the limit is very near. */
+Test(pressure, what_comes_and_goes)
+{
+    use_bytes("94000000\n");
+    come_and_go(1000, 256 << 10);
+    cr_assert_leq(gave_back, 1u, "%u of 1,000 times", gave_back);
+    uint64_t looks = shrinks();
+    come_and_go(1000, 1 << 20);
+    cr_assert_leq(gave_back, 8u, "%u of 1,000 times", gave_back);
+    cr_assert_leq(shrinks(), looks + 8, "memory that is used again counts as new");
+
+    use_bytes("98000000\n");
+    come_and_go(100, 256 << 10);
+    cr_assert_geq(gave_back, 100u, "%u of 100 times", gave_back);
+    cr_assert_eq(xs_span_dirty_bytes(), 0u);
+}
+
+/* Not wanted again within some ms, it goes; and at once where it is more than a part of what is
+ * left. */
+Test(pressure, what_rests_goes)
+{
+    use_bytes("94000000\n");
+    come_and_go(1, 1 << 20);
+    cr_assert_gt(xs_span_dirty_bytes(), 0u);
+    now_ns += 30 * MS;
+    (void)xs_span_tick();
+    cr_assert_eq(xs_span_dirty_bytes(), 0u);
+    come_and_go(1, 5 << 20);
+    cr_assert_eq(xs_span_dirty_bytes(), 0u);
 }
