@@ -255,6 +255,14 @@ $(CUDA_T)/%.o: tests/support/cuda/%.c Makefile
 $(CUDA_T)/libcuda.so.1: $(patsubst tests/support/cuda/%.c,$(CUDA_T)/%.o,$(CUDA_SRC))
 	$(call say,LD)
 	$(Q)$(CC) -shared -Wl,-soname,libcuda.so.1 -Wl,-Bsymbolic -Wl,-z,defs -pthread -o $@ $^
+# The same without what CUDA 13 brought, for clients that take the newest form of a name they find.
+$(CUDA_T)/before-13/libcuda.so.1: $(CUDA_T)/libcuda.so.1 src/sys/cuda_calls.h
+	$(call say,LD)
+	$(Q)mkdir -p $(@D)
+	$(Q)awk -F '[(, ]+' 'BEGIN { print "{ local:" } /^XS_CUDA_CALL/ && $$3 >= 13000 { print $$5 ";" } \
+	  END { print "};" }' src/sys/cuda_calls.h > $(@D)/hidden.map
+	$(Q)$(CC) -shared -Wl,-soname,libcuda.so.1 -Wl,-Bsymbolic -Wl,-z,defs -Wl,--version-script=$(@D)/hidden.map \
+	  -pthread -o $@ $(patsubst tests/support/cuda/%.c,$(CUDA_T)/%.o,$(CUDA_SRC))
 $(CUDA_T)/libcudart.so.12: $(CUDA_T)/cudart.o tests/support/cuda/cudart.map
 	$(call say,LD)
 	$(Q)$(CC) -shared -Wl,-soname,libcudart.so.12 -Wl,--version-script=tests/support/cuda/cudart.map \
@@ -293,7 +301,7 @@ $(CUDA_T)/client-%: tests/support/cuda/client.c src/sys/cuda_abi.h $(CUDA_FAKES)
 	$(Q)echo $(CUDA_HOME)/lib64 > $(CUDA_T)/toolkit
 	$(Q)$(CC) $(ALL_CPPFLAGS) $(TEST_CFLAGS) -o $@ $< $(CLIENT_$*) -ldl
 
-tests: $(CUDA_FAKES) $(CUDA_CLIENT) $(if $(CUDA_HEADER),$(CUDA_T)/abi_check)
+tests: $(CUDA_FAKES) $(CUDA_T)/before-13/libcuda.so.1 $(CUDA_CLIENT) $(if $(CUDA_HEADER),$(CUDA_T)/abi_check)
 # ---- cuda fakes: end ----
 
 # ---- gpu benches: begin ----

@@ -6,7 +6,8 @@
  * XS_HOOK_STREAMS_ALONE: the same without a _ptsz form.
  * XS_HOOK_THREADS: X(name, version, symbol): only the _ptds form, which uses the thread's stream.
  * Names and versions as in sys/cuda_calls.h. cuda_shim/exports.list names the same symbols.
- * Source:  the prototypes and version lists of CUDA's public headers, 11 to 13.
+ * Source:  the prototypes and version lists of CUDA's public headers, 11 to 13; names and versions
+ *          also NVIDIA's drivers 450 to 595 themselves, which integration/long-real-driver asks.
  */
 #ifndef XS_CUDA_SHIM_HOOKS_H
 #define XS_CUDA_SHIM_HOOKS_H
@@ -124,19 +125,19 @@ CUresult cuVDPAUCtxCreate_v2(CUcontext *, unsigned int, CUdevice, uint32_t, void
   X(cuStreamBeginCaptureToGraph, 12030, 1, cuStreamBeginCaptureToGraph_ptsz) \
   X(cuStreamBeginRecaptureToGraph, 13030, 0, cuStreamBeginRecaptureToGraph) \
   X(cuStreamBeginRecaptureToGraph, 13030, 1, cuStreamBeginRecaptureToGraph_ptsz) \
-  X(cuStreamBeginCaptureToCig, 13020, 0, cuStreamBeginCaptureToCig) \
-  X(cuStreamBeginCaptureToCig, 13020, 1, cuStreamBeginCaptureToCig_ptsz) \
+  X(cuStreamBeginCaptureToCig, 13010, 0, cuStreamBeginCaptureToCig) \
+  X(cuStreamBeginCaptureToCig, 13010, 1, cuStreamBeginCaptureToCig_ptsz) \
   X(cuStreamEndCapture, 10000, 0, cuStreamEndCapture) \
   X(cuStreamEndCapture, 10000, 1, cuStreamEndCapture_ptsz) \
-  X(cuStreamEndCaptureToCig, 13020, 0, cuStreamEndCaptureToCig) \
-  X(cuStreamEndCaptureToCig, 13020, 1, cuStreamEndCaptureToCig_ptsz)
+  X(cuStreamEndCaptureToCig, 13010, 0, cuStreamEndCaptureToCig) \
+  X(cuStreamEndCaptureToCig, 13010, 1, cuStreamEndCaptureToCig_ptsz)
 
 #define XS_HOOK_STREAMS(X) \
   X(cuLaunchKernel, 4000, cuLaunchKernel, 8) \
   X(cuLaunchKernelEx, 11060, cuLaunchKernelEx, CONFIG) \
   X(cuLaunchCooperativeKernel, 9000, cuLaunchCooperativeKernel, 8) \
   X(cuLaunchHostFunc, 10000, cuLaunchHostFunc, 0) \
-  X(cuLaunchHostFunc, 13020, cuLaunchHostFunc_v2, 0) \
+  X(cuLaunchHostFunc, 13010, cuLaunchHostFunc_v2, 0) \
   X(cuGraphLaunch, 10000, cuGraphLaunch, 1) \
   X(cuGraphUpload, 11010, cuGraphUpload, 1) \
   X(cuEventRecord, 2000, cuEventRecord, 1) \

@@ -185,9 +185,7 @@ enum xs_hook xs_hook_answered(const char *name, const void *address, int version
             best = hook;
     }
     if (best == XS_HOOK_COUNT) { /* asked by the symbol's own name */
-        /* This one has that of an older call too, whose other forms are not hooked. */
-        best = xs_hook_find(strcmp(name, "cuGraphInstantiate") == 0 ? "cuGraphInstantiateWithFlags"
-                                                                    : name);
+        best = xs_hook_find(name);
         return best < XS_HOOK_COUNT && xs_shim_real[best] == address ? (enum xs_hook)best
                                                                      : XS_HOOK_COUNT;
     }

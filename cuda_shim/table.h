@@ -12,8 +12,8 @@
 #include "base/compiler.h"
 #include "cuda_shim/hooks.h"
 
-/* The newest CUDA whose headers the lists were compared with; of younger ones they know some. */
-#define XS_HOOK_NEWEST 13000
+/* The newest CUDA whose headers, or whose driver, the lists were compared with. */
+#define XS_HOOK_NEWEST 13020
 
 /* The driver's own; NULL where it has none. Read by the assembler too. */
 extern XS_HIDDEN void *xs_shim_real[XS_HOOK_COUNT];

@@ -296,8 +296,6 @@ XS_CUDA_CALL(cuGraphInstantiate, 11000, 0, cuGraphInstantiate_v2, (CUgraphExec *
     CUgraphNode *, char *, size_t))
 XS_CUDA_CALL(cuGraphInstantiateWithFlags, 11040, 0, cuGraphInstantiateWithFlags, (CUgraphExec *,
     CUgraph, unsigned long long))
-XS_CUDA_CALL(cuGraphInstantiate, 12000, 0, cuGraphInstantiateWithFlags, (CUgraphExec *, CUgraph,
-    unsigned long long))
 XS_CUDA_CALL(cuGraphLaunch, 10000, 0, cuGraphLaunch, (CUgraphExec, CUstream))
 XS_CUDA_CALL(cuGraphLaunch, 10000, 1, cuGraphLaunch_ptsz, (CUgraphExec, CUstream))
 XS_CUDA_CALL(cuGraphDestroy, 10000, 0, cuGraphDestroy, (CUgraph))

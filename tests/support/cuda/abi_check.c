@@ -14,7 +14,6 @@
 
 /* Each call exists, and has the version and the type that the toolkit's list gives it. The versions
  * of the per-thread forms are not compared. */
-typedef PFN_cuGraphInstantiateWithFlags_v11040 PFN_cuGraphInstantiate_v12000; /* of its macro */
 #define VERSION_0(name, version, symbol)                                                           \
     _Static_assert(__builtin_types_compatible_p(PFN_##name##_v##version, __typeof__(&symbol)),     \
                    #symbol);

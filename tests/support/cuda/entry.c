@@ -155,18 +155,18 @@ void fk_violation(const char *format, ...)
 
 /* ---- the resolver ---- */
 
-/* The youngest form that the caller's version and the driver know. */
+/* The youngest form that the caller's version and the driver know. NULL is left out of what
+ * NVIDIA's driver does: it dies. */
 static CUresult resolve(const char *name, void **out, int version, uint64_t flags,
                         CUdriverProcAddressQueryResult *status)
 {
-    *status = CU_GET_PROC_ADDRESS_SYMBOL_NOT_FOUND;
-    if (out == NULL || name == NULL)
+    if (out == NULL || name == NULL || flags > CU_GET_PROC_ADDRESS_PER_THREAD_DEFAULT_STREAM + 1)
         return CUDA_ERROR_INVALID_VALUE;
-    *out = NULL;
-    if (flags > CU_GET_PROC_ADDRESS_PER_THREAD_DEFAULT_STREAM + 1)
+    if (fake.version >= 13000 && version > fake.version) /* older drivers take it for their own */
         return CUDA_ERROR_INVALID_VALUE;
     int per_thread = (flags & CU_GET_PROC_ADDRESS_PER_THREAD_DEFAULT_STREAM) != 0;
     struct call *best = NULL;
+    *status = CU_GET_PROC_ADDRESS_SYMBOL_NOT_FOUND;
     for (struct call *c = calls; c < calls + CALLS; c++) {
         if (strcmp(c->name, name) != 0 || c->version > fake.version || c->per_thread > per_thread)
             continue;
@@ -199,8 +199,12 @@ CUresult cuGetProcAddress_v2(const char *name, void **out, int version, uint64_t
                              CUdriverProcAddressQueryResult *status)
 {
     ENTER(ANY_TIME);
-    CUdriverProcAddressQueryResult unseen;
-    LEAVE(resolve(name, out, version, flags, status != NULL ? status : &unseen));
+    CUdriverProcAddressQueryResult seen;
+    status = status != NULL ? status : &seen;
+    CUresult r = resolve(name, out, version, flags, status);
+    if (r == CUDA_SUCCESS && *status != CU_GET_PROC_ADDRESS_SUCCESS)
+        *out = NULL; /* the older call leaves it as it was */
+    LEAVE(r);
 }
 
 CUresult cuGetExportTable(const void **table, const CUuuid *id)
