@@ -292,3 +292,44 @@ CUresult xs_do_cuStreamAttachMemAsync_ptsz(CUstream stream, CUdeviceptr p, size_
     xs_gpu_never_reuse(p);
     return XS_REAL(cuStreamAttachMemAsync_ptsz)(stream, p, size, flags);
 }
+
+/* ---- frames to and from EGL --------------------------------------------------------------- */
+
+/* The stream is behind a pointer, and made by the program before; so it is new to us only if it is
+ * the thread's own. Connections make neither streams nor contexts, and registered images are no
+ * memory of ours. */
+static void look_behind(const CUstream *stream)
+{
+    if (stream != NULL)
+        look_at(*stream);
+}
+
+CUresult xs_do_cuEGLStreamConsumerAcquireFrame(void *connection, void **resource, CUstream *stream,
+                                               unsigned int timeout)
+{
+    look_behind(stream);
+    return XS_REAL(cuEGLStreamConsumerAcquireFrame)(connection, resource, stream, timeout);
+}
+
+CUresult xs_do_cuEGLStreamConsumerReleaseFrame(void *connection, void *resource, CUstream *stream)
+{
+    look_behind(stream);
+    return XS_REAL(cuEGLStreamConsumerReleaseFrame)(connection, resource, stream);
+}
+
+/* Whoever consumes it may be another process, which no event of ours waits for. */
+CUresult xs_do_cuEGLStreamProducerPresentFrame(void *connection, CUeglFrame frame, CUstream *stream)
+{
+    look_behind(stream);
+    for (unsigned i = 0; frame.type == CU_EGL_FRAME_TYPE_PITCH && i < frame.plane_count &&
+                         i < XS_COUNT_OF(frame.plane);
+         i++)
+        xs_gpu_never_reuse(frame.plane[i]);
+    return XS_REAL(cuEGLStreamProducerPresentFrame)(connection, frame, stream);
+}
+
+CUresult xs_do_cuEGLStreamProducerReturnFrame(void *connection, CUeglFrame *frame, CUstream *stream)
+{
+    look_behind(stream);
+    return XS_REAL(cuEGLStreamProducerReturnFrame)(connection, frame, stream);
+}

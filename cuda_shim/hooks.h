@@ -46,6 +46,17 @@ CUresult cuGLCtxCreate(CUcontext *, unsigned int, CUdevice);
 CUresult cuGLCtxCreate_v2(CUcontext *, unsigned int, CUdevice);
 CUresult cuVDPAUCtxCreate(CUcontext *, unsigned int, CUdevice, uint32_t, void (*)(void));
 CUresult cuVDPAUCtxCreate_v2(CUcontext *, unsigned int, CUdevice, uint32_t, void (*)(void));
+typedef struct {
+    CUdeviceptr plane[3];
+    unsigned int width, height, depth, pitch, plane_count, channels;
+    unsigned int type, color, format;
+} CUeglFrame;
+enum { CU_EGL_FRAME_TYPE_PITCH = 1 }; /* else its planes are arrays */
+_Static_assert(sizeof(CUeglFrame) == 64, "passed by value");
+CUresult cuEGLStreamConsumerAcquireFrame(void *, void **, CUstream *, unsigned int);
+CUresult cuEGLStreamConsumerReleaseFrame(void *, void *, CUstream *);
+CUresult cuEGLStreamProducerPresentFrame(void *, CUeglFrame, CUstream *);
+CUresult cuEGLStreamProducerReturnFrame(void *, CUeglFrame *, CUstream *);
 
 /* clang-format off */
 #define XS_HOOK_CALLS(X) \
@@ -130,7 +141,11 @@ CUresult cuVDPAUCtxCreate_v2(CUcontext *, unsigned int, CUdevice, uint32_t, void
   X(cuStreamEndCapture, 10000, 0, cuStreamEndCapture) \
   X(cuStreamEndCapture, 10000, 1, cuStreamEndCapture_ptsz) \
   X(cuStreamEndCaptureToCig, 13010, 0, cuStreamEndCaptureToCig) \
-  X(cuStreamEndCaptureToCig, 13010, 1, cuStreamEndCaptureToCig_ptsz)
+  X(cuStreamEndCaptureToCig, 13010, 1, cuStreamEndCaptureToCig_ptsz) \
+  X(cuEGLStreamConsumerAcquireFrame, 7000, 0, cuEGLStreamConsumerAcquireFrame) \
+  X(cuEGLStreamConsumerReleaseFrame, 7000, 0, cuEGLStreamConsumerReleaseFrame) \
+  X(cuEGLStreamProducerPresentFrame, 7000, 0, cuEGLStreamProducerPresentFrame) \
+  X(cuEGLStreamProducerReturnFrame, 7000, 0, cuEGLStreamProducerReturnFrame)
 
 #define XS_HOOK_STREAMS(X) \
   X(cuLaunchKernel, 4000, cuLaunchKernel, 8) \

@@ -11,7 +11,7 @@ cuda=${CUDA_HOME:-/usr/local/cuda}
 harmless='^(cuStream(Get(Priority|Flags|Ctx|Id|Device|Attribute|CaptureInfo|GreenCtx)|SetAttribute|CopyAttributes|'
 harmless+='IsCapturing|Query|Synchronize|UpdateCaptureDependencies)|cuOccupancy[A-Za-z]*|cuGraphInstantiateWithParams) '
 
-# name version form where, of the toolkit; "cuda" names with a stream by pointer are not calls on one.
+# name version form where, of the toolkit; one that a call makes is no argument.
 cat "$cuda"/include/{cudaTypedefs,cudaGLTypedefs,cudaEGLTypedefs,cudaVDPAUTypedefs}.h 2>/dev/null | awk '
     # The forms from before CUDA 3.2 have 32-bit device pointers.
     /^typedef CUresult *\(CUDAAPI \*PFN_cu/ && !/_v1\)|CUdeviceptr_v1|MEMCPY[23]D_v1/ {
@@ -31,6 +31,7 @@ cat "$cuda"/include/{cudaTypedefs,cudaGLTypedefs,cudaEGLTypedefs,cudaVDPAUTypede
         for (i = 1; i <= n; i++) {
             if (arg[i] ~ /(CUstream|struct CUstream_st \*) *[a-zA-Z]*[); ]*$/) where = i - 1
             if (arg[i] ~ /CUlaunchConfig/) where = "CONFIG"
+            if (arg[i] ~ /CUstream CUDAAPI \*pStream/) where = "behind a pointer"
         }
         if (where != "none" || form == "thread") print name, version, form, where
     }' | grep -vE "$harmless" | sort -u >"$work/toolkit"

@@ -436,3 +436,54 @@ Test(cuda_streams, what_changes_a_block_for_good)
     xs_do_cuMemAdvise_v2(0x30, 8, 1, nowhere);
     EXPECT("never:30 driver ");
 }
+
+/* What the driver got of the last frame. */
+static CUeglFrame presented;
+static CUstream *presented_on;
+static CUresult present(void *connection, CUeglFrame frame, CUstream *stream)
+{
+    tell("present:%lx ", (long)connection);
+    presented = frame;
+    presented_on = stream;
+    return 77;
+}
+
+Test(cuda_streams, frames_of_egl)
+{
+    void *c = (void *)0xE, *resource;
+    CUeglFrame frame = {.plane = {0x1000, 0x2000, 0x3000},
+                        .width = 640,
+                        .plane_count = 2,
+                        .type = CU_EGL_FRAME_TYPE_PITCH,
+                        .format = 9};
+    CUstream mine = CU_STREAM_PER_THREAD, others[] = {NULL, CU_STREAM_LEGACY, (CUstream)0x55};
+    for (unsigned i = 0; i < 3; i++) {
+        xs_do_cuEGLStreamConsumerAcquireFrame(c, &resource, &others[i], 0);
+        xs_do_cuEGLStreamConsumerReleaseFrame(c, resource, &others[i]);
+        xs_do_cuEGLStreamProducerReturnFrame(c, &frame, &others[i]);
+        EXPECT("driver driver driver ");
+    }
+    xs_do_cuEGLStreamConsumerAcquireFrame(c, &resource, NULL, 0);
+    EXPECT("driver ");
+#define FIRST(call)                                                                                \
+    atomic_store(&xs_shim_stream_noted, false);                                                    \
+    (void)(call);                                                                                  \
+    EXPECT("before_stream driver ");                                                               \
+    (void)(call);                                                                                  \
+    EXPECT("driver ")
+    FIRST(xs_do_cuEGLStreamConsumerAcquireFrame(c, &resource, &mine, 0));
+    FIRST(xs_do_cuEGLStreamConsumerReleaseFrame(c, resource, &mine));
+    FIRST(xs_do_cuEGLStreamProducerReturnFrame(c, &frame, &mine));
+    /* Its memory is another's too, from then on. */
+    DRIVER(cuEGLStreamProducerPresentFrame, present);
+    atomic_store(&xs_shim_stream_noted, false);
+    cr_assert(xs_do_cuEGLStreamProducerPresentFrame(c, frame, &mine) == 77);
+    EXPECT("before_stream never:1000 never:2000 present:e ");
+    cr_assert(memcmp(&presented, &frame, sizeof frame) == 0 && presented_on == &mine);
+    frame.plane_count = 9;
+    cr_assert(xs_do_cuEGLStreamProducerPresentFrame(c, frame, &others[2]) == 77);
+    EXPECT("never:1000 never:2000 never:3000 present:e ");
+    frame.type = 0;
+    cr_assert(xs_do_cuEGLStreamProducerPresentFrame(c, frame, NULL) == 77);
+    EXPECT("present:e ");
+}
