@@ -55,12 +55,6 @@ CUresult xs_do_cuMemGetAddressRange_v2(CUdeviceptr *base, size_t *size, CUdevice
 
 /* ---- the driver's own allocations ------------------------------------------------------- */
 
-/* Memory that we keep must not be what another call lacks. */
-#define RETRY(result, call)                                                                        \
-    CUresult result = (call);                                                                      \
-    while (result == CUDA_ERROR_OUT_OF_MEMORY && xs_gpu_flush_here())                              \
-    result = (call)
-
 static CUresult counted(CUresult r, enum xs_gpu_pass kind, size_t size)
 {
     if (r == CUDA_SUCCESS)
@@ -68,31 +62,25 @@ static CUresult counted(CUresult r, enum xs_gpu_pass kind, size_t size)
     return r;
 }
 
-static void look_at(CUstream stream)
-{
-    if (stream == CU_STREAM_PER_THREAD)
-        xs_shim_stream_seen();
-}
-
 CUresult xs_do_cuMemAllocAsync(CUdeviceptr *out, size_t size, CUstream stream)
 {
-    look_at(stream);
-    RETRY(r, XS_REAL(cuMemAllocAsync)(out, size, stream));
+    xs_shim_look_at(stream);
+    XS_SHIM_RETRY(r, XS_REAL(cuMemAllocAsync)(out, size, stream));
     return xs_gpu_note(counted(r, XS_GPU_PASS_ASYNC, size), out, size);
 }
 
 CUresult xs_do_cuMemAllocAsync_ptsz(CUdeviceptr *out, size_t size, CUstream stream)
 {
     xs_shim_stream_seen();
-    RETRY(r, XS_REAL(cuMemAllocAsync_ptsz)(out, size, stream));
+    XS_SHIM_RETRY(r, XS_REAL(cuMemAllocAsync_ptsz)(out, size, stream));
     return xs_gpu_note(counted(r, XS_GPU_PASS_ASYNC, size), out, size);
 }
 
 CUresult xs_do_cuMemAllocFromPoolAsync(CUdeviceptr *out, size_t size, CUmemoryPool pool,
                                        CUstream stream)
 {
-    look_at(stream);
-    RETRY(r, XS_REAL(cuMemAllocFromPoolAsync)(out, size, pool, stream));
+    xs_shim_look_at(stream);
+    XS_SHIM_RETRY(r, XS_REAL(cuMemAllocFromPoolAsync)(out, size, pool, stream));
     return xs_gpu_note(counted(r, XS_GPU_PASS_ASYNC, size), out, size);
 }
 
@@ -100,13 +88,13 @@ CUresult xs_do_cuMemAllocFromPoolAsync_ptsz(CUdeviceptr *out, size_t size, CUmem
                                             CUstream stream)
 {
     xs_shim_stream_seen();
-    RETRY(r, XS_REAL(cuMemAllocFromPoolAsync_ptsz)(out, size, pool, stream));
+    XS_SHIM_RETRY(r, XS_REAL(cuMemAllocFromPoolAsync_ptsz)(out, size, pool, stream));
     return xs_gpu_note(counted(r, XS_GPU_PASS_ASYNC, size), out, size);
 }
 
 CUresult xs_do_cuMemFreeAsync(CUdeviceptr p, CUstream stream)
 {
-    look_at(stream);
+    xs_shim_look_at(stream);
     xs_gpu_note_free(p);
     return xs_gpu_free_async(p, stream, XS_REAL(cuMemFreeAsync));
 }
@@ -121,7 +109,7 @@ CUresult xs_do_cuMemFreeAsync_ptsz(CUdeviceptr p, CUstream stream)
 CUresult xs_do_cuMemCreate(CUmemGenericAllocationHandle *out, size_t size,
                            const CUmemAllocationProp *prop, unsigned long long flags)
 {
-    RETRY(r, XS_REAL(cuMemCreate)(out, size, prop, flags));
+    XS_SHIM_RETRY(r, XS_REAL(cuMemCreate)(out, size, prop, flags));
     return xs_gpu_note_created(counted(r, XS_GPU_PASS_VMM, size), out, size, prop);
 }
 
@@ -133,63 +121,34 @@ CUresult xs_do_cuMemRelease(CUmemGenericAllocationHandle handle)
 
 CUresult xs_do_cuArrayCreate_v2(CUarray *out, const CUDA_ARRAY_DESCRIPTOR *what)
 {
-    RETRY(r, XS_REAL(cuArrayCreate_v2)(out, what));
+    XS_SHIM_RETRY(r, XS_REAL(cuArrayCreate_v2)(out, what));
     return counted(r, XS_GPU_PASS_ARRAY, 0);
 }
 
 CUresult xs_do_cuArray3DCreate_v2(CUarray *out, const CUDA_ARRAY3D_DESCRIPTOR *what)
 {
-    RETRY(r, XS_REAL(cuArray3DCreate_v2)(out, what));
+    XS_SHIM_RETRY(r, XS_REAL(cuArray3DCreate_v2)(out, what));
     return counted(r, XS_GPU_PASS_ARRAY, 0);
 }
 
 CUresult xs_do_cuMipmappedArrayCreate(CUmipmappedArray *out, const CUDA_ARRAY3D_DESCRIPTOR *what,
                                       unsigned int levels)
 {
-    RETRY(r, XS_REAL(cuMipmappedArrayCreate)(out, what, levels));
+    XS_SHIM_RETRY(r, XS_REAL(cuMipmappedArrayCreate)(out, what, levels));
     return counted(r, XS_GPU_PASS_ARRAY, 0);
 }
 
 CUresult xs_do_cuMemHostRegister(void *p, size_t size, unsigned int flags)
 {
-    RETRY(r, XS_REAL(cuMemHostRegister)(p, size, flags));
+    XS_SHIM_RETRY(r, XS_REAL(cuMemHostRegister)(p, size, flags));
     return r;
 }
 
 CUresult xs_do_cuMemHostRegister_v2(void *p, size_t size, unsigned int flags)
 {
-    RETRY(r, XS_REAL(cuMemHostRegister_v2)(p, size, flags));
+    XS_SHIM_RETRY(r, XS_REAL(cuMemHostRegister_v2)(p, size, flags));
     return r;
 }
-
-/* Not memory that the program asks for, but what its code and its graphs need of the device's. */
-#define RETRIED(symbol, parameters, arguments)                                                     \
-    CUresult xs_do_##symbol parameters                                                             \
-    {                                                                                              \
-        RETRY(r, XS_REAL(symbol) arguments);                                                       \
-        return r;                                                                                  \
-    }
-RETRIED(cuModuleLoad, (CUmodule * out, const char *path), (out, path))
-RETRIED(cuModuleLoadData, (CUmodule * out, const void *image), (out, image))
-RETRIED(cuModuleLoadDataEx,
-        (CUmodule * out, const void *image, unsigned int n, CUjit_option *options, void **values),
-        (out, image, n, options, values))
-RETRIED(cuModuleLoadFatBinary, (CUmodule * out, const void *image), (out, image))
-RETRIED(cuLibraryLoadData,
-        (CUlibrary * out, const void *code, CUjit_option *jit, void **jit_values,
-         unsigned int jit_count, CUlibraryOption *options, void **values, unsigned int count),
-        (out, code, jit, jit_values, jit_count, options, values, count))
-RETRIED(cuLibraryLoadFromFile,
-        (CUlibrary * out, const char *path, CUjit_option *jit, void **jit_values,
-         unsigned int jit_count, CUlibraryOption *options, void **values, unsigned int count),
-        (out, path, jit, jit_values, jit_count, options, values, count))
-RETRIED(cuGraphInstantiateWithFlags, (CUgraphExec * out, CUgraph graph, unsigned long long flags),
-        (out, graph, flags))
-RETRIED(cuGraphInstantiateWithParams,
-        (CUgraphExec * out, CUgraph graph, CUDA_GRAPH_INSTANTIATE_PARAMS *how), (out, graph, how))
-RETRIED(cuGraphInstantiateWithParams_ptsz,
-        (CUgraphExec * out, CUgraph graph, CUDA_GRAPH_INSTANTIATE_PARAMS *how), (out, graph, how))
-RETRIED(cuCtxSetLimit, (CUlimit limit, size_t value), (limit, value))
 
 /* ---- blocks that are shared or changed for good ----------------------------------------- */
 
@@ -280,7 +239,7 @@ CUresult xs_do_cuMemAdvise_v2(CUdeviceptr p, size_t size, CUmem_advise advice,
 CUresult xs_do_cuStreamAttachMemAsync(CUstream stream, CUdeviceptr p, size_t size,
                                       unsigned int flags)
 {
-    look_at(stream);
+    xs_shim_look_at(stream);
     xs_gpu_never_reuse(p);
     return XS_REAL(cuStreamAttachMemAsync)(stream, p, size, flags);
 }
@@ -301,7 +260,7 @@ CUresult xs_do_cuStreamAttachMemAsync_ptsz(CUstream stream, CUdeviceptr p, size_
 static void look_behind(const CUstream *stream)
 {
     if (stream != NULL)
-        look_at(*stream);
+        xs_shim_look_at(*stream);
 }
 
 CUresult xs_do_cuEGLStreamConsumerAcquireFrame(void *connection, void **resource, CUstream *stream,

@@ -2,7 +2,7 @@
  *
  * XS_HOOK_CALLS: X(name, version, per_thread, symbol): replaced by a function of calls*.c.
  * XS_HOOK_STREAMS: X(name, version, symbol, where): passed on after a look at the stream, which is
- *   argument number `where`, or in the launch configuration. Its _ptsz form belongs to it.
+ *   argument number `where`. Its _ptsz form belongs to it.
  * XS_HOOK_STREAMS_ALONE: the same without a _ptsz form.
  * XS_HOOK_THREADS: X(name, version, symbol): only the _ptds form, which uses the thread's stream.
  * Names and versions as in sys/cuda_calls.h. cuda_shim/exports.list names the same symbols.
@@ -33,6 +33,20 @@ CUresult cuLibraryLoadFromFile(CUlibrary *, const char *, CUjit_option *, void *
 CUresult cuGraphInstantiateWithParams(CUgraphExec *, CUgraph, CUDA_GRAPH_INSTANTIATE_PARAMS *);
 CUresult cuGraphInstantiateWithParams_ptsz(CUgraphExec *, CUgraph, CUDA_GRAPH_INSTANTIATE_PARAMS *);
 CUresult cuCtxSetLimit(CUlimit, size_t);
+CUresult cuModuleGetFunction(CUfunction *, CUmodule, const char *);
+CUresult cuModuleGetGlobal_v2(CUdeviceptr *, size_t *, CUmodule, const char *);
+CUresult cuLibraryGetModule(CUmodule *, CUlibrary);
+CUresult cuLibraryGetGlobal(CUdeviceptr *, size_t *, CUlibrary, const char *);
+CUresult cuKernelGetFunction(CUfunction *, CUkernel);
+CUresult cuFuncLoad(CUfunction);
+CUresult cuLaunchCooperativeKernel(CUfunction, unsigned int, unsigned int, unsigned int,
+                                   unsigned int, unsigned int, unsigned int, unsigned int, CUstream,
+                                   void **);
+CUresult cuLaunchCooperativeKernel_ptsz(CUfunction, unsigned int, unsigned int, unsigned int,
+                                        unsigned int, unsigned int, unsigned int, unsigned int,
+                                        CUstream, void **);
+CUresult cuGraphUpload(CUgraphExec, CUstream);
+CUresult cuGraphUpload_ptsz(CUgraphExec, CUstream);
 /* Younger than 13.0, or for graphics: abi_check compares all but these. */
 CUresult cuStreamBeginCaptureToCig(CUstream, void *);
 CUresult cuStreamBeginCaptureToCig_ptsz(CUstream, void *);
@@ -94,6 +108,22 @@ CUresult cuEGLStreamProducerReturnFrame(void *, CUeglFrame *, CUstream *);
   X(cuGraphInstantiateWithParams, 12000, 0, cuGraphInstantiateWithParams) \
   X(cuGraphInstantiateWithParams, 12000, 1, cuGraphInstantiateWithParams_ptsz) \
   X(cuCtxSetLimit, 3010, 0, cuCtxSetLimit) \
+  X(cuModuleGetFunction, 2000, 0, cuModuleGetFunction) \
+  X(cuModuleGetGlobal, 3020, 0, cuModuleGetGlobal_v2) \
+  X(cuLibraryGetModule, 12000, 0, cuLibraryGetModule) \
+  X(cuLibraryGetGlobal, 12000, 0, cuLibraryGetGlobal) \
+  X(cuKernelGetFunction, 12000, 0, cuKernelGetFunction) \
+  X(cuFuncLoad, 12040, 0, cuFuncLoad) \
+  X(cuLaunchKernel, 4000, 0, cuLaunchKernel) \
+  X(cuLaunchKernel, 7000, 1, cuLaunchKernel_ptsz) \
+  X(cuLaunchKernelEx, 11060, 0, cuLaunchKernelEx) \
+  X(cuLaunchKernelEx, 11060, 1, cuLaunchKernelEx_ptsz) \
+  X(cuLaunchCooperativeKernel, 9000, 0, cuLaunchCooperativeKernel) \
+  X(cuLaunchCooperativeKernel, 9000, 1, cuLaunchCooperativeKernel_ptsz) \
+  X(cuGraphLaunch, 10000, 0, cuGraphLaunch) \
+  X(cuGraphLaunch, 10000, 1, cuGraphLaunch_ptsz) \
+  X(cuGraphUpload, 11010, 0, cuGraphUpload) \
+  X(cuGraphUpload, 11010, 1, cuGraphUpload_ptsz) \
   X(cuIpcGetMemHandle, 4010, 0, cuIpcGetMemHandle) \
   X(cuMemGetHandleForAddressRange, 11070, 0, cuMemGetHandleForAddressRange) \
   X(cuPointerGetAttribute, 4000, 0, cuPointerGetAttribute) \
@@ -148,13 +178,8 @@ CUresult cuEGLStreamProducerReturnFrame(void *, CUeglFrame *, CUstream *);
   X(cuEGLStreamProducerReturnFrame, 7000, 0, cuEGLStreamProducerReturnFrame)
 
 #define XS_HOOK_STREAMS(X) \
-  X(cuLaunchKernel, 4000, cuLaunchKernel, 8) \
-  X(cuLaunchKernelEx, 11060, cuLaunchKernelEx, CONFIG) \
-  X(cuLaunchCooperativeKernel, 9000, cuLaunchCooperativeKernel, 8) \
   X(cuLaunchHostFunc, 10000, cuLaunchHostFunc, 0) \
   X(cuLaunchHostFunc, 13010, cuLaunchHostFunc_v2, 0) \
-  X(cuGraphLaunch, 10000, cuGraphLaunch, 1) \
-  X(cuGraphUpload, 11010, cuGraphUpload, 1) \
   X(cuEventRecord, 2000, cuEventRecord, 1) \
   X(cuEventRecordWithFlags, 11010, cuEventRecordWithFlags, 1) \
   X(cuStreamWaitEvent, 3020, cuStreamWaitEvent, 0) \

@@ -63,16 +63,15 @@ void *xs_hook_entry(enum xs_hook hook)
 #define IF_STREAM(compare)                                                                         \
     compare "je 1f\n2: jmp *xs_shim_real+8*xs_n(%rip)\n"                                           \
             "1: mov xs_shim_real+8*xs_n(%rip), %r11\n jmp xs_shim_slow\n"
-#define AT_0      "cmp $2, %rdi\n"
-#define AT_1      "cmp $2, %rsi\n"
-#define AT_2      "cmp $2, %rdx\n"
-#define AT_3      "cmp $2, %rcx\n"
-#define AT_4      "cmp $2, %r8\n"
-#define AT_5      "cmp $2, %r9\n"
-#define AT_7      "cmpq $2, 16(%rsp)\n"
-#define AT_8      "cmpq $2, 24(%rsp)\n"
-#define AT_CONFIG "test %rdi, %rdi\n je 2f\n cmpq $2, 32(%rdi)\n"
-#define IF_NEW    "cmpb $0, xs_shim_stream_noted(%rip)\n"
+#define AT_0   "cmp $2, %rdi\n"
+#define AT_1   "cmp $2, %rsi\n"
+#define AT_2   "cmp $2, %rdx\n"
+#define AT_3   "cmp $2, %rcx\n"
+#define AT_4   "cmp $2, %r8\n"
+#define AT_5   "cmp $2, %r9\n"
+#define AT_7   "cmpq $2, 16(%rsp)\n"
+#define AT_8   "cmpq $2, 24(%rsp)\n"
+#define IF_NEW "cmpb $0, xs_shim_stream_noted(%rip)\n"
 
 #elif defined(__aarch64__)
 #define SAVE                                                                                       \
@@ -115,23 +114,20 @@ void *xs_hook_entry(enum xs_hook hook)
     "1: mov w17, #xs_n\n b xs_shim_bind_slot\n" END("xs_export_" symbol)
 #define IF_STREAM(compare)                                                                         \
     LOAD("x16", "xs_shim_real+8*xs_n") compare "b.eq xs_shim_slow\n2: br x16\n"
-#define AT_0      "cmp x0, #2\n"
-#define AT_1      "cmp x1, #2\n"
-#define AT_2      "cmp x2, #2\n"
-#define AT_3      "cmp x3, #2\n"
-#define AT_4      "cmp x4, #2\n"
-#define AT_5      "cmp x5, #2\n"
-#define AT_7      "cmp x7, #2\n"
-#define AT_8      "ldr x17, [sp]\n cmp x17, #2\n"
-#define AT_CONFIG "cbz x0, 2f\n ldr x17, [x0, #32]\n cmp x17, #2\n"
+#define AT_0 "cmp x0, #2\n"
+#define AT_1 "cmp x1, #2\n"
+#define AT_2 "cmp x2, #2\n"
+#define AT_3 "cmp x3, #2\n"
+#define AT_4 "cmp x4, #2\n"
+#define AT_5 "cmp x5, #2\n"
+#define AT_7 "cmp x7, #2\n"
+#define AT_8 "ldr x17, [sp]\n cmp x17, #2\n"
 #define IF_NEW                                                                                     \
     "adrp x17, xs_shim_stream_noted\n ldrb w17, [x17, :lo12:xs_shim_stream_noted]\n cmp w17, #0\n"
 
 #else
 #error "write the jumps for this processor"
 #endif
-
-_Static_assert(offsetof(CUlaunchConfig, hStream) == 32, "AT_CONFIG");
 
 __asm__(".pushsection .text\n" BIND SEEN LOOK_UP("dlsym", NO_VERSION)
             LOOK_UP("dlvsym", "") ".popsection\n");

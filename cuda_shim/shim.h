@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 
 #include "cuda_shim/table.h"
+#include "gpu/gpu.h"
 
 /* ---- the driver ---- */
 
@@ -30,6 +31,19 @@ void *xs_shim_dlsym(void *handle, const char *name, const char *version);
 /* Set once a stream that is not the legacy one has been told of, so that nobody tells it again. */
 extern XS_HIDDEN _Atomic bool xs_shim_stream_noted;
 void xs_shim_stream_seen(void);
+
+XS_INLINE void xs_shim_look_at(CUstream stream)
+{
+    if (stream == CU_STREAM_PER_THREAD)
+        xs_shim_stream_seen();
+}
+
+/* Memory that we keep must not be what another call lacks. */
+#define XS_SHIM_RETRY(result, call)                                                                \
+    CUresult result = (call);                                                                      \
+    while (XS_UNLIKELY(result == CUDA_ERROR_OUT_OF_MEMORY) && xs_gpu_flush_here())                 \
+    result = (call)
+
 /* In the child of a fork: what the parent has begun is nothing of the child's. */
 void xs_shim_streams_forked(void);
 /* The functions that take the place of the driver's, one for each of XS_HOOK_CALLS. */

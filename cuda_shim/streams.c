@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "cuda_shim/shim.h"
-#include "gpu/gpu.h"
 #include "sys/lock.h"
 
 /* ---- streams besides the legacy one ----------------------------------------------------- */
@@ -32,20 +31,15 @@ static CUresult made_stream(CUresult r, const CUstream *out, unsigned flags)
 CUresult xs_do_cuStreamCreate(CUstream *out, unsigned int flags)
 {
     xs_gpu_before_stream();
-    return made_stream(XS_REAL(cuStreamCreate)(out, flags), out, flags);
+    XS_SHIM_RETRY(r, XS_REAL(cuStreamCreate)(out, flags));
+    return made_stream(r, out, flags);
 }
 
 CUresult xs_do_cuStreamCreateWithPriority(CUstream *out, unsigned int flags, int priority)
 {
     xs_gpu_before_stream();
-    return made_stream(XS_REAL(cuStreamCreateWithPriority)(out, flags, priority), out, flags);
-}
-
-CUresult xs_do_cuGreenCtxStreamCreate(CUstream *out, CUgreenCtx green, unsigned int flags,
-                                      int priority)
-{
-    xs_gpu_before_stream();
-    return made_stream(XS_REAL(cuGreenCtxStreamCreate)(out, green, flags, priority), out, flags);
+    XS_SHIM_RETRY(r, XS_REAL(cuStreamCreateWithPriority)(out, flags, priority));
+    return made_stream(r, out, flags);
 }
 
 /* ---- captures --------------------------------------------------------------------------- */
@@ -253,54 +247,67 @@ CUresult xs_do_cuStreamDestroy_v2(CUstream stream)
 
 static CUresult made_context(CUresult r, const CUcontext *out)
 {
-    if (r == CUDA_SUCCESS) {
+    if (r == CUDA_SUCCESS)
         xs_gpu_after_context(*out);
-    }
     return r;
 }
 
+/* A context takes some hundreds of MiB. There may be none yet to go by, but the device is named. */
+#define RETRY_OF(device, result, call)                                                             \
+    CUresult result = (call);                                                                      \
+    while (result == CUDA_ERROR_OUT_OF_MEMORY && xs_gpu_flush_of(device))                          \
+    result = (call)
+
 CUresult xs_do_cuCtxCreate(CUcontext *out, unsigned int flags, CUdevice device)
 {
-    return made_context(XS_REAL(cuCtxCreate)(out, flags, device), out);
+    RETRY_OF(device, r, XS_REAL(cuCtxCreate)(out, flags, device));
+    return made_context(r, out);
 }
 
 CUresult xs_do_cuCtxCreate_v2(CUcontext *out, unsigned int flags, CUdevice device)
 {
-    return made_context(XS_REAL(cuCtxCreate_v2)(out, flags, device), out);
+    RETRY_OF(device, r, XS_REAL(cuCtxCreate_v2)(out, flags, device));
+    return made_context(r, out);
 }
 
 CUresult xs_do_cuCtxCreate_v3(CUcontext *out, CUexecAffinityParam *affinity, int count,
                               unsigned int flags, CUdevice device)
 {
-    return made_context(XS_REAL(cuCtxCreate_v3)(out, affinity, count, flags, device), out);
+    RETRY_OF(device, r, XS_REAL(cuCtxCreate_v3)(out, affinity, count, flags, device));
+    return made_context(r, out);
 }
 
 CUresult xs_do_cuCtxCreate_v4(CUcontext *out, CUctxCreateParams *params, unsigned int flags,
                               CUdevice device)
 {
-    return made_context(XS_REAL(cuCtxCreate_v4)(out, params, flags, device), out);
+    RETRY_OF(device, r, XS_REAL(cuCtxCreate_v4)(out, params, flags, device));
+    return made_context(r, out);
 }
 
 CUresult xs_do_cuGLCtxCreate(CUcontext *out, unsigned int flags, CUdevice device)
 {
-    return made_context(XS_REAL(cuGLCtxCreate)(out, flags, device), out);
+    RETRY_OF(device, r, XS_REAL(cuGLCtxCreate)(out, flags, device));
+    return made_context(r, out);
 }
 
 CUresult xs_do_cuGLCtxCreate_v2(CUcontext *out, unsigned int flags, CUdevice device)
 {
-    return made_context(XS_REAL(cuGLCtxCreate_v2)(out, flags, device), out);
+    RETRY_OF(device, r, XS_REAL(cuGLCtxCreate_v2)(out, flags, device));
+    return made_context(r, out);
 }
 
 CUresult xs_do_cuVDPAUCtxCreate(CUcontext *out, unsigned int flags, CUdevice device, uint32_t vdp,
                                 void (*look_up)(void))
 {
-    return made_context(XS_REAL(cuVDPAUCtxCreate)(out, flags, device, vdp, look_up), out);
+    RETRY_OF(device, r, XS_REAL(cuVDPAUCtxCreate)(out, flags, device, vdp, look_up));
+    return made_context(r, out);
 }
 
 CUresult xs_do_cuVDPAUCtxCreate_v2(CUcontext *out, unsigned int flags, CUdevice device,
                                    uint32_t vdp, void (*look_up)(void))
 {
-    return made_context(XS_REAL(cuVDPAUCtxCreate_v2)(out, flags, device, vdp, look_up), out);
+    RETRY_OF(device, r, XS_REAL(cuVDPAUCtxCreate_v2)(out, flags, device, vdp, look_up));
+    return made_context(r, out);
 }
 
 static void before_context_goes(CUcontext ctx)
@@ -365,6 +372,19 @@ CUresult xs_do_cuCtxFromGreenCtx(CUcontext *out, CUgreenCtx green)
     return r == CUDA_SUCCESS && note_green(green, *out) ? made_context(r, out) : r;
 }
 
+/* Its work is another context's than the present one's, which the program need never ask for. */
+CUresult xs_do_cuGreenCtxStreamCreate(CUstream *out, CUgreenCtx green, unsigned int flags,
+                                      int priority)
+{
+    CUcontext ctx;
+
+    xs_gpu_before_stream();
+    XS_SHIM_RETRY(r, XS_REAL(cuGreenCtxStreamCreate)(out, green, flags, priority));
+    if (r == CUDA_SUCCESS)
+        (void)xs_do_cuCtxFromGreenCtx(&ctx, green);
+    return made_stream(r, out, flags);
+}
+
 CUresult xs_do_cuGreenCtxDestroy(CUgreenCtx green)
 {
     CUcontext ctx = NULL;
@@ -398,9 +418,9 @@ static bool is_device(CUdevice device)
 
 CUresult xs_do_cuDevicePrimaryCtxRetain(CUcontext *out, CUdevice device)
 {
-    CUresult r = XS_REAL(cuDevicePrimaryCtxRetain)(out, device);
     bool is_new = true;
 
+    RETRY_OF(device, r, XS_REAL(cuDevicePrimaryCtxRetain)(out, device));
     if (r != CUDA_SUCCESS)
         return r;
     if (is_device(device)) {

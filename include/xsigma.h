@@ -83,8 +83,9 @@ size_t xsigma_backends(struct xsigma_backend_info *out, size_t capacity);
 /* With attr.device >= 0 xsigma_alloc gives device memory, as cudaMalloc does under XSigma: by the
  * policy, and free of earlier work, so that any stream may use it. With attr.stream it may be what
  * xsigma_gpu_free freed on that very stream, with work on it still under way there: to be used on
- * it only, or after it. It needs no CUDA context: without one of that device on the calling thread,
- * the device's primary context is used and kept.
+ * it only, or after it; launches that overlap within a stream mind that, as with cudaMallocAsync.
+ * It needs no CUDA context: without one of that device on the calling thread, the device's primary
+ * context is used and kept.
  * Alignment: up to XSIGMA_GPU_ALIGN. Device blocks cannot be reallocated. */
 
 #define XSIGMA_ALL_DEVICES (-1)

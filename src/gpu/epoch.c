@@ -542,6 +542,12 @@ void xs_gpu_leave_single(void)
     xs_lock_give(&leaving.lock);
 }
 
+void xs_gpu_before_overlap(void)
+{
+    if (!xs_gpu_is_child())
+        xs_gpu_leave_single();
+}
+
 void xs_gpu_fork_child(void)
 {
     /* Locks may be held by threads that are not here; the one that is forgets its shard. */

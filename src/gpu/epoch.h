@@ -23,19 +23,20 @@
  * before it, `done` after it.
  *
  * Where no event is needed. As long as the process has used nothing but the legacy default stream
- * of one context, all its work is done in the order of submission: W comes before whatever is
- * submitted after the free. Device memory, which only the device's work reaches, may then be used
+ * of one context, and no launch that need not wait for the one before it (programmatic dependent
+ * launch), all its work is done in the order of submission: W comes before whatever is submitted
+ * after the free. Device memory, which only the device's work reaches, may then be used
  * again at once (`single`). Managed and pinned memory may not: the CPU waits for no stream.
- *   Before the first stream or second context exists this ends: `single` is cleared, then the lock
- * of each shard is taken once. Whoever decided by `single` did so under such a lock: now either it
- * is known to us as unproven, or it was decided by epochs. If there is an unproven block, the
- * context is waited for before the program gets its stream: what was submitted before an unproven
- * block's free is complete then. A native cudaFree would have waited earlier. (A program that
- * reused memory, then started a kernel without end in the legacy stream, and only then makes its
- * first stream, waits for ever where it would not natively. That one we give up.) While single, an
- * idle legacy stream (cuStreamQuery) is proof too. The closer looks at `single` once more after its
- * increment: who cleared it before a free of that epoch did so before the free's load of `open`,
- * which came before the increment.
+ *   Before the first stream, second context or such launch exists this ends: `single` is cleared,
+ * then the lock of each shard is taken once. Whoever decided by `single` did so under such a lock:
+ * now either it is known to us as unproven, or it was decided by epochs. If there is an unproven
+ * block, the context is waited for before the program gets its stream: what was submitted before an
+ * unproven block's free is complete then. A native cudaFree would have waited earlier. (A program
+ * that reused memory, then started a kernel without end in the legacy stream, and only then makes
+ * its first stream, waits for ever where it would not natively. That one we give up.) While single,
+ * an idle legacy stream (cuStreamQuery) is proof too. The closer looks at `single` once more after
+ * its increment: who cleared it before a free of that epoch did so before the free's load of
+ * `open`, which came before the increment.
  *
  * Drivers before 12.5 have no event for a context. There an epoch has one for each stream that we
  * saw being made, and those of streams that were destroyed since; the legacy stream is looked at,

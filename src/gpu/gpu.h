@@ -115,13 +115,15 @@ bool xs_gpu_block_range(CUdeviceptr p, CUdeviceptr *base, size_t *size);
  * host memory) found no memory: gives back what is kept of the present context's device; true if it
  * is worth another try. */
 bool xs_gpu_flush_here(void);
+bool xs_gpu_flush_of(CUdevice device); /* the same of a device that was used */
 /* Such a call succeeded: counted only. Kinds as in gpu_stats.h. */
 void xs_gpu_passed_through(enum xs_gpu_pass kind, size_t size);
 
 /* ---- what the shim sees go by ---- */
 
-void xs_gpu_before_stream(void); /* a stream other than the legacy one is about to be made, or */
-                                 /* the per-thread default stream or its variants asked for */
+void xs_gpu_before_stream(void);  /* a stream other than the legacy one is about to be made, or */
+                                  /* the per-thread default stream or its variants asked for */
+void xs_gpu_before_overlap(void); /* a launch that need not wait for its stream's last one */
 void xs_gpu_after_stream(CUstream s, unsigned flags);
 void xs_gpu_stream_gone(CUstream s);       /* before it is destroyed */
 void xs_gpu_after_context(CUcontext ctx);  /* it was made, or retained: perhaps once more */

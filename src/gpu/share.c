@@ -108,6 +108,16 @@ CUresult xs_gpu_mem_info(size_t *left, size_t *total)
     return r;
 }
 
+/* One that was used, if it is the one that is meant. */
+static struct xs_gpu_device *chosen(unsigned i, int device)
+{
+    struct xs_gpu_device *d = &xs_gpu_devices[i];
+    bool is_it = (device < 0 || (unsigned)device == i) &&
+                 atomic_load_explicit(&d->is_open, memory_order_acquire);
+
+    return is_it ? d : NULL;
+}
+
 bool xs_gpu_flush_here(void)
 {
     struct xs_gpu_shard *s = xs_gpu_shard();
@@ -115,6 +125,16 @@ bool xs_gpu_flush_here(void)
     enum xs_gpu_effort effort = XS_GPU_AT_ONCE;
 
     return c != NULL && xs_gpu_flush(s, c->device, &effort);
+}
+
+bool xs_gpu_flush_of(CUdevice device)
+{
+    struct xs_gpu_shard *s = xs_gpu_is_on() ? xs_gpu_shard() : NULL;
+    bool is_known = s != NULL && device >= 0 && device < XS_GPU_DEVICES_MAX;
+    struct xs_gpu_device *d = is_known ? chosen((unsigned)device, device) : NULL;
+    enum xs_gpu_effort effort = XS_GPU_AT_ONCE;
+
+    return d != NULL && xs_gpu_flush(s, d, &effort);
 }
 
 void xs_gpu_passed_through(enum xs_gpu_pass kind, size_t size)
@@ -140,15 +160,6 @@ void xs_gpu_passed_through(enum xs_gpu_pass kind, size_t size)
 }
 
 /* ---- control ---- */
-
-static struct xs_gpu_device *chosen(unsigned i, int device)
-{
-    struct xs_gpu_device *d = &xs_gpu_devices[i];
-    bool is_it = (device < 0 || (unsigned)device == i) &&
-                 atomic_load_explicit(&d->is_open, memory_order_acquire);
-
-    return is_it ? d : NULL;
-}
 
 void xs_gpu_clear(int device)
 {

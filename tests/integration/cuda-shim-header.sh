@@ -30,7 +30,7 @@ cat "$cuda"/include/{cudaTypedefs,cudaGLTypedefs,cudaEGLTypedefs,cudaVDPAUTypede
         where = "none"
         for (i = 1; i <= n; i++) {
             if (arg[i] ~ /(CUstream|struct CUstream_st \*) *[a-zA-Z]*[); ]*$/) where = i - 1
-            if (arg[i] ~ /CUlaunchConfig/) where = "CONFIG"
+            if (arg[i] ~ /CUlaunchConfig/) where = "in the configuration"
             if (arg[i] ~ /CUstream CUDAAPI \*pStream/) where = "behind a pointer"
         }
         if (where != "none" || form == "thread") print name, version, form, where

@@ -31,6 +31,7 @@ CUresult api_sync_memops(CUdeviceptr p);
 CUresult api_advise(CUdeviceptr p, size_t size);
 
 void api_use_per_thread(void); /* the thread's own default stream comes into use */
+void api_before_overlap(void); /* a launch comes that need not wait for the one before it */
 CUresult api_stream_create(CUstream *out, unsigned flags);
 CUresult api_stream_destroy(CUstream s);
 CUresult api_retain(CUcontext *out, CUdevice device);

@@ -132,6 +132,10 @@ void api_use_per_thread(void)
 {
     xs_gpu_before_stream();
 }
+void api_before_overlap(void)
+{
+    xs_gpu_before_overlap();
+}
 CUresult api_stream_create(CUstream *out, unsigned flags)
 {
     xs_gpu_before_stream();

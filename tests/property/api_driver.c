@@ -176,6 +176,9 @@ CUresult api_advise(CUdeviceptr p, size_t size)
 void api_use_per_thread(void)
 {
 }
+void api_before_overlap(void)
+{
+}
 CUresult api_stream_create(CUstream *out, unsigned flags)
 {
     return by_runtime ? cudaStreamCreateWithFlags(out, flags) : cuStreamCreate(out, flags);

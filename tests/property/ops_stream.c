@@ -18,19 +18,30 @@ static void used(struct block *b, int s)
     m.others |= m.stream[s].thread != NOBODY;
 }
 
-static CUresult launch(struct fake_kernel *k, CUstream s, struct block *const b[], unsigned n)
+static CUresult launch_as(struct fake_kernel *k, CUstream s, struct block *const b[], unsigned n,
+                          bool early)
 {
+    CUlaunchAttribute attribute = {.id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
+                                   .value.programmaticStreamSerializationAllowed = early};
+    CUlaunchConfig config = {.hStream = s, .attrs = &attribute, .numAttrs = 1};
     void *params[4];
     for (unsigned i = 0; i < n; i++) {
         params[2 * i] = &b[i]->p;
         params[2 * i + 1] = &b[i]->size;
     }
     fake_spare(true);
-    CUresult r = cuLaunchKernel((CUfunction)(void *)k, 1, 1, 1, 1, 1, 1, 0, s, params, NULL);
+    CUresult r = early
+                     ? cuLaunchKernelEx(&config, (CUfunction)(void *)k, params, NULL)
+                     : cuLaunchKernel((CUfunction)(void *)k, 1, 1, 1, 1, 1, 1, 0, s, params, NULL);
     fake_spare(false);
     check(r == CUDA_SUCCESS || (r == CUDA_ERROR_STREAM_CAPTURE_INVALIDATED && m.injected),
           "the test's own launch gives %u", r);
     return r;
+}
+
+static CUresult launch(struct fake_kernel *k, CUstream s, struct block *const b[], unsigned n)
+{
+    return launch_as(k, s, b, n, false);
 }
 
 static int my_capture(void)
@@ -96,6 +107,22 @@ void op_touch(const struct op *op)
     }
     for (unsigned i = 0; i < n; i++)
         block_put(b[i]);
+}
+
+/* By a kernel that may begin while what precedes it in its stream is at work. */
+void op_touch_early(const struct op *op)
+{
+    int s = stream_take(op->r[1]);
+    struct block *b = s != NOBODY ? block_take(op->r[0], any_block) : NULL;
+    if (b == NULL)
+        return;
+    if (order(b, s, false)) {
+        say("early touch of %#lx in stream %d", b->p, s);
+        api_before_overlap();
+        launch_as(&fake_touch_kernel, m.stream[s].handle, &b, 1, true);
+        used(b, s);
+    }
+    block_put(b);
 }
 
 enum { HEAD = 256, TAIL = 64 };

@@ -22,6 +22,7 @@
     X(free, 130, ANY)                                                                              \
     X(free_many, 8, ANY)                                                                           \
     X(touch, 120, ANY)                                                                             \
+    X(touch_early, 8, ANY)                                                                         \
     X(write, 60, ANY)                                                                              \
     X(verify, 20, ANY)                                                                             \
     X(prefetch, 6, ANY)                                                                            \

@@ -40,6 +40,8 @@ static void tell(const char *format, ...)
 static int flush_helps; /* so many times */
 WRAP(void, xs_gpu_before_stream, (void), "before_stream ")
 }
+WRAP(void, xs_gpu_before_overlap, (void), "overlap ")
+}
 WRAP(void, xs_gpu_after_stream, (CUstream s, unsigned f), "after_stream:%lx:%u ", (long)s, f)
 }
 WRAP(void, xs_gpu_stream_gone, (CUstream s), "gone:%lx ", (long)s)
@@ -59,6 +61,8 @@ WRAP(uint64_t, xs_gpu_before_sync, (void), "before_sync ") return 7;
 WRAP(void, xs_gpu_after_sync, (CUcontext c, uint64_t e), "after_sync:%lx:%lu ", (long)c, e)
 }
 WRAP(bool, xs_gpu_flush_here, (void), "flush ") return flush_helps-- > 0;
+}
+WRAP(bool, xs_gpu_flush_of, (CUdevice d), "flush:%d ", d) return flush_helps-- > 0;
 }
 WRAP(void, xs_gpu_passed_through, (enum xs_gpu_pass k, size_t n), "passed:%u:%zu ", k, n)
 }
@@ -122,10 +126,15 @@ Test(cuda_streams, each_stream_is_told_before_it_is_made)
     EXPECT("before_stream driver after_stream:55:1 ");
     cr_assert(xs_do_cuStreamCreateWithPriority(&s, 0, -1) == 0);
     EXPECT("before_stream driver after_stream:55:0 ");
-    cr_assert(xs_do_cuGreenCtxStreamCreate(&s, NULL, 1, 0) == 0);
-    EXPECT("before_stream driver after_stream:55:1 ");
-    answer = 2;
-    cr_assert(xs_do_cuStreamCreate(&s, 1) == 2);
+    DRIVER(cuCtxFromGreenCtx, give);
+    cr_assert(xs_do_cuGreenCtxStreamCreate(&s, (CUgreenCtx)0x90, 1, 0) == 0);
+    EXPECT("before_stream driver driver after_context:c1 after_stream:55:1 ");
+    cr_assert(xs_do_cuGreenCtxStreamCreate(&s, (CUgreenCtx)0x90, 1, 0) == 0);
+    EXPECT("before_stream driver driver after_stream:55:1 ");
+    answer = 1;
+    cr_assert(xs_do_cuStreamCreate(&s, 1) == 1);
+    EXPECT("before_stream driver ");
+    cr_assert(xs_do_cuGreenCtxStreamCreate(&s, (CUgreenCtx)0x91, 1, 0) == 1);
     EXPECT("before_stream driver ");
     answer = 0;
     xs_do_cuStreamDestroy_v2(s);
@@ -269,9 +278,17 @@ Test(cuda_streams, contexts)
     DRIVER(cuCtxCreate_v2, give);
     cr_assert(xs_do_cuCtxCreate_v2(&c, 0, 0) == 0 && c == made);
     EXPECT("driver after_context:c1 ");
-    answer = 2;
-    cr_assert(xs_do_cuCtxCreate_v2(&c, 0, 0) == 2);
+    answer = 1;
+    cr_assert(xs_do_cuCtxCreate_v2(&c, 0, 0) == 1);
     EXPECT("driver ");
+    answer = CUDA_ERROR_OUT_OF_MEMORY; /* what is kept of that device goes first */
+    flush_helps = 2;
+    cr_assert(xs_do_cuCtxCreate_v2(&c, 0, 3) == CUDA_ERROR_OUT_OF_MEMORY);
+    EXPECT("driver flush:3 driver flush:3 driver flush:3 ");
+    DRIVER(cuDevicePrimaryCtxRetain, give);
+    flush_helps = 0;
+    cr_assert(xs_do_cuDevicePrimaryCtxRetain(&c, 4) == CUDA_ERROR_OUT_OF_MEMORY);
+    EXPECT("driver flush:4 ");
     xs_do_cuCtxDestroy(NULL);
     EXPECT("driver ");
     xs_do_cuCtxDetach((CUcontext)0xC3);
@@ -363,6 +380,7 @@ Test(cuda_streams, memory_out_is_tried_again_after_a_flush)
     CUmodule module;
     CUlibrary library;
     CUgraphExec exec;
+    CUfunction function;
     DRIVER(cuMemCreate, allocate);
     DRIVER(cuMemAllocAsync, allocate);
     DRIVER(cuMemAllocFromPoolAsync, allocate);
@@ -401,6 +419,18 @@ Test(cuda_streams, memory_out_is_tried_again_after_a_flush)
     TRY(xs_do_cuGraphInstantiateWithParams(&exec, NULL, NULL), "driver ");
     TRY(xs_do_cuGraphInstantiateWithParams_ptsz(&exec, NULL, NULL), "driver ");
     TRY(xs_do_cuCtxSetLimit(0, 9), "driver ");
+    DRIVER(cuModuleGetFunction, allocate);
+    DRIVER(cuModuleGetGlobal_v2, allocate);
+    DRIVER(cuLibraryGetModule, allocate);
+    DRIVER(cuLibraryGetGlobal, allocate);
+    DRIVER(cuKernelGetFunction, allocate);
+    DRIVER(cuFuncLoad, allocate);
+    TRY(xs_do_cuModuleGetFunction(&function, NULL, ""), "driver ");
+    TRY(xs_do_cuModuleGetGlobal_v2(&p, NULL, NULL, ""), "driver ");
+    TRY(xs_do_cuLibraryGetModule(&module, NULL), "driver ");
+    TRY(xs_do_cuLibraryGetGlobal(&p, NULL, NULL, ""), "driver ");
+    TRY(xs_do_cuKernelGetFunction(&function, NULL), "driver ");
+    TRY(xs_do_cuFuncLoad(NULL), "driver ");
     failures = 3; /* as long as something was given back */
     flush_helps = 2;
     cr_assert(xs_do_cuMemCreate(&h, 9, NULL, 0) == CUDA_ERROR_OUT_OF_MEMORY);
@@ -413,6 +443,103 @@ Test(cuda_streams, memory_out_is_tried_again_after_a_flush)
     answer = CUDA_ERROR_INVALID_VALUE;
     cr_assert(xs_do_cuMemCreate(&h, 9, NULL, 0) == CUDA_ERROR_INVALID_VALUE);
     EXPECT("driver ");
+}
+
+/* ---- launches --------------------------------------------------------------------------- */
+
+static unsigned long launched[11];
+static CUresult launch(unsigned long a, unsigned long b, unsigned long c, unsigned long d,
+                       unsigned long e, unsigned long f, unsigned long g, unsigned long h,
+                       unsigned long i, unsigned long j, unsigned long k)
+{
+    const unsigned long all[] = {a, b, c, d, e, f, g, h, i, j, k};
+    memcpy(launched, all, sizeof all);
+    return allocate();
+}
+
+/* The arguments arrive, but for a stream they are numbered from 1; a thread's own stream is told of
+ * once; and what fails for want of memory is tried again. */
+static void expect_launch(const char *name, unsigned arguments, unsigned stream_at, CUstream s)
+{
+    for (unsigned i = 0; i < arguments; i++)
+        cr_assert(launched[i] == (i == stream_at ? (unsigned long)s : i + 1), "%s: argument %u",
+                  name, i);
+}
+
+#define LAUNCH(symbol, arguments, stream_at, is_seen, ...)                                         \
+    atomic_store(&xs_shim_stream_noted, false);                                                    \
+    cr_assert(xs_do_##symbol(__VA_ARGS__) == 0);                                                   \
+    EXPECT((is_seen) ? "before_stream driver " : "driver ");                                       \
+    expect_launch(#symbol, arguments, stream_at, s);                                               \
+    failures = flush_helps = 1;                                                                    \
+    cr_assert(xs_do_##symbol(__VA_ARGS__) == 0);                                                   \
+    EXPECT("driver flush driver ")
+#define BOTH_FORMS(symbol, arguments, stream_at, ...)                                              \
+    DRIVER(symbol, launch);                                                                        \
+    DRIVER(symbol##_ptsz, launch);                                                                 \
+    LAUNCH(symbol, arguments, stream_at, s == CU_STREAM_PER_THREAD, __VA_ARGS__);                  \
+    LAUNCH(symbol##_ptsz, arguments, stream_at, true, __VA_ARGS__)
+
+Test(cuda_streams, launches)
+{
+    const CUstream streams[] = {NULL, CU_STREAM_LEGACY, CU_STREAM_PER_THREAD, (CUstream)0x55};
+    CUlaunchConfig config = {0};
+    for (unsigned i = 0; i < 4; i++) {
+        CUstream s = streams[i];
+        BOTH_FORMS(cuLaunchKernel, 11, 8, (CUfunction)1, 2, 3, 4, 5, 6, 7, 8, s, (void **)10,
+                   (void **)11);
+        BOTH_FORMS(cuLaunchCooperativeKernel, 10, 8, (CUfunction)1, 2, 3, 4, 5, 6, 7, 8, s,
+                   (void **)10);
+        BOTH_FORMS(cuGraphLaunch, 2, 1, (CUgraphExec)1, s);
+        BOTH_FORMS(cuGraphUpload, 2, 1, (CUgraphExec)1, s);
+        config.hStream = s;
+        BOTH_FORMS(cuLaunchKernelEx, 0, 0, &config, (CUfunction)2, (void **)3, (void **)4);
+        cr_assert(launched[0] == (unsigned long)&config && launched[1] == 2 && launched[2] == 3 &&
+                  launched[3] == 4);
+    }
+    answer = CUDA_ERROR_INVALID_VALUE; /* as it is without us */
+    cr_assert(xs_do_cuLaunchKernelEx(NULL, NULL, NULL, NULL) == CUDA_ERROR_INVALID_VALUE);
+    EXPECT("driver ");
+}
+
+Test(cuda_streams, launches_that_overlap)
+{
+    CUlaunchAttribute attributes[] = {
+        {.id = 1},
+        {.id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION},
+        {.id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
+         .value.programmaticStreamSerializationAllowed = 1},
+    };
+    CUlaunchConfig config = {.attrs = attributes, .numAttrs = 2};
+    xs_do_cuLaunchKernelEx(&config, NULL, NULL, NULL);
+    EXPECT("driver ");
+    config.numAttrs = 3;
+    xs_do_cuLaunchKernelEx(&config, NULL, NULL, NULL);
+    EXPECT("overlap driver ");
+    atomic_store(&xs_shim_stream_noted, true);
+    xs_do_cuLaunchKernelEx_ptsz(&config, NULL, NULL, NULL);
+    EXPECT("overlap driver ");
+    config.attrs = NULL;
+    xs_do_cuLaunchKernelEx(&config, NULL, NULL, NULL);
+    EXPECT("driver ");
+}
+
+Test(cuda_streams, a_stream_is_made_once_there_is_memory)
+{
+    CUstream s = (CUstream)0x66;
+    DRIVER(cuStreamCreate, allocate);
+    DRIVER(cuStreamCreateWithPriority, allocate);
+    DRIVER(cuGreenCtxStreamCreate, allocate);
+    DRIVER(cuCtxFromGreenCtx, give);
+    failures = flush_helps = 1;
+    cr_assert(xs_do_cuStreamCreate(&s, 1) == 0);
+    EXPECT("before_stream driver flush driver after_stream:66:1 ");
+    failures = flush_helps = 1;
+    cr_assert(xs_do_cuStreamCreateWithPriority(&s, 1, 0) == 0);
+    EXPECT("before_stream driver flush driver after_stream:66:1 ");
+    failures = flush_helps = 1;
+    cr_assert(xs_do_cuGreenCtxStreamCreate(&s, (CUgreenCtx)0x90, 1, 0) == 0);
+    EXPECT("before_stream driver flush driver driver after_context:c1 after_stream:66:1 ");
 }
 
 Test(cuda_streams, what_changes_a_block_for_good)

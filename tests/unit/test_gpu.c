@@ -37,6 +37,33 @@ Test(gpu, single_ends_with_a_wait_for_what_was_reused)
     OK(fake_touch(s, P(p), 4096));
 }
 
+/* A kernel that may begin while the one before it in the stream runs. */
+static void launch_early(CUdeviceptr p, size_t size)
+{
+    CUlaunchAttribute attribute = {.id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
+                                   .value.programmaticStreamSerializationAllowed = 1};
+    CUlaunchConfig config = {.attrs = &attribute, .numAttrs = 1};
+    void *params[] = {&p, &size};
+    xs_gpu_before_overlap();
+    OK(cuLaunchKernelEx(&config, (CUfunction)(void *)&fake_touch_kernel, params, NULL));
+}
+
+Test(gpu, single_ends_with_a_launch_that_overlaps)
+{
+    be_deferred();
+    start();
+    CUdeviceptr p = get(4096), q;
+    OK(fake_touch(NULL, P(p), 4096));
+    give(p);
+    cr_assert_eq(get(4096), p);
+    launch_early(p, 4096); /* before it the stream is waited for */
+    OK(fake_touch(NULL, P(p), 4096));
+    give(p);
+    q = get(4096); /* from then on each block is proven */
+    launch_early(q, 4096);
+    cr_assert_neq(q, p);
+}
+
 Test(gpu, single_ends_without_a_wait_where_nothing_was_reused)
 {
     start();

@@ -53,6 +53,7 @@ _Static_assert((unsigned long)CU_STREAM_PER_THREAD == 2, "the per-thread stream'
     X(CUipcMemHandle)                                                                              \
     X(CUipcEventHandle)                                                                            \
     X(CUDA_MEMCPY2D)                                                                               \
+    X(CUlaunchAttribute)                                                                           \
     X(CUlaunchConfig)                                                                              \
     X(cudaError_t)                                                                                 \
     X(dim3)

@@ -51,6 +51,8 @@ void fk_check_order(const struct work *w, unsigned slot)
             continue;
         for (unsigned i = 0; i < fake.nslots; i++) {
             uint64_t before = i < w->nclock ? w->clock[i] : 0;
+            if (i == slot && w->op.early && w->seq > 1)
+                before = w->seq - 2;
             for (const struct work *p = fake.slot[i].head; p != NULL; p = p->next) {
                 if (p->seq <= before || p->op.hint)
                     continue;

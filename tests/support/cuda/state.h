@@ -29,7 +29,8 @@ struct op {
     const char *what; /* of a message */
     unsigned nranges;
     struct range range[4];
-    bool hint; /* moves memory about, and changes nothing that anybody sees */
+    bool hint;  /* moves memory about, and changes nothing that anybody sees */
+    bool early; /* may begin before the work just before it in its stream has ended */
     union {
         struct {
             void (*body)(void *const *, const size_t *, unsigned);

@@ -273,7 +273,8 @@ CUresult cuCtxWaitEvent(CUcontext ctx, CUevent e)
 
 /* ---- launches ---- */
 
-static CUresult launch(CUfunction f, CUstream handle, void **params, void **extra, bool per_thread)
+static CUresult launch(CUfunction f, CUstream handle, void **params, void **extra, bool per_thread,
+                       bool early)
 {
     CUstream s = fk_stream(handle, per_thread);
     const struct fake_kernel *k = (const void *)f;
@@ -281,7 +282,7 @@ static CUresult launch(CUfunction f, CUstream handle, void **params, void **extr
         return CUDA_ERROR_INVALID_HANDLE;
     if (k->ranges > 4 || (k->ranges != 0 && params == NULL) || extra != NULL)
         return CUDA_ERROR_INVALID_VALUE;
-    struct op op = {.kind = OP_KERNEL, .what = k->name, .u.kernel.body = k->body};
+    struct op op = {.kind = OP_KERNEL, .what = k->name, .early = early, .u.kernel.body = k->body};
     for (unsigned i = 0; i < k->ranges; i++) {
         uint64_t p = *(CUdeviceptr *)params[2 * i];
         op.range[op.nranges++] = (struct range){p, p + *(size_t *)params[2 * i + 1], 0};
@@ -294,11 +295,21 @@ BOTH(cuLaunchKernel, NEEDS_CONTEXT,
       unsigned int by, unsigned int bz, unsigned int shared, CUstream s, void **params,
       void **extra),
      ((void)gx, (void)gy, (void)gz, (void)bx, (void)by, (void)bz, (void)shared,
-      launch(f, s, params, extra, per_thread)))
+      launch(f, s, params, extra, per_thread, false)))
+
+static bool is_early(const CUlaunchConfig *config)
+{
+    for (unsigned i = 0; i < config->numAttrs; i++)
+        if (config->attrs[i].id == CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION &&
+            config->attrs[i].value.programmaticStreamSerializationAllowed != 0)
+            return true;
+    return false;
+}
+
 BOTH(cuLaunchKernelEx, NEEDS_CONTEXT,
      (const CUlaunchConfig *config, CUfunction f, void **params, void **extra),
      config == NULL ? CUDA_ERROR_INVALID_VALUE
-                    : launch(f, config->hStream, params, extra, per_thread))
+                    : launch(f, config->hStream, params, extra, per_thread, is_early(config)))
 
 static CUresult host(CUstream handle, CUhostFn fn, CUstreamCallback callback, void *data,
                      bool per_thread)

@@ -1,0 +1,103 @@
+/* Code and graphs: what they need of the device's memory is not the program's to ask for, but may
+ * be what we keep. The driver takes it when code is loaded, which may be as late as at the launch,
+ * or when a launch needs more stack than any before. */
+#include "cuda_shim/shim.h"
+
+#define RETRIED(symbol, parameters, arguments)                                                     \
+    CUresult xs_do_##symbol parameters                                                             \
+    {                                                                                              \
+        XS_SHIM_RETRY(r, XS_REAL(symbol) arguments);                                               \
+        return r;                                                                                  \
+    }
+RETRIED(cuModuleLoad, (CUmodule * out, const char *path), (out, path))
+RETRIED(cuModuleLoadData, (CUmodule * out, const void *image), (out, image))
+RETRIED(cuModuleLoadDataEx,
+        (CUmodule * out, const void *image, unsigned int n, CUjit_option *options, void **values),
+        (out, image, n, options, values))
+RETRIED(cuModuleLoadFatBinary, (CUmodule * out, const void *image), (out, image))
+RETRIED(cuLibraryLoadData,
+        (CUlibrary * out, const void *code, CUjit_option *jit, void **jit_values,
+         unsigned int jit_count, CUlibraryOption *options, void **values, unsigned int count),
+        (out, code, jit, jit_values, jit_count, options, values, count))
+RETRIED(cuLibraryLoadFromFile,
+        (CUlibrary * out, const char *path, CUjit_option *jit, void **jit_values,
+         unsigned int jit_count, CUlibraryOption *options, void **values, unsigned int count),
+        (out, path, jit, jit_values, jit_count, options, values, count))
+RETRIED(cuModuleGetFunction, (CUfunction * out, CUmodule module, const char *name),
+        (out, module, name))
+RETRIED(cuModuleGetGlobal_v2, (CUdeviceptr * out, size_t *size, CUmodule module, const char *name),
+        (out, size, module, name))
+RETRIED(cuLibraryGetModule, (CUmodule * out, CUlibrary library), (out, library))
+RETRIED(cuLibraryGetGlobal, (CUdeviceptr * out, size_t *size, CUlibrary library, const char *name),
+        (out, size, library, name))
+RETRIED(cuKernelGetFunction, (CUfunction * out, CUkernel kernel), (out, kernel))
+RETRIED(cuFuncLoad, (CUfunction function), (function))
+RETRIED(cuGraphInstantiateWithFlags, (CUgraphExec * out, CUgraph graph, unsigned long long flags),
+        (out, graph, flags))
+RETRIED(cuGraphInstantiateWithParams,
+        (CUgraphExec * out, CUgraph graph, CUDA_GRAPH_INSTANTIATE_PARAMS *how), (out, graph, how))
+RETRIED(cuGraphInstantiateWithParams_ptsz,
+        (CUgraphExec * out, CUgraph graph, CUDA_GRAPH_INSTANTIATE_PARAMS *how), (out, graph, how))
+RETRIED(cuCtxSetLimit, (CUlimit limit, size_t value), (limit, value))
+
+/* ---- launches --------------------------------------------------------------------------- */
+
+/* Both forms of a call on a stream. */
+#define LAUNCHED(symbol, parameters, arguments, stream)                                            \
+    CUresult xs_do_##symbol parameters                                                             \
+    {                                                                                              \
+        xs_shim_look_at(stream);                                                                   \
+        XS_SHIM_RETRY(r, XS_REAL(symbol) arguments);                                               \
+        return r;                                                                                  \
+    }                                                                                              \
+    CUresult xs_do_##symbol##_ptsz parameters                                                      \
+    {                                                                                              \
+        xs_shim_stream_seen();                                                                     \
+        XS_SHIM_RETRY(r, XS_REAL(symbol##_ptsz) arguments);                                        \
+        return r;                                                                                  \
+    }
+LAUNCHED(cuLaunchKernel,
+         (CUfunction f, unsigned int gx, unsigned int gy, unsigned int gz, unsigned int bx,
+          unsigned int by, unsigned int bz, unsigned int shared, CUstream stream, void **params,
+          void **extra),
+         (f, gx, gy, gz, bx, by, bz, shared, stream, params, extra), stream)
+LAUNCHED(cuLaunchCooperativeKernel,
+         (CUfunction f, unsigned int gx, unsigned int gy, unsigned int gz, unsigned int bx,
+          unsigned int by, unsigned int bz, unsigned int shared, CUstream stream, void **params),
+         (f, gx, gy, gz, bx, by, bz, shared, stream, params), stream)
+LAUNCHED(cuGraphLaunch, (CUgraphExec graph, CUstream stream), (graph, stream), stream)
+LAUNCHED(cuGraphUpload, (CUgraphExec graph, CUstream stream), (graph, stream), stream)
+
+/* It may begin before what precedes it in its stream has ended. */
+static bool overlaps(const CUlaunchConfig *how)
+{
+    for (unsigned i = 0; how->attrs != NULL && i < how->numAttrs; i++)
+        if (how->attrs[i].id == CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION &&
+            how->attrs[i].value.programmaticStreamSerializationAllowed != 0)
+            return true;
+    return false;
+}
+
+static void look_at_launch(const CUlaunchConfig *how)
+{
+    if (how != NULL && overlaps(how))
+        xs_gpu_before_overlap();
+}
+
+CUresult xs_do_cuLaunchKernelEx(const CUlaunchConfig *how, CUfunction f, void **params,
+                                void **extra)
+{
+    look_at_launch(how);
+    xs_shim_look_at(how != NULL ? how->hStream : NULL);
+    XS_SHIM_RETRY(r, XS_REAL(cuLaunchKernelEx)(how, f, params, extra));
+    return r;
+}
+
+CUresult xs_do_cuLaunchKernelEx_ptsz(const CUlaunchConfig *how, CUfunction f, void **params,
+                                     void **extra)
+{
+    look_at_launch(how);
+    xs_shim_stream_seen();
+    XS_SHIM_RETRY(r, XS_REAL(cuLaunchKernelEx_ptsz)(how, f, params, extra));
+    return r;
+}
