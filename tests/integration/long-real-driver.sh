@@ -14,7 +14,7 @@ if [ -z "$from" ]; then
 fi
 check=$(program cuda_driver) spy=$(program libcuda_spy) || exit 1
 mapfile -t drivers < <(find "$from" -type f -name 'libcuda.so.*' | sort)
-mapfile -t runtimes < <(find "$from" /usr/local/cuda/lib64 -type f -name 'libcudart.so.*' 2>/dev/null | sort)
+mapfile -t runtimes < <(find "$from" /usr/local/cuda/lib64/ -type f -name 'libcudart.so.*' 2>/dev/null | sort)
 [ ${#drivers[@]} -gt 0 ] || skip "no driver under $from"
 
 # Every call that a program without a GPU can make, by the runtime and by the driver; what each says.
