@@ -13,7 +13,9 @@ Q := $(if $(V),,@)
 comma := ,
 say = $(if $(V),,@printf '  %-5s %s\n' $(1) $@)
 
-WARN := -Wall -Wextra -Wconversion -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Werror
+# A warning is an error where WERROR is set, as continuous integration does; not for who builds with a compiler
+# that is younger than this and warns of more.
+WARN := -Wall -Wextra -Wconversion -Wshadow -Wmissing-prototypes -Wstrict-prototypes $(if $(WERROR),-Werror)
 OPT_release := -O2 -g
 OPT_debug   := -O1 -g -DXS_DEBUG=1
 OPT_asan    := -O1 -g -DXS_HEAP_TAGS=2 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
