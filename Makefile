@@ -32,7 +32,10 @@ LIB_CFLAGS := -fPIC -fvisibility=hidden -ftls-model=initial-exec -fno-builtin-ma
 LIB_LDFLAGS := -shared -Wl,-soname,libxsigma.so -Wl,--version-script=build/exports.map \
   -Wl,-z,nodelete -Wl,-z,now -Wl,-z,relro -Wl,-z,defs -Wl,--as-needed -Wl,--sort-section=name
 
-ifneq ($(shell uname -m),x86_64)
+# What is written to at start fits fewer pages where tables of pointers lie close.
+ifeq ($(shell uname -m),x86_64)
+LIB_CFLAGS += $(if $(findstring clang,$(CC)),,-malign-data=abi)
+else
 LIB_CFLAGS := $(filter-out -fcf-protection=none,$(LIB_CFLAGS))
 endif
 

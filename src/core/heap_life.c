@@ -531,8 +531,8 @@ bool xs_heap_check(struct xs_buf *why)
 
 void xs_heap_before_fork(void)
 {
-    static _Atomic uint64_t last_ns;
-    static _Atomic uint32_t in_a_row;
+    XS_BUSY static _Atomic uint64_t last_ns;
+    XS_BUSY static _Atomic uint32_t in_a_row;
     uint64_t now = xs_proc_now_ns();
     uint64_t last = atomic_exchange_explicit(&last_ns, now, memory_order_relaxed);
     uint32_t n = 0;

@@ -228,7 +228,7 @@ static struct xs_slab *new_slab(struct xs_heap *h, unsigned class, bool is_next)
         cut(h, s, class);
     }
     if (xs_heap_is_young(h, class))
-        s->end = s->base + XS_SPAN_PAGE;
+        s->end = s->base + XS_YOUNG_BYTES;
     xs_slab_reset(s);
     return s;
 }

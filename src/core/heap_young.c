@@ -2,7 +2,7 @@
 #include "core/thread_heap.h"
 
 #define YOUNG_LEAST 64u
-#define YOUNG_MOST  1024u
+#define YOUNG_MOST  4096u
 
 void xs_heap_begin_young(struct xs_heap *h)
 {
@@ -46,7 +46,7 @@ bool xs_heap_grow_up(struct xs_heap *h, struct xs_slab *s)
 {
     uint32_t top = s->size;
 
-    if (s->end != s->base + XS_SPAN_PAGE)
+    if (s->end != s->base + XS_YOUNG_BYTES)
         return false;
     s->end = s->base + xs_slab_span_bytes(s->class) / top * top;
     h->young &= ~top;

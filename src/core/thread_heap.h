@@ -443,17 +443,20 @@ void xs_heap_purge(struct xs_heap *h);
 
 /* ---- heap_young.c: a heap of which little was asked ---- */
 
-/* Sizes up to 1 KiB find the class of the largest size of their doubling, until a page of that is
- * used up: so a small process touches a page for each doubling, not for each class. */
+/* Sizes up to 4 KiB find the class of the largest size of their doubling, until some pages of that
+ * are used up: so a small process touches a page or two for each doubling, not for each class. */
 void xs_heap_begin_young(struct xs_heap *h);
+
+/* These pages. */
+#define XS_YOUNG_BYTES (2 * XS_SPAN_PAGE)
 
 /* The class of a size that slabs serve, open from here on. */
 unsigned xs_heap_open_class(struct xs_heap *h, size_t size);
 
-/* A new slab of the class ends after its first page. */
+/* A new slab of the class ends after its first pages. */
 bool xs_heap_is_young(const struct xs_heap *h, unsigned class);
 
-/* True: the slab, used up, had but a page, and has all of its span now. */
+/* True: the slab, used up, had but these pages, and has all of its span now. */
 bool xs_heap_grow_up(struct xs_heap *h, struct xs_slab *s);
 
 /* ---- heap_life.c: heaps and threads ---- */

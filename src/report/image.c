@@ -99,7 +99,10 @@ static void put_config(void)
 
 static void store(const struct xs_report *r)
 {
-    if (!xs_record_fill(&image, sizeof(image)))
+    /* What no device has written to stays without pages. */
+    if (!xs_record_fill(&image, r->gpu_count != 0
+                                    ? sizeof(image)
+                                    : offsetof(struct xs_image, report) + XS_REPORT_BYTES(0)))
         return;
     /* Odd before the first word of it is written, even after the last. */
     atomic_fetch_add_explicit(&image.changes, 1, memory_order_relaxed);
