@@ -42,19 +42,26 @@ RETRIED(cuCtxSetLimit, (CUlimit limit, size_t value), (limit, value))
 
 /* ---- launches --------------------------------------------------------------------------- */
 
+static CUresult after_launch(CUresult r)
+{
+    if (r == CUDA_SUCCESS)
+        xs_gpu_after_launch();
+    return r;
+}
+
 /* Both forms of a call on a stream. */
 #define LAUNCHED(symbol, parameters, arguments, stream)                                            \
     CUresult xs_do_##symbol parameters                                                             \
     {                                                                                              \
         xs_shim_look_at(stream);                                                                   \
         XS_SHIM_RETRY(r, XS_REAL(symbol) arguments);                                               \
-        return r;                                                                                  \
+        return after_launch(r);                                                                    \
     }                                                                                              \
     CUresult xs_do_##symbol##_ptsz parameters                                                      \
     {                                                                                              \
         xs_shim_stream_seen();                                                                     \
         XS_SHIM_RETRY(r, XS_REAL(symbol##_ptsz) arguments);                                        \
-        return r;                                                                                  \
+        return after_launch(r);                                                                    \
     }
 LAUNCHED(cuLaunchKernel,
          (CUfunction f, unsigned int gx, unsigned int gy, unsigned int gz, unsigned int bx,
@@ -90,7 +97,7 @@ CUresult xs_do_cuLaunchKernelEx(const CUlaunchConfig *how, CUfunction f, void **
     look_at_launch(how);
     xs_shim_look_at(how != NULL ? how->hStream : NULL);
     XS_SHIM_RETRY(r, XS_REAL(cuLaunchKernelEx)(how, f, params, extra));
-    return r;
+    return after_launch(r);
 }
 
 CUresult xs_do_cuLaunchKernelEx_ptsz(const CUlaunchConfig *how, CUfunction f, void **params,
@@ -99,5 +106,5 @@ CUresult xs_do_cuLaunchKernelEx_ptsz(const CUlaunchConfig *how, CUfunction f, vo
     look_at_launch(how);
     xs_shim_stream_seen();
     XS_SHIM_RETRY(r, XS_REAL(cuLaunchKernelEx_ptsz)(how, f, params, extra));
-    return r;
+    return after_launch(r);
 }

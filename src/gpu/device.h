@@ -64,7 +64,9 @@ struct xs_gpu_device {
     _Atomic uint64_t held;        /* in use by the program, and cached, pinned memory apart */
     _Atomic uint64_t in_use_peak; /* of held - cached */
     _Atomic uint64_t low_water;   /* with fewer bytes cached there is a new peak in use */
-    _Atomic uint64_t quick_max; /* to this the cache may grow and nobody has to look: limit, peak */
+    /* To this the cache may grow and nobody has to look: limit, peak, and the program's last block.
+     */
+    _Atomic uint64_t quick_max;
     _Atomic uint64_t cache_max;
     _Alignas(XS_NO_SHARE) _Atomic bool is_open;
     unsigned number;
@@ -135,6 +137,7 @@ void xs_gpu_in_use_changed(struct xs_gpu_device *d);
 void xs_gpu_held_add(struct xs_gpu_device *d, uint64_t n);
 void xs_gpu_held_sub(struct xs_gpu_device *d, uint64_t n);
 void xs_gpu_cache_max_set(struct xs_gpu_device *d, uint64_t bytes);
+void xs_gpu_launched_changed(void); /* xs_gpu_epochs.launched */
 
 /* A block begins or ends to be the program's; a block enters or leaves the cache. */
 void xs_gpu_use_begins(struct xs_gpu_device *d, unsigned kind, size_t size);
@@ -163,6 +166,9 @@ XS_INLINE unsigned xs_gpu_kind_of_list(unsigned kind)
 {
     return kind == XS_KIND_PIECE ? XS_KIND_DEVICE : kind;
 }
+
+/* The block is all that the program holds. */
+bool xs_gpu_is_all_in_use(const struct xs_gpu_device *d, size_t size);
 
 /* More memory of the kind is kept than in use: the program is at something else now. */
 bool xs_gpu_keeps_more(const struct xs_gpu_device *d, unsigned kind);

@@ -457,8 +457,24 @@ static uint64_t unproven(void)
     return youngest;
 }
 
+/* What kernels did may be on its way to the eyes of the CPU until then. */
+static void set_launched(bool launched)
+{
+    atomic_store_explicit(&xs_gpu_epochs.launched, launched, memory_order_relaxed);
+    xs_gpu_launched_changed();
+}
+
+void xs_gpu_after_launch(void)
+{
+    if (XS_UNLIKELY(!atomic_load_explicit(&xs_gpu_epochs.launched, memory_order_relaxed)) &&
+        xs_gpu_is_single() && xs_gpu_is_on())
+        set_launched(true);
+}
+
 uint64_t xs_gpu_before_sync(void)
 {
+    if (atomic_load_explicit(&xs_gpu_epochs.launched, memory_order_relaxed))
+        set_launched(false);
     if (xs_gpu_is_single() && xs_gpu_is_on())
         note_ordered();
     return atomic_fetch_add_explicit(&xs_gpu_epochs.open, 1, memory_order_seq_cst);

@@ -102,6 +102,7 @@ struct xs_gpu_epochs {
     _Atomic uint64_t open, done;
     _Atomic uint32_t mode;
     _Atomic bool single;
+    _Atomic bool launched; /* kernels, since a context was waited for last */
     _Atomic uint32_t captures;
 };
 

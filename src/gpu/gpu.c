@@ -467,12 +467,21 @@ void xs_gpu_look(struct xs_gpu_shard *s)
     xs_gpu_poll_control();
 }
 
+/* A single stream puts reuse in order, but not what the CPU sees: that a kernel's output is
+ * printed, or its results are there, may have been the last free's doing. */
+static bool needs_no_wait(const struct xs_gpu_device *d, const struct xs_gpu_block *b)
+{
+    return xs_gpu_is_single() && !xs_gpu_kind_is_visible(b->kind) &&
+           !(atomic_load_explicit(&xs_gpu_epochs.launched, memory_order_relaxed) &&
+             xs_gpu_is_all_in_use(d, b->size));
+}
+
 /* True: the block may be kept. Waits where the native call does and programs may rely on it. */
 static bool wait_as_native(struct xs_gpu_shard *s, struct xs_gpu_context *c,
                            const struct xs_gpu_block *b)
 {
     if (c->device->o.free_way != XS_GPU_STRICT || b->kind == XS_KIND_DIRECT || !xs_gpu_is_on() ||
-        (xs_gpu_is_single() && !xs_gpu_kind_is_visible(b->kind)))
+        needs_no_wait(c->device, b))
         return true;
     CUresult r = xs_gpu_context_wait(c, b->generation);
     if (r == CUDA_ERROR_NOT_PERMITTED)

@@ -48,6 +48,35 @@ static uint64_t in_use(const struct xs_gpu_device *d)
     return held > cached ? held - cached : 0; /* read in the midst of a change */
 }
 
+bool xs_gpu_is_all_in_use(const struct xs_gpu_device *d, size_t size)
+{
+    return in_use(d) <= size;
+}
+
+static bool was_launched(void)
+{
+    return XS_UNLIKELY(atomic_load_explicit(&xs_gpu_epochs.launched, memory_order_relaxed));
+}
+
+static void set_quick_max(struct xs_gpu_device *d)
+{
+    uint64_t max = atomic_load_explicit(&d->cache_max, memory_order_relaxed);
+    uint64_t peak = atomic_load_explicit(&d->cached_bytes.peak, memory_order_relaxed);
+    uint64_t held = atomic_load_explicit(&d->held, memory_order_relaxed);
+
+    max = max < peak ? max : peak;
+    if (was_launched() && held <= max)
+        max = held != 0 ? held - 1 : 0;
+    atomic_store_explicit(&d->quick_max, max, memory_order_relaxed);
+}
+
+void xs_gpu_launched_changed(void)
+{
+    for (unsigned i = 0; i < xs_gpu_device_count(); i++)
+        if (atomic_load_explicit(&xs_gpu_devices[i].is_open, memory_order_acquire))
+            set_quick_max(&xs_gpu_devices[i]);
+}
+
 void xs_gpu_in_use_changed(struct xs_gpu_device *d)
 {
     uint64_t held = atomic_load_explicit(&d->held, memory_order_relaxed);
@@ -59,6 +88,8 @@ void xs_gpu_in_use_changed(struct xs_gpu_device *d)
         peak = atomic_load_explicit(&d->in_use_peak, memory_order_relaxed);
     }
     atomic_store_explicit(&d->low_water, held > peak ? held - peak : 0, memory_order_relaxed);
+    if (was_launched())
+        set_quick_max(d);
 }
 
 void xs_gpu_held_add(struct xs_gpu_device *d, uint64_t n)
@@ -71,14 +102,6 @@ void xs_gpu_held_sub(struct xs_gpu_device *d, uint64_t n)
 {
     atomic_fetch_sub_explicit(&d->held, n, memory_order_relaxed);
     xs_gpu_in_use_changed(d);
-}
-
-static void set_quick_max(struct xs_gpu_device *d)
-{
-    uint64_t max = atomic_load_explicit(&d->cache_max, memory_order_relaxed);
-    uint64_t peak = atomic_load_explicit(&d->cached_bytes.peak, memory_order_relaxed);
-
-    atomic_store_explicit(&d->quick_max, max < peak ? max : peak, memory_order_relaxed);
 }
 
 void xs_gpu_cache_max_set(struct xs_gpu_device *d, uint64_t bytes)

@@ -42,6 +42,8 @@ WRAP(void, xs_gpu_before_stream, (void), "before_stream ")
 }
 WRAP(void, xs_gpu_before_overlap, (void), "overlap ")
 }
+WRAP(void, xs_gpu_after_launch, (void), "launched ")
+}
 WRAP(void, xs_gpu_after_stream, (CUstream s, unsigned f), "after_stream:%lx:%u ", (long)s, f)
 }
 WRAP(void, xs_gpu_stream_gone, (CUstream s), "gone:%lx ", (long)s)
@@ -469,11 +471,11 @@ static void expect_launch(const char *name, unsigned arguments, unsigned stream_
 #define LAUNCH(symbol, arguments, stream_at, is_seen, ...)                                         \
     atomic_store(&xs_shim_stream_noted, false);                                                    \
     cr_assert(xs_do_##symbol(__VA_ARGS__) == 0);                                                   \
-    EXPECT((is_seen) ? "before_stream driver " : "driver ");                                       \
+    EXPECT((is_seen) ? "before_stream driver launched " : "driver launched ");                     \
     expect_launch(#symbol, arguments, stream_at, s);                                               \
     failures = flush_helps = 1;                                                                    \
     cr_assert(xs_do_##symbol(__VA_ARGS__) == 0);                                                   \
-    EXPECT("driver flush driver ")
+    EXPECT("driver flush driver launched ")
 #define BOTH_FORMS(symbol, arguments, stream_at, ...)                                              \
     DRIVER(symbol, launch);                                                                        \
     DRIVER(symbol##_ptsz, launch);                                                                 \
@@ -512,16 +514,16 @@ Test(cuda_streams, launches_that_overlap)
     };
     CUlaunchConfig config = {.attrs = attributes, .numAttrs = 2};
     xs_do_cuLaunchKernelEx(&config, NULL, NULL, NULL);
-    EXPECT("driver ");
+    EXPECT("driver launched ");
     config.numAttrs = 3;
     xs_do_cuLaunchKernelEx(&config, NULL, NULL, NULL);
-    EXPECT("overlap driver ");
+    EXPECT("overlap driver launched ");
     atomic_store(&xs_shim_stream_noted, true);
     xs_do_cuLaunchKernelEx_ptsz(&config, NULL, NULL, NULL);
-    EXPECT("overlap driver ");
+    EXPECT("overlap driver launched ");
     config.attrs = NULL;
     xs_do_cuLaunchKernelEx(&config, NULL, NULL, NULL);
-    EXPECT("driver ");
+    EXPECT("driver launched ");
 }
 
 Test(cuda_streams, a_stream_is_made_once_there_is_memory)

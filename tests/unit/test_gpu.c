@@ -37,6 +37,39 @@ Test(gpu, single_ends_with_a_wait_for_what_was_reused)
     OK(fake_touch(s, P(p), 4096));
 }
 
+/* What a kernel prints, or leaves in memory of the host, is there after the last cudaFree. */
+Test(gpu, the_last_free_waits_for_kernels)
+{
+    start();
+    CUdeviceptr p = get(4096), q = get(8192);
+    give(q);
+    give(p);
+    cr_assert_eq(fake_calls("cuCtxSynchronize"), 0);
+    for (unsigned i = 1; i < 4; i++) {
+        p = get(4096), q = get(8192);
+        OK(fake_touch(NULL, P(p), 4096));
+        xs_gpu_after_launch();
+        give(q);
+        cr_assert_eq(fake_pending(FAKE_ALL), 1);
+        give(p);
+        cr_assert_eq(fake_pending(FAKE_ALL), 0);
+        give(get(4096)); /* nothing was launched since */
+        cr_assert_eq(fake_calls("cuCtxSynchronize"), i);
+    }
+    cr_assert_eq(fake_calls("cuMemAlloc_v2"), 2);
+}
+
+Test(gpu, the_last_free_waits_for_nothing_by_choice)
+{
+    be_deferred();
+    start();
+    CUdeviceptr p = get(4096);
+    OK(fake_touch(NULL, P(p), 4096));
+    xs_gpu_after_launch();
+    give(p);
+    cr_assert_eq(fake_pending(FAKE_ALL), 1);
+}
+
 /* A kernel that may begin while the one before it in the stream runs. */
 static void launch_early(CUdeviceptr p, size_t size)
 {
