@@ -27,6 +27,21 @@ for tool in awk basename bash cat cksum cp cut date dirname env git grep head mk
 done
 PATH=$xs_tmp/bin CUDA_HOME=/nowhere "$xs_root/scripts/gpu-check" --fake --quick --out "$xs_tmp/bare" >said 2>&1 ||
     fail "with nothing installed: status $? $(grep -E '^fail' said)"
+# A GPU, as far as anybody can tell, and no toolkit.
+mkdir smi
+printf '#!/bin/sh\necho "A fake GPU, 580.0, 4096 MiB"\n' >smi/nvidia-smi
+chmod +x smi/nvidia-smi
+PATH=$xs_tmp/smi:/usr/bin:/bin CUDA_HOME=/nowhere LD_LIBRARY_PATH=$xs_root/build/tests/cuda \
+    "$xs_root/scripts/gpu-check" --quick --without clients,counts --out "$xs_tmp/gpu" >said 2>&1 ||
+    fail "with a GPU and no toolkit: status $? $(grep -E '^fail' said)"
+python3 -c '
+import json
+r = json.load(open("gpu/result.json"))["results"]
+done = {x["step"] + ": " + x["name"] for x in r if x["status"] in ("pass", "info")}
+want = {f"linking: client-{kind}, {policy}" for kind in ("shared", "static", "per-thread", "driver", "dlsym")
+        for policy in ("native", "caching strict", "bfc deferred")}
+want |= {"pair: driver, 4096 B, native", "pair: driver, 4096 B, caching strict", "traces: on a GPU"}
+assert want <= done, want - done' || fail "without a toolkit a GPU is not made use of"
 # Killed in the midst.
 "$xs_root/scripts/gpu-check" --fake --quick --out "$xs_tmp/killed" >said 2>&1 &
 sleep 3
@@ -43,5 +58,5 @@ r = json.load(open("killed/result.json"))
 assert not r["whole"] and any(x["step"] == "machine" for x in r["results"]), r' ||
     fail "result.json is not as it should be where little is installed, or when killed"
 grep -q '^| machine | make | info ' bare/result.md || fail "no result.md without Python"
-xs_runs=3
+xs_runs=4
 finish
