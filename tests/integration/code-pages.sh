@@ -8,6 +8,6 @@ need valgrind python3
 mapfile -t pages < <("$root/scripts/make-order" --pages)
 [ ${#pages[@]} -eq 2 ] || fail "make-order --pages says: ${pages[*]-}"
 echo "code of a run spans ${pages[0]-} pages, with a report ${pages[1]-}"
-[ "${pages[0]:-99}" -le 26 ] || fail "${pages[0]-} pages: run scripts/make-order"
-[ "${pages[1]:-99}" -le 40 ] || fail "${pages[1]-} pages with a report: run scripts/make-order"
+[ "${pages[0]:-99}" -le "$(bound 26)" ] || fail "${pages[0]-} pages: run scripts/make-order"
+[ "${pages[1]:-99}" -le "$(bound 40)" ] || fail "${pages[1]-} pages with a report: run scripts/make-order"
 finish

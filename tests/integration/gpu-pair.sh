@@ -9,15 +9,15 @@ need valgrind
 pair=$build/tests/bench/gpu_pair fakes=$build/tests/cuda
 [ -x "$pair" ] && [ -d "$fakes" ] || skip "the fakes are not built: make tests"
 
-most=150
+most=$(bound 150)
 # Without a record: what it costs goes by the time, which valgrind stretches.
 loop=12 # the program's own, between two pairs
 count=100000
 # A piece that is cut anew: of many equal ones, and of sizes that never come twice in a row.
 most_of() { # BACKEND WAY
     case $1-$2 in
-        *-mixed) echo 1750 ;;
-        *) echo 800 ;;
+        *-mixed) bound 1750 ;;
+        *) bound 800 ;;
     esac
 }
 instructions() { # BACKEND PAIRS [WAY [BYTES]]
@@ -42,12 +42,12 @@ for way in cut mixed; do
         figure=$(((${two:-0} - ${one:-0}) / count - loop))
         printf '%-8s %d instructions a pair of changing sizes (%s)\n' $backend $figure $way
         [ -n "$one" ] && [ $figure -gt 0 ] || fail "$backend: valgrind gave no figure of a $way"
-        [ $figure -le $most ] || fail "$backend: more than $most for a $way"
+        [ $figure -le "$most" ] || fail "$backend: more than $most for a $way"
         one=$(instructions $backend $count $way 262144)
         two=$(instructions $backend $((2 * count)) $way 262144)
         figure=$(((${two:-0} - ${one:-0}) / count - loop))
         printf '%-8s %d instructions a pair that is cut anew (%s)\n' $backend $figure $way
-        [ -n "$one" ] && [ $figure -gt $most ] || fail "$backend: valgrind gave no figure of a $way"
+        [ -n "$one" ] && [ $figure -gt "$most" ] || fail "$backend: valgrind gave no figure of a $way"
         [ $figure -le "$(most_of $backend $way)" ] || fail "$backend: too many for a $way"
     done
 done

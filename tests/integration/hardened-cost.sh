@@ -31,12 +31,12 @@ cost() { # NAME COMMAND...
     fi
     printf '%-10s off %d, check %d: %+.2f %%\n' "$1" "$off" "$check" "$(awk "BEGIN { print ($check / $off - 1) * 100 }")"
     [ "$check" -gt "$off" ] || fail "$1: check costs nothing, so it was not on"
-    [ $((check * 100)) -le $((off * 105)) ] || fail "$1: more than 5 %"
+    [ $((check * 1000)) -le $((off * (1000 + $(bound 50)))) ] || fail "$1: more than 5 %"
 }
 cost perl perl "$work/perl"
 cost sqlite3 sqlite3 -init /dev/null :memory:
 misuse=$(program misuse) || exit 1
 pair=$(($(instructions full "$misuse" pairs) / 20000))
 echo "full: $pair a malloc and free"
-{ [ $pair -gt 500 ] && [ $pair -le 4000 ]; } || fail "full: $pair instructions a malloc and free"
+{ [ $pair -gt 500 ] && [ $pair -le "$(bound 4000)" ]; } || fail "full: $pair instructions a malloc and free"
 finish
