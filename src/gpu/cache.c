@@ -92,6 +92,7 @@ XS_COLD static struct xs_gpu_shard *attach(void)
 {
     struct xs_gpu_shard *s;
 
+    xs_gpu_used();
     if (xs_gpu_is_child())
         return NULL;
     if (is_past_end)

@@ -54,6 +54,7 @@ void xs_gpu_capture_begun(void)
 {
     uint64_t until = 0;
 
+    xs_gpu_used();
     if (xs_gpu_is_child()) /* what was under way never ends here */
         return;
     atomic_fetch_add_explicit(&xs_gpu_epochs.captures, 1, memory_order_seq_cst);
@@ -207,6 +208,7 @@ struct xs_gpu_context *xs_gpu_context_of(CUcontext handle)
 
     if (c != NULL || handle == NULL || !xs_gpu_is_on())
         return c;
+    xs_gpu_used();
     if (device_of(handle, &number) != CUDA_SUCCESS)
         return NULL;
     device = number >= 0 ? xs_gpu_device((unsigned)number) : NULL;
@@ -473,6 +475,7 @@ void xs_gpu_after_launch(void)
 
 uint64_t xs_gpu_before_sync(void)
 {
+    xs_gpu_used();
     if (atomic_load_explicit(&xs_gpu_epochs.launched, memory_order_relaxed))
         set_launched(false);
     if (xs_gpu_is_single() && xs_gpu_is_on())
@@ -543,6 +546,7 @@ void xs_gpu_wait_all(void)
 
 void xs_gpu_leave_single(void)
 {
+    xs_gpu_used();
     if (atomic_load_explicit(&leaving.is_over, memory_order_acquire))
         return;
     xs_lock_take(&leaving.lock);
@@ -566,10 +570,14 @@ void xs_gpu_before_overlap(void)
 
 void xs_gpu_fork_child(void)
 {
-    /* Locks may be held by threads that are not here; the one that is forgets its shard. */
-    xs_gpu_shard_mine = &xs_gpu_shard_none;
-    atomic_store_explicit(&xs_gpu_epochs.mode, XS_GPU_CHILD, memory_order_relaxed);
-    xs_gpu_devices_forget();
+    /* Who was the first to use CUDA here may yet be the child, as a worker that was forked for it.
+     */
+    if (atomic_load_explicit(&xs_gpu_epochs.is_used, memory_order_seq_cst)) {
+        /* Locks may be held by threads that are not here; the one that is forgets its shard. */
+        xs_gpu_shard_mine = &xs_gpu_shard_none;
+        atomic_store_explicit(&xs_gpu_epochs.mode, XS_GPU_CHILD, memory_order_relaxed);
+        xs_gpu_devices_forget();
+    }
     xs_cu_forked();
     if (xs_cu_shim_forked != NULL)
         xs_cu_shim_forked();

@@ -99,6 +99,7 @@ void xs_gpu_epoch_unlock(void);
 enum { XS_GPU_CLOSED, XS_GPU_ON, XS_GPU_OFF, XS_GPU_CHILD };
 
 struct xs_gpu_epochs {
+    _Atomic bool is_used; /* set before anything else here is changed, or any lock is taken */
     _Atomic uint64_t open, done;
     _Atomic uint32_t mode;
     _Atomic bool single;
@@ -144,6 +145,13 @@ XS_INLINE uint64_t xs_gpu_stamp(void)
     atomic_thread_fence(memory_order_seq_cst);
 #endif
     return atomic_load_explicit(&xs_gpu_epochs.open, memory_order_seq_cst);
+}
+
+/* Whoever is the first to get here from the program: see fork. */
+XS_INLINE void xs_gpu_used(void)
+{
+    if (XS_UNLIKELY(!atomic_load_explicit(&xs_gpu_epochs.is_used, memory_order_relaxed)))
+        atomic_store_explicit(&xs_gpu_epochs.is_used, true, memory_order_seq_cst);
 }
 
 /* From now on everything passes through. */

@@ -1,6 +1,7 @@
 /* tests/gpu/measure.cu - what the design wants to know of a driver before it trusts it: does
  * cudaFree wait; what events cost as streams grow in number; are addresses from cuGetProcAddress
- * those of dlsym; which calls beside a capture invalidate it. And what the native calls cost.
+ * those of dlsym; which calls beside a capture invalidate it; is memory zeroed that was freed and is
+ * allocated again. And what the native calls cost.
  * Prints lines "name value". To be run without the library. */
 #include "gpu.cuh"
 
@@ -242,6 +243,39 @@ static void captures()
             }
 }
 
+/* ---- 5: what programs may come to rely on: what is in memory that is allocated again ---- */
+
+static void zeroed()
+{
+    static const struct {
+        const char *name;
+        cudaError_t (*get)(void **, size_t);
+        cudaError_t (*put)(void *);
+    } kinds[] = {
+        {"cudaMalloc", [](void **p, size_t n) { return cudaMalloc(p, n); }, cudaFree},
+        {"cudaMallocManaged", [](void **p, size_t n) { return cudaMallocManaged(p, n); }, cudaFree},
+        {"cudaMallocHost", [](void **p, size_t n) { return cudaMallocHost(p, n); }, cudaFreeHost},
+    };
+
+    for (auto &kind : kinds)
+        for (size_t bytes : {(size_t)512, (size_t)65536, (size_t)1 << 20, (size_t)16 << 20}) {
+            std::vector<unsigned char> back(bytes);
+            size_t dirty = 0;
+            void *p;
+            for (unsigned round = 0; round < 4; round++) {
+                DO(kind.get(&p, bytes));
+                DO(cudaMemcpy(back.data(), p, bytes, cudaMemcpyDefault));
+                for (size_t i = 0; round != 0 && i < bytes; i++)
+                    dirty += back[i] != 0;
+                DO(cudaMemset(p, 0xa5, bytes));
+                DO(cudaDeviceSynchronize());
+                DO(kind.put(p));
+            }
+            std::printf("%s_of_%zu_after_free %s\n", kind.name, bytes,
+                        dirty == 0 ? "zero" : "as_it_was");
+        }
+}
+
 /* ---- the native calls ---- */
 
 static void native_costs()
@@ -313,6 +347,7 @@ int main()
     for (size_t n : {1, 4, 16, 64})
         events(streams, n, true);
     addresses();
+    zeroed();
     captures();
     return 0;
 }

@@ -99,6 +99,32 @@ print(rt.cudaMalloc(ctypes.byref(q), ctypes.c_size_t(4096)), rt.cudaFree(q), rt.
         *) fail "ctypes: no word of the symbol that is none: $out" ;;
     esac
     same "ctypes: allocations" 6 "$(gpu allocations)"
+    # A worker that was forked is the first to use CUDA: what it frees, it gets again. After its parent it is not.
+    for first in child parent; do
+        rm -f "$work/counts"
+        out=$(under bfc FAKE_CUDA_COUNTS="$work/counts" python3 - $first 2>"$work/err" <<'PY'
+import ctypes, os, sys
+def use():
+    cuda = ctypes.CDLL('libcuda.so.1')
+    p = ctypes.c_ulonglong()
+    c = ctypes.c_void_p()
+    r = [cuda.cuInit(0), cuda.cuDevicePrimaryCtxRetain(ctypes.byref(c), 0), cuda.cuCtxSetCurrent(c)]
+    for i in range(4):
+        r += [cuda.cuMemAlloc_v2(ctypes.byref(p), ctypes.c_size_t(1 << 20)), cuda.cuMemFree_v2(p)]
+    print(*sorted(set(r)), flush=True)
+if sys.argv[1] == 'parent':
+    use()
+pid = os.fork()
+if pid == 0:
+    use()
+    os._exit(0) if sys.argv[1] == 'parent' else sys.exit(0)
+os.waitpid(pid, 0)
+PY
+        )
+        [ $first = child ] && wanted=0 || wanted=$'0\n3'
+        same "forked, the $first first" "$wanted" "$out"
+        same "forked, the $first first: calls of the driver" 1 "$(sed -n 's/^cuMemAlloc_v2 //p' "$work/counts")"
+    done
     same "ctypes: frees" 6 "$(gpu frees)"
 else
     echo "no plug-in or no python3: left out"

@@ -664,6 +664,19 @@ Test(gpu_more, a_child_of_a_fork_asks_the_driver)
     cr_assert_eq(xs_gpu_device_count(), 0);
 }
 
+Test(gpu_more, a_child_of_a_fork_may_be_the_first)
+{
+    find_driver();
+    xs_gpu_open(options_of);
+    xs_gpu_fork_child();
+    start();
+    CUdeviceptr p = get(4096);
+    give(p);
+    cr_assert_eq(get(4096), p);
+    cr_assert_eq(fake_calls("cuMemAlloc_v2"), 1);
+    cr_assert_eq(xs_gpu_device_count(), 1);
+}
+
 /* Some thread of the parent's was at it; and what was under way never ends. */
 Test(gpu_more, a_child_of_a_fork_waits_for_no_lock, .timeout = 20)
 {
