@@ -81,6 +81,7 @@ static XS_COLD void start_keeper(void)
 
 void xs_before_thread(void)
 {
+    xs_policy_threads();
     if (XS_UNLIKELY(wants_keeper && !xs_keeper_is_settled()))
         start_keeper();
 }

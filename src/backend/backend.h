@@ -37,11 +37,15 @@ struct xs_backend_memory {
 /* Beyond this alignment only the C library is asked: mimalloc refuses 32 MiB. */
 #define XS_ALIGN_OTHERS_MAX ((size_t)16 << 20)
 
+/* Who counts: nobody; each thread; or the only one there is, where no thread need be asked for. */
+enum xs_counting { XS_COUNTING_OFF, XS_COUNTING_EACH, XS_COUNTING_ALONE };
+
 /* Ways around the route, for the back end that serves the smallest sizes. */
 struct xs_shortcuts {
     uintptr_t from, below; /* pointers in between are certainly its own */
     void (*free)(void *p);
     void *(*malloc)(size_t size); /* or NULL; right where all sizes up to `last` are its own */
+    void *(*zalloc)(size_t size); /* the same */
     size_t last;
 };
 
@@ -71,7 +75,8 @@ struct xs_backend {
     int (*open)(const struct xs_backend_options *options, struct xs_buf *why);
     /* The table to use after open: plain, or counting into the caller's slot. */
     const struct xs_calls *(*calls)(bool counted);
-    void (*shortcuts)(struct xs_shortcuts *s, bool counted); /* may leave them; NULL: it has none */
+    /* May leave them as they are. NULL: it has none. */
+    void (*shortcuts)(struct xs_shortcuts *s, enum xs_counting counting);
     /* On a pointer that is known to be this back end's, plain and counting. */
     void (*free_own)(void *p);
     void (*free_own_counted)(void *p);

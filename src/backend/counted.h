@@ -5,7 +5,8 @@
  *     NAME_do_memalign(align, size), void NAME_do_free(p)      on its own pointers
  *     bool  NAME_owns(p)                                       false for NULL
  * and XS_COUNTED_CALLS(NAME, OWNER) makes NAME_plain_* and NAME_counted_* of them, so that counting
- * costs nothing when it is off and no extra jump when it is on. NAME_counts_failures says that the
+ * costs nothing when it is off and no extra jump when it is on. XS_ALONE_CALLS makes the calls that
+ * count where there is only one thread, into the one slot that it has. NAME_counts_failures says that the
  * back end itself calls xs_count_failure, so that the hot call can stay a jump. The own core counts
  * by itself and makes its calls itself (host_bfc.c).
  *
@@ -13,6 +14,8 @@
  */
 #ifndef XS_BACKEND_COUNTED_H
 #define XS_BACKEND_COUNTED_H
+
+#include <sys/single_threaded.h>
 
 #include "backend/owner.h"
 
@@ -177,6 +180,28 @@ XS_INLINE void *xs_count_result(enum xs_owner owner, size_t size, void *p)
     static const struct xs_calls *NAME##_calls(bool counted)                                       \
     {                                                                                              \
         return &NAME##_calls_by_kind[counted];                                                     \
+    }
+
+/* Threads that the C library makes for itself are not seen by preload/jumps.c, but each asks calloc
+ * for its table of thread-local blocks before it runs, and the first is announced before that. */
+#define XS_ALONE_CALLS(NAME, OWNER)                                                                \
+    XS_COLD static void *NAME##_end_alone(size_t size)                                             \
+    {                                                                                              \
+        xs_hot.end_alone();                                                                        \
+        return NAME##_counted_zalloc(size);                                                        \
+    }                                                                                              \
+    static void *NAME##_alone_zalloc(size_t size)                                                  \
+    {                                                                                              \
+        if (XS_UNLIKELY(!__libc_single_threaded))                                                  \
+            return NAME##_end_alone(size);                                                         \
+        xs_count_into(&XS_SLOT_ALONE.by_owner[OWNER], size);                                       \
+        void *p = NAME##_do_zalloc(size);                                                          \
+        return NAME##_counts_failures ? p : xs_count_result(OWNER, size, p);                       \
+    }                                                                                              \
+    static void NAME##_alone_free_own(void *p)                                                     \
+    {                                                                                              \
+        XS_COUNT(XS_SLOT_ALONE.by_owner[OWNER].frees, 1);                                          \
+        NAME##_do_free(p);                                                                         \
     }
 
 #endif

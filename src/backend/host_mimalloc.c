@@ -344,7 +344,52 @@ static const struct xs_calls *calls(bool counted)
     return is_reserved ? mimalloc_calls(counted) : growing_calls(counted);
 }
 
+XS_ALONE_CALLS(mimalloc, XS_OWNER_MIMALLOC)
+XS_ALONE_CALLS(growing, XS_OWNER_MIMALLOC)
+
+/* Below SMALL_LAST the size is all that is counted (xs_size_counts). */
+XS_INLINE bool is_counted_by_size(size_t size)
+{
+    return size - FAST_FIRST < XS_SIZES_COUNTED - FAST_FIRST;
+}
+
+_Static_assert(XS_SIZES_COUNTED <= SMALL_LAST + 1, "all of them are small");
+
+static void *mimalloc_alone_malloc(size_t size)
+{
+    if (XS_LIKELY(is_counted_by_size(size))) {
+        XS_COUNT(xs_size_counts.taken[size], 1);
+        return xs_hot.mimalloc.malloc_small(size);
+    }
+    if (size < FAST_FIRST) {
+        XS_COUNT(xs_size_counts.taken[size], 1);
+        return xs_hot.mimalloc.malloc_small(16);
+    }
+    xs_count_into(&XS_SLOT_ALONE.by_owner[XS_OWNER_MIMALLOC], size);
+    return size <= FAST_LAST ? xs_hot.mimalloc.malloc(size) : malloc_slow(size);
+}
+
 /* With version 3 large sizes are another's: the way by the route is only for these. */
+static void *alone_first_malloc(size_t size)
+{
+    void *p = NULL;
+
+    if (XS_LIKELY(is_counted_by_size(size))) {
+        XS_COUNT(xs_size_counts.taken[size], 1);
+        p = xs_hot.mimalloc.malloc_small(size);
+        return XS_LIKELY(p != NULL) ? p : ask_firmly(WANT_BLOCK, NULL, 0, size);
+    }
+    if (size > FAST_LAST)
+        return xs_routed_calls.malloc(size);
+    xs_count_into(&XS_SLOT_ALONE.by_owner[XS_OWNER_MIMALLOC], size);
+    return growing_do_malloc(size);
+}
+
+static void *alone_first_zalloc(size_t size)
+{
+    return XS_LIKELY(size <= FAST_LAST) ? growing_alone_zalloc(size) : xs_routed_calls.zalloc(size);
+}
+
 static void *first_malloc(size_t size)
 {
     return XS_LIKELY(is_small(size) || size <= FAST_LAST) ? growing_do_malloc(size)
@@ -357,16 +402,30 @@ static void *counted_first_malloc(size_t size)
                                         : xs_routed_calls.malloc(size);
 }
 
-static void shortcuts(struct xs_shortcuts *s, bool counted)
+static void shortcuts(struct xs_shortcuts *s, enum xs_counting counting)
 {
     if (xs_hot.mimalloc.size == 0)
         return;
     s->from = xs_hot.mimalloc.base;
     s->below = xs_hot.mimalloc.base + xs_hot.mimalloc.size;
-    s->free = counted ? mimalloc_counted_free_own : xs_hot.mimalloc.free;
-    if (mi.is_3)
-        s->malloc = counted ? counted_first_malloc : first_malloc;
     s->last = FAST_LAST;
+    switch (counting) {
+    case XS_COUNTING_OFF:
+        s->free = xs_hot.mimalloc.free;
+        s->malloc = mi.is_3 ? first_malloc : NULL;
+        break;
+    case XS_COUNTING_EACH:
+        s->free = mimalloc_counted_free_own;
+        s->malloc = mi.is_3 ? counted_first_malloc : NULL;
+        break;
+    case XS_COUNTING_ALONE:
+        xs_size_counts_begin();
+        s->last = is_reserved ? SIZE_MAX : FAST_LAST;
+        s->free = is_reserved ? mimalloc_alone_free_own : growing_alone_free_own;
+        s->malloc = is_reserved ? mimalloc_alone_malloc : alone_first_malloc;
+        s->zalloc = is_reserved ? mimalloc_alone_zalloc : alone_first_zalloc;
+        break;
+    }
 }
 
 /* Physical memory; 0 if unknown. */

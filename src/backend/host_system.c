@@ -216,12 +216,33 @@ static const struct xs_calls *calls(bool counted)
     return counted ? system_calls(true) : &xs_hot.libc_plain;
 }
 
-/* Every block is glibc's; NULL is not counted. */
-static void shortcuts(struct xs_shortcuts *s, bool counted)
+XS_ALONE_CALLS(system, XS_OWNER_SYSTEM)
+
+static void *system_alone_malloc(size_t size)
 {
-    s->from = counted;
+    xs_count_into(&XS_SLOT_ALONE.by_owner[XS_OWNER_SYSTEM], size);
+    return xs_count_result(XS_OWNER_SYSTEM, size, xs_hot.libc.malloc(size));
+}
+
+/* Every block is glibc's; NULL is not counted. */
+static void shortcuts(struct xs_shortcuts *s, enum xs_counting counting)
+{
+    s->from = counting != XS_COUNTING_OFF;
     s->below = UINTPTR_MAX;
-    s->free = counted ? system_counted_free_own : xs_hot.libc.free;
+    s->last = SIZE_MAX;
+    switch (counting) {
+    case XS_COUNTING_OFF:
+        s->free = xs_hot.libc.free;
+        break;
+    case XS_COUNTING_EACH:
+        s->free = system_counted_free_own;
+        break;
+    case XS_COUNTING_ALONE:
+        s->free = system_alone_free_own;
+        s->malloc = system_alone_malloc;
+        s->zalloc = system_alone_zalloc;
+        break;
+    }
 }
 
 static size_t system_usable_size(void *p)

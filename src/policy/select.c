@@ -24,6 +24,8 @@ static struct {
     bool counting;
     bool is_read; /* somebody is told: calls are timed for him */
     bool keeps_errno;
+    bool had_threads; /* more than one, or is about to have */
+    bool is_alone;    /* so XS_COUNTING_ALONE is in use */
     bool samples_in_front; /* of all back ends, for the own core cannot do it */
     uint64_t off_since_ns;
     uint64_t off_ns;
@@ -83,16 +85,25 @@ static void set_calls(struct xs_calls *to, const struct xs_calls *from)
 static void set_shortcuts(bool is_single)
 {
     const struct xs_backend *first = xs_backends[policy.step[0].owner];
+    enum xs_counting counting = XS_COUNTING_EACH;
     struct xs_shortcuts s = {0};
 
     if (!__libc_single_threaded || first->shortcuts == NULL || xs_hardened_is_on() ||
         (first->owner == XS_OWNER_SYSTEM && !(is_single && !policy.opened)))
         return;
-    first->shortcuts(&s, policy.counting);
+    if (!policy.counting)
+        counting = XS_COUNTING_OFF;
+    else if (!policy.had_threads && xs_stats_is_alone())
+        counting = XS_COUNTING_ALONE;
+    policy.is_alone = counting == XS_COUNTING_ALONE;
+    xs_hot.end_alone = xs_policy_threads;
+    first->shortcuts(&s, counting);
     if (s.free == NULL)
         return;
     if (s.malloc != NULL && policy.step[0].last >= s.last)
         xs_hot.entry.malloc = s.malloc;
+    if (s.zalloc != NULL && policy.step[0].last >= s.last)
+        xs_hot.entry.zalloc = s.zalloc;
     xs_hot.entry.free = xs_any_free; /* what is left is NULL or another's */
     xs_hot.short_free = s.free;
     xs_hot.short_below = s.below;
@@ -419,6 +430,16 @@ void xs_policy_count(bool on)
             policy.off_since_ns = xs_proc_now_ns();
         fill(xs_hot.align);
     }
+    xs_hot_lock();
+}
+
+void xs_policy_threads(void)
+{
+    policy.had_threads = true;
+    if (!policy.is_alone || !xs_hot_unlock())
+        return;
+    policy.is_alone = false;
+    fill(xs_hot.align);
     xs_hot_lock();
 }
 

@@ -23,6 +23,10 @@ void xs_policy_sample(bool host);
  * be written any more (mprotect forbidden). */
 void xs_policy_count(bool on);
 
+/* The process is about to have a second thread: what is counted goes by threads from now on. In the
+ * only one. */
+void xs_policy_threads(void);
+
 /* From now on free saves and restores errno: on locked memory (mlockall) the back ends' own
  * attempts to give pages back fail, and say so there. */
 void xs_policy_keep_errno(void);

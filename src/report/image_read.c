@@ -120,6 +120,7 @@ static void read_counters(const struct xs_record_bytes *record, struct xs_report
     const struct xs_counted_switched *off;
     const struct xs_heap_counts *heaps;
     const struct xs_slot_block *slots;
+    const struct xs_size_counts *sizes;
     const struct xs_latency_counts *latency;
     struct xs_counters core = {0};
     size_t n;
@@ -134,6 +135,9 @@ static void read_counters(const struct xs_record_bytes *record, struct xs_report
             r->threads_peak += slots[k].threads_peak;
             r->threads_total += slots[k].threads_total;
         }
+    sizes = xs_record_find(record, XS_RECORD_SIZES, 0, sizeof(*sizes), &n);
+    if (sizes != NULL)
+        xs_size_counts_add(&r->counters[XS_OWNER_MIMALLOC], sizes);
     for (unsigned i = 0;
          (heaps = xs_record_find(record, XS_RECORD_HEAPS, i, sizeof(*heaps), &n)) != NULL; i++)
         for (size_t k = 0; k < n; k++)

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/single_threaded.h>
 
 #include "base/align.h"
 #include "sys/mem.h"
@@ -10,11 +11,15 @@
 
 /* Slots are numbered; number i lies in block i / XS_SLOTS_PER_BLOCK. Number 0 is shared. */
 #define BLOCKS_MAX 8192
-#define LATE_SLOT  first.slot[0]
+#define LATE_SLOT  xs_slot_first.slot[0]
 
-XS_SELDOM static struct xs_slot_block first;
+XS_SELDOM struct xs_slot_block xs_slot_first;
 XS_SELDOM static _Atomic(struct xs_slot_block *) blocks[BLOCKS_MAX]; /* but the first */
 static _Atomic uint32_t slots_used = 1;
+
+XS_SELDOM struct xs_size_counts xs_size_counts;
+static bool counts_sizes;
+static bool has_private_sizes;
 
 /* Not all of them are areas of the record, which read as zero after a fork. */
 static atomic_bool has_private = true;
@@ -28,7 +33,7 @@ static XS_TLS bool is_past_end;
 
 static struct xs_slot_block *block_at(uint32_t b)
 {
-    return b == 0 ? &first : atomic_load_explicit(&blocks[b], memory_order_acquire);
+    return b == 0 ? &xs_slot_first : atomic_load_explicit(&blocks[b], memory_order_acquire);
 }
 
 static struct xs_slot *slot_at(uint32_t index)
@@ -131,9 +136,9 @@ static void tell_threads(void)
 {
     if (!atomic_load_explicit(&threads.are_told, memory_order_relaxed))
         return;
-    set(&first.threads_now, &threads.now);
-    set(&first.threads_peak, &threads.peak);
-    set(&first.threads_total, &threads.total);
+    set(&xs_slot_first.threads_now, &threads.now);
+    set(&xs_slot_first.threads_peak, &threads.peak);
+    set(&xs_slot_first.threads_total, &threads.total);
 }
 
 void xs_stats_tell_threads(void)
@@ -193,6 +198,11 @@ struct xs_slot *xs_stats_attach(void)
     return slot;
 }
 
+bool xs_stats_is_alone(void)
+{
+    return __libc_single_threaded && xs_stats_attach() == &XS_SLOT_ALONE;
+}
+
 struct xs_counters *xs_stats_late(enum xs_owner owner)
 {
     return &LATE_SLOT.by_owner[owner];
@@ -200,9 +210,17 @@ struct xs_counters *xs_stats_late(enum xs_owner owner)
 
 void xs_stats_record(void)
 {
-    bool done = xs_record_area(XS_RECORD_SLOTS, &first, sizeof(first));
+    bool done = xs_record_area(XS_RECORD_SLOTS, &xs_slot_first, sizeof(xs_slot_first));
 
     atomic_store_explicit(&has_private, !done, memory_order_relaxed);
+}
+
+void xs_size_counts_begin(void)
+{
+    if (!counts_sizes)
+        has_private_sizes =
+            !xs_record_area(XS_RECORD_SIZES, &xs_size_counts, sizeof(xs_size_counts));
+    counts_sizes = true;
 }
 
 /* Only what is not 0: a page that stays as it is costs a small process nothing. */
@@ -220,6 +238,8 @@ void xs_stats_fork_child(void)
     uint32_t used = atomic_load_explicit(&slots_used, memory_order_relaxed);
     bool clear = atomic_load_explicit(&has_private, memory_order_relaxed);
 
+    if (has_private_sizes)
+        xs_size_counts = (struct xs_size_counts){0};
     /* The slots of threads that do not exist here go to the threads to come. */
     XS_CHANGE_TO(free_slots, 0);
     for (uint32_t i = 0; i < used; i++) {
@@ -263,6 +283,15 @@ void xs_slot_block_add(struct xs_counters sum[XS_OWNER_COUNT], const struct xs_s
             xs_counters_add(&sum[owner], &block->slot[i].by_owner[owner]);
 }
 
+void xs_size_counts_add(struct xs_counters *sum, const struct xs_size_counts *c)
+{
+    for (size_t size = 0; size < XS_SIZES_COUNTED; size++) {
+        uint64_t n = __atomic_load_n(&c->taken[size], __ATOMIC_RELAXED);
+        sum->size_bin[xs_size_bin(size)] += n;
+        sum->requested_bytes += n * size;
+    }
+}
+
 void xs_stats_sum(struct xs_counters sum[XS_OWNER_COUNT])
 {
     uint32_t used = atomic_load_explicit(&slots_used, memory_order_acquire);
@@ -274,6 +303,8 @@ void xs_stats_sum(struct xs_counters sum[XS_OWNER_COUNT])
         for (size_t owner = 0; slot != NULL && owner < XS_OWNER_COUNT; owner++)
             xs_counters_add(&sum[owner], &slot->by_owner[owner]);
     }
+    if (counts_sizes)
+        xs_size_counts_add(&sum[XS_OWNER_MIMALLOC], &xs_size_counts);
 }
 
 void xs_stats_threads(uint64_t *total, uint64_t *now, uint64_t *peak)

@@ -53,6 +53,26 @@ struct xs_slot_block {
 /* NULL until the thread counts for the first time, and again after it has ended. */
 extern XS_HIDDEN XS_TLS struct xs_slot *xs_slot_mine;
 
+/* The first block. Who counts first has its second slot, so a process of one thread can count there
+ * without asking which thread it is. */
+extern XS_HIDDEN struct xs_slot_block xs_slot_first;
+#define XS_SLOT_ALONE (xs_slot_first.slot[1])
+
+/* The caller, the only thread, has that slot; attaches one on first use. */
+bool xs_stats_is_alone(void);
+
+/* Where there is one thread, mimalloc's small requests by their very size: bin and bytes are one
+ * count then. An area of the record. */
+#define XS_SIZES_COUNTED 1024
+struct xs_size_counts {
+    _Alignas(XS_RECORD_PAGE) uint64_t taken[XS_SIZES_COUNTED];
+};
+extern XS_HIDDEN struct xs_size_counts xs_size_counts;
+
+/* They are part of the sums and of the record from now on. One thread. */
+void xs_size_counts_begin(void);
+void xs_size_counts_add(struct xs_counters *sum, const struct xs_size_counts *c);
+
 /* One writer, aligned 8-byte stores: a plain add is one instruction and readers see whole values.
  * Under TSan the same is spelled with atomics. */
 #ifdef __SANITIZE_THREAD__

@@ -214,7 +214,8 @@ static bool is_whole_pages(const struct area *a)
 
 static bool holds_counts(enum xs_record_section kind)
 {
-    return kind == XS_RECORD_HEAPS || kind == XS_RECORD_SLOTS || kind == XS_RECORD_SWITCH;
+    return kind == XS_RECORD_HEAPS || kind == XS_RECORD_SLOTS || kind == XS_RECORD_SWITCH ||
+           kind == XS_RECORD_SIZES;
 }
 
 static void leave_out(struct area *a)

@@ -38,7 +38,7 @@
 #include "base/compiler.h"
 
 #define XS_RECORD_MAGIC    UINT64_C(0x000a616d67697378) /* "xsigma\n" */
-#define XS_RECORD_VERSION  4
+#define XS_RECORD_VERSION  5
 #define XS_RECORD_BYTES    ((size_t)16 << 10)
 #define XS_RECORD_PAGE     4096
 #define XS_RECORD_SECTIONS 128
@@ -66,7 +66,8 @@ enum xs_record_section {
     XS_RECORD_TIMELINE_GPU, /* struct xs_timeline_gpu */
     XS_RECORD_SITES,
     XS_RECORD_MODULES,
-    XS_RECORD_LATENCY /* struct xs_latency_counts, stats/latency.h */
+    XS_RECORD_LATENCY,      /* struct xs_latency_counts, stats/latency.h */
+    XS_RECORD_SIZES         /* struct xs_size_counts, stats/stats.h */
 };
 
 struct xs_record_entry {

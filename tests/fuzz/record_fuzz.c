@@ -96,6 +96,8 @@ static void make_whole(void)
         t->point[i].t_ns = i + 1;
     struct xs_timeline_gpu *g = add(XS_RECORD_TIMELINE_GPU, sizeof(*g));
     g->device = 3;
+    struct xs_size_counts *sizes = add(XS_RECORD_SIZES, sizeof(*sizes));
+    sizes->taken[48] = 7;
 }
 
 /* ---- an input ----------------------------------------------------------------------------- */

@@ -5,6 +5,7 @@
 . "$(dirname "$0")/../support/must.sh"
 
 traffic=$(program traffic) && pairs=$(program pairs) && flat=$(program json_flat) || exit 1
+threads=$(program thread_pairs) || exit 1
 
 check() { # LABEL POLICY ROUTE-AS-WORDS [NAME=VALUE...]
     local label=$1 policy=$2 words field one two
@@ -41,6 +42,26 @@ check() { # LABEL POLICY ROUTE-AS-WORDS [NAME=VALUE...]
     done
 }
 
+# Counting by threads begins with the first one, though the C library make it for itself.
+check_threads() { # POLICY
+    local how n one two
+    for how in seen unseen; do
+        for n in 1000 201000; do
+            under "$1" "XSIGMA_STATS_FILE=$work/$n.json" -- "$threads" $how $n >"$work/out" 2>&1 ||
+                fail "$1: threads $how: status $?"
+        done
+        # What they count without knowing of each other may come out right by luck, this not.
+        one=$(json_get "$work/1000.json" process.threads_total)
+        [ "$one" = 5 ] || fail "$1: threads $how: of 5 threads $one counted"
+        for field in allocations frees; do
+            one=$(json_get "$work/1000.json" "cpu.totals.$field")
+            two=$(json_get "$work/201000.json" "cpu.totals.$field")
+            [ $((two - one)) -eq 800000 ] ||
+                fail "$1: threads $how: $field: did 800000, counted $((two - one))"
+        done
+    done
+}
+
 all='*:mimalloc'
 have_backend mimalloc && ! mimalloc_serves_all && all='16777216:mimalloc *:bfc'
 for policy in system bfc mimalloc tbb; do
@@ -48,6 +69,7 @@ for policy in system bfc mimalloc tbb; do
     steps="*:$policy"
     [ $policy != mimalloc ] || steps=$all
     check $policy $policy "$steps"
+    check_threads $policy
 done
 if have_backend mimalloc && have_backend tbb; then
     check route "$route" '65536:mimalloc 1048576:tbb *:system'
