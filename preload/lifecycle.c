@@ -133,10 +133,18 @@ static size_t say_warnings(size_t i)
     return i;
 }
 
+static void say_mismatch(const char *text)
+{
+    xs_log("%s", text);
+}
+
 static void start_policy(bool is_root)
 {
+    /* Else who started this process may read its stderr. */
+    bool says = is_root || xs_config(XS_KNOB_LOG)->source != XS_SOURCE_DEFAULT;
+
     xs_report_pressure_start(is_root);
-    xs_policy_start();
+    xs_policy_start(says ? say_mismatch : NULL);
     xs_new_harden();
     wants_keeper = xs_backend_is_open(XS_OWNER_BFC) && xs_config(XS_KNOB_CPU_IDLE_THREAD)->num != 0;
     for (unsigned i = 0; i < XS_OWNER_COUNT; i++)

@@ -352,7 +352,7 @@ void xs_guard_free(void *p, uint64_t entry, enum xs_block_kind kind, size_t size
     if (strict && g->kind != kind)
         xs_hardened_accuse_kind(p, &s, kind, pc);
     if (strict && size != SIZE_MAX && size != g->size)
-        xs_hardened_die("delete with a wrong size", p, &s, pc);
+        xs_hardened_accuse_size(p, &s, pc);
     check_around(g, pc);
     g->freed = xs_stacks_here(pc);
     /* One of two threads that free it at the same time is told. */

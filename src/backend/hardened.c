@@ -148,12 +148,12 @@ void xs_hardened_free(void *p, enum xs_block_kind kind, size_t size, uintptr_t p
         return;
     }
     if (xs_block_class(entry) == XS_CLASS_DEAD)
-        xs_hardened_accuse(p, entry, kind, pc);
+        (void)xs_hardened_accuse(p, entry, kind, pc);
     size_t bytes = xs_sealed_bytes(p, entry);
     size_t had = xs_seal_check(p, entry, bytes, kind, pc);
     if (size != SIZE_MAX && size != had) {
         struct xs_story s = {had, kind, xs_seal_at(p, bytes)->place, 0, is_full()};
-        xs_hardened_die("delete with a wrong size", p, &s, pc);
+        xs_hardened_accuse_size(p, &s, pc);
     }
     if (is_full()) {
         int saved = errno;
@@ -203,7 +203,7 @@ static size_t size_of(void *p, uint64_t entry, uintptr_t pc)
     if (xs_block_class(entry) == XS_CLASS_GUARD)
         return xs_guard_size(p, entry, pc);
     if (xs_block_class(entry) == XS_CLASS_DEAD)
-        xs_hardened_accuse(p, entry, XS_BLOCK_MALLOC, pc);
+        (void)xs_hardened_accuse(p, entry, XS_BLOCK_MALLOC, pc);
     return xs_seal_check(p, entry, xs_sealed_bytes(p, entry), XS_BLOCK_MALLOC, pc);
 }
 
@@ -292,7 +292,7 @@ static size_t hardened_usable_size(void *p)
     if (!is_sealed())
         return xs_heap_usable_size(p);
     if (xs_block_class(entry) == XS_CLASS_DEAD)
-        xs_hardened_accuse(p, entry, kind, XS_PC);
+        (void)xs_hardened_accuse(p, entry, kind, XS_PC);
     /* Whoever asks need not know what made it. */
     size_t bytes = xs_sealed_bytes(p, entry);
     uint64_t said = xs_seal_open(xs_seal_at(p, bytes), p) >> XS_SEAL_SHIFT;

@@ -45,13 +45,15 @@ XS_COLD XS_NORETURN void xs_hardened_die(const char *what, const void *p, const 
 void xs_hardened_tell(const char *what, const void *p, const struct xs_story *s,
                       const uintptr_t found[], unsigned n);
 
-/* The block's seal is not that of a live block of this kind. */
-XS_COLD XS_NORETURN void xs_hardened_accuse(void *p, uint64_t entry, enum xs_block_kind kind,
-                                            uintptr_t pc);
+/* The block's seal is not that of a live block of this kind. Its size, where it is one of another
+ * kind and that is let pass. */
+XS_COLD size_t xs_hardened_accuse(void *p, uint64_t entry, enum xs_block_kind kind, uintptr_t pc);
 
-/* It is a live block, but of another kind. */
-XS_COLD XS_NORETURN void xs_hardened_accuse_kind(const void *p, const struct xs_story *s,
-                                                 enum xs_block_kind kind, uintptr_t pc);
+/* A live block, but of another kind, or of another size than `delete` says; these return where
+ * XSIGMA_CPU_MISMATCH lets it pass. */
+XS_COLD void xs_hardened_accuse_kind(const void *p, const struct xs_story *s,
+                                     enum xs_block_kind kind, uintptr_t pc);
+XS_COLD void xs_hardened_accuse_size(const void *p, const struct xs_story *s, uintptr_t pc);
 
 /* A freed block was written to. */
 XS_COLD XS_NORETURN void xs_hardened_accuse_late(void *p, const struct xs_seal *seal);
@@ -109,7 +111,7 @@ XS_INLINE void *xs_seal(void *p, size_t bytes, size_t size, enum xs_block_kind k
     return p;
 }
 
-/* The size of a live block; what is wrong with it ends the process. */
+/* The size of a live block; what is wrong with it ends the process, or is let pass. */
 XS_INLINE size_t xs_seal_check(void *p, uint64_t entry, size_t bytes, enum xs_block_kind kind,
                                uintptr_t pc)
 {
@@ -118,10 +120,10 @@ XS_INLINE size_t xs_seal_check(void *p, uint64_t entry, size_t bytes, enum xs_bl
     uint64_t copy;
 
     if (XS_UNLIKELY(size > bytes - XS_SEAL_BYTES))
-        xs_hardened_accuse(p, entry, kind, pc);
+        return xs_hardened_accuse(p, entry, kind, pc);
     __builtin_memcpy(&copy, (char *)p + size, sizeof(copy));
     if (XS_UNLIKELY(copy != s->word))
-        xs_hardened_accuse(p, entry, kind, pc);
+        return xs_hardened_accuse(p, entry, kind, pc);
     return size;
 }
 

@@ -1,5 +1,6 @@
 /* What misuse is told as. All of it runs once in a process. */
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -70,13 +71,49 @@ void xs_hardened_die(const char *what, const void *p, const struct xs_story *s, 
     abort();
 }
 
+/* The whole in one line. */
+static void warn(const char *what, const void *p, const struct xs_story *s, uintptr_t pc)
+{
+    uintptr_t made[XS_STACK_FRAMES] = {(uintptr_t)s->allocated};
+    unsigned n = s->has_stacks ? xs_stacks_get((uint32_t)s->allocated, made) : s->allocated != 0;
+    XS_BUF(b, 560);
+
+    xs_fmt(&b, "%s: 0x%lx, %lu bytes", what, (unsigned long)(uintptr_t)p, (unsigned long)s->size);
+    if (n != 0) {
+        xs_put_str(&b, ", allocated by ");
+        xs_backtrace_name(&b, made[0]);
+    }
+    if (pc != 0) {
+        xs_put_str(&b, ", found in a call by ");
+        xs_backtrace_name(&b, pc);
+    }
+    xs_put_str(&b, "; going on (XSIGMA_CPU_MISMATCH)");
+    xs_hot.hardened.warn(b.at);
+}
+
+static void mismatch(const char *what, const void *p, const struct xs_story *s, uintptr_t pc)
+{
+    static atomic_bool said;
+
+    if (xs_hot.hardened.mismatch == XS_MISMATCH_END)
+        xs_hardened_die(what, p, s, pc);
+    if (xs_hot.hardened.mismatch == XS_MISMATCH_WARN && xs_hot.hardened.warn != NULL &&
+        !atomic_exchange_explicit(&said, true, memory_order_relaxed))
+        warn(what, p, s, pc);
+}
+
 void xs_hardened_accuse_kind(const void *p, const struct xs_story *s, enum xs_block_kind kind,
                              uintptr_t pc)
 {
     XS_BUF(what, 80);
 
     xs_fmt(&what, "%s of a block from %s", xs_free_names[kind], made_by[s->kind]);
-    xs_hardened_die(what.at, p, s, pc);
+    mismatch(what.at, p, s, pc);
+}
+
+void xs_hardened_accuse_size(const void *p, const struct xs_story *s, uintptr_t pc)
+{
+    mismatch("delete with a wrong size", p, s, pc);
 }
 
 /* The block that `p` points into, by its entry: `p` itself if it is one. */
@@ -114,7 +151,14 @@ static bool read_seal(char *p, uint64_t entry, struct xs_story *s)
     return true;
 }
 
-void xs_hardened_accuse(void *p, uint64_t entry, enum xs_block_kind kind, uintptr_t pc)
+static bool is_whole(char *p, uint64_t entry, size_t size)
+{
+    const struct xs_seal *seal = xs_seal_at(p, xs_sealed_bytes(p, entry));
+
+    return memcmp(p + size, &seal->word, sizeof(seal->word)) == 0;
+}
+
+size_t xs_hardened_accuse(void *p, uint64_t entry, enum xs_block_kind kind, uintptr_t pc)
 {
     char *base = base_of(p, entry);
     struct xs_story s;
@@ -128,8 +172,10 @@ void xs_hardened_accuse(void *p, uint64_t entry, enum xs_block_kind kind, uintpt
     if (s.freed != 0 || xs_block_class(entry) == XS_CLASS_DEAD ||
         (!known && ((uintptr_t *)p)[1] == xs_heap_key()))
         xs_hardened_die("double free", p, &s, pc);
-    if (known && s.kind != kind)
+    if (known && s.kind != kind && is_whole(p, entry, s.size)) {
         xs_hardened_accuse_kind(p, &s, kind, pc);
+        return s.size;
+    }
     xs_hardened_die("write beyond the end of a block", p, &s, pc);
 }
 

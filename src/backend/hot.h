@@ -86,6 +86,8 @@ struct xs_hot_state {
         uint64_t key;
         uint32_t guard_every; /* 0: never */
         uint8_t mode;
+        uint8_t mismatch;
+        void (*warn)(const char *text); /* NULL: nobody is told */
     } hardened;
 };
 

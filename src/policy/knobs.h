@@ -57,6 +57,8 @@
     "bfc: memory that has been free for so long goes back to the system") \
   X(CHOICE, CPU_HARDENED, "CPU_HARDENED", "off", 0, 0, "off|check|full", 0, \
     "bfc: end the process with a message when it misuses its heap. check: each free is checked. full: besides, whole call stacks, freed blocks wait and are looked at, large ones end at a guard page") \
+  X(CHOICE, CPU_MISMATCH, "CPU_MISMATCH", "warn", 0, 0, "warn|end|off", 0, \
+    "XSIGMA_CPU_HARDENED: what becomes of a block from new that free gets, one from malloc that delete gets and the like, and of one deleted with another size, which do no harm here. warn: one line about the first, and the program goes on. end: the process ends. off: nothing is said") \
   X(SIZE, CPU_QUARANTINE, "CPU_QUARANTINE", "16M", 0, XS_GIB(64), "", 0, \
     "XSIGMA_CPU_HARDENED=full: so much freed memory waits before it is used again") \
   X(COUNT, CPU_GUARD_SAMPLE, "CPU_GUARD_SAMPLE", "0", 0, 1000000000, "", 0, \

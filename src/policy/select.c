@@ -291,7 +291,7 @@ static enum xs_owner open_or_system(enum xs_owner wanted, const struct xs_backen
 }
 
 /* Before the first block of the own core. */
-static void harden(void)
+static void harden(void (*warn)(const char *text))
 {
     uint64_t mode = xs_config(XS_KNOB_CPU_HARDENED)->num;
     uint64_t every = xs_config(XS_KNOB_CPU_GUARD_SAMPLE)->num;
@@ -300,6 +300,8 @@ static void harden(void)
         return;
     xs_hot.backend[XS_OWNER_BFC] = &xs_backend_hardened;
     xs_hot.hardened.mode = (uint8_t)mode;
+    xs_hot.hardened.warn = warn;
+    xs_hot.hardened.mismatch = (uint8_t)xs_config(XS_KNOB_CPU_MISMATCH)->num;
     xs_hot.hardened.guard_every = (uint32_t)every;
     xs_hot.hardened.key = xs_hardened_key();
 }
@@ -323,7 +325,7 @@ static void add_steps(size_t last, enum xs_owner owner, const struct xs_backend_
     add_step(last, owner);
 }
 
-void xs_policy_start(void)
+void xs_policy_start(void (*warn)(const char *text))
 {
     const struct xs_knob_row *row = &xs_knob_rows[XS_KNOB_CPU_BACKEND];
     int chosen = (int)xs_config(XS_KNOB_CPU_BACKEND)->num;
@@ -337,7 +339,7 @@ void xs_policy_start(void)
         xs_config_warn("memory cannot be made writable: the C library's malloc serves");
         return;
     }
-    harden();
+    harden(warn);
     bool has_core = false;
     for (size_t i = 0; i < route.count; i++)
         has_core |= owner_of_choice(route.step[i].choice) == XS_OWNER_BFC;

@@ -46,6 +46,18 @@ caught() {
     done
 }
 
+# Ends the program only where that is wanted; else it is told of once, or not at all.
+mismatch() { # SETTINGS MESSAGE PROGRAM CASE
+    caught "$1 XSIGMA_CPU_MISMATCH=end" 134 "$2" -,-,- "${@:3}"
+    run "$1" "${@:3}"
+    { [ $rc -eq 0 ] && [ "$(cat "$work/out")" = survived ] && [ "$(wc -l <"$work/err")" = 1 ] &&
+        grep -qE "^xsigma\[[0-9]+\]: $2: 0x[0-9a-f]+, 100 bytes, allocated by /.*\+0x[0-9a-f]+, found in a call by /.*\+0x[0-9a-f]+; going on \(XSIGMA_CPU_MISMATCH\)\$" "$work/err"; } ||
+        wrong "${*:3} under $1: wanted one line \"$2\" and no end"
+    run "$1 XSIGMA_CPU_MISMATCH=off" "${@:3}"
+    { [ $rc -eq 0 ] && [ "$(cat "$work/out")" = survived ] && [ ! -s "$work/err" ]; } ||
+        wrong "${*:3} under $1, off: wanted no word"
+}
+
 # A stack goes on to the program's start.
 reaches_main() { # LABEL SETTINGS
     local frames f
@@ -73,16 +85,20 @@ for s in "${sealed[@]}"; do
     caught "$s" 134 'write beyond the end of a block' -,-,misuse_here "$misuse" overflow-by-seven
     # Seen in the block before, or in a sampled one itself.
     caught "$s" 134 'write (beyond the end|before the start) of a block' -,-,- "$misuse" underflow
-    caught "$s" 134 'delete with a wrong size' allocate_here,-,- "$misuse" wrong-size
-    caught "$s" 134 'free of a block from new' -,-,- "$misuse_new" free-of-new
-    caught "$s" 134 'free of a block from new' -,-,- "$misuse_new" realloc-of-new
-    caught "$s" 134 'delete of a block from malloc' -,-,- "$misuse_new" delete-of-malloc
-    caught "$s" 134 'delete of a block from new\[\]' -,-,- "$misuse_new" delete-of-new-array
-    caught "$s" 134 'delete\[\] of a block from new' -,-,- "$misuse_new" delete-array-of-new
-    caught "$s" 134 'delete of a block from aligned new' -,-,- "$misuse_new" delete-of-aligned-new
-    caught "$s" 134 'aligned delete of a block from new' -,-,- "$misuse_new" aligned-delete-of-new
-    caught "$s" 134 'delete with a wrong size' -,-,- "$misuse_new" wrong-size
+    e="$s XSIGMA_CPU_MISMATCH=end"
+    caught "$e" 134 'delete with a wrong size' allocate_here,-,- "$misuse" wrong-size
+    mismatch "$s" 'free of a block from new' "$misuse_new" free-of-new
+    mismatch "$s" 'free of a block from new' "$misuse_new" realloc-of-new
+    mismatch "$s" 'delete of a block from malloc' "$misuse_new" delete-of-malloc
+    mismatch "$s" 'delete of a block from new\[\]' "$misuse_new" delete-of-new-array
+    mismatch "$s" 'delete\[\] of a block from new' "$misuse_new" delete-array-of-new
+    mismatch "$s" 'delete of a block from aligned new' "$misuse_new" delete-of-aligned-new
+    mismatch "$s" 'aligned delete of a block from new' "$misuse_new" aligned-delete-of-new
+    mismatch "$s" 'delete with a wrong size' "$misuse_new" wrong-size
+    mismatch "$s" 'free of a block from new' "$misuse_new" many
     caught "$s" 134 'double free' -,-,main "$misuse_new" double-delete
+    # What is let pass hides nothing else.
+    caught "$s" 134 'write beyond the end of a block' -,-,- "$misuse_new" overflow-of-new
 done
 caught XSIGMA_CPU_HARDENED=check 134 'free of a pointer inside a block' allocate_here,-,misuse_here "$misuse" interior-page
 

@@ -59,7 +59,16 @@ int main(int argc, char **argv)
         ::operator delete (allocate_here(), std::align_val_t{64});
     else if (name == "wrong-size")
         ::operator delete (allocate_here(), std::size_t{99});
-    else if (name == "double-delete") {
+    else if (name == "many")
+        for (int i = 0; i < 3; i++) {
+            std::free(allocate_here());
+            ::operator delete (allocate_here(), std::size_t{99});
+        }
+    else if (name == "overflow-of-new") {
+        auto *p = static_cast<char *>(allocate_here());
+        p[100] = static_cast<char>(p[100] + 1);
+        std::free(opaque(p));
+    } else if (name == "double-delete") {
         void *p = allocate_here();
         ::operator delete(opaque(p));
         __asm__ volatile("" : "+r"(p));
