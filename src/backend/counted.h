@@ -6,9 +6,9 @@
  *     bool  NAME_owns(p)                                       false for NULL
  * and XS_COUNTED_CALLS(NAME, OWNER) makes NAME_plain_* and NAME_counted_* of them, so that counting
  * costs nothing when it is off and no extra jump when it is on. XS_ALONE_CALLS makes the calls that
- * count where there is only one thread, into the one slot that it has. NAME_counts_failures says that the
- * back end itself calls xs_count_failure, so that the hot call can stay a jump. The own core counts
- * by itself and makes its calls itself (host_bfc.c).
+ * count where there is only one thread, into the one slot that it has. NAME_counts_failures says
+ * that the back end itself calls xs_count_failure, so that the hot call can stay a jump. The own
+ * core counts by itself and makes its calls itself (host_bfc.c).
  *
  * Threads: any. Context: inside malloc.
  */

@@ -27,7 +27,8 @@ enum state { NONE, LIVE, DEAD };
 
 struct guard {
     char *base;
-    size_t bytes; /* without the page that nobody may touch */
+    size_t bytes; /* without what nobody may touch: a page, and what a growing block has room for */
+    size_t room;
     char *p;
     size_t size;
     uint32_t allocated; /* stacks */
@@ -225,14 +226,18 @@ static uint32_t dig(uint32_t most, size_t most_bytes)
     return i;
 }
 
+static size_t mapping_bytes(const struct guard *g)
+{
+    return g->bytes + g->room + xs_mem_page();
+}
+
 static void unmap(uint32_t i)
 {
     struct guard *g = &guards.record[i];
-    size_t total = g->bytes + xs_mem_page();
 
     /* Out of the map first: once unmapped, the range may be anybody's. */
-    (void)xs_page_map_set(mapping_of(g), total, 0);
-    (void)xs_mem_unmap(mapping_of(g), total);
+    (void)xs_page_map_set(mapping_of(g), mapping_bytes(g), 0);
+    (void)xs_mem_unmap(mapping_of(g), mapping_bytes(g));
     give_record(i);
 }
 
@@ -251,7 +256,22 @@ void xs_guard_flush(void)
 
 /* ---- blocks ----------------------------------------------------------------------------- */
 
-static bool map(struct guard *g, uint32_t i, size_t size, size_t align, enum xs_guard_side side)
+static bool enter(const struct guard *g, uint64_t entry)
+{
+    return xs_page_map_set(mapping_of(g), mapping_bytes(g), entry) == 0;
+}
+
+static uint64_t entry_of(const struct guard *g)
+{
+    return xs_entry_of_chunk(XS_CLASS_GUARD, 0, (uint32_t)(g - guards.record));
+}
+
+static void fill_behind(const struct guard *g)
+{
+    memset(g->p + g->size, FILL, (size_t)(g->base + g->bytes - (g->p + g->size)));
+}
+
+static bool map(struct guard *g, size_t size, size_t align, enum xs_guard_side side)
 {
     size_t page = xs_mem_page();
     size_t bytes = xs_align_up(size + (size == 0), page);
@@ -262,31 +282,47 @@ static bool map(struct guard *g, uint32_t i, size_t size, size_t align, enum xs_
     g->is_first = side == XS_GUARD_BEFORE;
     g->base = g->is_first ? at + page : at;
     g->bytes = bytes;
+    g->room = 0;
     g->size = size;
     g->p = g->is_first ? g->base : g->base + ((bytes - size) & ~(align - 1));
-    if (xs_mem_forbid(g->is_first ? at : at + bytes, page) != 0 ||
-        xs_page_map_set(at, bytes + page, xs_entry_of_chunk(XS_CLASS_GUARD, 0, i)) != 0) {
+    if (xs_mem_forbid(g->is_first ? at : at + bytes, page) != 0 || !enter(g, entry_of(g))) {
         (void)xs_mem_unmap(at, bytes + page);
         return false;
     }
     memset(g->base, FILL, (size_t)(g->p - g->base));
-    memset(g->p + size, FILL, (size_t)(g->base + bytes - (g->p + size)));
+    fill_behind(g);
     return true;
 }
 
-void *xs_guard_alloc(size_t size, size_t align, enum xs_guard_side side, uint32_t stack)
+/* With room behind it, so it begins where its pages do and need not move when it grows. */
+static bool map_roomy(struct guard *g, size_t size)
+{
+    size_t page = xs_mem_page();
+
+    g->is_first = false;
+    g->bytes = xs_align_up(size, page);
+    g->room = xs_align_up(size / 4, page);
+    g->size = size;
+    g->base = g->p = xs_mem_reserve(mapping_bytes(g), 1);
+    if (g->base == NULL)
+        return false;
+    if (xs_mem_writable(g->base, g->bytes) != 0 || !enter(g, entry_of(g))) {
+        (void)xs_mem_unmap(g->base, mapping_bytes(g));
+        return false;
+    }
+    return true;
+}
+
+/* `align` 0: with room. */
+static struct guard *make(size_t size, size_t align, enum xs_guard_side side, uint32_t stack)
 {
     int saved = errno;
+    uint32_t i = size <= XS_SIZE_MAX_REQUEST / 2 ? take_record() : UINT32_MAX;
 
-    if (align < 16)
-        align = 16;
-    if (align > xs_mem_page() || size > XS_SIZE_MAX_REQUEST / 2)
-        return NULL;
-    uint32_t i = take_record();
     if (i == UINT32_MAX)
         return NULL;
     struct guard *g = &guards.record[i];
-    if (!map(g, i, size, align, side)) {
+    if (!(align != 0 ? map(g, size, align, side) : map_roomy(g, size))) {
         give_record(i);
         errno = saved;
         return NULL;
@@ -296,7 +332,15 @@ void *xs_guard_alloc(size_t size, size_t align, enum xs_guard_side side, uint32_
     g->kind = XS_BLOCK_MALLOC;
     g->state = LIVE;
     xs_heap_count_request(xs_heap_mine, size);
-    return g->p;
+    return g;
+}
+
+void *xs_guard_alloc(size_t size, size_t align, enum xs_guard_side side, uint32_t stack)
+{
+    align = align < 16 ? 16 : align;
+    struct guard *g = align <= xs_mem_page() ? make(size, align, side, stack) : NULL;
+
+    return g != NULL ? g->p : NULL;
 }
 
 /* Of a pointer that must be a live block. */
@@ -341,6 +385,24 @@ static void check_around(const struct guard *g, uintptr_t pc)
         xs_hardened_die("write beyond the end of a block", g->p, &s, pc);
 }
 
+/* Live no more. */
+static void end(struct guard *g, uintptr_t pc)
+{
+    struct xs_story s = story_of(g);
+
+    g->freed = xs_stacks_here(pc);
+    /* One of two threads that free it at the same time is told. */
+    if (__atomic_exchange_n(&g->state, DEAD, __ATOMIC_ACQ_REL) != LIVE)
+        xs_hardened_die("double free", g->p, &s, pc);
+}
+
+static void put_away(struct guard *g)
+{
+    (void)xs_mem_forbid(g->base, g->bytes);
+    bury((uint32_t)(g - guards.record));
+    drop(DEAD_MOST, DEAD_MOST_BYTES);
+}
+
 void xs_guard_free(void *p, uint64_t entry, enum xs_block_kind kind, size_t size, uintptr_t pc)
 {
     int saved = errno;
@@ -354,16 +416,92 @@ void xs_guard_free(void *p, uint64_t entry, enum xs_block_kind kind, size_t size
     if (strict && size != SIZE_MAX && size != g->size)
         xs_hardened_accuse_size(p, &s, pc);
     check_around(g, pc);
-    g->freed = xs_stacks_here(pc);
-    /* One of two threads that free it at the same time is told. */
-    if (__atomic_exchange_n(&g->state, DEAD, __ATOMIC_ACQ_REL) != LIVE)
-        xs_hardened_die("double free", p, &s, pc);
+    end(g, pc);
     xs_heap_count_frees(xs_heap_mine, 1);
     (void)xs_mem_purge(g->base, g->bytes);
-    (void)xs_mem_forbid(g->base, g->bytes);
-    bury(XS_ENTRY_CHUNK(entry));
-    drop(DEAD_MOST, DEAD_MOST_BYTES);
+    put_away(g);
     errno = saved;
+}
+
+/* ---- blocks that grow ------------------------------------------------------------------- */
+
+/* Its last page becomes whole, and as many more as it takes. */
+static bool extend(struct guard *g, size_t size)
+{
+    size_t more = xs_align_up(size, xs_mem_page()) - g->bytes;
+    char *end = g->base + g->bytes;
+
+    if (more > g->room || (more != 0 && xs_mem_writable(end, more) != 0))
+        return false;
+    memset(g->p + g->size, 0, (size_t)((g->p + size < end ? g->p + size : end) - (g->p + g->size)));
+    g->bytes += more;
+    g->room -= more;
+    g->size = size;
+    fill_behind(g);
+    xs_heap_count_request(xs_heap_mine, size);
+    return true;
+}
+
+/* The pages of a block that has room come to `to`, which nobody has seen yet. False: `to` is gone,
+ * as its pages may be. */
+static bool move_pages(const struct guard *g, struct guard *to)
+{
+    /* Out of the map first, as in unmap. */
+    (void)xs_page_map_set(g->base, g->bytes, 0);
+    if (xs_mem_move(g->base, g->bytes, to->base, to->bytes) == 0) {
+        memset(to->p + g->size, 0, g->bytes - g->size);
+        return true;
+    }
+    (void)xs_page_map_set(g->base, g->bytes, entry_of(g));
+    (void)enter(to, 0);
+    xs_heap_uncount_request(to->size);
+    give_record((uint32_t)(to - guards.record));
+    return false;
+}
+
+/* Nobody may go where its pages were, unless another thread was given that range meanwhile. */
+static void put_empty_away(struct guard *g)
+{
+    if (xs_mem_reserve_at(g->base, g->bytes)) {
+        (void)enter(g, entry_of(g));
+        put_away(g);
+        return;
+    }
+    char *rest = g->base + g->bytes;
+    size_t rest_bytes = mapping_bytes(g) - g->bytes;
+    (void)xs_page_map_set(rest, rest_bytes, 0);
+    (void)xs_mem_unmap(rest, rest_bytes);
+    give_record((uint32_t)(g - guards.record));
+}
+
+void *xs_guard_grow(uint64_t entry, size_t size, uintptr_t pc)
+{
+    struct guard *g = guard_at(entry);
+    bool moves = g->p == g->base;
+
+    if (g->is_first || size <= g->size || size - g->size > g->size / 8)
+        return NULL;
+    int saved = errno;
+    check_around(g, pc);
+    if (moves && extend(g, size))
+        return g->p;
+    struct guard *to = make(size, 0, XS_GUARD_BEHIND, xs_stacks_here(pc));
+    if (to == NULL || (moves && !move_pages(g, to))) {
+        errno = saved;
+        return NULL;
+    }
+    if (!moves)
+        memcpy(to->p, g->p, g->size);
+    fill_behind(to);
+    end(g, pc);
+    if (moves) {
+        put_empty_away(g);
+    } else {
+        (void)xs_mem_purge(g->base, g->bytes);
+        put_away(g);
+    }
+    errno = saved;
+    return to->p;
 }
 
 /* ---- fork ------------------------------------------------------------------------------- */

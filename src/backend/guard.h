@@ -31,6 +31,11 @@ enum xs_guard_side xs_guard_side(void);
 
 /* With the page map's entry of a block that is one. */
 void xs_guard_free(void *p, uint64_t entry, enum xs_block_kind kind, size_t size, uintptr_t pc);
+
+/* The same block, or another one in its stead, made larger by a small step: what grows so gets
+ * room, and then it is seldom moved and not copied at all. NULL, and nothing has changed: the step
+ * is not small, or memory is out. */
+void *xs_guard_grow(uint64_t entry, size_t size, uintptr_t pc);
 size_t xs_guard_size(void *p, uint64_t entry, uintptr_t pc);
 void xs_guard_mark(uint64_t entry, enum xs_block_kind kind);
 

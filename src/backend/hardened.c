@@ -242,12 +242,16 @@ static void *larger(size_t old, size_t size, uintptr_t pc)
 static void *realloc_own(void *p, size_t size, uintptr_t pc)
 {
     uint64_t entry = xs_page_map_get(p);
-    void *q = p;
+    void *q = NULL;
 
     if (!is_sealed() && xs_block_class(entry) != XS_CLASS_GUARD)
         return xs_heap_realloc_at(p, entry, size);
     size_t old = size_of(p, entry, pc);
-    if (!stays(p, entry, size, pc)) {
+    if (is_full() && xs_block_class(entry) == XS_CLASS_GUARD)
+        q = xs_guard_grow(entry, size, pc);
+    if (q == NULL && stays(p, entry, size, pc))
+        q = p;
+    if (q == NULL) {
         q = larger(old, size, pc);
         if (q == NULL)
             return NULL;

@@ -28,8 +28,8 @@
 /* In the order of the choices of XSIGMA_CPU_HARDENED. */
 enum xs_hardened_mode { XS_HARDENED_OFF, XS_HARDENED_CHECK, XS_HARDENED_FULL };
 
-/* What a block freed by the wrong call comes to, in the order of XSIGMA_CPU_MISMATCH: it is found by
- * its address alone, so nothing breaks, and some programs rely on that. */
+/* What a block freed by the wrong call comes to, in the order of XSIGMA_CPU_MISMATCH: it is found
+ * by its address alone, so nothing breaks, and some programs rely on that. */
 enum xs_hardened_mismatch { XS_MISMATCH_WARN, XS_MISMATCH_END, XS_MISMATCH_OFF };
 
 /* What a block was got by, and so how it must be freed. */

@@ -136,8 +136,26 @@ XS_INLINE void *tbb_do_zalloc(size_t size)
     return p != NULL ? memset(p, 0, size) : NULL;
 }
 
+/* A large block that grows by small steps gets room, as oneTBB would copy it at each of them. Room
+ * is what tbb_usable_size says is there, so it stays until the block is made much smaller. */
+#define GROW_FROM ((size_t)64 << 10)
+
+static __attribute__((noinline)) void *realloc_large(void *p, size_t size)
+{
+    size_t old = xs_hot.tbb.msize(xs_hot.tbb.pool, p);
+    void *q = NULL;
+
+    if (size <= old && size > old / 2)
+        return p;
+    if (size > old && size - old < old / 8 && size < XS_SIZE_MAX_REQUEST / 2)
+        q = xs_hot.tbb.realloc(xs_hot.tbb.pool, p, size + size / 4);
+    return q != NULL ? q : checked(xs_hot.tbb.realloc(xs_hot.tbb.pool, p, size));
+}
+
 XS_INLINE void *tbb_do_realloc(void *p, size_t size)
 {
+    if (size >= GROW_FROM)
+        return realloc_large(p, size);
     return checked(xs_hot.tbb.realloc(xs_hot.tbb.pool, p, size < 16 ? 16 : size));
 }
 

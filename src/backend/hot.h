@@ -49,7 +49,7 @@ struct xs_hot_state {
     void (*short_free)(void *p);
     bool counting;
     void (*end_alone)(void); /* there is going to be a second thread */
-    uint32_t step_count; /* at least 1; the last step's bound is SIZE_MAX */
+    uint32_t step_count;     /* at least 1; the last step's bound is SIZE_MAX */
     struct xs_step step[XS_ROUTE_STEPS_MAX];
     const struct xs_backend *backend[XS_OWNER_COUNT];
     void (*free_own[XS_OWNER_COUNT])(void *p);

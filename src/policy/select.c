@@ -24,8 +24,8 @@ static struct {
     bool counting;
     bool is_read; /* somebody is told: calls are timed for him */
     bool keeps_errno;
-    bool had_threads; /* more than one, or is about to have */
-    bool is_alone;    /* so XS_COUNTING_ALONE is in use */
+    bool had_threads;      /* more than one, or is about to have */
+    bool is_alone;         /* so XS_COUNTING_ALONE is in use */
     bool samples_in_front; /* of all back ends, for the own core cannot do it */
     uint64_t off_since_ns;
     uint64_t off_ns;

@@ -9,7 +9,8 @@
 
 #include "base/compiler.h"
 
-/* `warn` gets what is to be said of misuse that is let pass, without an end of line; NULL: nobody. */
+/* `warn` gets what is to be said of misuse that is let pass, without an end of line; NULL: nobody.
+ */
 void xs_policy_start(void (*warn)(const char *text));
 
 /* Everything goes to the C library, uncounted: disabled, privileged, or the program's own malloc.

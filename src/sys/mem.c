@@ -89,6 +89,26 @@ int xs_mem_forbid(void *p, size_t size)
     return mprotect(p, size, PROT_NONE) == 0 ? 0 : errno;
 }
 
+int xs_mem_move(void *p, size_t size, void *to, size_t to_size)
+{
+    int flags = MREMAP_MAYMOVE | MREMAP_FIXED;
+
+    return mremap(p, size, to_size, flags, to) != MAP_FAILED ? 0 : errno;
+}
+
+bool xs_mem_reserve_at(void *p, size_t size)
+{
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
+    void *got = mmap(p, size, PROT_NONE, flags, -1, 0);
+
+    if (got == p)
+        return true;
+    /* Kernels before 4.17 take the place for a wish. */
+    if (got != MAP_FAILED)
+        (void)munmap(got, size);
+    return false;
+}
+
 bool xs_mem_is_mapped(const void *p)
 {
     size_t page = xs_mem_page();

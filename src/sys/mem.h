@@ -26,7 +26,15 @@ void *xs_mem_reserve(size_t size, size_t align);
 
 int xs_mem_writable(void *p, size_t size);
 int xs_mem_readonly(void *p, size_t size);
-int xs_mem_forbid(void *p, size_t size);     /* to read and write */
+int xs_mem_forbid(void *p, size_t size); /* to read and write */
+
+/* The memory behind whole pages of one mapping goes to `to`, in place of what is mapped there, with
+ * zeroed memory behind it to `to_size`. Where it was there is nothing. If it fails there may be
+ * nothing at `to` either. */
+int xs_mem_move(void *p, size_t size, void *to, size_t to_size);
+
+/* As xs_mem_reserve, there and nowhere else. False: something else is there. */
+bool xs_mem_reserve_at(void *p, size_t size);
 bool xs_mem_is_mapped(const void *p);        /* the page that it lies in */
 void xs_mem_want_huge(void *p, size_t size); /* transparent huge pages, if the kernel likes */
 

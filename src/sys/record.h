@@ -66,8 +66,8 @@ enum xs_record_section {
     XS_RECORD_TIMELINE_GPU, /* struct xs_timeline_gpu */
     XS_RECORD_SITES,
     XS_RECORD_MODULES,
-    XS_RECORD_LATENCY,      /* struct xs_latency_counts, stats/latency.h */
-    XS_RECORD_SIZES         /* struct xs_size_counts, stats/stats.h */
+    XS_RECORD_LATENCY, /* struct xs_latency_counts, stats/latency.h */
+    XS_RECORD_SIZES    /* struct xs_size_counts, stats/stats.h */
 };
 
 struct xs_record_entry {

@@ -114,6 +114,11 @@ caught "$guarded" 134 'double free' allocate_here,free_here,misuse_here "$misuse
 caught "$guarded" 134 'write beyond the end of a block' allocate_here,-,misuse_here "$misuse" overflow
 caught XSIGMA_CPU_HARDENED=full 139 'use after free' allocate_here,free_here,read_after_free "$misuse" read-after-free 100000
 caught XSIGMA_CPU_HARDENED=full 139 'access beyond the end of a block' allocate_here,-,read_at "$misuse" read-beyond 102400
+for s in XSIGMA_CPU_HARDENED=full 'XSIGMA_CPU_HARDENED=full XSIGMA_CPU_GUARD_SAMPLE=3'; do
+    caught "$s" 134 'write beyond the end of a block' -,-,misuse_here "$misuse" grown-overflow
+    caught "$s" 139 'access beyond the end of a block' -,-,grown_beyond "$misuse" grown-beyond
+    caught "$s" 139 'use after free' -,-,grown_stale "$misuse" grown-stale
+done
 for s in XSIGMA_CPU_HARDENED=full "$guarded" "XSIGMA_CPU_HARDENED=check $guarded"; do
     caught "$s" 134 'double free' allocate_here,free_here,misuse_here "$misuse" double-free
     for label in 'found in a call' allocated freed; do

@@ -37,8 +37,30 @@ __attribute__((noinline)) static void misuse_here(void *p)
 static char data[64] __attribute__((aligned(16)));
 static size_t block = 100;
 
+/* To `size`, in steps; what it holds must come along. */
+static char *grow(char *p, size_t from, size_t size, size_t step)
+{
+    for (size_t i = 0; i < from; i++)
+        p[i] = (char)(i % 251);
+    for (size_t now = from; now < size; now += step) {
+        p = opaque(realloc(p, now + step));
+        for (size_t i = now; i < now + step; i++)
+            p[i] = (char)(i % 251);
+    }
+    for (size_t i = 0; i < size; i++)
+        if (p[i] != (char)(i % 251))
+            abort();
+    return p;
+}
+
 static void none(void)
 {
+    static const size_t steps[] = {16, 100, 4096, 5000, 8192};
+
+    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+        free_here(grow(allocate_here(40000), 40000, 400000, steps[i]));
+        free_here(grow(allocate_here(40960), 40960, 400000, steps[i]));
+    }
     for (int i = 0; i < 1000; i++)
         free_here(allocate_here((size_t)i));
     char *p = realloc(allocate_here(100), 200000);
@@ -206,6 +228,31 @@ static void read_after_free(void)
 }
 
 /* Freed blocks beyond the few that a magazine holds hang in a list through their first words. */
+/* Where the block grew by small steps, its end is somewhere in a page. */
+static void grown_overflow(void)
+{
+    char *p = grow(allocate_here(40000), 40000, 50000, 100);
+
+    p[50000] = 1;
+    misuse_here(p);
+}
+
+__attribute__((noinline)) static void grown_beyond(void)
+{
+    char *p = grow(allocate_here(40000), 40000, 50000, 100);
+
+    *(volatile char *)(p + 50000 + 4096) = 1;
+}
+
+__attribute__((noinline)) static void grown_stale(void)
+{
+    char *p = grow(allocate_here(40000), 40000, 50000, 100);
+    char *q = grow(p, 50000, 100000, 100);
+
+    if (q != p)
+        *(volatile char *)(p + 100) = 1;
+}
+
 static void broken_list(void)
 {
     void **p[200];
@@ -248,6 +295,9 @@ static const struct {
     {"write-before", write_before},
     {"write-after-free", write_after_free},
     {"read-after-free", read_after_free},
+    {"grown-overflow", grown_overflow},
+    {"grown-beyond", grown_beyond},
+    {"grown-stale", grown_stale},
     {"broken-list", broken_list},
     {"wrong-size", wrong_size},
 };

@@ -1,6 +1,6 @@
-/* thread_pairs.c seen|unseen N [alone] - four threads make N pairs of malloc(64) and free each, at one
- * time. `unseen`: by the C library's own pthread_create, as its timers do, which nobody can put another
- * in front of. alone: main makes the pairs when a thread has come and gone. */
+/* thread_pairs.c seen|unseen N [alone] - four threads make N pairs of malloc(64) and free each, at
+ * one time. `unseen`: by the C library's own pthread_create, as its timers do, which nobody can put
+ * another in front of. alone: main makes the pairs when a thread has come and gone. */
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdlib.h>
