@@ -1,6 +1,7 @@
 #include "preload/lifecycle.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -88,6 +89,17 @@ void xs_before_thread(void)
 
 /* ---- start ------------------------------------------------------------------------------ */
 
+/* Asked for, and all that the process does: so it is its output, for a pager or a filter. */
+static void say_help(const char *text, void *arg)
+{
+    XS_BUF(line, 1024);
+
+    (void)arg;
+    xs_fmt(&line, "%s\n", text);
+    int fd = fcntl(STDOUT_FILENO, F_GETFD) >= 0 ? STDOUT_FILENO : STDERR_FILENO;
+    (void)xs_io_write(fd, line.at, line.len);
+}
+
 static void bypass(void)
 {
     life.bypassed = true;
@@ -166,7 +178,7 @@ __attribute__((constructor)) static void start(void)
         return;
     }
     if (xs_config(XS_KNOB_HELP)->num != 0) {
-        xs_config_print_help(xs_log_line, NULL);
+        xs_config_print_help(say_help, NULL);
         _exit(0);
     }
     xs_gpu_options_start();

@@ -58,12 +58,3 @@ void xs_log(const char *format, ...)
     pthread_setcancelstate(cancel, NULL);
     errno = saved;
 }
-
-void xs_log_line(const char *text, void *arg)
-{
-    XS_BUF(line, 1024);
-
-    (void)arg;
-    xs_fmt(&line, "%s\n", text);
-    write_log(line.at, line.len);
-}

@@ -9,7 +9,4 @@
 
 void xs_log(const char *format, ...) XS_FORMAT(1, 2);
 
-/* A line as it is, without the prefix; for tables. `arg` is not used. */
-void xs_log_line(const char *line, void *arg);
-
 #endif

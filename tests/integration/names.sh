@@ -92,6 +92,15 @@ done
 make -C "$xs_root" -s uninstall PREFIX=/usr DESTDIR="$xs_tmp/root" >make.out 2>&1
 [ -z "$(find root -type f)" ] || fail "uninstall leaves $(find root -type f)"
 
+# The table that is asked for is the output, as that of `vars` is; without one it is said all the same.
+XSIGMA_HELP=1 LD_PRELOAD=$xs_root/build/libxsigma.so /bin/false >help 2>err || fail "XSIGMA_HELP: status $?"
+[ ! -s err ] || fail "XSIGMA_HELP: standard error: $(head -n 2 err)"
+for v in XSIGMA_CPU_BACKEND=bfc XSIGMA_HELP=1 XSIGMA_UNWIND=libunwind; do
+    grep -q "^$v " help || fail "XSIGMA_HELP: no line $v"
+done
+XSIGMA_HELP=1 LD_PRELOAD=$xs_root/build/libxsigma.so /bin/false >&- 2>err
+grep -q '^XSIGMA_CPU_BACKEND=bfc ' err || fail "XSIGMA_HELP: nothing without standard output"
+
 # Plain output where it is no terminal, and ASCII without UTF-8, with and without NO_COLOR.
 for set in A=1 NO_COLOR=1 LC_ALL=C TERM=xterm-256color; do
     env "$set" "$xsigma" --help >out 2>&1

@@ -27,6 +27,13 @@ hardened_settings=(XSIGMA_CPU_HARDENED=check XSIGMA_CPU_HARDENED=full XSIGMA_CPU
     'XSIGMA_CPU_HARDENED=check XSIGMA_CPU_GUARD_SAMPLE=20 XSIGMA_CPU_ALIGN=64'
     'XSIGMA_CPU_HARDENED=full XSIGMA_CPU_GUARD_SAMPLE=3 XSIGMA_CPU_QUARANTINE=64K')
 
+# What processes leave behind that end without a report goes with the test.
+records_apart() {
+    mkdir -p "$work/records"
+    chmod 1777 "$work/records"
+    export XSIGMA_RECORD=$work/records
+}
+
 fail() {
     printf 'FAIL: %s\n' "$*"
     failures=$((failures + 1))
