@@ -189,7 +189,9 @@ static XS_COLD int open_record(void)
         xs_image_begin(control.passive_owner);
         return OPEN;
     }
-    xs_log("no record in %s (%s); going on without", directory, strerrorname_np(rc));
+    xs_log("no record in %s (%s), so 'xsigma report' and 'top' cannot look at this process; "
+           "XSIGMA_RECORD names another directory, or off",
+           directory, strerrorname_np(rc));
     return OFF;
 }
 

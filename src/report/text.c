@@ -183,7 +183,7 @@ static void core_line(struct xs_emit *e, const struct xs_report *r)
     const struct xs_bfc_stats *b = &r->core.bfc;
     XS_BUF(item, 160);
 
-    if (!r->has_core || !xs_report_shows(r, XS_OWNER_BFC))
+    if (!r->has_core || !xs_report_shows(r, XS_OWNER_BFC) || b->regions + b->collected == 0)
         return;
     xs_put_str(&item, "bfc: free ");
     xs_put_bytes(&item, b->free_bytes);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "policy/config.h"
 #include "sys/record.h"
@@ -32,34 +33,85 @@ bool xs_tool_utf8(void)
 
 /* ---- without an argument: what there is ---------------------------------------------------- */
 
-struct list {
-    unsigned shown;
+struct record_line {
+    struct xs_record_head head;
+    bool is_alive;
 };
 
-static void print_one(const struct xs_record_head *head, bool is_alive, void *arg)
+struct list {
+    struct record_line *line;
+    size_t count;
+    size_t room;
+};
+
+static void note_one(const struct xs_record_head *head, bool is_alive, void *arg)
 {
     struct list *l = arg;
 
-    l->shown++;
-    printf("%8d  ", (int)head->pid);
-    for (const char *c = head->program; *c != '\0'; c++)
-        putchar(*c >= 0x20 && *c < 0x7F ? *c : '?');
-    printf("  %s\n", is_alive && head->ended == 0 ? "running"
-                     : head->ended != 0           ? "ended; its report could not be written"
-                                                  : "ended without a report");
+    if (l->count == l->room) {
+        size_t room = l->room != 0 ? 2 * l->room : 64;
+        struct record_line *line = realloc(l->line, room * sizeof(*line));
+        if (line == NULL)
+            return;
+        l->line = line;
+        l->room = room;
+    }
+    l->line[l->count++] = (struct record_line){*head, is_alive};
 }
 
+static int by_age(const void *a, const void *b)
+{
+    const struct record_line *x = a;
+    const struct record_line *y = b;
+
+    return (x->head.made > y->head.made) - (x->head.made < y->head.made);
+}
+
+/* "3 min ago", of the process's start or a little later. */
+static void print_when(uint64_t made)
+{
+    static const struct {
+        uint64_t seconds;
+        const char *name;
+    } units[] = {{86400, "d"}, {3600, "h"}, {60, "min"}, {1, "s"}};
+    uint64_t now = xs_record_now();
+    uint64_t seconds = now > made ? (now - made) / (uint64_t)sysconf(_SC_CLK_TCK) : 0;
+    size_t i = 0;
+
+    while (i + 1 < XS_COUNT_OF(units) && seconds < units[i].seconds)
+        i++;
+    printf("begun %llu %s ago", (unsigned long long)(seconds / units[i].seconds), units[i].name);
+}
+
+static void print_one(const struct record_line *r)
+{
+    printf("%8d  ", (int)r->head.pid);
+    for (const char *c = r->head.program; *c != '\0'; c++)
+        putchar(*c >= 0x20 && *c < 0x7F ? *c : '?');
+    printf("  %s, ", r->is_alive && r->head.ended == 0 ? "running"
+                     : r->head.ended != 0              ? "ended; its report could not be written"
+                                                       : "ended without a report");
+    print_when(r->head.made);
+    putchar('\n');
+}
+
+/* The last ones stand where one looks first. */
 static int list_records(void)
 {
     const char *directory = xs_config(XS_KNOB_RECORD)->text;
     struct list l = {0};
 
-    (void)xs_record_each(directory, print_one, &l);
-    if (l.shown == 0)
+    (void)xs_record_each(directory, note_one, &l);
+    if (l.count != 0)
+        qsort(l.line, l.count, sizeof(*l.line), by_age);
+    for (size_t i = 0; i < l.count; i++)
+        print_one(&l.line[i]);
+    free(l.line);
+    if (l.count == 0)
         xs_tool_error("no record of yours in %s; a process that reports has one while it runs, and "
                       "leaves it when it is killed",
                       directory);
-    return l.shown != 0 ? XS_EXIT_OK : XS_EXIT_NO;
+    return l.count != 0 ? XS_EXIT_OK : XS_EXIT_NO;
 }
 
 /* ---- the verb ------------------------------------------------------------------------------ */
