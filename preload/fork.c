@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdatomic.h>
 #include <sys/single_threaded.h>
+#include <unistd.h>
 
 #include "backend/counted.h"
 #include "backend/hot.h"
@@ -101,6 +102,34 @@ void xs_fork_watch(void)
 
     if (libc != NULL && !atomic_exchange_explicit(&forking.is_watched, true, memory_order_acq_rel))
         (void)libc(fork_prepare, fork_parent, fork_child, &__dso_handle);
+}
+
+/* A fork that calls no handlers, so it would leave the child the parent's counters; POSIX promises
+ * such a child no malloc, but it has one. Of the list of streams, which fork makes free in the
+ * child, it knows nothing. */
+XS_EXPORT pid_t xs_bare_fork(void) __asm__("_Fork");
+pid_t xs_bare_fork(void)
+{
+    pid_t (*next)(void) = (pid_t(*)(void))(uintptr_t)xs_elf_next("_Fork");
+
+    if (next == NULL) {
+        errno = ENOSYS; /* before glibc 2.34 */
+        return -1;
+    }
+    if (!atomic_load_explicit(&forking.is_watched, memory_order_acquire))
+        return next();
+    fork_prepare();
+    pid_t pid = next();
+    if (pid != 0) {
+        int saved = errno;
+        fork_parent();
+        errno = saved;
+        return pid;
+    }
+    if (forking.was_threaded && forking.locked_streams)
+        (void)call_libc("_IO_list_unlock");
+    fork_child();
+    return 0;
 }
 
 /* What pthread_atfork of every library calls. Prepare handlers run in the reverse order of their

@@ -5,7 +5,9 @@
 . "$(dirname "$0")/../support/must.sh"
 
 traffic=$(program traffic) && pairs=$(program pairs) && flat=$(program json_flat) || exit 1
-threads=$(program thread_pairs) || exit 1
+threads=$(program thread_pairs) && bare=$(program bare_fork) || exit 1
+"$bare" 1 >/dev/null
+bare_status=$?
 
 check() { # LABEL POLICY ROUTE-AS-WORDS [NAME=VALUE...]
     local label=$1 policy=$2 words field one two
@@ -62,6 +64,22 @@ check_threads() { # POLICY
     done
 }
 
+# What the child of a bare _Fork counts is not its parent's, and with threads such a child lives too.
+check_bare_fork() { # POLICY
+    local n one two
+    for n in 10 100000; do
+        under "$1" "XSIGMA_STATS_FILE=$work/$n.json" -- "$bare" $n >"$work/out" 2>&1 ||
+            fail "$1: _Fork: status $?: $(cat "$work/out")"
+    done
+    for field in allocations frees requested_bytes; do
+        one=$(json_get "$work/10.json" "cpu.totals.$field")
+        two=$(json_get "$work/100000.json" "cpu.totals.$field")
+        { [ -n "$one" ] && [ "$one" = "$two" ]; } || fail "$1: _Fork: $field: $one, and $two with more of the child"
+    done
+    limit_s=30 under "$1" XSIGMA_STATS_FILE="$work/t.json" -- "$bare" 3000 threads >"$work/out" 2>&1 ||
+        fail "$1: _Fork from threads: status $?: $(cat "$work/out")"
+}
+
 all='*:mimalloc'
 have_backend mimalloc && ! mimalloc_serves_all && all='16777216:mimalloc *:bfc'
 for policy in system bfc mimalloc tbb; do
@@ -70,6 +88,7 @@ for policy in system bfc mimalloc tbb; do
     [ $policy != mimalloc ] || steps=$all
     check $policy $policy "$steps"
     check_threads $policy
+    [ "$bare_status" = 77 ] || check_bare_fork $policy
 done
 if have_backend mimalloc && have_backend tbb; then
     check route "$route" '65536:mimalloc 1048576:tbb *:system'
