@@ -437,6 +437,8 @@ void xs_policy_count(bool on)
 
 void xs_policy_threads(void)
 {
+    if (policy.had_threads)
+        return;
     policy.had_threads = true;
     if (!policy.is_alone || !xs_hot_unlock())
         return;

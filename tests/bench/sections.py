@@ -183,8 +183,8 @@ def instructions(counted, results):
             instruction_table(counted, own + others),
             "A back end over its library preloaded itself. What it adds to each malloc and free (counted by "
             "`tests/integration/must-23-forwarding.sh`): the jump through the page that says who serves, whose block it is, "
-            "two counters of malloc and one of free. A program that does little else between a malloc and its free "
-            "shows that:" if direct else "", instruction_table(counted, direct)] + not_counted(counted, "instructions/")
+            "and with statistics a counter of malloc or two and one of free. A program that does little else between a "
+            "malloc and its free shows that:" if direct else "", instruction_table(counted, direct)] + not_counted(counted, "instructions/")
 
 
 def core_series(counted, kind):
