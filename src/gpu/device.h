@@ -64,8 +64,7 @@ struct xs_gpu_device {
     _Atomic uint64_t held;        /* in use by the program, and cached, pinned memory apart */
     _Atomic uint64_t in_use_peak; /* of held - cached */
     _Atomic uint64_t low_water;   /* with fewer bytes cached there is a new peak in use */
-    /* To this the cache may grow and nobody has to look: limit, peak, and the program's last block.
-     */
+    /* To this the cache may grow and nobody has to look: limit, peak, what is awaited. */
     _Atomic uint64_t quick_max;
     _Atomic uint64_t cache_max;
     _Alignas(XS_NO_SHARE) _Atomic bool is_open;
@@ -167,8 +166,9 @@ XS_INLINE unsigned xs_gpu_kind_of_list(unsigned kind)
     return kind == XS_KIND_PIECE ? XS_KIND_DEVICE : kind;
 }
 
-/* The block is all that the program holds. */
-bool xs_gpu_is_all_in_use(const struct xs_gpu_device *d, size_t size);
+/* Kernels were launched, and a free of the block is where the program may look for what they did:
+ * it holds no other, or it has memory that the CPU sees. */
+bool xs_gpu_is_awaited(const struct xs_gpu_device *d, size_t size);
 
 /* More memory of the kind is kept than in use: the program is at something else now. */
 bool xs_gpu_keeps_more(const struct xs_gpu_device *d, unsigned kind);

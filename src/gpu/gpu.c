@@ -468,12 +468,10 @@ void xs_gpu_look(struct xs_gpu_shard *s)
 }
 
 /* A single stream puts reuse in order, but not what the CPU sees: that a kernel's output is
- * printed, or its results are there, may have been the last free's doing. */
+ * printed, or its results are there, may have been the free's doing. */
 static bool needs_no_wait(const struct xs_gpu_device *d, const struct xs_gpu_block *b)
 {
-    return xs_gpu_is_single() && !xs_gpu_kind_is_visible(b->kind) &&
-           !(atomic_load_explicit(&xs_gpu_epochs.launched, memory_order_relaxed) &&
-             xs_gpu_is_all_in_use(d, b->size));
+    return xs_gpu_is_single() && !xs_gpu_kind_is_visible(b->kind) && !xs_gpu_is_awaited(d, b->size);
 }
 
 /* True: the block may be kept. Waits where the native call does and programs may rely on it. */

@@ -48,14 +48,20 @@ static uint64_t in_use(const struct xs_gpu_device *d)
     return held > cached ? held - cached : 0; /* read in the midst of a change */
 }
 
-bool xs_gpu_is_all_in_use(const struct xs_gpu_device *d, size_t size)
-{
-    return in_use(d) <= size;
-}
-
 static bool was_launched(void)
 {
     return XS_UNLIKELY(atomic_load_explicit(&xs_gpu_epochs.launched, memory_order_relaxed));
+}
+
+static bool sees_some(const struct xs_gpu_device *d)
+{
+    return xs_gpu_level_now(&d->managed_in_use_bytes) != 0 ||
+           xs_gpu_level_now(&d->pinned_in_use_bytes) != 0;
+}
+
+bool xs_gpu_is_awaited(const struct xs_gpu_device *d, size_t size)
+{
+    return was_launched() && (in_use(d) <= size || sees_some(d));
 }
 
 static void set_quick_max(struct xs_gpu_device *d)
@@ -65,7 +71,9 @@ static void set_quick_max(struct xs_gpu_device *d)
     uint64_t held = atomic_load_explicit(&d->held, memory_order_relaxed);
 
     max = max < peak ? max : peak;
-    if (was_launched() && held <= max)
+    if (was_launched() && sees_some(d))
+        max = 0;
+    else if (was_launched() && held <= max)
         max = held != 0 ? held - 1 : 0;
     atomic_store_explicit(&d->quick_max, max, memory_order_relaxed);
 }
@@ -110,24 +118,39 @@ void xs_gpu_cache_max_set(struct xs_gpu_device *d, uint64_t bytes)
     set_quick_max(d);
 }
 
-void xs_gpu_use_begins(struct xs_gpu_device *d, unsigned kind, size_t size)
+/* What the CPU sees by the program's own wish; NULL: it does not. */
+static struct xs_gpu_level *seen(struct xs_gpu_device *d, unsigned kind)
 {
     if (xs_gpu_kind_is_pinned(kind))
-        xs_gpu_level_add(&d->pinned_in_use_bytes, size);
-    else if (kind == XS_KIND_MANAGED_GLOBAL || kind == XS_KIND_MANAGED_HOST)
-        xs_gpu_level_add(&d->managed_in_use_bytes, size);
-    else
+        return &d->pinned_in_use_bytes;
+    return kind == XS_KIND_MANAGED_GLOBAL || kind == XS_KIND_MANAGED_HOST ? &d->managed_in_use_bytes
+                                                                          : NULL;
+}
+
+void xs_gpu_use_begins(struct xs_gpu_device *d, unsigned kind, size_t size)
+{
+    struct xs_gpu_level *l = seen(d, kind);
+
+    if (l == NULL) {
         xs_gpu_held_add(d, size);
+    } else {
+        xs_gpu_level_add(l, size);
+        if (was_launched())
+            set_quick_max(d);
+    }
 }
 
 void xs_gpu_use_ends(struct xs_gpu_device *d, unsigned kind, size_t size)
 {
-    if (xs_gpu_kind_is_pinned(kind))
-        xs_gpu_level_sub(&d->pinned_in_use_bytes, size);
-    else if (kind == XS_KIND_MANAGED_GLOBAL || kind == XS_KIND_MANAGED_HOST)
-        xs_gpu_level_sub(&d->managed_in_use_bytes, size);
-    else
+    struct xs_gpu_level *l = seen(d, kind);
+
+    if (l == NULL) {
         xs_gpu_held_sub(d, size);
+    } else {
+        xs_gpu_level_sub(l, size);
+        if (was_launched())
+            set_quick_max(d);
+    }
 }
 
 bool xs_gpu_caching_begins(struct xs_gpu_device *d, unsigned kind, size_t size)

@@ -120,7 +120,7 @@
   X(ROUTE, GPU_ROUTE, "GPU_ROUTE", "", 0, 0, XS_GPU_NAMES, 0, \
     "several ways to serve device memory by size, first match wins") \
   X(CHOICE, GPU_FREE, "GPU_FREE", "strict", 0, 0, "strict|deferred", 0, \
-    "strict: a free waits for the device as the driver's does, wherever more than the default stream was used, and for kernels when nothing is left in use; deferred: it waits for nothing, and a block is used again when all earlier work is known to be done") \
+    "strict: a free waits for the device as the driver's does, wherever more than the default stream was used, and on it alone for kernels whose results the CPU may look for; deferred: it waits for nothing, and a block is used again when all earlier work is known to be done") \
   X(SIZE, GPU_CACHE_MAX, "GPU_CACHE_MAX", "256M", 0, XS_TIB(16), "", 0, \
     "most device memory kept for reuse, in whole blocks and in freed pieces of pool and bfc, never exceeded; 0: none") \
   X(COUNT, GPU_HEADROOM, "GPU_HEADROOM", "0", 0, 100000, "", 0, \

@@ -59,6 +59,32 @@ Test(gpu, the_last_free_waits_for_kernels)
     cr_assert_eq(fake_calls("cuMemAlloc_v2"), 2);
 }
 
+/* What they leave where the CPU sees it may be looked at after any. */
+Test(gpu, a_free_waits_for_kernels_if_the_cpu_sees_memory)
+{
+    start();
+    CUdeviceptr p = get(4096), q = get(4096), managed = 0;
+    void *pinned = NULL;
+    for (unsigned i = 0; i < 4; i++) {
+        OK(fake_touch(NULL, P(p), 4096));
+        xs_gpu_after_launch();
+        if (i == 1)
+            pinned = get_host(4096, 0);
+        if (i == 2)
+            give_host(pinned);
+        if (i == 3)
+            OK(xs_gpu_malloc_managed(&managed, 4096, CU_MEM_ATTACH_GLOBAL));
+        OK(fake_touch(NULL, P(p), 4096));
+        xs_gpu_after_launch();
+        give(q);
+        cr_assert_eq(fake_pending(FAKE_ALL) == 0, i % 2 == 1, "%u", i);
+        q = get(4096);
+    }
+    unsigned long before = fake_calls("cuCtxSynchronize");
+    give(q); /* nothing was launched since */
+    cr_assert_eq(fake_calls("cuCtxSynchronize"), before);
+}
+
 Test(gpu, the_last_free_waits_for_nothing_by_choice)
 {
     be_deferred();
