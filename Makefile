@@ -432,9 +432,11 @@ bench: ## compare with other allocators (ARGS=--quick: two minutes)
 	@$(MAKE) --no-print-directory all $(BENCHES)
 	@tests/bench/run $(ARGS)
 
+# Programs start with the library meanwhile: its name never stands for nothing or for half of it.
 install: all ## PREFIX=/usr/local, DESTDIR= for packages
 	install -d $(DESTDIR)$(PREFIX)/lib $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include
-	install -m 755 build/libxsigma.so $(DESTDIR)$(PREFIX)/lib/libxsigma.so
+	install -m 755 build/libxsigma.so $(DESTDIR)$(PREFIX)/lib/libxsigma.so.new
+	mv -f $(DESTDIR)$(PREFIX)/lib/libxsigma.so.new $(DESTDIR)$(PREFIX)/lib/libxsigma.so
 	install -m 755 build/xsigma $(DESTDIR)$(PREFIX)/bin/xsigma
 	install -m 644 include/xsigma.h include/xsigma.hpp $(DESTDIR)$(PREFIX)/include/
 	install -D -m 644 docs/xsigma.1 $(DESTDIR)$(PREFIX)/share/man/man1/xsigma.1

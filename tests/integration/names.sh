@@ -89,6 +89,15 @@ make -C "$xs_root" -s install PREFIX=/usr DESTDIR="$xs_tmp/root" >make.out 2>&1 
 for f in share/man/man1/xsigma.1 share/bash-completion/completions/xsigma bin/xsigma lib/libxsigma.so; do
     [ -s "root/usr/$f" ] || fail "install: no $f"
 done
+# Installed again the library is never missing or half there: programs start with it meanwhile.
+if command -v strace >/dev/null; then
+    strace -f -qq -o calls -e trace=openat,open,creat,unlink,unlinkat \
+        make -C "$xs_root" -s install PREFIX=/usr DESTDIR="$xs_tmp/root" >make.out 2>&1 ||
+        fail "install again: $(tail -n 3 make.out)"
+    grep -q '/libxsigma.so.*O_CREAT' calls || fail 'install again: nothing was written'
+    ! grep -E '/usr/lib/libxsigma\.so".*(O_CREAT|O_TRUNC)|unlink.*/usr/lib/libxsigma\.so"' calls ||
+        fail 'install again: the name of the library stands for nothing or for half of it'
+fi
 make -C "$xs_root" -s uninstall PREFIX=/usr DESTDIR="$xs_tmp/root" >make.out 2>&1
 [ -z "$(find root -type f)" ] || fail "uninstall leaves $(find root -type f)"
 
