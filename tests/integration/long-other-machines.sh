@@ -1,50 +1,9 @@
 #!/bin/bash
-# What else can be started with LD_PRELOAD: Java, Rust, Go with C parts; and musl and 32-bit programs,
+# What else can be started with LD_PRELOAD: Rust, Go with C parts; and musl and 32-bit programs,
 # which xsigma run refuses and which a preload by hand does no more to than their loader says.
 # timeout: 1200
 # shellcheck source=../support/lib.sh
 . "$(dirname "$0")/../support/lib.sh"
-
-if command -v javac >/dev/null && mkdir java; then
-    cat >java/Work.java <<'END'
-import java.util.*;
-import java.util.concurrent.*;
-import java.util.zip.*;
-
-class Work {
-    static long one(int seed) {
-        Random r = new Random(seed);
-        Map<String, byte[]> m = new TreeMap<>();
-        CRC32 sum = new CRC32();
-        for (int i = 0; i < 3000; i++)
-            m.put("k" + r.nextInt(900), new byte[1 + r.nextInt(4000)]);
-        for (Map.Entry<String, byte[]> e : m.entrySet()) {
-            Deflater d = new Deflater();
-            byte[] out = new byte[8192];
-            d.setInput(e.getValue());
-            d.finish();
-            sum.update(out, 0, d.deflate(out));
-            d.end();
-        }
-        java.nio.ByteBuffer b = java.nio.ByteBuffer.allocateDirect(1 << 20);
-        b.putInt(7, seed);
-        return sum.getValue() + b.getInt(7);
-    }
-    public static void main(String[] args) throws Exception {
-        ExecutorService pool = Executors.newFixedThreadPool(4);
-        List<Future<Long>> f = new ArrayList<>();
-        for (int i = 0; i < 12; i++) {
-            final int seed = i;
-            f.add(pool.submit(() -> one(seed)));
-        }
-        for (Future<Long> x : f)
-            System.out.println(x.get());
-        pool.shutdown();
-    }
-}
-END
-    javac -d java java/Work.java && same_output java java -Xmx256m -cp java Work
-fi
 
 if command -v rustc >/dev/null; then
     cat >work.rs <<'END'
@@ -147,5 +106,5 @@ if [ -e /lib/ld-linux.so.2 ] && [ -e /lib32/libc.so.6 ]; then
         grep -q 'wrong ELF class' got.err || fail "32-bit: the loader says: $(cat got.err)"
     fi
 fi
-[ $xs_runs -gt 0 ] || skip "neither Java, Rust, Go, musl nor 32-bit libraries here"
+[ $xs_runs -gt 0 ] || skip "neither Rust, Go, musl nor 32-bit libraries here"
 finish
