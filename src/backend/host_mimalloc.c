@@ -37,6 +37,10 @@ enum {
 /* mimalloc's segments are 32 MiB; what it manages starts and ends at multiples of that. */
 #define SEGMENT ((size_t)32 << 20)
 
+/* A range without a reservation is two of them at least. Where that would be more than a fourth of
+ * what a limit leaves to the program, its own stacks and mappings would lack it. */
+#define LIMIT_LEAST (4 * 2 * (uint64_t)SEGMENT)
+
 /* Sizes up to 8 get 8-byte alignment from mimalloc 2.0, and failures of large sizes need more room:
  * both leave the fast path by one comparison. */
 #define FAST_FIRST ((size_t)9)
@@ -64,6 +68,7 @@ static struct {
     void (*register_error)(void (*handler)(int error, void *arg), void *arg);
     void (*collect)(bool force);
     bool want_huge; /* transparent huge pages */
+    bool commits;   /* ranges are writable from the start: mimalloc dies of a refusal later */
     bool is_3;
     bool is_open;
     char *rest; /* of the reservation, that version 3 has not been given yet */
@@ -117,7 +122,9 @@ static bool add_range(size_t need)
     want = xs_align_down(want < 2 * SEGMENT ? 2 * SEGMENT : want, SEGMENT);
     for (size_t size = want > need ? want : need; size >= need; size -= SEGMENT) {
         bool may = xs_supply_charge(size);
-        void *p = may ? xs_mem_reserve(size, SEGMENT) : NULL;
+        void *p = !may         ? NULL
+                  : mi.commits ? xs_mem_map(size, SEGMENT)
+                               : xs_mem_reserve(size, SEGMENT);
         if (p == NULL && may)
             xs_supply_uncharge(size);
         if (p == NULL) {
@@ -129,7 +136,7 @@ static bool add_range(size_t need)
             xs_numa_place(p, size, XS_NUMA_ANY);
             if (mi.want_huge)
                 xs_mem_want_huge(p, size);
-            if (mi.manage_os_memory(p, size, false, false, true, -1)) {
+            if (mi.manage_os_memory(p, size, mi.commits, false, true, -1)) {
                 atomic_fetch_add_explicit(&grown_bytes, size, memory_order_relaxed);
                 return true;
             }
@@ -562,6 +569,11 @@ static int mimalloc_open(const struct xs_backend_options *o, struct xs_buf *why)
         {"mi_collect", &mi.collect, false},
     };
 
+    if (xs_mem_limit() < LIMIT_LEAST) {
+        xs_put_str(why, "it takes 64 MiB at a time, more than a fourth of the limit on memory here "
+                        "(ulimit -v, -d)");
+        return ENOMEM;
+    }
     /* Memory that it reserves for itself while it starts would lie outside our ranges. */
     xs_env_hide("MIMALLOC_RESERVE_");
     void *library = xs_library_open(o->mimalloc_library, why);
@@ -588,7 +600,8 @@ static int mimalloc_open(const struct xs_backend_options *o, struct xs_buf *why)
     mi.option_set(MI_EAGER_COMMIT, o->mimalloc_eager_commit);
     mi.register_error(on_error, NULL);
     mi.want_huge = o->mimalloc_large_pages;
-    if (o->mimalloc_reserve_bytes != 0)
+    mi.commits = xs_mem_reserves_nothing();
+    if (o->mimalloc_reserve_bytes != 0 && !mi.commits)
         reserve(o, why);
     if (o->mimalloc_huge_gib > 0 && xs_hot.mimalloc.size == 0)
         xs_put_str(why, "huge pages need the address reservation (XSIGMA_RESERVE)");

@@ -18,6 +18,11 @@
 /* The first one where nothing else is asked for: xs_page_map_region. */
 #define FIRST_BYTES ((size_t)2 << 20)
 
+/* Where memory is limited by the system a region is no more than this part of the limit: what lies
+ * free in it the program lacks elsewhere, for the stacks of its threads for one. */
+#define REGION_PART  32
+#define REGION_LEAST ((size_t)64 << 10)
+
 /* Who finds another thread growing the core waits for what that brings, but not for ever: what it
  * waits for might be a hook of mmap, which waits for us. */
 #define GROWTH_WAITS   50
@@ -96,14 +101,26 @@ static void get_kept(const struct xs_span_options *o)
         add_kept(xs_supply_prefault(prefault, o->prefault_lock), prefault);
 }
 
+static size_t region_most(void)
+{
+    uint64_t most = xs_mem_limit() / REGION_PART;
+
+    if (most >= REGION_MAX_BYTES)
+        return REGION_MAX_BYTES;
+    return most < REGION_LEAST ? REGION_LEAST : xs_align_down((size_t)most, REGION_LEAST);
+}
+
 int xs_span_open(const struct xs_span_options *o)
 {
     static const struct xs_bfc_ops ops = {0};
+    size_t most = region_most();
+    /* A first region that was asked for is not made smaller. */
+    bool is_small = o->allow_growth && o->initial_bytes == FIRST_BYTES && most < FIRST_BYTES;
     struct xs_bfc_options bfc = {
         /* What is given back must be whole pages of the kernel's. */
         .unit = xs_mem_page() > XS_SPAN_PAGE ? xs_mem_page() : XS_SPAN_PAGE,
-        .initial_bytes = o->initial_bytes,
-        .region_max_bytes = REGION_MAX_BYTES,
+        .initial_bytes = is_small ? most : o->initial_bytes,
+        .region_max_bytes = most,
         .limit_bytes = o->limit_bytes,
         .allow_growth = o->allow_growth,
         .garbage_collection = o->garbage_collection,

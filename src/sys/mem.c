@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/align.h"
+#include "sys/io.h"
 
 #ifndef MAP_HUGE_SHIFT
 #define MAP_HUGE_SHIFT 26
@@ -164,9 +165,32 @@ int xs_mem_map_huge_at(void *p, size_t size, size_t page)
     return mmap(p, size, PROT_READ | PROT_WRITE, flags, -1, 0) == MAP_FAILED ? errno : 0;
 }
 
-bool xs_mem_space_is_free(void)
+static uint64_t limit_of(__rlimit_resource_t what)
 {
     struct rlimit limit;
 
-    return getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur == RLIM_INFINITY;
+    return getrlimit(what, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY ? limit.rlim_cur
+                                                                           : UINT64_MAX;
+}
+
+bool xs_mem_space_is_free(void)
+{
+    return limit_of(RLIMIT_AS) == UINT64_MAX;
+}
+
+uint64_t xs_mem_limit(void)
+{
+    uint64_t space = limit_of(RLIMIT_AS);
+    uint64_t data = limit_of(RLIMIT_DATA);
+
+    return space < data ? space : data;
+}
+
+bool xs_mem_reserves_nothing(void)
+{
+    char text[8];
+
+    return limit_of(RLIMIT_DATA) != UINT64_MAX ||
+           (xs_io_read_file("/proc/sys/vm/overcommit_memory", text, sizeof(text)) > 0 &&
+            text[0] == '2');
 }

@@ -56,4 +56,12 @@ int xs_mem_map_huge_at(void *p, size_t size, size_t page);
 /* No limit on address space is set, so that a reservation takes nothing from the program. */
 bool xs_mem_space_is_free(void);
 
+/* The lower one of the limits on address space and on private memory that may be written to
+ * (RLIMIT_AS, RLIMIT_DATA), which stacks of threads count to as well; UINT64_MAX: there is none. */
+uint64_t xs_mem_limit(void);
+
+/* What was only reserved can be refused when it is made writable: private memory is limited
+ * (RLIMIT_DATA), or the kernel promises no more than it has (vm.overcommit_memory=2). */
+bool xs_mem_reserves_nothing(void);
+
 #endif

@@ -275,6 +275,13 @@ static void check_limits(void)
         say(MARK_OK, "limits", "no limit on address space");
     }
     xs_buf_clear(&bytes);
+    if (getrlimit(RLIMIT_DATA, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
+        xs_put_bytes(&bytes, limit.rlim_cur);
+        say(MARK_WARN, "limits",
+            "private memory is limited to %s (ulimit -d): nothing is reserved for mimalloc",
+            bytes.at);
+    }
+    xs_buf_clear(&bytes);
     if (geteuid() != 0 && getrlimit(RLIMIT_MEMLOCK, &limit) == 0 &&
         limit.rlim_cur != RLIM_INFINITY && is_wanted("mimalloc")) {
         xs_put_bytes(&bytes, limit.rlim_cur);

@@ -1,5 +1,5 @@
 #!/bin/bash
-# A limit on address space, and mlockall, as batch systems and real-time programs use them.
+# A limit on address space or on private memory, and mlockall, as batch systems and real-time programs use them.
 # shellcheck source=../support/must.sh
 . "$(dirname "$0")/../support/must.sh"
 need setpriv
@@ -14,6 +14,18 @@ for policy in "${policies[@]}"; do
         }
         (ulimit -v 500000 && under "$policy" "$settings" -- ls / >/dev/null 2>&1) ||
             fail "$policy $settings: ls under ulimit -v 500000"
+        # What a back end takes ahead the stacks of threads lack, and mimalloc dies of memory that
+        # is refused when it comes to use it. oneTBB has 13 MiB before anybody asks.
+        least='-d50 -v58'
+        [[ ! $policy =~ tbb|route ]] || least='-d70 -v80'
+        for limit in $least -d100 -d200 -d400; do
+            out=$(ulimit "${limit:0:2}" $((${limit:2} * 1024)) &&
+                under "$policy" "$settings" "$limited" 14 3 2>"$work/err")
+            [ "$out" = fits ] || {
+                fail "$policy $settings: 14 MiB and 3 stacks under ulimit $limit MiB: $out"
+                head -n 5 "$work/err"
+            }
+        done
     done
 done
 
