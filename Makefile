@@ -32,6 +32,11 @@ LIB_CFLAGS := -fPIC -fvisibility=hidden -ftls-model=initial-exec -fno-builtin-ma
 LIB_LDFLAGS := -shared -Wl,-soname,libxsigma.so -Wl,--version-script=build/exports.map \
   -Wl,-z,nodelete -Wl,-z,now -Wl,-z,relro -Wl,-z,defs -Wl,--as-needed -Wl,--sort-section=name
 
+# Calls that lead to sys/direct.c; fortified ones have other names.
+DIRECT := $(shell grep -o '__wrap_[a-z_]*' src/sys/direct.c | sort -u)
+LIB_CFLAGS  += -U_FORTIFY_SOURCE
+LIB_DIRECT  := $(DIRECT:__wrap_%=-Wl,--wrap=%)
+
 # What is written to at start fits fewer pages where tables of pointers lie close.
 ifeq ($(shell uname -m),x86_64)
 LIB_CFLAGS += $(if $(findstring clang,$(CC)),,-malign-data=abi)
@@ -68,9 +73,12 @@ build/libxsigma.so: $(B)/libxsigma.so
 build/xsigma: $(B)/xsigma
 	@cp -f $< $@.new && mv -f $@.new $@
 
+link_library = $(CC) $(OPT) $(LIB_LDFLAGS) $(LDFLAGS) $(if $(shell cat $(B)/link.ld),-Wl$(comma)-T$(comma)$(B)/link.ld) \
+  -o $@ $(LIB_OBJ)
+
 $(B)/libxsigma.so: $(LIB_OBJ) build/exports.map $(B)/link.ld
 	$(call say,LD)
-	$(Q)$(CC) $(OPT) $(LIB_LDFLAGS) $(LDFLAGS) $(if $(shell cat $(B)/link.ld),-Wl$(comma)-T$(comma)$(B)/link.ld) -o $@ $(LIB_OBJ)
+	$(Q)$(link_library) $(LIB_DIRECT)
 
 $(B)/link.ld: preload/order.list scripts/make-link-script build/exports.map Makefile
 	@mkdir -p $(@D)
@@ -137,6 +145,13 @@ build/tests/contract/%: tests/contract/%.cc
 	@mkdir -p $(@D)
 	$(call say,CXX)
 	$(Q)$(CXX) $(ALL_CPPFLAGS) -std=c++17 -O1 -g -Wall -Wextra -fno-builtin -pthread -o $@ $<
+
+# The same objects, whose calls another library can come between: for tests that stand there.
+HOOKED := build/tests/hooked/libxsigma.so
+$(HOOKED): $(LIB_OBJ) build/exports.map $(B)/link.ld
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(link_library)
 
 # Unit tests see the library's inside: its objects, but not its malloc.
 build/tests/unit/%: tests/unit/%.c $(CORE_SRC:%.c=$(B)/lib/%.o)
@@ -394,7 +409,7 @@ $(CUDA_T)/sign-linked: tests/programs/cuda_sign.c $(CUDA_T)/libcuda.so.1
 tests: $(CUDA_T)/libcuda_plugin.so $(CUDA_T)/sign-linked
 # ---- cuda shim: end ----
 
-tests: all $(PROGRAMS) $(UNITS) $(CONTRACT) $(BENCHES)
+tests: all $(HOOKED) $(PROGRAMS) $(UNITS) $(CONTRACT) $(BENCHES)
 
 run: ## set up, build, and show a real program's report
 	@scripts/setup run

@@ -39,7 +39,7 @@ enum {
 
 /* A range without a reservation is two of them at least. Where that would be more than a fourth of
  * what a limit leaves to the program, its own stacks and mappings would lack it. */
-#define LIMIT_LEAST (4 * 2 * (uint64_t)SEGMENT)
+#define LIMIT_LEAST ((uint64_t)SEGMENT * 8)
 
 /* Sizes up to 8 get 8-byte alignment from mimalloc 2.0, and failures of large sizes need more room:
  * both leave the fast path by one comparison. */

@@ -12,14 +12,15 @@ export XSIGMA_RECORD=off
 clock='' # a library to go by, instead of time
 
 run() { # REPORT VARIABLE=VALUE... -- COMMAND...
-    local report=$1 set=()
+    local report=$1 set=() preload=$XS_LIB
     shift
     while [ "$1" != -- ]; do
         set+=("$1")
         shift
     done
     shift
-    env LD_PRELOAD="${clock:+$clock }$XS_LIB" XSIGMA_STATS_FILE="$xs_tmp/$report" XSIGMA_STATS_FORMAT=json \
+    [ -z "$clock" ] || preload="$clock $xs_build/tests/hooked/libxsigma.so"
+    env LD_PRELOAD="$preload" XSIGMA_STATS_FILE="$xs_tmp/$report" XSIGMA_STATS_FORMAT=json \
         ${set[@]+"${set[@]}"} "$@" >out 2>err || fail "$*: status $?: $(cat err)"
 }
 # field RULE KEY [REPORT]: of what a rule said; nothing where it is silent.

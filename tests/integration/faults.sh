@@ -7,6 +7,7 @@
 . "$(dirname "$0")/../support/must.sh"
 need perl sqlite3
 injector=$(program libfault) || exit 1
+[ "$lib" != "$build/libxsigma.so" ] || lib=$build/tests/hooked/libxsigma.so
 ulimit -c 0
 cat >"$work/perl" <<'END'
 my %h; my @a;

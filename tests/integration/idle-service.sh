@@ -27,7 +27,7 @@ idle "4 threads, without ours" 4 300 XSIGMA_CPU_IDLE_THREAD=0
 out=$(limit_s=60 under bfc XSIGMA_STATS=0 XSIGMA_CPU_DECAY=10ms "$(program asleep)" 6 2>&1)
 [ "$? $out" = "0 ok" ] || fail "threads that sleep: $out"
 # A thread that wakes in the middle of a visit waits for its end.
-out=$(limit_s=100 under bfc XSIGMA_STATS=0 XSIGMA_CPU_DECAY=10ms "$(program woken)" 40 2>&1)
+out=$(lib=$build/tests/hooked/libxsigma.so limit_s=100 under bfc XSIGMA_STATS=0 XSIGMA_CPU_DECAY=10ms "$(program woken)" 40 2>&1)
 [[ "$? $out" == "0 ok "* ]] && [ "${out#ok }" -ge 20 ] || fail "threads that wake meanwhile: $out"
 # One thread more, and only where there are threads already.
 tasks=$(under bfc XSIGMA_STATS=0 -- python3 -c 'import os, threading

@@ -1,6 +1,6 @@
-/* limited.c MIB [THREADS] - allocates that many MiB in blocks of 1 MiB and of 100 bytes, makes threads
- * with a stack of 8 MiB each, then frees the blocks. For use under a limit on address space or on
- * private memory. */
+/* limited.c MIB [THREADS] - allocates that many MiB in blocks of 1 MiB and of 100 bytes, makes
+ * threads with a stack of 8 MiB each, then frees the blocks. For use under a limit on address space
+ * or on private memory. */
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
