@@ -505,7 +505,7 @@ bool xs_heap_check(struct xs_buf *why)
             if (h->hot[c].current != NULL && h->hot[c].current != &xs_slab_none &&
                 !check_slab(h, h->hot[c].current, why))
                 return false;
-            for (const struct xs_slab *s = h->partial[c]; s != NULL; s = s->next)
+            for (const struct xs_slab *s = h->partial[c].first; s != NULL; s = s->next)
                 if (!check_slab(h, s, why))
                     return false;
             if (h->empty[c] != NULL)

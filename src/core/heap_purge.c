@@ -39,7 +39,7 @@ void xs_heap_purge(struct xs_heap *h)
         const struct xs_slab *s = h->hot[c].current;
         if (s != NULL && s != &xs_slab_none)
             purge_slab(h, s);
-        for (s = h->partial[c]; s != NULL; s = s->next)
+        for (s = h->partial[c].first; s != NULL; s = s->next)
             purge_slab(h, s);
     }
 }

@@ -15,35 +15,34 @@
 #define KEPT_BEYOND 16u
 
 /* At the end: until its turn comes, more of it is freed, and the slow way is gone the less often.
- * The first one's `prev` is the last one. */
+ * Records of others, which may lie far away, are written to but not read. */
 static void link_partial(struct xs_heap *h, struct xs_slab *s)
 {
-    struct xs_slab *head = h->partial[s->class];
+    struct xs_slab_list *list = &h->partial[s->class];
 
     s->state = XS_SLAB_PARTIAL;
     s->next = NULL;
-    if (head == NULL) {
-        s->prev = s;
-        h->partial[s->class] = s;
-    } else {
-        s->prev = head->prev;
-        s->prev->next = s;
-        head->prev = s;
-    }
+    s->prev = list->last;
+    if (list->first == NULL)
+        list->first = s;
+    else
+        list->last->next = s;
+    list->last = s;
 }
 
 static void unlink_partial(struct xs_heap *h, struct xs_slab *s)
 {
-    struct xs_slab *head = h->partial[s->class];
+    struct xs_slab_list *list = &h->partial[s->class];
 
-    if (s == head)
-        h->partial[s->class] = s->next;
-    else
-        s->prev->next = s->next;
+    if (s == list->first) {
+        list->first = s->next;
+        return;
+    }
+    s->prev->next = s->next;
     if (s->next != NULL)
         s->next->prev = s->prev;
-    else if (s != head)
-        head->prev = s->prev;
+    else
+        list->last = s->prev;
 }
 
 static struct xs_slab *take_record(struct xs_heap *h)
@@ -400,12 +399,12 @@ struct xs_slab *xs_heap_next_slab(struct xs_heap *h, unsigned class)
         s->held += XS_SLAB_IS_FULL;
         h->hot[class].current = &xs_slab_none;
     }
-    s = h->partial[class];
+    s = h->partial[class].first;
     if (s == NULL && h->empty[class] == NULL) {
         s = new_slab(h, class, is_next);
         /* To make room for it others may have been given back, or filled up. */
         if (s == NULL)
-            s = h->partial[class];
+            s = h->partial[class].first;
     }
     if (s == NULL) {
         s = h->empty[class];
@@ -420,12 +419,6 @@ struct xs_slab *xs_heap_next_slab(struct xs_heap *h, unsigned class)
     }
     s->state = XS_SLAB_CURRENT;
     h->hot[class].current = s;
-    /* What the next turn will touch. */
-    const struct xs_slab *later = h->partial[class];
-    if (later != NULL) {
-        __builtin_prefetch(later->free);
-        __builtin_prefetch(later->next);
-    }
     return s;
 }
 

@@ -116,13 +116,14 @@ bool xs_slab_use_chain(struct xs_slab *s, uintptr_t key)
 
 bool xs_slab_take_remote(struct xs_slab *s, uintptr_t key)
 {
+    /* Mostly there is nothing, and an exchange would wait for all stores before it. */
+    if (atomic_load_explicit(&s->remote, memory_order_relaxed) == 0)
+        return false;
     /* Acquire pairs with xs_slab_push_remote. */
     uint64_t r = atomic_exchange_explicit(&s->remote, 0, memory_order_acquire);
     void **first = XS_REMOTE_LIST(r);
     uint32_t n = XS_REMOTE_COUNT(r);
 
-    if (r == 0)
-        return false;
     if (n > xs_slab_used(s))
         xs_die("double free", first);
     if (s->chains != NULL) {

@@ -184,6 +184,7 @@ XS_INLINE void *xs_slab_take(struct xs_slab *s)
                 xs_slab_die(p);
             /* Next it will be looked whether others have freed something. */
             xs_prefetch_write(&s->remote);
+            __builtin_prefetch(s->chains);
         }
         s->free = next;
         /* Mostly the next one to be handed out, and not in the cache if it was freed long ago. */

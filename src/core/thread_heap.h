@@ -52,6 +52,12 @@ struct xs_send {
     void **head;
 };
 
+/* By `next` and `prev`. The first one's `prev` means nothing, nor does `last` of an empty list. */
+struct xs_slab_list {
+    struct xs_slab *first;
+    struct xs_slab *last;
+};
+
 struct xs_heap {
     struct xs_heap_counts counts;
     /* Of the page map's entries of its slabs; or what nothing has if these do not tell. */
@@ -138,7 +144,7 @@ struct xs_heap {
      * current slab, not even xs_slab_none, is not open. */
     _Alignas(XS_NO_SHARE) struct xs_magazine blank;
     struct xs_magazine hot[XS_CLASS_COUNT];
-    struct xs_slab *partial[XS_CLASS_SLABS];
+    struct xs_slab_list partial[XS_CLASS_SLABS];
     struct xs_slab *empty[XS_CLASS_SLABS];
     struct xs_send send[XS_SENDS];
 };
