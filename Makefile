@@ -30,7 +30,7 @@ LIB_CFLAGS := -fPIC -fvisibility=hidden -ftls-model=initial-exec -fno-builtin-ma
   -fno-builtin-calloc -fno-builtin-realloc -fno-builtin-free -fexceptions -fno-plt \
   -fcf-protection=none -ffunction-sections
 LIB_LDFLAGS := -shared -Wl,-soname,libxsigma.so -Wl,--version-script=build/exports.map \
-  -Wl,-z,nodelete -Wl,-z,now -Wl,-z,relro -Wl,-z,defs -Wl,--as-needed -Wl,--sort-section=name
+  -Wl,-z,nodelete -Wl,-z,now -Wl,-z,relro -Wl,-z,defs -Wl,-z,noseparate-code -Wl,--as-needed -Wl,--sort-section=name
 
 # Calls that lead to sys/direct.c; fortified ones have other names.
 DIRECT := $(shell grep -o '__wrap_[a-z_]*' src/sys/direct.c | sort -u)

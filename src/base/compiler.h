@@ -42,7 +42,9 @@
  * else of this kind. */
 #define XS_LAST __attribute__((section(".data.rest")))
 /* The same, where hardly any process writes to it, or it is whole pages. */
-#define XS_APART         __attribute__((section(".data.seldom")))
+#define XS_APART __attribute__((section(".data.seldom")))
+/* On constants that hardly any process looks at. */
+#define XS_SELDOM_READ   __attribute__((section(".seldom.rodata")))
 #define XS_COUNT_OF(arr) (sizeof(arr) / sizeof((arr)[0]))
 
 /* Not written to if it is so already: in the child of a fork each page that is costs one more. */

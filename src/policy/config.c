@@ -23,16 +23,25 @@ static const struct texts {
 #define X(type, id, name, def, min, max, choices, flags, help)                                     \
     char name_##id[sizeof(PREFIX name)];                                                           \
     char def_##id[sizeof(def)];                                                                    \
-    char choices_##id[sizeof(choices)];                                                            \
-    char help_##id[sizeof(help)];
+    char choices_##id[sizeof(choices)];
     XS_KNOBS(X)
 #undef X
 } texts = {
-#define X(type, id, name, def, min, max, choices, flags, help) PREFIX name, def, choices, help,
+#define X(type, id, name, def, min, max, choices, flags, help) PREFIX name, def, choices,
     XS_KNOBS(X)
 #undef X
 };
-_Static_assert(sizeof(texts) <= UINT16_MAX, "places of texts");
+
+XS_SELDOM_READ static const struct helps {
+#define X(type, id, name, def, min, max, choices, flags, help) char id[sizeof(help)];
+    XS_KNOBS(X)
+#undef X
+} helps = {
+#define X(type, id, name, def, min, max, choices, flags, help) help,
+    XS_KNOBS(X)
+#undef X
+};
+_Static_assert(sizeof(texts) <= UINT16_MAX && sizeof(helps) <= UINT16_MAX, "places of texts");
 
 #define PLACE(member) ((uint16_t)offsetof(struct texts, member))
 const struct xs_knob_row xs_knob_rows[XS_KNOB_COUNT] = {
@@ -44,7 +53,7 @@ const struct xs_knob_row xs_knob_rows[XS_KNOB_COUNT] = {
      PLACE(name_##id),                                                                             \
      PLACE(def_##id),                                                                              \
      PLACE(choices_##id),                                                                          \
-     PLACE(help_##id)},
+     (uint16_t)offsetof(struct helps, id)},
     XS_KNOBS(X)
 #undef X
 };
@@ -73,7 +82,7 @@ const char *xs_knob_choices(const struct xs_knob_row *row)
 
 const char *xs_knob_help(const struct xs_knob_row *row)
 {
-    return text_at(row->help);
+    return (const char *)&helps + row->help;
 }
 
 static struct xs_value values[XS_KNOB_COUNT];
@@ -84,6 +93,9 @@ static bool is_loaded;
 /* Copies of texts and warnings. The environment itself may be overwritten by the program. */
 XS_SELDOM static char arena[32768];
 static size_t arena_used;
+/* A few short ones take no page of their own. */
+static char few_texts[64];
+static size_t few_used;
 XS_UNLIKELY_DATA static const char *warnings[WARNINGS_MAX];
 static size_t warning_count;
 
@@ -91,12 +103,14 @@ static const char *keep(const char *text, size_t len)
 {
     if (len == 0) /* the usual one costs no page */
         return "";
-    if (len >= sizeof(arena) - arena_used)
+    bool is_short = len < sizeof(few_texts) - few_used;
+    if (!is_short && len >= sizeof(arena) - arena_used)
         return NULL;
-    char *at = arena + arena_used;
+    size_t *used = is_short ? &few_used : &arena_used;
+    char *at = (is_short ? few_texts : arena) + *used;
     memcpy(at, text, len);
     at[len] = '\0';
-    arena_used += len + 1;
+    *used += len + 1;
     return at;
 }
 
@@ -633,6 +647,7 @@ static void check_neighbours(void)
 void xs_config_forget(void)
 {
     arena_used = 0;
+    few_used = 0;
     warning_count = 0;
     device_value_count = 0;
     is_loaded = true;
