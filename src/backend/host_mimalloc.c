@@ -574,6 +574,13 @@ static int mimalloc_open(const struct xs_backend_options *o, struct xs_buf *why)
                         "(ulimit -v, -d)");
         return ENOMEM;
     }
+    /* Where it cannot reserve any, version 3 crashes when the process ends, used or not. */
+    void *probe = xs_mem_reserve(SEGMENT, SEGMENT);
+    if (probe == NULL) {
+        xs_put_str(why, "it gets no memory here");
+        return ENOMEM;
+    }
+    (void)xs_mem_unmap(probe, SEGMENT);
     /* Memory that it reserves for itself while it starts would lie outside our ranges. */
     xs_env_hide("MIMALLOC_RESERVE_");
     void *library = xs_library_open(o->mimalloc_library, why);

@@ -15,7 +15,7 @@
 enum { THREADS = 3, SECONDS = 1 };
 
 static _Atomic int maps, unmaps, advices;
-static __thread int depth;
+static __thread volatile int depth; /* malloc reads it, which no compiler expects */
 
 /* As a cache of registrations would: look-ups in a tree of its own, blocks of several sizes. */
 static void work(void)
