@@ -201,7 +201,6 @@ static void thread_ends(void)
     xs_heap_end(h, begun);
     h->grown = NULL;
     put_idle(h);
-    xs_keeper_thread_ends();
 }
 
 static XS_TLS bool has_end;

@@ -14,6 +14,7 @@
 #include "core/thread_heap.h"
 #include "sys/lock.h"
 #include "sys/proc.h"
+#include "sys/thread_end.h"
 
 /* A look oftener than this would cost more than it finds. */
 #define PAUSE_LEAST_NS 10000000u
@@ -143,6 +144,8 @@ void xs_keeper_start(void)
         pthread_create(&thread, &attr, keep, NULL) != 0)
         atomic_store_explicit(&xs_keeper_state, XS_KEEPER_ENDED, memory_order_relaxed);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    /* The caller is the first thread, but has no heap to tell its end where others serve it. */
+    (void)xs_thread_end(xs_keeper_thread_ends);
     errno = saved;
 }
 
