@@ -409,13 +409,13 @@ void xs_guard_free(void *p, uint64_t entry, enum xs_block_kind kind, size_t size
     struct guard *g = checked(p, entry, xs_free_names[kind], pc);
     struct xs_story s = story_of(g);
 
+    check_around(g, pc); /* first, as of sealed blocks: what is let pass below hides nothing */
     /* What is only sampled goes by what others let pass. */
     bool strict = xs_hot.hardened.mode != XS_HARDENED_OFF;
     if (strict && g->kind != kind)
         xs_hardened_accuse_kind(p, &s, kind, pc);
     if (strict && size != SIZE_MAX && size != g->size)
         xs_hardened_accuse_size(p, &s, pc);
-    check_around(g, pc);
     end(g, pc);
     xs_heap_count_frees(xs_heap_mine, 1);
     (void)xs_mem_purge(g->base, g->bytes);

@@ -113,6 +113,9 @@ caught "$guarded" 139 'access before the start of a block' allocate_here,-,read_
 caught "$guarded" 134 'write before the start of a block' allocate_here,-,misuse_here "$misuse" write-before
 caught "$guarded" 134 'double free' allocate_here,free_here,misuse_here "$misuse" double-free
 caught "$guarded" 134 'write beyond the end of a block' allocate_here,-,misuse_here "$misuse" overflow
+for s in check full; do
+    caught "XSIGMA_CPU_HARDENED=$s $guarded" 134 'write beyond the end of a block' -,-,- "$misuse_new" overflow-of-new
+done
 caught XSIGMA_CPU_HARDENED=full 139 'use after free' allocate_here,free_here,read_after_free "$misuse" read-after-free 100000
 caught XSIGMA_CPU_HARDENED=full 139 'access beyond the end of a block' allocate_here,-,read_at "$misuse" read-beyond 102400
 for s in XSIGMA_CPU_HARDENED=full 'XSIGMA_CPU_HARDENED=full XSIGMA_CPU_GUARD_SAMPLE=3'; do
