@@ -2,18 +2,17 @@
  * each swing. */
 #include <criterion/criterion.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "core/heap.h"
+#include "tests/support/gave_back.h"
 
 #define SECOND UINT64_C(1000000000)
 
 /* In the place of libc's, for the core that is linked to this. */
 static uint64_t skew_ns;
-static unsigned gave_back;
 
 int clock_gettime(clockid_t clock, struct timespec *t)
 {
@@ -23,18 +22,6 @@ int clock_gettime(clockid_t clock, struct timespec *t)
     t->tv_sec = (time_t)(ns / SECOND);
     t->tv_nsec = (long)(ns % SECOND);
     return rc;
-}
-
-int madvise(void *p, size_t size, int advice)
-{
-    gave_back += advice == MADV_DONTNEED;
-    return (int)syscall(SYS_madvise, p, size, advice);
-}
-
-int munmap(void *p, size_t size)
-{
-    gave_back++;
-    return (int)syscall(SYS_munmap, p, size);
 }
 
 static const struct xs_heap_options options = {
