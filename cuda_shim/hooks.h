@@ -257,6 +257,9 @@ CUresult cuEGLStreamProducerReturnFrame(void *, CUeglFrame *, CUstream *);
   X(cuGLMapBufferObject, 7000, cuGLMapBufferObject_v2)
 /* clang-format on */
 
+/* CUDA 7.0 brought the per-thread forms of what was there before. */
+#define XS_HOOK_THREAD_VERSION(v) ((v) < 7000 ? 7000 : (v))
+
 /* Their numbers, in the order of the lists. */
 enum xs_hook {
 #define X(name, version, per_thread, symbol) XS_HOOK_##symbol,

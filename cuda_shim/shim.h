@@ -39,10 +39,11 @@ XS_INLINE void xs_shim_look_at(CUstream stream)
 }
 
 /* Memory that we keep must not be what another call lacks. */
-#define XS_SHIM_RETRY(result, call)                                                                \
+#define XS_SHIM_RETRY_AFTER(flush, result, call)                                                   \
     CUresult result = (call);                                                                      \
-    while (XS_UNLIKELY(result == CUDA_ERROR_OUT_OF_MEMORY) && xs_gpu_flush_here())                 \
+    while (XS_UNLIKELY(result == CUDA_ERROR_OUT_OF_MEMORY) && (flush))                             \
     result = (call)
+#define XS_SHIM_RETRY(result, call) XS_SHIM_RETRY_AFTER(xs_gpu_flush_here(), result, call)
 
 /* In the child of a fork: what the parent has begun is nothing of the child's. */
 void xs_shim_streams_forked(void);

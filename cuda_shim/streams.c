@@ -253,10 +253,7 @@ static CUresult made_context(CUresult r, const CUcontext *out)
 }
 
 /* A context takes some hundreds of MiB. There may be none yet to go by, but the device is named. */
-#define RETRY_OF(device, result, call)                                                             \
-    CUresult result = (call);                                                                      \
-    while (result == CUDA_ERROR_OUT_OF_MEMORY && xs_gpu_flush_of(device))                          \
-    result = (call)
+#define RETRY_OF(device, result, call) XS_SHIM_RETRY_AFTER(xs_gpu_flush_of(device), result, call)
 
 CUresult xs_do_cuCtxCreate(CUcontext *out, unsigned int flags, CUdevice device)
 {

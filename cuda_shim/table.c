@@ -60,8 +60,6 @@ struct row {
     uint16_t version;
     uint16_t per_thread;
 };
-/* CUDA 7.0 brought the per-thread forms of what was there before. */
-#define THREAD_VERSION(v) ((v) < 7000 ? 7000 : (v))
 #define ROW(id, version, per_thread)                                                               \
     {offsetof(__typeof__(text), name_##id), offsetof(__typeof__(text), symbol_##id), version,      \
      per_thread},
@@ -71,7 +69,7 @@ static const struct row row[] = {
 #undef X
 #define X(name, version, symbol, where)                                                            \
     ROW(symbol, version, 0)                                                                        \
-    ROW(symbol##_ptsz, THREAD_VERSION(version), 1)
+    ROW(symbol##_ptsz, XS_HOOK_THREAD_VERSION(version), 1)
         XS_HOOK_STREAMS(X)
 #undef X
 #define X(name, version, symbol, where) ROW(symbol, version, 0)

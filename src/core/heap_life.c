@@ -5,7 +5,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "core/keeper.h"
 #include "core/pressure.h"
 #include "core/thread_heap.h"
 #include "sys/mem.h"

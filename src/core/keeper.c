@@ -62,7 +62,8 @@ void xs_keeper_plain(void)
     atomic_store_explicit(&is_plain, true, memory_order_relaxed);
 }
 
-void xs_keeper_thread_ends(void)
+/* Our thread must not be the last one: when the main thread ends by itself, so does it. */
+static void thread_ends(void)
 {
     if (xs_keeper_is_settled() && syscall(SYS_gettid) == getpid())
         xs_keeper_stop();
@@ -144,8 +145,8 @@ void xs_keeper_start(void)
         pthread_create(&thread, &attr, keep, NULL) != 0)
         atomic_store_explicit(&xs_keeper_state, XS_KEEPER_ENDED, memory_order_relaxed);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    /* The caller is the first thread, but has no heap to tell its end where others serve it. */
-    (void)xs_thread_end(xs_keeper_thread_ends);
+    /* The caller is the first thread, which need have no heap of ours. */
+    (void)xs_thread_end(thread_ends);
     errno = saved;
 }
 

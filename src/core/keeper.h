@@ -37,9 +37,6 @@ void xs_keeper_stop(void);
 /* From now on it makes no system call but those for memory and futexes. */
 void xs_keeper_plain(void);
 
-/* Its thread must not be the last one: when the main thread ends by itself, so does it. */
-void xs_keeper_thread_ends(void);
-
 /* Where it is the only other thread it leaves, until the program makes one: who looks at a fork
  * whether there are threads (Python 3.12 does, and warns) sees the program's own. Waits, not long.
  */

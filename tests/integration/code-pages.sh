@@ -9,7 +9,7 @@ mapfile -t lines < <("$root/scripts/make-order" --pages)
 [ ${#lines[@]} -eq 2 ] || fail "make-order --pages says: ${lines[*]-}"
 check() { # PAGES PARTS WHAT MOST MOST_PARTS - another compiler than the list's sets other functions apart
     echo "code of a $3 spans $1 pages, in $2 parts of 64 KiB"
-    if [ "$(bound 100)" = 100 ]; then
+    if is_measured_compiler; then
         [ "$1" -le "$4" ] || fail "$3: $1 pages: run scripts/make-order"
     else
         [ "$2" -le "$5" ] || fail "$3: $2 parts of 64 KiB"

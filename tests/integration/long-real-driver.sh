@@ -58,7 +58,8 @@ if hasattr(cu, "cuGetProcAddress"):
                 print(name, version, flags, r)
 PY
 
-sed 's/#.*//' "$root/cuda_shim/exports.list" | tr -s ' ' '\n' | grep . | sort >"$work/hooked"
+# shellcheck source=../support/spied.sh
+. "$root/tests/support/spied.sh"
 for driver in "${drivers[@]}"; do
     name=${driver##*/}
     mkdir -p "$work/$name"
@@ -83,11 +84,7 @@ for driver in "${drivers[@]}"; do
         rm -f "$work/spy"
         LD_PRELOAD=$spy:$lib SPY_ON=$lib SPY_LOG=$work/spy XSIGMA_STATS=0 python3 "$work/calls.py" "$runtime" alone >/dev/null 2>&1
         [ -s "$work/spy" ] || { echo "$what: the runtime asks nothing of this driver"; continue; }
-        grep ': .*instead of' "$work/spy" && fail "$what: results are not the driver's"
-        awk 'NR == FNR { hooked[$1]; next } ($(NF - 1) in hooked) != ($NF == "libxsigma.so")' \
-            "$work/hooked" "$work/spy" >"$work/wrong"
-        [ -s "$work/wrong" ] && { fail "$what: wrongly hooked or not:"; head "$work/wrong"; }
-        echo "$what: $(wc -l <"$work/spy") look-ups, $(grep -c ' libxsigma.so$' "$work/spy") hooked"
+        check_spied "$what"
     done
 done
 finish

@@ -18,9 +18,6 @@ struct call {
     const char *symbol;
 };
 
-/* As cuda_shim/table.c has it. */
-#define THREAD_VERSION(v) ((v) < 7000 ? 7000 : (v))
-
 static const struct call calls[] = {
 #define XS_CUDA_CALL(name, version, per_thread, symbol, parameters)                                \
     {#name, version, per_thread, #symbol},
@@ -30,7 +27,7 @@ static const struct call calls[] = {
     XS_HOOK_CALLS(X)
 #undef X
 #define X(name, version, symbol, where)                                                            \
-    {#name, version, 0, #symbol}, {#name, THREAD_VERSION(version), 1, #symbol "_ptsz"},
+    {#name, version, 0, #symbol}, {#name, XS_HOOK_THREAD_VERSION(version), 1, #symbol "_ptsz"},
         XS_HOOK_STREAMS(X)
 #undef X
 #define X(name, version, symbol, where) {#name, version, 0, #symbol},

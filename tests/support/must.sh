@@ -52,12 +52,12 @@ finish() {
     exit 0
 }
 
-# A bound on instructions, as it was measured with Debian 12's compiler; another may need a tenth more.
+# Bounds on instructions were measured with Debian 12's compiler; another may need a tenth more.
+is_measured_compiler() {
+    [[ $("${CC:-cc}" -dumpfullversion 2>/dev/null)-$(uname -m) == 12.*-x86_64 ]]
+}
 bound() { # NUMBER
-    case $("${CC:-cc}" -dumpfullversion 2>/dev/null)-$(uname -m) in
-        12.*-x86_64) echo "$1" ;;
-        *) echo $((($1 * 11 + 9) / 10)) ;;
-    esac
+    if is_measured_compiler; then echo "$1"; else echo $((($1 * 11 + 9) / 10)); fi
 }
 
 need() { # COMMAND...
