@@ -62,18 +62,19 @@ static void fork_parent(void)
         (void)call_libc("_IO_list_unlock");
 }
 
-static void fork_child(void)
+/* If nobody took the locks for it, what they guard is left alone. */
+static void begin_anew(bool with_locks)
 {
-    int saved = errno;
-
     xs_record_fork_child(); /* first: until then the parent's counters are ours too */
-    xs_hot_fork_child();
-    xs_policy_fork_child(forking.was_threaded);
+    if (with_locks) {
+        xs_hot_fork_child();
+        xs_policy_fork_child(forking.was_threaded);
+    }
     xs_stats_fork_child();
     xs_counted_fork_child();
     xs_proc_fork_child();
     xs_finish_fork_child();
-    xs_sample_fork_child(xs_finish_reports());
+    xs_sample_fork_child(with_locks && xs_finish_reports());
     xs_control_fork_child();
     xs_gpu_fork_child();
     xs_keeper_fork_child();
@@ -82,6 +83,13 @@ static void fork_child(void)
         xs_control_begin();
     else
         xs_latency_switch(XS_LATENCY_OFF); /* nobody reads it */
+}
+
+static void fork_child(void)
+{
+    int saved = errno;
+
+    begin_anew(true);
     errno = saved;
 }
 
@@ -104,9 +112,47 @@ void xs_fork_watch(void)
         (void)libc(fork_prepare, fork_parent, fork_child, &__dso_handle);
 }
 
-/* A fork that calls no handlers, so it would leave the child the parent's counters; POSIX promises
- * such a child no malloc, but it has one. Of the list of streams, which fork makes free in the
- * child, it knows nothing. */
+/* ---- ways that call no handlers --------------------------------------------------------- */
+
+bool xs_fork_begin(void)
+{
+    if (!atomic_load_explicit(&forking.is_watched, memory_order_acquire))
+        return false;
+    fork_prepare();
+    return true;
+}
+
+void xs_fork_end_parent(void)
+{
+    int saved = errno;
+
+    fork_parent();
+    errno = saved;
+}
+
+/* Of the list of streams, which fork makes free in the child, these ways know nothing. */
+void xs_fork_end_child(void)
+{
+    if (forking.was_threaded && forking.locked_streams)
+        (void)call_libc("_IO_list_unlock");
+    fork_child();
+}
+
+/* What other threads were at in the parent is as it was then, and who needs a lock that they held
+ * waits for ever, as with any malloc; but the child counts for itself. Not if it has threads by
+ * now, which may be counting. */
+void xs_fork_noticed(void)
+{
+    bool is_alone = __libc_single_threaded;
+
+    if (!is_alone && xs_proc_threads() > 1)
+        return;
+    if (is_alone)
+        XS_CHANGE_TO(forking.was_threaded, false);
+    begin_anew(is_alone);
+}
+
+/* POSIX promises such a child no malloc, but it has one. */
 XS_EXPORT pid_t xs_bare_fork(void) __asm__("_Fork");
 pid_t xs_bare_fork(void)
 {
@@ -116,20 +162,14 @@ pid_t xs_bare_fork(void)
         errno = ENOSYS; /* before glibc 2.34 */
         return -1;
     }
-    if (!atomic_load_explicit(&forking.is_watched, memory_order_acquire))
+    if (!xs_fork_begin())
         return next();
-    fork_prepare();
     pid_t pid = next();
-    if (pid != 0) {
-        int saved = errno;
-        fork_parent();
-        errno = saved;
-        return pid;
-    }
-    if (forking.was_threaded && forking.locked_streams)
-        (void)call_libc("_IO_list_unlock");
-    fork_child();
-    return 0;
+    if (pid == 0)
+        xs_fork_end_child();
+    else
+        xs_fork_end_parent();
+    return pid;
 }
 
 /* What pthread_atfork of every library calls. Prepare handlers run in the reverse order of their

@@ -1,14 +1,16 @@
-/* Functions that we only look at in passing: dlopen, prctl, syscall, pthread_create.
+/* Functions that we only look at in passing: dlopen, prctl, syscall, clone, pthread_create.
  *
  * They are entered by a jump that leaves return address and arguments as they are: the real dlopen
- * reads its caller's address (for RPATH, and for RTLD_NEXT), and the other two take what arguments
- * they like. C cannot promise a jump, hence the assembler.
+ * reads its caller's address (for RPATH, and for RTLD_NEXT), the others take what arguments they
+ * like, and a child that shares its parent's memory may return by another stack. C cannot promise a
+ * jump, hence the assembler.
  */
 #include <dlfcn.h>
 #include <sys/syscall.h>
 
 #include "core/keeper.h"
 #include "core/pressure.h"
+#include "preload/clone.h"
 #include "preload/finish.h"
 #include "preload/lifecycle.h"
 #include "sample/sample.h"
@@ -22,10 +24,12 @@ XS_HIDDEN uint32_t xs_dlopen_mask = UINT32_MAX;
 XS_HIDDEN void *xs_next_dlopen;
 XS_HIDDEN void *xs_next_prctl;
 XS_HIDDEN void *xs_next_syscall;
+XS_HIDDEN void *xs_next_clone;
 XS_HIDDEN void *xs_next_pthread_create;
 
 XS_HIDDEN void xs_jumps_find(void);
 XS_HIDDEN void xs_jumps_seccomp(void);
+XS_HIDDEN int xs_jumps_syscall(long number, long a, long b);
 XS_HIDDEN void xs_jumps_thread(void);
 
 void xs_jumps_find(void)
@@ -33,6 +37,7 @@ void xs_jumps_find(void)
     xs_next_dlopen = xs_elf_next("dlopen");
     xs_next_prctl = xs_elf_next("prctl");
     xs_next_syscall = xs_elf_next("syscall");
+    xs_next_clone = xs_elf_next("clone");
     xs_next_pthread_create = xs_elf_next("pthread_create");
 }
 
@@ -43,6 +48,16 @@ void xs_jumps_seccomp(void)
     xs_sample_end();
     xs_keeper_plain();
     xs_pressure_plain();
+}
+
+/* One of the numbers below. Not 0: the call makes a process as fork does, and is made by
+ * xs_clone_by_syscall. */
+int xs_jumps_syscall(long number, long a, long b)
+{
+    if (number != SYS_seccomp)
+        return xs_clone_is_fork(number, a, b);
+    xs_jumps_seccomp();
+    return 0;
 }
 
 /* The program is about to have threads: so it may have ours. */
@@ -59,30 +74,35 @@ void xs_dlopen_strip_deepbind(void)
 #define TEXT(x)  #x
 #define VALUE(x) TEXT(x)
 
+/* A call that leaves the arguments as they are. */
+#define CALL(function) CALL_AND(function, "")
+
 #if defined(__x86_64__)
-#define CALL_KEEPING_ARGUMENTS(function)                                                           \
+#define CALL_AND(function, then)                                                                   \
     "push %rdi\n push %rsi\n push %rdx\n push %rcx\n push %r8\n push %r9\n push %rax\n"            \
     ".cfi_adjust_cfa_offset 56\n"                                                                  \
-    "call " function "\n"                                                                          \
+    "call " function "\n" then                                                                     \
     "pop %rax\n pop %r9\n pop %r8\n pop %rcx\n pop %rdx\n pop %rsi\n pop %rdi\n"                   \
     ".cfi_adjust_cfa_offset -56\n"
 #define BEGIN(name)                                                                                \
     ".pushsection .text\n.globl " name "\n.type " name ", @function\n" name ":\n.cfi_startproc\n"
 #define JUMP(name)                                                                                 \
     "2: mov xs_next_" name "(%rip), %r11\n test %r11, %r11\n je 3f\n jmp *%r11\n"                  \
-    "3:\n" CALL_KEEPING_ARGUMENTS("xs_jumps_find") "jmp *xs_next_" name "(%rip)\n"                 \
-                                                   ".cfi_endproc\n.size " name ", .-" name         \
-                                                   "\n.popsection\n"
-#define ON_FIRST_ARGUMENT(value, function)                                                         \
-    "cmp $" value ", %edi\n jne 2f\n" CALL_KEEPING_ARGUMENTS(function)
+    "3:\n" CALL("xs_jumps_find") "jmp *xs_next_" name "(%rip)\n"                                   \
+                                 ".cfi_endproc\n.size " name ", .-" name "\n.popsection\n"
+#define ON_FIRST_ARGUMENT(value, function) "cmp $" value ", %edi\n jne 2f\n" CALL(function)
+#define FIRST_ARGUMENT_IS(value)           "cmp $" value ", %edi\n je 1f\n"
+#define OTHERWISE                          "jmp 2f\n1:\n"
+/* Popping leaves the flags as they are. */
+#define ASK(function, instead)     CALL_AND(function, "test %eax, %eax\n") "jne " instead "\n"
 #define MASK_SECOND_ARGUMENT(mask) "and " mask "(%rip), %esi\n"
 
 #elif defined(__aarch64__)
-#define CALL_KEEPING_ARGUMENTS(function)                                                           \
+#define CALL_AND(function, then)                                                                   \
     "stp x29, x30, [sp, #-80]!\n.cfi_adjust_cfa_offset 80\n.cfi_rel_offset x30, 8\n"               \
     "stp x0, x1, [sp, #16]\n stp x2, x3, [sp, #32]\n stp x4, x5, [sp, #48]\n"                      \
     "stp x6, x7, [sp, #64]\n"                                                                      \
-    "bl " function "\n"                                                                            \
+    "bl " function "\n" then                                                                       \
     "ldp x0, x1, [sp, #16]\n ldp x2, x3, [sp, #32]\n ldp x4, x5, [sp, #48]\n"                      \
     "ldp x6, x7, [sp, #64]\n"                                                                      \
     "ldp x29, x30, [sp], #80\n.cfi_restore x30\n.cfi_adjust_cfa_offset -80\n"
@@ -91,25 +111,35 @@ void xs_dlopen_strip_deepbind(void)
 #define LOAD(register, symbol) "adrp x16, " symbol "\n ldr " register ", [x16, :lo12:" symbol "]\n"
 #define JUMP(name)                                                                                 \
     "2:\n" LOAD("x16", "xs_next_" name) "cbz x16, 3f\n br x16\n"                                   \
-                                        "3:\n" CALL_KEEPING_ARGUMENTS("xs_jumps_find") LOAD(       \
+                                        "3:\n" CALL("xs_jumps_find") LOAD(                         \
                                             "x16", "xs_next_" name) "br x16\n"                     \
                                                                     ".cfi_endproc\n.size " name    \
                                                                     ", .-" name "\n.popsection\n"
 #define ON_FIRST_ARGUMENT(value, function)                                                         \
-    "mov w16, #" value "\n cmp w0, w16\n b.ne 2f\n" CALL_KEEPING_ARGUMENTS(function)
+    "mov w16, #" value "\n cmp w0, w16\n b.ne 2f\n" CALL(function)
+#define FIRST_ARGUMENT_IS(value)   "mov w16, #" value "\n cmp w0, w16\n b.eq 1f\n"
+#define OTHERWISE                  "b 2f\n1:\n"
+#define ASK(function, instead)     CALL_AND(function, "cmp w0, #0\n") "b.eq 2f\n b " instead "\n"
 #define MASK_SECOND_ARGUMENT(mask) LOAD("w17", mask) "and w1, w1, w17\n"
 
 #else
 #error "write the jumps for this processor"
 #endif
 
-#define ALWAYS(function) CALL_KEEPING_ARGUMENTS(function)
+#define ALWAYS(function) CALL(function)
 
 /* PR_SET_SECCOMP, spelled out for the assembler. */
 #define SET_SECCOMP 22
 
 __asm__(BEGIN("dlopen") MASK_SECOND_ARGUMENT("xs_dlopen_mask") JUMP("dlopen"));
 __asm__(BEGIN("prctl") ON_FIRST_ARGUMENT(VALUE(SET_SECCOMP), "xs_jumps_seccomp") JUMP("prctl"));
-__asm__(BEGIN("syscall") ON_FIRST_ARGUMENT(VALUE(__NR_seccomp), "xs_jumps_seccomp")
-            JUMP("syscall"));
+#if defined(__NR_fork)
+#define IS_FORK FIRST_ARGUMENT_IS(VALUE(__NR_fork))
+#else
+#define IS_FORK
+#endif
+__asm__(BEGIN("syscall") FIRST_ARGUMENT_IS(VALUE(__NR_seccomp)) FIRST_ARGUMENT_IS(VALUE(__NR_clone))
+            FIRST_ARGUMENT_IS(VALUE(__NR_clone3))
+                IS_FORK OTHERWISE ASK("xs_jumps_syscall", "xs_clone_by_syscall") JUMP("syscall"));
+__asm__(BEGIN("clone") ASK("xs_clone_is_copy", "xs_clone_copy") JUMP("clone"));
 __asm__(BEGIN("pthread_create") ALWAYS("xs_jumps_thread") JUMP("pthread_create"));

@@ -188,8 +188,11 @@ __attribute__((constructor)) static void start(void)
         bypass();
     else
         start_policy(is_root);
-    xs_control_start(life.malloc_owner,
-                     xs_config(XS_KNOB_STATS_INTERVAL)->num != 0 ? xs_finish_interval : NULL);
+    xs_control_start(
+        life.malloc_owner,
+        (struct xs_control_hooks){
+            .interval = xs_config(XS_KNOB_STATS_INTERVAL)->num != 0 ? xs_finish_interval : NULL,
+            .copied = xs_fork_noticed});
     if (is_root) {
         if (life.malloc_owner != NULL)
             xs_log("%s brings its own malloc, so XSigma stands aside",

@@ -27,7 +27,7 @@ XS_FORKED static struct {
     _Atomic int state; /* release after `at` was written, acquire before it is read */
     struct xs_record *at;
     const char *passive_owner;
-    void (*on_interval)(void);
+    struct xs_control_hooks on;
 } control;
 
 /* ---- answers ---------------------------------------------------------------------------- */
@@ -232,6 +232,10 @@ static void look(void)
 {
     if (atomic_load_explicit(&control.state, memory_order_acquire) != OPEN)
         return;
+    if (XS_UNLIKELY(xs_image_is_copied())) {
+        control.on.copied();
+        return;
+    }
     struct xs_record *r = control.at;
     uint64_t turn = atomic_load_explicit(&r->turn, memory_order_relaxed);
     if (XS_UNLIKELY(XS_RECORD_STATE(turn) == XS_RECORD_ASKED))
@@ -243,7 +247,7 @@ static void look(void)
 static void look_and_report(void)
 {
     look();
-    control.on_interval();
+    control.on.interval();
 }
 
 /* A process that uses CUDA is to be reached even if it will not report. */
@@ -254,21 +258,21 @@ static void gpu_look(void)
         xs_control_begin();
     if (atomic_load_explicit(&control.state, memory_order_acquire) == OPEN)
         __atomic_store_n(&control.at->head.uses_cuda, 1, __ATOMIC_RELAXED);
-    if (control.on_interval != NULL)
+    if (control.on.interval != NULL)
         look_and_report();
     else
         look();
 }
 
-void xs_control_start(const char *passive_owner, void (*on_interval)(void))
+void xs_control_start(const char *passive_owner, struct xs_control_hooks on)
 {
     control.passive_owner = passive_owner;
-    control.on_interval = on_interval;
+    control.on = on;
     xs_stats_record();
     xs_latency_record();
     xs_image_start();
     atomic_store_explicit(&xs_gpu_control, gpu_look, memory_order_relaxed);
-    atomic_store_explicit(&xs_heap_look, on_interval != NULL ? look_and_report : look,
+    atomic_store_explicit(&xs_heap_look, on.interval != NULL ? look_and_report : look,
                           memory_order_relaxed);
 }
 

@@ -15,9 +15,13 @@
 
 #include "report/report.h"
 
-/* The constructor's. `passive_owner` is the object that brings its own malloc, or NULL;
- * `on_interval` is called at each look, if it is not NULL. */
-void xs_control_start(const char *passive_owner, void (*on_interval)(void));
+struct xs_control_hooks {
+    void (*interval)(void); /* called at each look, if it is not NULL */
+    void (*copied)(void);   /* at the first look in a child of which no fork handler knew */
+};
+
+/* The constructor's. `passive_owner` is the object that brings its own malloc, or NULL. */
+void xs_control_start(const char *passive_owner, struct xs_control_hooks on);
 
 void xs_control_begin(void); /* makes the record, if that has not been done or ruled out */
 

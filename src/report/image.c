@@ -7,6 +7,7 @@
 #include "base/fmt.h"
 #include "policy/config.h"
 #include "report/summary.h"
+#include "sys/mem.h"
 #include "sys/proc.h"
 #include "xsigma.h"
 
@@ -18,7 +19,16 @@ XS_SELDOM static struct xs_image image;
 
 static atomic_bool is_busy;
 static uint64_t last_took_ns;
-XS_UNLIKELY_DATA static struct xs_report looked; /* too large for the stacks of small threads */
+
+/* Its first page reads as zero in whatever copy there is of this process, from the first look on:
+ * before that a small process has no page for it. */
+XS_UNLIKELY_DATA static struct {
+    _Alignas(XS_RECORD_PAGE) bool is_here; /* the process that the record is of */
+    struct xs_report report;               /* too large for the stacks of small threads */
+} looked;
+static bool is_wiped;
+
+_Static_assert(sizeof(looked) >= XS_RECORD_PAGE, "what is wiped is nobody else's");
 
 static void copy_text(char *out, size_t cap, const char *text)
 {
@@ -118,7 +128,7 @@ static void store(const struct xs_report *r)
 
 static void take(bool is_point)
 {
-    struct xs_report *r = &looked;
+    struct xs_report *r = &looked.report;
     int cancel;
 
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
@@ -172,6 +182,20 @@ void xs_image_begin(const char *passive_owner)
     __atomic_store_n(&image.struct_bytes, sizeof(image), __ATOMIC_RELEASE);
 }
 
+/* A child in its parent's memory is none, and must change nothing. */
+bool xs_image_is_copied(void)
+{
+    if (XS_LIKELY(looked.is_here))
+        return false;
+    if (is_wiped)
+        return true;
+    if (xs_record_mine() != NULL) {
+        is_wiped = xs_mem_wipe_in_copies(&looked, XS_RECORD_PAGE);
+        looked.is_here = true;
+    }
+    return false;
+}
+
 void xs_image_end(const struct xs_report *r)
 {
     store(r);
@@ -180,7 +204,9 @@ void xs_image_end(const struct xs_report *r)
 void xs_image_fork_child(void)
 {
     XS_CHANGE_TO(is_busy, false);
-    if (looked.pid != 0)
-        memset(&looked, 0, XS_REPORT_BYTES(0));
+    XS_CHANGE_TO(is_wiped, false);
+    XS_CHANGE_TO(looked.is_here, false);
+    if (looked.report.pid != 0)
+        memset(&looked.report, 0, XS_REPORT_BYTES(0));
     xs_timeline_fork_child();
 }

@@ -51,6 +51,10 @@ void xs_image_look(bool now);
 /* The process's own last words. */
 void xs_image_end(const struct xs_report *r);
 
+/* Since its first look this process has become another, and no fork handler ran. One load, but for
+ * the first. */
+bool xs_image_is_copied(void);
+
 void xs_image_fork_child(void);
 
 /* ---- the command ---- */

@@ -70,6 +70,11 @@ int xs_mem_purge(void *p, size_t size)
     return madvise(p, size, MADV_DONTNEED) == 0 ? 0 : errno;
 }
 
+bool xs_mem_wipe_in_copies(void *p, size_t size)
+{
+    return madvise(p, size, MADV_WIPEONFORK) == 0;
+}
+
 void *xs_mem_reserve(size_t size, size_t align)
 {
     return map_aligned(size, align, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE);

@@ -21,6 +21,10 @@ int xs_mem_unmap(void *p, size_t size);
 /* The memory behind whole pages goes back to the system; they read as zero from then on. */
 int xs_mem_purge(void *p, size_t size);
 
+/* Whole pages of private memory that read as zero in every process that is made by copying this
+ * one, however that is done. False: the kernel cannot, or pages are larger. */
+bool xs_mem_wipe_in_copies(void *p, size_t size);
+
 /* Address space without memory behind it; nothing is charged until it is made writable. */
 void *xs_mem_reserve(size_t size, size_t align);
 

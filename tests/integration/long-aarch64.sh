@@ -20,7 +20,7 @@ for f in "$root"/tests/unit/*.c; do
     f=${f##*/}
     units+=("build/tests/unit/${f%.c}")
 done
-programs=(deepbind libdeep.so thread_storm fork_threads thread_ends)
+programs=(bare_fork deepbind libdeep.so thread_storm fork_threads thread_ends)
 clients=(shared static per-thread driver dlsym)
 env -u MAKEFLAGS -u MAKELEVEL make -C "$tree" CC="$cross-gcc -Lempty" CXX=$cross-g++ \
     CPPFLAGS=-Itests/support/cross build/libxsigma.so "${units[@]}" build/tests/stress/plain \
@@ -75,6 +75,9 @@ for policy in XSIGMA_CPU_BACKEND=system XSIGMA_CPU_BACKEND=bfc 'XSIGMA_CPU_ROUTE
     preloaded "$policy" build/tests/programs/thread_storm 5
     for p in fork_threads thread_ends; do
         preloaded "$policy" build/tests/programs/$p
+    done
+    for p in clone SYS_clone; do
+        preloaded "$policy" build/tests/programs/bare_fork $p 3000 threads
     done
 done
 # The shim's jumps: every way of linking gets its memory from us.
