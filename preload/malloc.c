@@ -211,8 +211,9 @@ XS_EXPORT struct mallinfo2 mallinfo2(void)
     xs_system_begin();
     if (next != NULL)
         sum = next();
-    /* The others keep no such books; what they hold stands in for what is used of it. Some look
-     * into /proc for it, and this call is no point of cancellation. */
+    /* What mimalloc and oneTBB hold is known, not what is in use of it, and programs that print the
+     * growth of that as a leak are not to print this. Some look into /proc, and this call is no
+     * point of cancellation. */
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
     for (unsigned i = 0; i < XS_OWNER_COUNT; i++) {
         struct xs_backend_memory m;
@@ -222,7 +223,10 @@ XS_EXPORT struct mallinfo2 mallinfo2(void)
         if (m.reserved_bytes == XS_UNKNOWN)
             continue;
         sum.arena += m.reserved_bytes;
-        sum.uordblks += m.in_use_bytes != XS_UNKNOWN ? m.in_use_bytes : m.reserved_bytes;
+        if (m.in_use_bytes == XS_UNKNOWN || m.in_use_bytes > m.reserved_bytes)
+            continue;
+        sum.uordblks += m.in_use_bytes;
+        sum.fordblks += m.reserved_bytes - m.in_use_bytes;
     }
     pthread_setcancelstate(cancel, NULL);
     return sum;

@@ -394,6 +394,9 @@ static bool hardened_trim(size_t pad)
 static void hardened_memory(struct xs_backend_memory *m, bool may_lock)
 {
     xs_backend_bfc.memory(m, may_lock);
+    uint64_t waiting = is_full() ? xs_full_waiting_bytes() : 0;
+    if (m->in_use_bytes != XS_UNKNOWN)
+        m->in_use_bytes -= waiting < m->in_use_bytes ? waiting : m->in_use_bytes;
 }
 
 uint64_t xs_hardened_waiting(void)

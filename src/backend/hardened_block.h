@@ -132,7 +132,8 @@ XS_INLINE size_t xs_seal_check(void *p, uint64_t entry, size_t bytes, enum xs_bl
 bool xs_full_open(uint64_t quarantine_bytes);
 void *xs_full_alloc(size_t size, size_t align, uintptr_t pc);
 void xs_full_retire(void *p, size_t bytes, uintptr_t pc);
-uint64_t xs_full_waiting(void);
+uint64_t xs_full_waiting(void);       /* blocks that were freed */
+uint64_t xs_full_waiting_bytes(void); /* of the core, with what is around them */
 void xs_full_flush(void);
 void xs_full_fork_prepare(void);
 void xs_full_fork_parent(void);

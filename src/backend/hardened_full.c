@@ -120,6 +120,11 @@ uint64_t xs_full_waiting(void)
     return __atomic_load_n(&full.n, __ATOMIC_RELAXED);
 }
 
+uint64_t xs_full_waiting_bytes(void)
+{
+    return __atomic_load_n(&full.bytes, __ATOMIC_RELAXED);
+}
+
 void xs_full_flush(void)
 {
     struct waiting old;

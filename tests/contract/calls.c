@@ -414,6 +414,17 @@ static void *cancelled_stats(void *arg)
     return &past_stats;
 }
 
+/* Some 20 MB that do not stay. */
+static void free_many_equal(void)
+{
+    static void *p[20000];
+
+    for (size_t i = 0; i < sizeof(p) / sizeof(p[0]); i++)
+        p[i] = malloc(1000);
+    for (size_t i = 0; i < sizeof(p) / sizeof(p[0]); i++)
+        free(p[i]);
+}
+
 static void case_statistics_calls(void)
 {
     void *p = malloc(100000);
@@ -428,6 +439,10 @@ static void case_statistics_calls(void)
     CHECK(old.uordblks >= 0 || old.arena != 0);
     struct mallinfo2 info = mallinfo2();
     CHECK(info.uordblks <= (size_t)PTRDIFF_MAX);
+    CHECK2(info.arena >= info.uordblks, info.arena, info.uordblks);
+    free_many_equal();
+    struct mallinfo2 after = mallinfo2();
+    CHECK2(after.uordblks < info.uordblks + (1 << 20), after.uordblks, info.uordblks);
     int trimmed = malloc_trim(0);
     CHECK2(trimmed == 0 || trimmed == 1, trimmed, 0);
 
