@@ -130,6 +130,7 @@ build/tests/programs/%: tests/programs/%.c include/xsigma.h
 	$(call say,CC)
 	$(Q)$(CC) $(ALL_CPPFLAGS) $(TEST_CFLAGS) -o $@ $< $(LIBS_$*) -ldl
 LIBS_hooked_pages := -rdynamic
+LIBS_lent         := -rdynamic
 build/tests/programs/decay build/tests/programs/trim_back build/tests/programs/idle_service build/tests/programs/fork_storm: tests/programs/resident.h
 build/tests/programs/fork_many build/tests/programs/fork_threads: tests/programs/fork_work.h
 build/tests/programs/%: tests/programs/%.cc include/xsigma.h include/xsigma.hpp

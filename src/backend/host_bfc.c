@@ -3,6 +3,7 @@
  */
 #include "backend/counted.h"
 #include "backend/entry.h"
+#include "sys/mem.h"
 
 static void *bfc_malloc(size_t size)
 {
@@ -96,10 +97,31 @@ static void count_failure(size_t size, int n)
     }
 }
 
+/* The page map takes 2 MiB of address space at once, and each size a region: where less than this
+ * is allowed to the process the core takes nothing, and all is the last resort's. */
+#define LIMIT_LEAST ((uint64_t)8 << 20)
+
+/* The system has no region for the core; its own malloc may still get on with brk. */
+static void *last_resort(void *p, size_t align, size_t size)
+{
+    xs_system_begin();
+    void *q = align > 16 ? xs_hot.libc.memalign(align, size) : xs_hot.libc.malloc(size);
+    if (p != NULL)
+        (q != NULL ? xs_hot.libc.free : xs_hot.free_own[XS_OWNER_SYSTEM])(p);
+    else if (q != NULL && xs_hot.counting)
+        xs_count_request_slow(XS_OWNER_SYSTEM, size);
+    return q;
+}
+
 static int bfc_open(const struct xs_backend_options *o, struct xs_buf *why)
 {
     struct xs_heap_options options = o->bfc;
     options.count_failure = count_failure;
+    /* A limit that was asked for holds, and seals are where the classes of blocks say. */
+    if (options.span.limit_bytes == 0 && !options.span.is_limited && !options.exact_classes) {
+        options.last_resort = last_resort;
+        options.span.is_barred = xs_mem_limit() < LIMIT_LEAST;
+    }
     int rc = xs_heap_open(&options);
 
     if (rc != 0)

@@ -40,6 +40,10 @@ static struct {
 /* The largest page of any kernel. */
 #define MAP_GRANULE ((size_t)64 << 10)
 
+/* It has some MiB before anybody asks, and dies of nothing more; but the program would be refused
+ * what it needs. */
+#define LIMIT_LEAST ((uint64_t)32 << 20)
+
 /* A thread's first call sets up oneTBB's state for it, which may call pthread_setspecific, which
  * may call calloc: that inner call is glibc's. */
 static XS_TLS enum { THREAD_NEW, THREAD_STARTING, THREAD_READY } thread_state;
@@ -192,6 +196,11 @@ static int tbb_open(const struct xs_backend_options *o, struct xs_buf *why)
         {"_ZN3rml10pool_msizeEPNS_10MemoryPoolEPv", &xs_hot.tbb.msize, false},
     };
 
+    if (xs_mem_limit() < LIMIT_LEAST) {
+        xs_put_str(why, "it takes 8 MiB at once, more than a fourth of the limit on memory here "
+                        "(ulimit -v, -d)");
+        return ENOMEM;
+    }
     void *library = xs_library_open(o->tbb_library, why);
     if (library == NULL)
         return ENOENT;

@@ -22,8 +22,9 @@ size_t xs_any_usable_size(void *p)
     return p != NULL ? xs_backends[xs_owner_of(p)]->usable_size(p) : 0;
 }
 
+/* `counted`: the request, by who served it. */
 static void count_move(const struct xs_backend *from, const struct xs_backend *to, size_t size,
-                       bool done)
+                       bool done, bool counted)
 {
     struct xs_slot *slot = xs_stats_attach();
     struct xs_counters *c = slot != NULL ? &slot->by_owner[to->owner] : xs_stats_late(to->owner);
@@ -32,9 +33,9 @@ static void count_move(const struct xs_backend *from, const struct xs_backend *t
 
     /* Rare enough to be atomic in either case. */
     XS_COUNT_LATE(c->reallocs, 1);
-    if (!done && to->uncount_move != NULL)
+    if (!done && counted)
         xs_count_no_failure(to->owner, size);
-    if (!done || to->uncount_move == NULL) {
+    if (!done || !counted) {
         XS_COUNT_LATE(c->requested_bytes, size);
         XS_COUNT_LATE(c->size_bin[xs_size_bin(size)], 1);
     }
@@ -58,8 +59,10 @@ static void *move(void *p, size_t size, const struct xs_backend *from, const str
         memcpy(q, p, old < size ? old : size);
         from->free_own(p);
     }
+    /* Of the core's last resort it is not what was asked. */
     if (xs_hot.counting)
-        count_move(from, to, size, q != NULL);
+        count_move(from, q != NULL ? xs_backends[xs_owner_of(q)] : to, size, q != NULL,
+                   to->uncount_move != NULL);
     return q;
 }
 
@@ -70,6 +73,13 @@ void *xs_any_realloc(void *p, size_t size)
 
     if (from == to)
         return xs_hot.realloc_own[from](p, size);
+    if (from == XS_OWNER_SYSTEM && xs_heap_has_lent()) {
+        void *q = xs_backends[from]->realloc_own(p, size);
+        if (q != NULL && xs_hot.counting)
+            count_move(xs_backends[from], xs_backends[from], size, true, false);
+        if (q != NULL)
+            return q;
+    }
     return move(p, size, xs_backends[from], xs_backends[to]);
 }
 

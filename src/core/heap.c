@@ -120,7 +120,7 @@ XS_COLD static void *refill_slow(size_t size)
         return xs_heap_malloc_timed(size);
     struct xs_heap *h = xs_heap_enter();
     if (h == NULL)
-        return xs_heap_fail(size);
+        return xs_heap_fail(size, 0);
     xs_heap_want_end();
     unsigned class = xs_heap_open_class(h, size);
     /* A heap on loan, or adopted, may have something. */
@@ -129,7 +129,7 @@ XS_COLD static void *refill_slow(size_t size)
     bool is_due = p != NULL && (h->counts.until_tick -= (int64_t)size) < 0 && h == xs_heap_mine;
     xs_heap_leave(h);
     if (p == NULL)
-        return xs_heap_fail(size);
+        return xs_heap_fail(size, 0);
     return is_due ? xs_heap_tick(size, p, h) : p;
 }
 
@@ -151,7 +151,7 @@ static __attribute__((noinline)) void *refill_next(size_t size, struct xs_magazi
     void *p = take_from_next(h, (unsigned)(m - h->hot));
 
     if (p == NULL)
-        return xs_heap_fail(size);
+        return xs_heap_fail(size, 0);
     return (h->counts.until_tick -= (int64_t)size) >= 0 ? p : xs_heap_tick(size, p, h);
 }
 
@@ -189,7 +189,7 @@ XS_COLD static void *large_malloc(size_t size, size_t align, bool *is_zero)
         (void)xs_sample_take(p, size);
     look();
     if (p == NULL)
-        return xs_heap_fail(size);
+        return xs_heap_fail(size, align);
     if (h == xs_heap_mine)
         xs_heap_time_large(h, 1);
     return p;
@@ -319,13 +319,17 @@ XS_LINE void *xs_heap_zalloc(size_t size)
 }
 
 /* An object of `bytes`, for a request of `size`: that is what is counted. */
-static void *aligned_object(size_t bytes, size_t size)
+static void *aligned_object(size_t bytes, size_t align, size_t size)
 {
     void *p = xs_heap_malloc_inline(bytes);
 
     if (p == NULL) {
         xs_heap_forgive(bytes);
-        return xs_heap_fail(size);
+        return xs_heap_fail(size, align);
+    }
+    if (xs_heap_has_lent() && !xs_heap_owns(p)) {
+        p = xs_heap_lend(p, align, size);
+        return p != NULL ? p : xs_heap_fail(size, align);
     }
     xs_heap_uncount_request(bytes);
     xs_heap_count_request(xs_heap_mine, size);
@@ -344,10 +348,10 @@ void *xs_heap_memalign(size_t align, size_t size)
         while (bytes <= XS_SLAB_MAX_BYTES && bytes % align != 0)
             bytes = xs_class_bytes(xs_class_of(bytes + 1));
         if (bytes <= XS_SLAB_MAX_BYTES)
-            return aligned_object(bytes, size);
+            return aligned_object(bytes, align, size);
     }
     if (size > XS_SIZE_MAX_REQUEST || align > XS_SIZE_MAX_REQUEST - size)
-        return xs_heap_fail(size);
+        return xs_heap_fail(size, 0);
     return large_malloc(size, align, &is_zero);
 }
 

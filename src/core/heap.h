@@ -37,6 +37,9 @@ struct xs_heap_options {
     bool exact_classes;   /* a block has always the least class that holds it */
     /* May be NULL. An allocation failed; -1: the last one of this size was not the program's. */
     void (*count_failure)(size_t size, int n);
+    /* May be NULL. A block from elsewhere, where the system has none for the core, or NULL; in the
+     * place of `p`, if that is one of these. Its size is a multiple of 16. */
+    void *(*last_resort)(void *p, size_t align, size_t size);
 };
 
 /* Once, before the first block. */
@@ -67,6 +70,7 @@ struct xs_heap_stats {
     uint64_t failures;     /* requests that got no memory */
     uint64_t largest_failure_bytes;
     uint64_t last_failure_bytes;
+    uint64_t lent; /* requests that were served by the last resort */
     uint32_t slabs;
     uint32_t heaps;
 };
@@ -77,6 +81,14 @@ bool xs_heap_stats_get(struct xs_heap_stats *out, bool may_wait);
 /* Adds what was done since the start: bins by the size of the class, so that the least
  * is that of 16 bytes; no failures. Exact when the other threads rest. */
 void xs_heap_counters_add(struct xs_counters *sum);
+
+/* Requests that the last resort served. */
+extern XS_HIDDEN _Atomic uint64_t xs_heap_lent;
+
+XS_INLINE bool xs_heap_has_lent(void)
+{
+    return XS_UNLIKELY(atomic_load_explicit(&xs_heap_lent, memory_order_relaxed) != 0);
+}
 
 /* An allocation of `size` bytes and a free were not the program's. */
 void xs_heap_uncount_move(size_t size);

@@ -103,6 +103,7 @@ void xs_heap_forgive_failure(void)
 
 void xs_heap_failures_get(struct xs_heap_stats *out)
 {
+    out->lent = atomic_load_explicit(&xs_heap_lent, memory_order_relaxed);
     out->failures = atomic_load_explicit(&failures.count, memory_order_relaxed);
     out->largest_failure_bytes = atomic_load_explicit(&failures.largest, memory_order_relaxed);
     out->last_failure_bytes = atomic_load_explicit(&failures.last, memory_order_relaxed);

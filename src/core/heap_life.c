@@ -5,6 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/align.h"
 #include "core/pressure.h"
 #include "core/thread_heap.h"
 #include "sys/mem.h"
@@ -14,8 +15,11 @@
 /* A magazine holds at most so many bytes of a slab's objects, or one object. */
 #define MAGAZINE_BYTES ((size_t)8 << 10)
 
-#define POLL_NS        1000000L
-#define POLLS_A_FLUSH  8
+/* A larger block is refused to everybody. */
+#define LEND_MOST     ((size_t)16 << 20)
+
+#define POLL_NS       1000000L
+#define POLLS_A_FLUSH 8
 
 /* Of all its pages one is written to, by xs_heap_open; until then the hot page leads past the core.
  */
@@ -35,6 +39,7 @@ static struct {
     uint64_t retry_ns;
     bool exact_classes;
     void (*count_failure)(size_t size, int n);
+    void *(*last_resort)(void *p, size_t align, size_t size);
     bool fork_took_lock;
 } heaps;
 
@@ -60,6 +65,7 @@ int xs_heap_open(const struct xs_heap_options *o)
     heaps.retry_ns = o->retry_ns;
     heaps.exact_classes = o->exact_classes;
     heaps.count_failure = o->count_failure;
+    heaps.last_resort = o->last_resort;
     return rc;
 }
 
@@ -73,8 +79,24 @@ struct xs_heap *xs_heap_all(void)
     return atomic_load_explicit(&heaps.all, memory_order_acquire);
 }
 
-void *xs_heap_fail(size_t size)
+_Atomic uint64_t xs_heap_lent;
+
+void *xs_heap_lend(void *p, size_t align, size_t size)
 {
+    if (heaps.last_resort == NULL || size > LEND_MOST || align > LEND_MOST)
+        return NULL;
+    void *q = heaps.last_resort(p, align, xs_align_up(size + (size == 0), 16));
+    if (q != NULL && p == NULL)
+        atomic_fetch_add_explicit(&xs_heap_lent, 1, memory_order_relaxed);
+    return q;
+}
+
+void *xs_heap_fail(size_t size, size_t align)
+{
+    void *p = xs_heap_lend(NULL, align, size);
+
+    if (p != NULL)
+        return p;
     xs_heap_note_failure(size);
     if (heaps.count_failure != NULL)
         heaps.count_failure(size, 1);
@@ -361,8 +383,8 @@ bool xs_heap_span(struct xs_heap *h, size_t size, size_t align, bool is_kept_fir
         (is_kept_first && xs_heap_span_used(h, size, align, out)) || xs_span_take(size, align, out);
     if (done && XS_UNLIKELY(xs_span_in_hurry()))
         xs_pressure_forgive(xs_span_used(out->chunk));
-    if (done)
-        return true;
+    if (done || xs_span_is_barred())
+        return done;
     give_all(h);
     (void)xs_span_trim();
     done = xs_span_take(size, align, out);

@@ -33,6 +33,19 @@ static void *move(void *p, uint64_t entry, size_t size, size_t kept)
     return q;
 }
 
+/* To where the core has no memory. */
+XS_COLD static void *move_away(void *p, size_t size)
+{
+    void *q = xs_heap_lend(NULL, 0, size);
+
+    if (q == NULL)
+        return NULL;
+    size_t usable = xs_heap_usable_size(p);
+    memcpy(q, p, usable < size ? usable : size);
+    xs_heap_free_moved(p, xs_page_map_get(p));
+    return q;
+}
+
 static void *grow_object(void *p, uint64_t entry, size_t old_size, size_t size)
 {
     struct xs_heap *h = xs_heap_mine;
@@ -92,6 +105,8 @@ XS_LINE void *xs_heap_realloc_plainly(void *p, uint64_t entry, size_t size)
         if (h != NULL)
             xs_heap_leave(h);
     }
+    if (XS_UNLIKELY(q == NULL))
+        q = move_away(p, size);
     if (q != NULL)
         xs_heap_count_realloc(xs_heap_mine);
     else

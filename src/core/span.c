@@ -142,12 +142,13 @@ int xs_span_open(const struct xs_span_options *o)
     xs_spans.decay_ns = o->decay_ns;
     xs_spans.limit_bytes = o->limit_bytes;
     xs_spans.is_limited = o->limit_bytes != 0 || o->is_limited;
+    xs_spans.is_barred = o->is_barred;
     bfc.chunks_max = (uint32_t)1 << xs_span_part_shift;
     for (unsigned i = 0; i < xs_spans.parts; i++) {
         int rc = xs_bfc_open(&xs_spans.part[i].bfc, &bfc, &ops);
         if (rc == 0 && xs_spans.part[i].bfc.blocks == 0 && i == 0)
             (void)xs_bfc_add_few(&xs_spans.part[0].bfc, few_records, FEW_RECORDS);
-        if (rc == 0 && !add_records(&xs_spans.part[i]))
+        if (rc == 0 && !o->is_barred && !add_records(&xs_spans.part[i]))
             rc = ENOMEM;
         if (rc != 0)
             return rc;
@@ -301,6 +302,8 @@ static bool wait_for_giver(void)
 static __attribute__((noinline)) bool take_slow(unsigned mine, size_t size, size_t align,
                                                 struct xs_span *out)
 {
+    if (xs_spans.is_barred)
+        return false;
     int saved = errno;
     bool done = take_here(&xs_spans.part[mine], size, align, out);
 
@@ -479,6 +482,11 @@ bool xs_span_check(struct xs_buf *why)
         xs_lock_give(&xs_spans.part[i].lock);
     }
     return fine;
+}
+
+bool xs_span_is_barred(void)
+{
+    return xs_spans.is_barred;
 }
 
 bool xs_span_is_limited(void)

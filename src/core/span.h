@@ -29,6 +29,7 @@ struct xs_span_options {
     unsigned fragmentation_permille;
     uint64_t decay_ns;           /* free memory goes back to the system after this time */
     bool is_limited;             /* there is another limit besides */
+    bool is_barred;              /* nothing is got from the system */
     uint64_t reserve_huge_bytes; /* of explicit huge pages, got at once and kept */
     uint64_t prefault_bytes;     /* got at once with the memory behind them, and kept */
     bool prefault_lock;
@@ -125,6 +126,9 @@ void xs_span_part_stats(unsigned part, struct xs_bfc_stats *out);
 
 /* Everything in order? For tests. */
 bool xs_span_check(struct xs_buf *why);
+
+/* As it was opened: then there is no span. */
+bool xs_span_is_barred(void);
 
 /* There is a limit on all memory: nothing should be set aside that may not be needed. */
 bool xs_span_is_limited(void);

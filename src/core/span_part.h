@@ -27,6 +27,7 @@ struct xs_span_state {
     uint64_t decay_ns;
     uint64_t limit_bytes; /* of all parts */
     bool is_limited;
+    bool is_barred;
     atomic_bool is_giving;
     _Atomic uintptr_t giver; /* its thread pointer */
     _Atomic uint64_t next_look_ns;

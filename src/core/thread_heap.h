@@ -348,8 +348,11 @@ void xs_heap_release(struct xs_heap *h);
 void xs_heap_flush_objects(struct xs_heap *h);
 void xs_heap_release_alone(struct xs_heap *h);
 
-/* Notes that an allocation failed and sets errno; NULL. */
-XS_COLD void *xs_heap_fail(size_t size);
+/* Asks the last resort; if that has nothing either, notes that an allocation failed and sets errno;
+ * NULL. */
+XS_COLD void *xs_heap_fail(size_t size, size_t align);
+/* A block of the last resort, in the place of `p` if that is one, or NULL. */
+XS_COLD void *xs_heap_lend(void *p, size_t align, size_t size);
 /* The same where it is no allocation's. */
 XS_COLD void xs_heap_note_failure(size_t size);
 /* The allocation that failed was our own attempt. */

@@ -102,6 +102,7 @@ static void core(struct xs_emit *e, const struct xs_report *r)
     xs_emit_u64(e, "failures", s->failures);
     xs_emit_u64(e, "largest_failure_bytes", s->largest_failure_bytes);
     xs_emit_u64(e, "last_failure_bytes", s->last_failure_bytes);
+    xs_emit_u64(e, "lent", s->lent);
     xs_emit_u64(e, "limit_bytes", b->limit_bytes);
     xs_emit_u64(e, "heaps", s->heaps);
     xs_emit_u64(e, "slabs", s->slabs);

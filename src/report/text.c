@@ -143,6 +143,16 @@ static void failures(struct xs_emit *e, const struct xs_report *r)
     for (enum xs_owner owner = 0; owner < XS_OWNER_COUNT; owner++) {
         const struct xs_counters *c = &r->counters[owner];
 
+        if (owner == XS_OWNER_BFC && r->has_core && r->core.lent > 0) {
+            xs_emit_left(e, 0, "FAILURES");
+            any = true;
+            xs_buf_clear(&item);
+            xs_fmt(&item,
+                   "bfc: %lu requests were served by the system's malloc, as the kernel refused "
+                   "memory",
+                   (unsigned long)r->core.lent);
+            xs_emit_item(e, 2, item.at);
+        }
         if (c->failures == 0 && c->realloc_failures == 0)
             continue;
         if (!any)

@@ -114,6 +114,7 @@ static void core(const struct reader *rd, const struct xs_json *c)
     s->failures = number(rd, c, "failures");
     s->largest_failure_bytes = number(rd, c, "largest_failure_bytes");
     s->last_failure_bytes = number(rd, c, "last_failure_bytes");
+    s->lent = number(rd, c, "lent");
     s->growth_ns = number(rd, c, "growth_ns");
     s->heaps = (uint32_t)number(rd, c, "heaps");
     s->slabs = (uint32_t)number(rd, c, "slabs");

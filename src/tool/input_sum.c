@@ -33,6 +33,7 @@ static void add_core(struct xs_heap_stats *to, const struct xs_heap_stats *from)
     to->failures += from->failures;
     to->largest_failure_bytes = larger(to->largest_failure_bytes, from->largest_failure_bytes);
     to->last_failure_bytes = from->last_failure_bytes;
+    to->lent += from->lent;
     to->growth_ns += from->growth_ns;
     to->slabs += from->slabs;
     to->heaps += from->heaps;
