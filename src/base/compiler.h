@@ -34,8 +34,9 @@
 /* The same for what has only its head written to, by every process: right behind what is small. One
  * object alone profits. */
 #define XS_HEAD __attribute__((section(".bss.head")))
-/* On what is written to in the child of a fork: it gets a page of its own for it. */
-#define XS_FORKED __attribute__((section(".bss.forked")))
+/* On what is written to in the child of a fork: beside the first records of slabs, so that it costs
+ * a child that allocates no page more. */
+#define XS_FORKED XS_BUSY
 /* On what hardly any process writes to. */
 #define XS_UNLIKELY_DATA __attribute__((section(".bss.unlikely")))
 /* On what is large and begins with something else than zeros, in its first bytes alone: behind all

@@ -57,9 +57,9 @@ static xs_chunk everybodys(const struct xs_span_part *s, xs_chunk own)
     return own | (xs_chunk)(s - xs_spans.part) << xs_span_part_shift;
 }
 
-/* A small process needs no others, and these are among what it writes to anyway. */
+/* A small process needs no others. */
 #define FEW_RECORDS 24u
-XS_BUSY _Alignas(8) static char few_records[FEW_RECORDS * XS_BFC_RECORD_BYTES];
+_Alignas(8) static char few_records[FEW_RECORDS * XS_BFC_RECORD_BYTES];
 
 /* ---- start ------------------------------------------------------------------------------ */
 

@@ -44,33 +44,41 @@ xs_empty_library() {
     "${CC:-cc}" -O2 -shared -fPIC "$xs_tmp/empty.c" -o "$xs_tmp/empty.so"
 }
 
-# What is quick is searched for three times, by turns, and the middle one stands in the table.
-# Sets cgroup_least to glibc's.
-xs_fits_row() { # NAME LEAST SECONDS STATUS COMMAND...
-    local name=$1 least=$2 rounds=1 status=$4 library round middle text=''
+# The least limits, by turns, without a library ("") and with each of those; the middle ones of the
+# rounds stay in xs_least[LIBRARY].
+declare -A xs_least
+xs_turns() { # ROUNDS GUESS STATUS LIBRARIES COMMAND...
+    local rounds=$1 guess=$2 status=$3 libraries=$4 library round
     local -A found=()
-    [ "$3" -ge 2 ] || rounds=3
     shift 4
-    xs_empty_library || return
     for ((round = 1; round <= rounds; round++)); do
-        for library in '' "$XS_LIB" "$xs_tmp/empty.so"; do
-            if [ -n "$library" ] || [ $round -gt 1 ]; then
-                xs_find_near "$least" "$status" env ${library:+LD_PRELOAD="$library"} "$@"
-            fi
+        for library in '' $libraries; do
+            xs_find_near "$guess" "$status" env ${library:+LD_PRELOAD="$library"} "$@"
             found[.$library]+="$cgroup_least"$'\n'
         done
     done
-    least=$(xs_middle "${found[.]}")
-    for library in "$XS_LIB" "$xs_tmp/empty.so"; do
-        middle=$(xs_middle "${found[.$library]}")
-        text+=" | $((middle >> 10)) | $((middle * 100 / least - 100))"
+    for library in '' $libraries; do
+        xs_least[.$library]=$(xs_middle "${found[.$library]}")
     done
-    echo "| $name | $((least >> 10))$text |" >>"$XS_FITS_TABLE"
-    cgroup_least=$least
 }
 
 xs_middle() { # LINES
     sort -n <<<"${1%$'\n'}" | awk '{ n[NR] = $1 } END { print n[int((NR + 1) / 2)] }'
+}
+
+# What is quick is searched for three times. Sets cgroup_least to glibc's.
+xs_fits_row() { # NAME LEAST SECONDS STATUS COMMAND...
+    local name=$1 least=$2 rounds=1 status=$4 library text=''
+    [ "$3" -ge 2 ] || rounds=3
+    shift 4
+    xs_empty_library || return
+    xs_turns $rounds "$least" "$status" "$XS_LIB $xs_tmp/empty.so" "$@"
+    least=${xs_least[.]}
+    for library in "$XS_LIB" "$xs_tmp/empty.so"; do
+        text+=" | $((xs_least[.$library] >> 10)) | $((xs_least[.$library] * 100 / least - 100))"
+    done
+    echo "| $name | $((least >> 10))$text |" >>"$XS_FITS_TABLE"
+    cgroup_least=$least
 }
 
 same_output() {
@@ -105,8 +113,16 @@ same_output() {
     cgroup_limit $((least * (100 + more) / 100))
     if cgroup_holds xs_lives "$expected" env LD_PRELOAD="$XS_LIB" "$@"; then
         echo "$name: $((least >> 10)) KiB under glibc; fits with $more % more"
-    else
-        fail "$name: $((least >> 10)) KiB under glibc; does not fit with $more % more"
+        cgroup_limit -1
+        return
     fi
-    cgroup_limit -1
+    # A search ends at the luckiest of its runs, and where several processes meet by chance that is far
+    # from the usual one: so searches are compared with searches.
+    xs_turns 3 "$least" "$expected" "$XS_LIB" "$@"
+    least=${xs_least[.]}
+    if [ "${xs_least[.$XS_LIB]}" -le $((least * (100 + more) / 100)) ]; then
+        echo "$name: at least $((least >> 10)) KiB under glibc, $((xs_least[.$XS_LIB] >> 10)) with the library, by turns"
+    else
+        fail "$name: $((least >> 10)) KiB under glibc; does not fit with $more % more, least is $((xs_least[.$XS_LIB] >> 10))"
+    fi
 }
