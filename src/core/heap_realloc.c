@@ -41,6 +41,7 @@ XS_COLD static void *move_away(void *p, size_t size)
     if (q == NULL)
         return NULL;
     size_t usable = xs_heap_usable_size(p);
+    /* It is a block of the core. NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker) */
     memcpy(q, p, usable < size ? usable : size);
     xs_heap_free_moved(p, xs_page_map_get(p));
     return q;
