@@ -4,9 +4,12 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "base/fmt.h"
 #include "cuda_shim/shim.h"
 #include "gpu/gpu.h"
+#include "gpu/hooks.h"
 #include "policy/gpu_options.h"
+#include "report/log.h"
 #include "sys/elf.h"
 #include "sys/env.h"
 
@@ -52,14 +55,21 @@ static int is_checker(struct dl_phdr_info *info, size_t size, void *unused)
 }
 
 /* compute-sanitizer looks for the end of each allocation: it must see the program's own. The driver
- * loads it by this variable, or it is in the process already. */
-static bool is_checked(void)
+ * loads it by this variable, or it is in the process already. Where it is known from, or NULL. */
+static const char *checked_by(void)
 {
     const char *injected = xs_env_get("CUDA_INJECTION64_PATH");
 
-    return (injected != NULL && strstr(injected, "sanitizer") != NULL) ||
-           dl_iterate_phdr(is_checker, NULL) != 0;
+    if (injected != NULL && strstr(injected, "sanitizer") != NULL)
+        return "CUDA_INJECTION64_PATH names a sanitizer";
+    return dl_iterate_phdr(is_checker, NULL) != 0 ? "compute-sanitizer is in this process" : NULL;
 }
+
+static void says_off(const char *why)
+{
+    xs_log("%s: GPU allocations go straight to the driver", why);
+}
+void (*xs_gpu_says_off)(const char *why) = says_off;
 
 static const struct link_map *seen(void)
 {
@@ -68,17 +78,29 @@ static const struct link_map *seen(void)
     return (const struct link_map *)(at & ~(uintptr_t)IS_ON);
 }
 
-/* Threads that do this at the same time write the same; what the first of them says holds. */
+/* Threads that do this at the same time write the same; what the first of them says holds. A driver
+ * that answers with an error is not told of: the program hears it from that itself. */
 static void note_driver(struct link_map *map)
 {
-    bool on = xs_gpu_wanted() && !is_checked() && xs_cu_find(look_up, map);
+    const char *checked = xs_gpu_wanted() ? checked_by() : NULL;
+    bool on = xs_gpu_wanted() && checked == NULL && xs_cu_find(look_up, map);
     uintptr_t none = 0;
+    XS_BUF(lacking, 96);
 
     for (unsigned i = 0; i < XS_HOOK_COUNT; i++)
         __atomic_store_n(&xs_shim_real[i], xs_elf_in(map, xs_hook_symbol((enum xs_hook)i)),
                          __ATOMIC_RELAXED);
-    (void)atomic_compare_exchange_strong_explicit(&driver, &none, (uintptr_t)map | (on ? IS_ON : 0),
-                                                  memory_order_release, memory_order_relaxed);
+    if (!atomic_compare_exchange_strong_explicit(&driver, &none, (uintptr_t)map | (on ? IS_ON : 0),
+                                                 memory_order_release, memory_order_relaxed) ||
+        on || !xs_gpu_wanted())
+        return;
+    const char *lacks = atomic_load_explicit(&xs_cu.lacks, memory_order_relaxed);
+    if (checked == NULL && lacks != NULL) {
+        xs_fmt(&lacking, "this driver has no %s", lacks);
+        checked = lacking.at;
+    }
+    if (checked != NULL)
+        says_off(checked);
 }
 
 /* Of what the program calls itself, only the name is known to all: the soname. Opened once more it

@@ -11,10 +11,11 @@ enum { OF_11_2 = 11020, OF_12_2 = 12020, OF_12_5 = 12050 };
 
 static bool fill(void *(*look_up)(void *arg, const char *symbol), void *arg)
 {
-    bool complete = true;
-
+    const char *lacks = NULL;
 #define FIND(symbol) (xs_cu.symbol = (__typeof__(&symbol))(uintptr_t)look_up(arg, #symbol))
-#define X(symbol)    complete &= FIND(symbol) != NULL;
+#define X(symbol)                                                                                  \
+    if (FIND(symbol) == NULL && lacks == NULL)                                                     \
+        lacks = #symbol;
     XS_CU_NEEDED(X)
 #undef X
 #define X(symbol) (void)FIND(symbol);
@@ -30,7 +31,8 @@ static bool fill(void *(*look_up)(void *arg, const char *symbol), void *arg)
         xs_cu.cuMemFreeAsync_ptsz = NULL;
         xs_cu.cuMemAllocAsync = NULL;
     }
-    return complete;
+    atomic_store_explicit(&xs_cu.lacks, lacks, memory_order_relaxed);
+    return lacks == NULL;
 }
 
 bool xs_cu_find(void *(*look_up)(void *arg, const char *symbol), void *arg)

@@ -56,8 +56,9 @@
     X(cuEventRecord_ptsz)
 
 struct xs_cu_table {
-    _Atomic bool ready; /* release after the rest was written; acquire before it is read */
-    int version;        /* of the driver: 13000 is 13.0 */
+    _Atomic bool ready;        /* release after the rest was written; acquire before it is read */
+    int version;               /* of the driver: 13000 is 13.0 */
+    const char *_Atomic lacks; /* the first that is needed and that it does not have; NULL: none */
 #define X(symbol) __typeof__(&symbol) symbol;
     XS_CU_NEEDED(X)
     XS_CU_OPTIONAL(X)

@@ -33,6 +33,16 @@ void xs_gpu_turn_off(void)
     xs_gpu_cache_slow_down(true);
 }
 
+/* Where no error of the driver's tells the program, we do. */
+static void turn_off_for(const char *why)
+{
+    bool is_first = xs_gpu_is_on();
+
+    xs_gpu_turn_off();
+    if (is_first && xs_gpu_says_off != NULL)
+        xs_gpu_says_off(why);
+}
+
 /* ---- captures ---- */
 
 bool xs_gpu_gate_open(void)
@@ -217,7 +227,8 @@ struct xs_gpu_context *xs_gpu_context_of(CUcontext handle)
         xs_gpu_leave_single();
     c = device != NULL ? add_context(handle, device, may_be_primary(handle, number)) : NULL;
     if (c == NULL)
-        xs_gpu_turn_off(); /* its work could not be waited for */
+        turn_off_for(device != NULL ? "too many CUDA contexts at once"
+                                    : "too many devices"); /* its work could not be waited for */
     else if (live_contexts() > 1)
         xs_gpu_leave_single(); /* two at once */
     return c;

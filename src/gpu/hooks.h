@@ -20,6 +20,10 @@ extern XS_HIDDEN bool (*xs_cu_loader)(void);
  * guard half written. NULL in programs without the shim. */
 extern XS_HIDDEN void (*xs_cu_shim_forked)(void);
 
+/* Says once, in a line, why nothing is kept any more. No lock is held. NULL in programs without the
+ * shim. */
+extern XS_HIDDEN void (*xs_gpu_says_off)(const char *why);
+
 /* A look at the word that `xsigma gpu` writes. The core calls it where it is slow anyway (misses,
  * flushes) and at every 64th free, with no lock held and no shard half changed: it may call
  * xs_gpu_clear and its like, whose own slow paths may call it again. */

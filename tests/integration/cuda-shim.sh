@@ -48,8 +48,36 @@ for off in XSIGMA_GPU=0 XSIGMA_DISABLE=1 CUDA_INJECTION64_PATH=/opt/libsanitizer
         same "client-$kind with $off" "ok 0" "$out $status"
         same "client-$kind with $off: frees of the driver" 7 "$(count cuMemFree_v2)"
         [ -e "$work/report.json" ] && same "client-$kind with $off: devices" none "$(gpu allocations)"
+        # What nobody asked for is said, once.
+        case $off in
+            CUDA_*) wanted='CUDA_INJECTION64_PATH names a sanitizer: GPU allocations go straight to the driver' ;;
+            *) wanted='' ;;
+        esac
+        same "client-$kind with $off: lines" "$wanted" "$(sed -n 's/^xsigma\[[0-9]*\]: //p' "$work/err")"
     done
 done
+# So it is with a driver that lacks what is needed, here by another name; and with more contexts than we know.
+mkdir "$work/lacking"
+sed 's/cuStreamGetCtx/cuStreamGetXxx/g' "$fakes/libcuda.so.1" >"$work/lacking/libcuda.so.1"
+run LD_LIBRARY_PATH="$work/lacking:$LD_LIBRARY_PATH" -- "$fakes/client-driver" 7
+same "a driver that lacks a call" "ok 0" "$out $status"
+same "a driver that lacks a call: frees of the driver" 7 "$(count cuMemFree_v2)"
+same "a driver that lacks a call: lines" "this driver has no cuStreamGetCtx: GPU allocations go straight to the driver" \
+    "$(sed -n 's/^xsigma\[[0-9]*\]: //p' "$work/err")"
+if command -v python3 >/dev/null; then
+    run python3 -c "
+import ctypes
+cuda = ctypes.CDLL('libcuda.so.1')
+p = ctypes.c_ulonglong(); c = ctypes.c_void_p()
+r = [cuda.cuInit(0)]
+for i in range(34):
+    r += [cuda.cuCtxCreate_v2(ctypes.byref(c), 0, 0), cuda.cuMemAlloc_v2(ctypes.byref(p), ctypes.c_size_t(4096)), cuda.cuMemFree_v2(p)]
+    cuda.cuCtxPopCurrent_v2(ctypes.byref(c))
+print(*sorted(set(r)))"
+    same "34 contexts" "0 0" "$out $status"
+    same "34 contexts: lines" "too many CUDA contexts at once: GPU allocations go straight to the driver" \
+        "$(sed -n 's/^xsigma\[[0-9]*\]: //p' "$work/err")"
+fi
 
 # ---- errors are the driver's ----
 run FAKE_CUDA_STUB=1 -- "$fakes/client-shared"

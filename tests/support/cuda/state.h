@@ -10,7 +10,7 @@
 #include "fake.h"
 #pragma GCC visibility pop
 
-enum { FAKE_STREAMS = 512, FAKE_CONTEXTS = 32, FAKE_CAPTURES = 64, FAKE_DEVICES = 16 };
+enum { FAKE_STREAMS = 512, FAKE_CONTEXTS = 40, FAKE_CAPTURES = 64, FAKE_DEVICES = 16 };
 
 /* A vector clock: at[i] is the last piece of work of stream slot i that is known to come before. */
 struct fake_clock {
