@@ -35,7 +35,7 @@ static void waits_line(struct xs_emit *e, const char *what, const struct xs_late
         return;
     xs_fmt(&line, "%s: ", what);
     xs_put_number(&line, w->count);
-    xs_put_str(&line, " waits, ");
+    xs_put_str(&line, w->count == 1 ? " wait, " : " waits, ");
     xs_put_duration(&line, w->ns);
     xs_put_str(&line, " in all, the longest ");
     xs_put_duration(&line, w->max_ns);

@@ -187,7 +187,7 @@ static void memory_row(struct xs_emit *e, const char *name, uint64_t reserved, u
     xs_emit_line(e);
 }
 
-/* How the own core's memory is cut up. */
+/* What the program had of the own core's memory at most, and how that is cut up. */
 static void core_line(struct xs_emit *e, const struct xs_report *r)
 {
     const struct xs_bfc_stats *b = &r->core.bfc;
@@ -195,15 +195,20 @@ static void core_line(struct xs_emit *e, const struct xs_report *r)
 
     if (!r->has_core || !xs_report_shows(r, XS_OWNER_BFC) || b->regions + b->collected == 0)
         return;
-    xs_put_str(&item, "bfc: free ");
+    xs_put_str(&item, "bfc: at most ");
+    xs_put_bytes(&item, b->in_use_peak_bytes);
+    xs_put_str(&item, " in use;");
+    xs_emit_left(e, 2, item.at);
+    xs_buf_clear(&item);
+    xs_fmt(&item, "%u region%s, %u given back;", b->regions, b->regions == 1 ? "" : "s",
+           b->collected);
+    xs_emit_item(e, 1, item.at);
+    xs_buf_clear(&item);
+    xs_put_str(&item, "free ");
     xs_put_bytes(&item, b->free_bytes);
     xs_put_str(&item, ", the largest piece ");
     xs_put_bytes(&item, b->largest_free_bytes);
-    xs_fmt(&item, " (%.0f%% fragmented);", b->fragmentation * 100);
-    xs_emit_left(e, 2, item.at);
-    xs_buf_clear(&item);
-    xs_fmt(&item, "%u region%s, %u given back", b->regions, b->regions == 1 ? "" : "s",
-           b->collected);
+    xs_fmt(&item, " (%.0f%% fragmented)", b->fragmentation * 100);
     xs_emit_item(e, 1, item.at);
     xs_emit_line(e);
 }
