@@ -303,9 +303,15 @@ XS_INLINE void *clear_object(void *p, size_t size)
 
     if (size > CLEAR_MAX)
         return memset(p, 0, size);
-    for (two *at = p; (char *)at < (char *)p + size; at++) {
-        *at = (two){0, 0};
+    two *at = p;
+    two *end = at + (size + 15) / 16;
+    for (; end - at >= 4; at += 4) {
+        at[0] = at[1] = at[2] = at[3] = (two){0, 0};
         __asm__("" : "+r"(at)); /* else the compiler calls memset after all */
+    }
+    for (; at != end; at++) {
+        *at = (two){0, 0};
+        __asm__("" : "+r"(at));
     }
     return p;
 }

@@ -631,6 +631,17 @@ XS_INLINE void *xs_heap_malloc_inline(size_t size)
     return xs_heap_malloc_small(size);
 }
 
+/* The block bears the mark of a free one, or by chance its lower half, which is all that is looked
+ * at: where the program has just written a part of the second word, a load of the whole of it waits
+ * until that has left the processor's queue of stores. */
+XS_INLINE bool xs_may_be_marked(const struct xs_heap *h, const void *p)
+{
+    uint32_t half;
+
+    __builtin_memcpy(&half, (const char *)p + sizeof(uintptr_t), sizeof(half));
+    return half == (uint32_t)h->key;
+}
+
 /* Back into its slab, of which true says that it must be settled. */
 XS_INLINE bool xs_heap_put_back(struct xs_heap *h, void *p, struct xs_slab *s)
 {
@@ -663,7 +674,7 @@ XS_INLINE bool xs_heap_send_inline(struct xs_heap *h, void *p, uint64_t entry)
     struct xs_send *c = xs_heap_send_of(h, s);
     uintptr_t *word = p;
 
-    if (XS_UNLIKELY(c->slab != s || c->room <= 2 || word[1] == h->key))
+    if (XS_UNLIKELY(c->slab != s || c->room <= 2 || xs_may_be_marked(h, p)))
         return false;
     *(void **)p = c->head;
     word[1] = h->key;
@@ -682,7 +693,7 @@ XS_INLINE bool xs_heap_free_inline(struct xs_heap *h, void *p, uint64_t entry)
     if (XS_LIKELY(xs_magazine_has_room(m))) {
         if (XS_UNLIKELY((((uint16_t)entry ^ m->tag) & m->tag_mask) != 0))
             return false;
-        if (XS_UNLIKELY(word[1] == h->key)) {
+        if (XS_UNLIKELY(xs_may_be_marked(h, p))) {
             xs_heap_free_marked(h, p, entry);
             return true;
         }
@@ -693,7 +704,7 @@ XS_INLINE bool xs_heap_free_inline(struct xs_heap *h, void *p, uint64_t entry)
     }
     if (XS_UNLIKELY((uint16_t)entry != h->tag))
         return false;
-    if (XS_UNLIKELY(word[1] == h->key)) {
+    if (XS_UNLIKELY(xs_may_be_marked(h, p))) {
         xs_heap_free_marked(h, p, entry);
         return true;
     }
