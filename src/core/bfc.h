@@ -89,6 +89,7 @@ struct xs_bfc_stats {
     uint64_t refilled_bytes;    /* of chunks that were handed out with no memory behind them */
     uint32_t regions;
     uint32_t growth_steps; /* regions ever obtained */
+    uint32_t arenas;       /* in a sum: instances that ever had a region */
     uint32_t collected;    /* regions ever given back */
     uint32_t chunks_in_use;
     uint32_t chunks_free;
@@ -185,6 +186,9 @@ void xs_bfc_unmap_records(void *ctx, void *p, size_t size);
 
 /* So many can be had. */
 bool xs_bfc_have_records(struct xs_bfc *b, unsigned n);
+
+/* There is no record for a split, and none can be added. */
+bool xs_bfc_is_full(struct xs_bfc *b);
 
 /* Few records are left; and more of them, XS_BFC_RECORDS_BYTES: false if it cannot use them. */
 bool xs_bfc_wants_records(const struct xs_bfc *b);

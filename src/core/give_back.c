@@ -6,7 +6,7 @@
 #include <time.h>
 
 #include "core/page_map.h"
-#include "core/span_part.h"
+#include "core/span_arena.h"
 
 /* Memory is looked through for what has been free long enough at most this often a decay time. */
 #define LOOKS_PER_DECAY 4
@@ -73,7 +73,7 @@ void xs_span_unmap(void *p, size_t size)
 }
 
 /* Whole regions dated up to `until`. The caller is the giver, or at the limit. */
-static size_t collect(struct xs_span_part *s, uint64_t until)
+static size_t collect(struct xs_span_arena *s, uint64_t until)
 {
     struct xs_bfc_range gone[XS_SPAN_OUT];
     size_t bytes = 0;
@@ -91,13 +91,13 @@ static size_t collect(struct xs_span_part *s, uint64_t until)
     return bytes;
 }
 
-size_t xs_span_collect(struct xs_span_part *s)
+size_t xs_span_collect(struct xs_span_arena *s)
 {
     return collect(s, UINT64_MAX);
 }
 
 /* The memory behind free chunks dated up to `until`. The caller is the giver. */
-static size_t purge(struct xs_span_part *s, uint64_t until, uint64_t now)
+static size_t purge(struct xs_span_arena *s, uint64_t until, uint64_t now)
 {
     size_t bytes = 0;
     unsigned n;
@@ -130,11 +130,11 @@ static uint64_t decay_ns(uint64_t now)
     if (now >= wants.next_ns) {
         uint64_t purged = 0;
         uint64_t refilled = 0;
-        for (unsigned i = 0; i < xs_spans.parts; i++) {
-            xs_lock_take(&xs_spans.part[i].lock);
-            purged += xs_spans.part[i].bfc.stats.ever_purged_bytes;
-            refilled += xs_spans.part[i].bfc.stats.refilled_bytes;
-            xs_lock_give(&xs_spans.part[i].lock);
+        for (unsigned i = 0; i < xs_span_arenas(); i++) {
+            xs_lock_take(&xs_spans.arena[i]->lock);
+            purged += xs_spans.arena[i]->bfc.stats.ever_purged_bytes;
+            refilled += xs_spans.arena[i]->bfc.stats.refilled_bytes;
+            xs_lock_give(&xs_spans.arena[i]->lock);
         }
         uint64_t away = purged - wants.purged;
         uint64_t again = refilled - wants.refilled;
@@ -155,11 +155,11 @@ static uint64_t touched_bytes(void)
 {
     uint64_t bytes = 0;
 
-    for (unsigned i = 0; i < xs_spans.parts; i++) {
-        const struct xs_bfc *b = &xs_spans.part[i].bfc;
-        xs_lock_take(&xs_spans.part[i].lock);
+    for (unsigned i = 0; i < xs_span_arenas(); i++) {
+        const struct xs_bfc *b = &xs_spans.arena[i]->bfc;
+        xs_lock_take(&xs_spans.arena[i]->lock);
         bytes += b->dirty << b->unit_log2;
-        xs_lock_give(&xs_spans.part[i].lock);
+        xs_lock_give(&xs_spans.arena[i]->lock);
     }
     return bytes;
 }
@@ -190,9 +190,9 @@ static void look_for_old(uint64_t now)
     atomic_store_explicit(&xs_spans.next_look_ns, now + next, memory_order_relaxed);
     if (now < 2 * decay)
         return;
-    for (unsigned i = 0; i < xs_spans.parts; i++) {
-        (void)collect(&xs_spans.part[i], now - 2 * decay);
-        (void)purge(&xs_spans.part[i], now - decay, now);
+    for (unsigned i = 0; i < xs_span_arenas(); i++) {
+        (void)collect(xs_spans.arena[i], now - 2 * decay);
+        (void)purge(xs_spans.arena[i], now - decay, now);
     }
 }
 
@@ -222,10 +222,10 @@ size_t xs_span_trim(void)
         xs_pause_ns(TRIM_WAIT_NS);
         is_giver = xs_span_begin();
     }
-    for (unsigned i = 0; i < xs_spans.parts; i++) {
-        bytes += collect(&xs_spans.part[i], UINT64_MAX);
+    for (unsigned i = 0; i < xs_span_arenas(); i++) {
+        bytes += collect(xs_spans.arena[i], UINT64_MAX);
         if (is_giver)
-            bytes += purge(&xs_spans.part[i], now, now);
+            bytes += purge(xs_spans.arena[i], now, now);
     }
     if (is_giver)
         xs_span_end();
@@ -237,10 +237,11 @@ uint64_t xs_span_dirty_bytes(void)
 {
     uint64_t bytes = 0;
 
-    for (unsigned i = 0; i < xs_spans.parts; i++) {
-        xs_lock_take(&xs_spans.part[i].lock);
-        bytes += xs_spans.part[i].bfc.stats.free_bytes - xs_spans.part[i].bfc.stats.purged_bytes;
-        xs_lock_give(&xs_spans.part[i].lock);
+    for (unsigned i = 0; i < xs_span_arenas(); i++) {
+        xs_lock_take(&xs_spans.arena[i]->lock);
+        bytes +=
+            xs_spans.arena[i]->bfc.stats.free_bytes - xs_spans.arena[i]->bfc.stats.purged_bytes;
+        xs_lock_give(&xs_spans.arena[i]->lock);
     }
     return bytes;
 }
@@ -263,16 +264,17 @@ void xs_span_hurry(enum xs_hurry hurry, uint64_t most)
 
 bool xs_span_is_mine(void)
 {
-    for (unsigned i = 0; i < xs_spans.parts; i++)
-        if (xs_lock_is_mine(&xs_spans.part[i].lock))
+    for (unsigned i = 0; i < xs_span_arenas(); i++)
+        if (xs_lock_is_mine(&xs_spans.arena[i]->lock))
             return true;
     return false;
 }
 
 void xs_span_fork_prepare(void)
 {
-    for (unsigned i = 0; i < xs_spans.parts; i++) {
-        struct xs_span_part *s = &xs_spans.part[i];
+    xs_arenas_fork_prepare();
+    for (unsigned i = 0; i < xs_span_arenas(); i++) {
+        struct xs_span_arena *s = xs_spans.arena[i];
         /* A signal handler may fork while its own thread is in the middle of a call. */
         bool take = !xs_lock_is_mine(&s->lock);
         if (take)
@@ -283,15 +285,17 @@ void xs_span_fork_prepare(void)
 
 void xs_span_fork_parent(void)
 {
-    for (unsigned i = 0; i < xs_spans.parts; i++)
-        if (xs_spans.part[i].fork_took_lock)
-            xs_lock_give(&xs_spans.part[i].lock);
+    for (unsigned i = 0; i < xs_span_arenas(); i++)
+        if (xs_spans.arena[i]->fork_took_lock)
+            xs_lock_give(&xs_spans.arena[i]->lock);
+    xs_arenas_fork_parent();
 }
 
 void xs_span_fork_child(void)
 {
-    for (unsigned i = 0; i < xs_spans.parts; i++) {
-        struct xs_span_part *s = &xs_spans.part[i];
+    xs_arenas_fork_child();
+    for (unsigned i = 0; i < xs_span_arenas(); i++) {
+        struct xs_span_arena *s = xs_spans.arena[i];
         /* What another thread had out is still there. */
         for (unsigned k = 0; k < s->out_count && !xs_span_is_giver(); k++)
             xs_bfc_put_back(&s->bfc, s->out[k].chunk, false, xs_span_now_ns());

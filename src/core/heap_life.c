@@ -220,6 +220,7 @@ static void thread_ends(void)
     xs_large_give_room(h);
     xs_large_drop_room(h);
     xs_heap_end(h, begun);
+    xs_arena_leave();
     h->grown = NULL;
     put_idle(h);
 }

@@ -6,7 +6,7 @@
 #include "base/align.h"
 #include "core/keeper.h"
 #include "core/page_map.h"
-#include "core/span_part.h"
+#include "core/span_arena.h"
 #include "sys/die.h"
 #include "sys/mem.h"
 #include "sys/proc.h"
@@ -36,45 +36,36 @@
 #define TRIES         8
 #define PATIENT_TRIES 3
 
-/* Not an array for all nodes that there could be: mlockall locks what is static, too. */
-XS_HEAD static struct xs_span_part only_part;
-unsigned xs_span_part_shift;
+unsigned xs_span_arena_shift;
+unsigned xs_span_part_mask;
 _Atomic uint8_t xs_span_hurries;
-struct xs_span_state xs_spans = {.parts = 1, .part = &only_part};
+struct xs_span_state xs_spans;
 
-static struct xs_span_part *part_of(xs_chunk chunk)
+static struct xs_span_arena *arena_of(xs_chunk chunk)
 {
-    return &xs_spans.part[chunk >> xs_span_part_shift];
+    return xs_spans.arena[chunk >> xs_span_arena_shift];
 }
 
 static xs_chunk own(xs_chunk chunk)
 {
-    return chunk & (((xs_chunk)1 << xs_span_part_shift) - 1);
+    return chunk & (((xs_chunk)1 << xs_span_arena_shift) - 1);
 }
 
-static xs_chunk everybodys(const struct xs_span_part *s, xs_chunk own)
+static xs_chunk everybodys(const struct xs_span_arena *s, xs_chunk own)
 {
-    return own | (xs_chunk)(s - xs_spans.part) << xs_span_part_shift;
+    return own | (xs_chunk)s->number << xs_span_arena_shift;
 }
-
-/* A small process needs no others. */
-#define FEW_RECORDS 24u
-_Alignas(8) static char few_records[FEW_RECORDS * XS_BFC_RECORD_BYTES];
 
 /* ---- start ------------------------------------------------------------------------------ */
 
-static bool add_records(struct xs_span_part *s)
+static void note_peak(uint64_t bytes)
 {
-    void *records = xs_bfc_map_records(NULL, XS_BFC_RECORDS_BYTES);
+    uint64_t peak = atomic_load_explicit(&xs_spans.reserved_peak_bytes, memory_order_relaxed);
 
-    if (records == NULL)
-        return false;
-    xs_lock_take(&s->lock);
-    bool used = xs_bfc_add_records(&s->bfc, records);
-    xs_lock_give(&s->lock);
-    if (!used)
-        xs_bfc_unmap_records(NULL, records, XS_BFC_RECORDS_BYTES);
-    return used;
+    while (bytes > peak &&
+           !atomic_compare_exchange_weak_explicit(&xs_spans.reserved_peak_bytes, &peak, bytes,
+                                                  memory_order_relaxed, memory_order_relaxed))
+        ;
 }
 
 /* A region that is there from the start and stays. */
@@ -82,10 +73,11 @@ static void add_kept(void *p, size_t size)
 {
     if (p == NULL)
         return;
-    if (xs_page_map_prepare(p, size) != 0 || !xs_bfc_add_kept(&xs_spans.part[0].bfc, p, size))
+    if (xs_page_map_prepare(p, size) != 0 || !xs_bfc_add_kept(&xs_spans.arena[0]->bfc, p, size))
         (void)xs_supply_unmap(p, size);
     else
-        atomic_fetch_add_explicit(&xs_spans.reserved_bytes, size, memory_order_relaxed);
+        note_peak(size +
+                  atomic_fetch_add_explicit(&xs_spans.reserved_bytes, size, memory_order_relaxed));
 }
 
 static void get_kept(const struct xs_span_options *o)
@@ -112,7 +104,6 @@ static size_t region_most(void)
 
 int xs_span_open(const struct xs_span_options *o)
 {
-    static const struct xs_bfc_ops ops = {0};
     size_t most = region_most();
     /* A first region that was asked for is not made smaller. */
     bool is_small = o->allow_growth && o->initial_bytes == FIRST_BYTES && most < FIRST_BYTES;
@@ -127,34 +118,15 @@ int xs_span_open(const struct xs_span_options *o)
         .coalesce_on_free = o->coalesce_on_free,
         .fragmentation_permille = o->fragmentation_permille,
     };
-    unsigned bits = 0;
 
-    xs_spans.parts = xs_numa_parts();
-    if (xs_spans.parts > 1) {
-        struct xs_span_part *parts = xs_mem_map(xs_spans.parts * sizeof(*parts), XS_NO_SHARE);
-        if (parts == NULL)
-            return ENOMEM;
-        xs_spans.part = parts;
-    }
-    while (1u << bits < xs_spans.parts)
-        bits++;
-    xs_span_part_shift = XS_BFC_CHUNKS_LOG2 - bits;
     xs_spans.decay_ns = o->decay_ns;
     xs_spans.limit_bytes = o->limit_bytes;
     xs_spans.is_limited = o->limit_bytes != 0 || o->is_limited;
     xs_spans.is_barred = o->is_barred;
-    bfc.chunks_max = (uint32_t)1 << xs_span_part_shift;
-    for (unsigned i = 0; i < xs_spans.parts; i++) {
-        int rc = xs_bfc_open(&xs_spans.part[i].bfc, &bfc, &ops);
-        if (rc == 0 && xs_spans.part[i].bfc.blocks == 0 && i == 0)
-            (void)xs_bfc_add_few(&xs_spans.part[0].bfc, few_records, FEW_RECORDS);
-        if (rc == 0 && !o->is_barred && !add_records(&xs_spans.part[i]))
-            rc = ENOMEM;
-        if (rc != 0)
-            return rc;
-    }
-    get_kept(o);
-    return 0;
+    int rc = xs_arenas_open(o, &bfc);
+    if (rc == 0)
+        get_kept(o);
+    return rc;
 }
 
 unsigned xs_span_parts(void)
@@ -170,7 +142,7 @@ unsigned xs_span_part(void)
 /* ---- take ------------------------------------------------------------------------------- */
 
 /* True: the caller may grow the part. False: somebody else just did, or was at it for long. */
-static bool begin_growth(struct xs_span_part *s)
+static bool begin_growth(struct xs_span_arena *s)
 {
     if (!atomic_exchange_explicit(&s->is_growing, true, memory_order_acquire))
         return true;
@@ -183,9 +155,9 @@ static bool begin_growth(struct xs_span_part *s)
 }
 
 /* With no lock held; the region is in order but for being the core's. */
-static void *map_region(struct xs_span_part *s, size_t *size, size_t least, size_t align)
+static void *map_region(struct xs_span_arena *s, size_t *size, size_t least, size_t align)
 {
-    unsigned node = (unsigned)(s - xs_spans.part);
+    unsigned node = xs_span_part_of_arena(s);
 
     for (;;) {
         size_t got = *size;
@@ -204,6 +176,8 @@ static void *map_region(struct xs_span_part *s, size_t *size, size_t least, size
             atomic_fetch_sub_explicit(&xs_spans.reserved_bytes, got, memory_order_relaxed);
             is_fine = false;
         }
+        if (is_fine)
+            note_peak(sum + got);
         if (p != NULL && !is_fine) {
             (void)xs_supply_unmap(p, got);
             p = NULL;
@@ -216,7 +190,7 @@ static void *map_region(struct xs_span_part *s, size_t *size, size_t least, size
     }
 }
 
-static bool is_out(const struct xs_span_part *s, xs_chunk c, struct xs_span *out)
+static bool is_out(const struct xs_span_arena *s, xs_chunk c, struct xs_span *out)
 {
     if (c == 0)
         return false;
@@ -229,7 +203,7 @@ static bool is_out(const struct xs_span_part *s, xs_chunk c, struct xs_span *out
 static _Atomic uint64_t growth_ns;
 
 /* From a new region of about `size` bytes; false: there is none to be had. */
-static bool take_new(struct xs_span_part *s, size_t size, size_t least, size_t align,
+static bool take_new(struct xs_span_arena *s, size_t size, size_t least, size_t align,
                      size_t request, struct xs_span *out)
 {
     bool added = false;
@@ -251,7 +225,7 @@ static bool take_new(struct xs_span_part *s, size_t size, size_t least, size_t a
 }
 
 /* From what the part has or may get. */
-static bool take_here(struct xs_span_part *s, size_t size, size_t align, struct xs_span *out)
+static bool take_here(struct xs_span_arena *s, size_t size, size_t align, struct xs_span *out)
 {
     for (unsigned tries = 0; tries < TRIES; tries++) {
         size_t least = 0;
@@ -266,7 +240,7 @@ static bool take_here(struct xs_span_part *s, size_t size, size_t align, struct 
             collect = want == 0 && xs_bfc_worth_collecting(&s->bfc, size);
         }
         xs_lock_give(&s->lock);
-        if (XS_UNLIKELY(records) && !add_records(s) && !done)
+        if (XS_UNLIKELY(records) && !xs_arena_add_records(s) && !done)
             return false;
         if (XS_LIKELY(done))
             return true;
@@ -299,34 +273,56 @@ static bool wait_for_giver(void)
     return false;
 }
 
-static __attribute__((noinline)) bool take_slow(unsigned mine, size_t size, size_t align,
-                                                struct xs_span *out)
+/* Better from another one, or far away, than not at all. */
+static bool take_elsewhere(const struct xs_span_arena *mine, size_t size, size_t align,
+                           struct xs_span *out)
+{
+    for (unsigned i = 0; i < xs_span_arenas(); i++) {
+        struct xs_span_arena *s = xs_spans.arena[i];
+        if (s != mine && xs_span_part_of_arena(s) < xs_spans.parts &&
+            take_here(s, size, align, out))
+            return true;
+    }
+    return false;
+}
+
+/* The arena has all the chunks that its numbers do for. */
+static bool take_beyond(struct xs_span_arena *mine, size_t size, size_t align, struct xs_span *out)
+{
+    if (!xs_bfc_is_full(&mine->bfc))
+        return false;
+    unsigned first = xs_arenas_open_more();
+    if (first == 0)
+        return false;
+    xs_arena_move_to(first);
+    return take_here(xs_arena_here(), size, align, out);
+}
+
+static __attribute__((noinline)) bool take_slow(struct xs_span_arena *mine, size_t size,
+                                                size_t align, struct xs_span *out)
 {
     if (xs_spans.is_barred)
         return false;
     int saved = errno;
-    bool done = take_here(&xs_spans.part[mine], size, align, out);
+    bool done = take_here(mine, size, align, out) || take_beyond(mine, size, align, out) ||
+                take_elsewhere(mine, size, align, out);
 
-    /* Better far away than not at all. */
-    for (unsigned i = 0; i < xs_spans.parts && !done; i++)
-        if (i != mine)
-            done = take_here(&xs_spans.part[i], size, align, out);
     if (!done && wait_for_giver())
-        done = take_here(&xs_spans.part[mine], size, align, out);
+        done = take_here(mine, size, align, out);
     errno = saved;
     return done;
 }
 
-XS_COLD static void more_records(struct xs_span_part *s)
+XS_COLD static void more_records(struct xs_span_arena *s)
 {
     int saved = errno;
 
-    (void)add_records(s);
+    (void)xs_arena_add_records(s);
     errno = saved;
 }
 
 /* From what the part has, as nearly always. */
-XS_INLINE bool take_held(struct xs_span_part *s, size_t size, size_t align, bool is_used,
+XS_INLINE bool take_held(struct xs_span_arena *s, size_t size, size_t align, bool is_used,
                          struct xs_span *out)
 {
     xs_lock_take(&s->lock);
@@ -342,16 +338,20 @@ XS_INLINE bool take_held(struct xs_span_part *s, size_t size, size_t align, bool
 
 bool xs_span_take(size_t size, size_t align, struct xs_span *out)
 {
-    unsigned mine = xs_numa_here();
+    struct xs_span_arena *s = xs_arena_here();
 
-    if (XS_LIKELY(take_held(&xs_spans.part[mine], size, align, false, out)))
+    if (XS_UNLIKELY(xs_lock_is_held(&s->lock)))
+        s = xs_arena_crowded(s);
+    else
+        xs_arena_calm();
+    if (XS_LIKELY(take_held(s, size, align, false, out)))
         return true;
-    return take_slow(mine, size, align, out);
+    return take_slow(s, size, align, out);
 }
 
 bool xs_span_take_used(size_t size, size_t align, struct xs_span *out)
 {
-    return take_held(&xs_spans.part[xs_numa_here()], size, align, true, out);
+    return take_held(xs_arena_here(), size, align, true, out);
 }
 
 /* ---- give ------------------------------------------------------------------------------- */
@@ -363,9 +363,9 @@ void xs_span_give(const xs_chunk chunks[], unsigned n, const void *p)
     int rc = 0;
 
     for (unsigned i = 0; i < n && rc == 0;) {
-        struct xs_span_part *s = part_of(chunks[i]);
+        struct xs_span_arena *s = arena_of(chunks[i]);
         xs_lock_take(&s->lock);
-        for (; i < n && rc == 0 && part_of(chunks[i]) == s; i++)
+        for (; i < n && rc == 0 && arena_of(chunks[i]) == s; i++)
             rc = xs_bfc_free(&s->bfc, own(chunks[i]), now);
         xs_lock_give(&s->lock);
     }
@@ -378,22 +378,22 @@ void xs_span_give(const xs_chunk chunks[], unsigned n, const void *p)
 /* Records of chunks in use are only changed by their owner, so reading them needs no lock. */
 void *xs_span_address(xs_chunk chunk)
 {
-    return xs_bfc_address(&part_of(chunk)->bfc, own(chunk));
+    return xs_bfc_address(&arena_of(chunk)->bfc, own(chunk));
 }
 
 size_t xs_span_used(xs_chunk chunk)
 {
-    return xs_bfc_used(&part_of(chunk)->bfc, own(chunk));
+    return xs_bfc_used(&arena_of(chunk)->bfc, own(chunk));
 }
 
 size_t xs_span_requested(xs_chunk chunk)
 {
-    return xs_bfc_requested(&part_of(chunk)->bfc, own(chunk));
+    return xs_bfc_requested(&arena_of(chunk)->bfc, own(chunk));
 }
 
 bool xs_span_resize(xs_chunk chunk, size_t size)
 {
-    struct xs_span_part *s = part_of(chunk);
+    struct xs_span_arena *s = arena_of(chunk);
 
     xs_lock_take(&s->lock);
     bool done = xs_bfc_resize(&s->bfc, own(chunk), size, xs_span_now_ns());
@@ -419,6 +419,7 @@ static void add(struct xs_bfc_stats *sum, const struct xs_bfc_stats *s)
     sum->refilled_bytes += s->refilled_bytes;
     sum->regions += s->regions;
     sum->growth_steps += s->growth_steps;
+    sum->arenas += s->growth_steps != 0;
     sum->collected += s->collected;
     sum->chunks_in_use += s->chunks_in_use;
     sum->chunks_free += s->chunks_free;
@@ -428,12 +429,16 @@ static void add(struct xs_bfc_stats *sum, const struct xs_bfc_stats *s)
         sum->largest_free_bytes = s->largest_free_bytes;
 }
 
-static bool stats(struct xs_bfc_stats *sum, bool may_wait)
+/* `part`: of this one; ALL_PARTS. False: a lock is held, and the caller may not wait. */
+#define ALL_PARTS (~0u)
+
+static bool add_arenas(struct xs_bfc_stats *sum, unsigned part, bool may_wait)
 {
-    *sum = (struct xs_bfc_stats){.limit_bytes = xs_spans.limit_bytes};
-    for (unsigned i = 0; i < xs_spans.parts; i++) {
-        struct xs_span_part *s = &xs_spans.part[i];
+    for (unsigned i = 0; i < xs_span_arenas(); i++) {
+        struct xs_span_arena *s = xs_spans.arena[i];
         struct xs_bfc_stats one;
+        if (part != ALL_PARTS && part != xs_span_part_of_arena(s))
+            continue;
         if (may_wait)
             xs_lock_take(&s->lock);
         else if (!xs_lock_try(&s->lock))
@@ -442,6 +447,17 @@ static bool stats(struct xs_bfc_stats *sum, bool may_wait)
         xs_lock_give(&s->lock);
         add(sum, &one);
     }
+    return true;
+}
+
+static bool stats(struct xs_bfc_stats *sum, bool may_wait)
+{
+    *sum = (struct xs_bfc_stats){.limit_bytes = xs_spans.limit_bytes};
+    if (!add_arenas(sum, ALL_PARTS, may_wait))
+        return false;
+    /* Not the sum of peaks, which were at different times. */
+    sum->reserved_peak_bytes =
+        atomic_load_explicit(&xs_spans.reserved_peak_bytes, memory_order_relaxed);
     sum->fragmentation = sum->free_bytes == 0
                              ? 0.0
                              : 1.0 - (double)sum->largest_free_bytes / (double)sum->free_bytes;
@@ -465,21 +481,18 @@ bool xs_span_stats_try(struct xs_bfc_stats *out)
 
 void xs_span_part_stats(unsigned part, struct xs_bfc_stats *out)
 {
-    struct xs_span_part *s = &xs_spans.part[part];
-
-    xs_lock_take(&s->lock);
-    xs_bfc_stats_get(&s->bfc, out);
-    xs_lock_give(&s->lock);
+    *out = (struct xs_bfc_stats){.limit_bytes = xs_spans.limit_bytes};
+    (void)add_arenas(out, part, true);
 }
 
 bool xs_span_check(struct xs_buf *why)
 {
     bool fine = true;
 
-    for (unsigned i = 0; i < xs_spans.parts && fine; i++) {
-        xs_lock_take(&xs_spans.part[i].lock);
-        fine = xs_bfc_check(&xs_spans.part[i].bfc, why);
-        xs_lock_give(&xs_spans.part[i].lock);
+    for (unsigned i = 0; i < xs_span_arenas() && fine; i++) {
+        xs_lock_take(&xs_spans.arena[i]->lock);
+        fine = xs_bfc_check(&xs_spans.arena[i]->bfc, why);
+        xs_lock_give(&xs_spans.arena[i]->lock);
     }
     return fine;
 }

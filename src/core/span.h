@@ -1,7 +1,7 @@
 /* core/span.h - the process's BFC over pages of the host: spans for slabs and large blocks.
  * Units:   bytes; spans are whole pages of 4 KiB.
- * Owns:    the BFC instance for host memory and its lock, one for each NUMA node where memory is
- *          kept local. Page map: the leaves under a span exist; when its memory leaves the process,
+ * Owns:    the BFC instances for host memory, each with its lock: one for each NUMA node where memory
+ *          is kept local, and further ones where threads wait for each other (core/arena.c). Page map: the leaves under a span exist; when its memory leaves the process,
  *          its entries are 0.
  * Threads: any. Context: inside malloc; keeps errno. Allocates: by mmap.
  * Errors:  false = exhausted, at the limit or by the system; a span that is none = the process dies
@@ -30,6 +30,7 @@ struct xs_span_options {
     uint64_t decay_ns;           /* free memory goes back to the system after this time */
     bool is_limited;             /* there is another limit besides */
     bool is_barred;              /* nothing is got from the system */
+    unsigned arenas_max;         /* that threads may be spread over; 0: as many as there are CPUs */
     uint64_t reserve_huge_bytes; /* of explicit huge pages, got at once and kept */
     uint64_t prefault_bytes;     /* got at once with the memory behind them, and kept */
     bool prefault_lock;
@@ -60,17 +61,21 @@ size_t xs_span_requested(xs_chunk chunk); /* what was asked for it last */
 /* In place, to hold `size`; false leaves it as it was. */
 bool xs_span_resize(xs_chunk chunk, size_t size);
 
-/* Of a chunk's number: the part. Written once. */
-extern XS_HIDDEN unsigned xs_span_part_shift;
+/* Of a chunk's number: the arena, whose lowest bits are the part. Written once. */
+extern XS_HIDDEN unsigned xs_span_arena_shift;
+extern XS_HIDDEN unsigned xs_span_part_mask;
 
-/* The part of the process's memory that the calling thread is served from: 0 but with numa local.
- */
+/* The part of the process's memory that the calling thread is served from, by its node: 0 but with
+ * numa local. */
 unsigned xs_span_part(void);
 unsigned xs_span_parts(void);
 XS_INLINE unsigned xs_span_part_of(xs_chunk chunk)
 {
-    return chunk >> xs_span_part_shift;
+    return chunk >> xs_span_arena_shift & xs_span_part_mask;
 }
+
+/* The calling thread takes nothing any more. */
+void xs_arena_leave(void);
 
 /* Looks after memory that has been free for the decay time, if it is time to look again; true if a
  * look was due. Cheap enough to be called often. The caller holds no lock, as the next one's. */

@@ -4,9 +4,9 @@
 
 /*
  * On the host all three name the own core. The design had mimalloc for monte-carlo and risk, oneTBB
- * for pde; on the three computations of tests/bench the core takes as much CPU time as the first, 3 %
- * less and a tenth less, and 3 % less memory, 9 % more and a quarter less. Of the three it alone keeps
- * a node's memory local.
+ * for pde; on the three computations of tests/bench the core takes as much CPU time as the first, 3
+ * % less and a tenth less, and 3 % less memory, 9 % more and a quarter less. Of the three it alone
+ * keeps a node's memory local.
  */
 
 /* Many equal paths, small vectors, whole results thrown away at once. */

@@ -251,6 +251,7 @@ static struct xs_backend_options backend_options(bool has_core)
                             (unsigned)xs_config(XS_KNOB_BFC_FRAGMENTATION)->num,
                         .decay_ns = xs_config(XS_KNOB_CPU_DECAY)->num,
                         .is_limited = xs_config(XS_KNOB_MEMORY_LIMIT)->num != 0,
+                        .arenas_max = (unsigned)xs_config(XS_KNOB_BFC_ARENAS)->num,
                         .reserve_huge_bytes =
                             has_core ? xs_config(XS_KNOB_RESERVE_HUGE_PAGES)->num : 0,
                         .prefault_bytes = xs_config(XS_KNOB_PREFAULT)->num,

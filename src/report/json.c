@@ -114,6 +114,7 @@ static void core(struct xs_emit *e, const struct xs_report *r)
     xs_emit_u64(e, "free_bytes", b->free_bytes);
     xs_emit_u64(e, "largest_free_bytes", b->largest_free_bytes);
     xs_emit_u64(e, "purged_bytes", b->purged_bytes);
+    xs_emit_u64(e, "arenas", b->arenas);
     xs_emit_u64(e, "regions", b->regions);
     xs_emit_u64(e, "growth_steps", b->growth_steps);
     xs_emit_u64(e, "growth_ns", s->growth_ns);

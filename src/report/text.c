@@ -200,8 +200,10 @@ static void core_line(struct xs_emit *e, const struct xs_report *r)
     xs_put_str(&item, " in use;");
     xs_emit_left(e, 2, item.at);
     xs_buf_clear(&item);
-    xs_fmt(&item, "%u region%s, %u given back;", b->regions, b->regions == 1 ? "" : "s",
-           b->collected);
+    xs_fmt(&item, "%u region%s", b->regions, b->regions == 1 ? "" : "s");
+    if (b->arenas > 1)
+        xs_fmt(&item, " in %u arenas", b->arenas);
+    xs_fmt(&item, ", %u given back;", b->collected);
     xs_emit_item(e, 1, item.at);
     xs_buf_clear(&item);
     xs_put_str(&item, "free ");

@@ -86,6 +86,12 @@ XS_INLINE void xs_lock_give(struct xs_lock *l)
         xs_lock_wake(l);
 }
 
+/* By whomever, at this moment. */
+XS_INLINE bool xs_lock_is_held(struct xs_lock *l)
+{
+    return atomic_load_explicit(&l->state, memory_order_relaxed) != 0;
+}
+
 /* The caller itself holds it: it is a signal handler that interrupted the holder. */
 XS_INLINE bool xs_lock_is_mine(struct xs_lock *l)
 {

@@ -129,6 +129,7 @@ static void core(const struct reader *rd, const struct xs_json *c)
     b->free_bytes = number(rd, c, "free_bytes");
     b->largest_free_bytes = number(rd, c, "largest_free_bytes");
     b->purged_bytes = number(rd, c, "purged_bytes");
+    b->arenas = (uint32_t)number(rd, c, "arenas");
     b->regions = (uint32_t)number(rd, c, "regions");
     b->growth_steps = (uint32_t)number(rd, c, "growth_steps");
     b->collected = (uint32_t)number(rd, c, "collected_regions");

@@ -50,6 +50,7 @@ static void add_core(struct xs_heap_stats *to, const struct xs_heap_stats *from)
     b->free_bytes += f->free_bytes;
     b->largest_free_bytes = larger(b->largest_free_bytes, f->largest_free_bytes);
     b->purged_bytes += f->purged_bytes;
+    b->arenas += f->arenas;
     b->regions += f->regions;
     b->growth_steps += f->growth_steps;
     b->collected += f->collected;

@@ -1,0 +1,199 @@
+/* Threads that wait for each other spread over arenas; where none is to be had they stay. */
+#include <criterion/criterion.h>
+#include <pthread.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "core/span_arena.h"
+#include "sys/numa.h"
+
+#define THREADS 6u
+#define WAITS   20000u /* more than a thread puts up with */
+
+static struct xs_span_options options(unsigned arenas_max)
+{
+    return (struct xs_span_options){.initial_bytes = 1 << 20,
+                                    .allow_growth = true,
+                                    .coalesce_on_free = true,
+                                    .decay_ns = 500000000,
+                                    .arenas_max = arenas_max};
+}
+
+static unsigned number(xs_chunk chunk)
+{
+    return chunk >> xs_span_arena_shift;
+}
+
+/* As takes that find the lock held; calm ones between them count against it. */
+static void wait_often(unsigned waits, unsigned calm)
+{
+    for (unsigned i = 0; i < waits; i++) {
+        (void)xs_arena_crowded(xs_arena_here());
+        for (unsigned k = 0; k < calm; k++)
+            xs_arena_calm();
+    }
+}
+
+static pthread_barrier_t all;
+static struct xs_span kept[THREADS];
+
+static void *one(void *arg)
+{
+    struct xs_span *s = arg;
+
+    /* By turns: each sees what those before it did. */
+    for (unsigned i = 0; i < THREADS; i++) {
+        if (s == &kept[i])
+            wait_often(WAITS, 0);
+        pthread_barrier_wait(&all);
+    }
+    cr_assert(xs_span_take(100000, 0, s));
+    pthread_barrier_wait(&all);
+    xs_arena_leave();
+    return NULL;
+}
+
+static unsigned spread(unsigned arenas_max)
+{
+    struct xs_span_options o = options(arenas_max);
+    pthread_t t[THREADS];
+    unsigned seen = 0;
+
+    cr_assert_eq(xs_span_open(&o), 0);
+    cr_assert_eq(pthread_barrier_init(&all, NULL, THREADS), 0);
+    for (unsigned i = 0; i < THREADS; i++)
+        cr_assert_eq(pthread_create(&t[i], NULL, one, &kept[i]), 0);
+    for (unsigned i = 0; i < THREADS; i++)
+        pthread_join(t[i], NULL);
+    for (unsigned i = 0; i < THREADS; i++)
+        seen |= 1u << number(kept[i].chunk);
+    return seen;
+}
+
+Test(arenas, threads_that_wait_spread)
+{
+    struct xs_bfc_stats s;
+    xs_chunk chunks[THREADS];
+    XS_BUF(why, 200);
+
+    cr_assert_eq(spread(4), 0xFu);
+    xs_span_stats(&s);
+    cr_assert_eq(s.arenas, 4u);
+    cr_assert_eq(s.chunks_in_use, THREADS);
+    cr_assert_leq(s.reserved_peak_bytes, s.reserved_bytes);
+    /* What another thread took goes back where it belongs. */
+    for (unsigned i = 0; i < THREADS; i++) {
+        cr_assert_eq(xs_span_address(kept[i].chunk), kept[i].p);
+        chunks[i] = kept[i].chunk;
+    }
+    xs_span_give(chunks, THREADS, NULL);
+    cr_assert(xs_span_check(&why), "%s", why.at);
+    xs_span_stats(&s);
+    cr_assert_eq(s.in_use_bytes, 0u);
+    cr_assert_gt(xs_span_trim(), 0u);
+    xs_span_stats(&s);
+    cr_assert_eq(s.free_bytes, s.purged_bytes);
+}
+
+Test(arenas, no_more_than_allowed)
+{
+    cr_assert_eq(spread(1), 1u);
+}
+
+Test(arenas, a_limit_is_for_all_together)
+{
+    struct xs_span_options o = options(4);
+
+    o.limit_bytes = 64 << 20;
+    cr_assert_eq(xs_span_open(&o), 0);
+    wait_often(WAITS, 0);
+    xs_arena_move_to(0);
+    wait_often(WAITS, 0);
+    cr_assert_eq(xs_span_arenas(), 1u);
+}
+
+Test(arenas, who_waits_seldom_stays)
+{
+    struct xs_span_options o = options(4);
+
+    cr_assert_eq(xs_span_open(&o), 0);
+    /* Another one is there, too: going away would be better. */
+    xs_arena_move_to(0);
+    xs_arena_thread.is_counted = false;
+    wait_often(4 * WAITS, 16);
+    cr_assert_eq(xs_arena_here()->number, 0u);
+    wait_often(4 * WAITS, 8);
+    cr_assert_eq(xs_arena_here()->number, 1u);
+}
+
+/* A child of fork is alone, wherever the threads of its parent were. */
+Test(arenas, fork)
+{
+    struct xs_span span;
+    int status;
+
+    cr_assert_eq(spread(2), 3u);
+    xs_arena_move_to(1);
+    xs_span_fork_prepare();
+    cr_assert(xs_span_is_mine());
+    pid_t pid = fork();
+    if (pid == 0) {
+        xs_span_fork_child();
+        wait_often(WAITS, 0);
+        bool is_fine =
+            xs_arena_here()->number == 1 && xs_span_take(5000, 0, &span) && number(span.chunk) == 1;
+        xs_span_give(&kept[0].chunk, 1, NULL);
+        _exit(is_fine ? 0 : 1);
+    }
+    xs_span_fork_parent();
+    cr_assert_eq(waitpid(pid, &status, 0), pid);
+    cr_assert_eq(status, 0);
+    cr_assert(!xs_span_is_mine());
+}
+
+static long nodes(int *mode, unsigned long *mask, unsigned long bits, void *at, int flags)
+{
+    (void)mode;
+    (void)bits;
+    (void)at;
+    (void)flags;
+    mask[0] = 0xFF;
+    return 0;
+}
+
+static long bind_nowhere(void *p, unsigned long size, int mode, const unsigned long *mask,
+                         unsigned long bits, unsigned flags)
+{
+    (void)p;
+    (void)size;
+    (void)mode;
+    (void)mask;
+    (void)bits;
+    (void)flags;
+    return 0;
+}
+
+static int first_node(unsigned *cpu, unsigned *node)
+{
+    *cpu = *node = 0;
+    return 0;
+}
+
+/* More chunks than an arena has numbers for, which are fewest where there are many nodes. */
+Test(arenas, numbers_that_are_used_up)
+{
+    struct xs_span_options o = options(1);
+    struct xs_span span;
+    unsigned last = 0;
+
+    xs_numa_calls = (struct xs_numa_calls){nodes, bind_nowhere, first_node};
+    xs_numa_open(XS_NUMA_LOCAL, 0);
+    cr_assert_eq(xs_span_open(&o), 0);
+    unsigned most = 1u << xs_span_arena_shift;
+    for (unsigned i = 0; i < most + most / 8; i++) {
+        cr_assert(xs_span_take(4096, 0, &span), "after %u", i);
+        last = number(span.chunk);
+        cr_assert_eq(last & xs_span_part_mask, 0u);
+    }
+    cr_assert_gt(last, 0u);
+}
