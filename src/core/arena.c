@@ -7,12 +7,15 @@
 #include "sys/numa.h"
 
 /* Where threads keep waiting for an arena's lock, they spread over further ones. What was theirs in
- * the one that they leave lies free there until it decays, and as much is touched anew, so they
- * have to have waited for about as long as that takes. A take that finds the lock held adds to what
- * the thread has seen, one that does not takes a part of it away; one that has seen ENOUGH, some 10
- * ms of waits, goes where fewer such threads are. */
+ * the one that they leave goes back, and as much is touched anew, so they have to have waited for
+ * about as long as that takes. A take that finds the lock held adds to what the thread has seen,
+ * one that does not takes a part of it away; one that has seen ENOUGH, some 10 ms of waits, goes
+ * where fewer such threads are. */
 #define SEEN_A_WAIT 16u
 #define ENOUGH      (16384 * SEEN_A_WAIT)
+
+/* A thread that has gone elsewhere has memory given back in so many takes, in four steps. */
+#define SETTLES 240
 
 XS_HEAD static struct xs_span_arena first_arena;
 
@@ -169,7 +172,20 @@ XS_COLD static void move_on(unsigned from)
     }
     if (best * arenas.stride >= xs_span_arenas() && xs_arenas_open_more() == 0)
         return;
+    xs_arena_thread.left = (uint8_t)xs_arena_here()->number;
+    xs_arena_thread.settling = SETTLES;
     xs_arena_move_to(best * arenas.stride);
+}
+
+/* What it had there it frees meanwhile, and nobody else wants it. */
+XS_COLD void xs_arena_settle(void)
+{
+    struct xs_arena_thread *t = &xs_arena_thread;
+    int saved = errno;
+
+    if (--t->settling % (SETTLES / 4) == 0)
+        xs_span_give_back(xs_spans.arena[t->left]);
+    errno = saved;
 }
 
 struct xs_span_arena *xs_arena_crowded(struct xs_span_arena *s)

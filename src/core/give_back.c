@@ -121,6 +121,17 @@ static size_t purge(struct xs_span_arena *s, uint64_t until, uint64_t now)
     return bytes;
 }
 
+void xs_span_give_back(struct xs_span_arena *s)
+{
+    uint64_t now = xs_span_now_ns();
+
+    if (!xs_span_begin())
+        return;
+    (void)collect(s, UINT64_MAX);
+    (void)purge(s, now, now);
+    xs_span_end();
+}
+
 /* How long free memory is kept: longer while most of what went back is taken again before long, so
  * that a load that swings does not pay for its pages with each swing. */
 static uint64_t decay_ns(uint64_t now)

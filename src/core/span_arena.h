@@ -64,9 +64,11 @@ int xs_arenas_open(const struct xs_span_options *options, const struct xs_bfc_op
 unsigned xs_arenas_open_more(void);
 
 struct xs_arena_thread {
-    unsigned first;  /* the number of its arena of part 0 */
-    unsigned crowd;  /* how often it found the lock held by others */
-    bool is_counted; /* among those that found it so */
+    unsigned first;   /* the number of its arena of part 0 */
+    unsigned crowd;   /* how often it found the lock held by others */
+    bool is_counted;  /* among those that found it so */
+    uint8_t settling; /* so many takes more until it has settled where it went */
+    uint8_t left;     /* the arena that it came from then */
 };
 extern XS_HIDDEN XS_TLS struct xs_arena_thread xs_arena_thread;
 
@@ -79,10 +81,14 @@ XS_INLINE struct xs_span_arena *xs_arena_here(void)
 /* The thread found it held by another one: where it goes from here. */
 struct xs_span_arena *xs_arena_crowded(struct xs_span_arena *s);
 
+void xs_arena_settle(void);
+
 XS_INLINE void xs_arena_calm(void)
 {
     if (XS_UNLIKELY(xs_arena_thread.crowd != 0))
         xs_arena_thread.crowd--;
+    if (XS_UNLIKELY(xs_arena_thread.settling != 0))
+        xs_arena_settle();
 }
 
 /* The thread is served from the arenas that begin with this number from now on. */
@@ -98,6 +104,9 @@ uint64_t xs_span_now_ns(void);
 
 /* A region goes back, with no lock held. */
 void xs_span_unmap(void *p, size_t size);
+
+/* All that is free in it goes back now, unless another thread is at this. */
+void xs_span_give_back(struct xs_span_arena *s);
 
 /* Whole free regions go back, however young; the bytes. */
 size_t xs_span_collect(struct xs_span_arena *s);

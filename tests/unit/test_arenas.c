@@ -1,6 +1,7 @@
 /* Threads that wait for each other spread over arenas; where none is to be had they stay. */
 #include <criterion/criterion.h>
 #include <pthread.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -124,6 +125,30 @@ Test(arenas, who_waits_seldom_stays)
     cr_assert_eq(xs_arena_here()->number, 0u);
     wait_often(4 * WAITS, 8);
     cr_assert_eq(xs_arena_here()->number, 1u);
+}
+
+/* What it had where it came from goes back while it settles. */
+Test(arenas, who_leaves_takes_its_memory_along)
+{
+    struct xs_span_options o = options(4);
+    struct xs_bfc_stats s;
+    struct xs_span span;
+
+    cr_assert_eq(xs_span_open(&o), 0);
+    cr_assert(xs_span_take(300000, 0, &span));
+    memset(span.p, 1, 300000);
+    xs_arena_move_to(0);
+    xs_arena_thread.is_counted = false;
+    wait_often(WAITS, 0);
+    cr_assert_eq(xs_arena_here()->number, 1u);
+    xs_span_give(&span.chunk, 1, NULL);
+    xs_span_stats(&s);
+    cr_assert_gt(s.free_bytes, s.purged_bytes);
+    for (unsigned i = 0; i < 240; i++)
+        xs_arena_calm();
+    xs_span_stats(&s);
+    cr_assert_eq(s.free_bytes, s.purged_bytes);
+    cr_assert_eq(xs_arena_thread.settling, 0u);
 }
 
 /* A child of fork is alone, wherever the threads of its parent were. */
