@@ -38,7 +38,7 @@ LIB_CFLAGS  += -U_FORTIFY_SOURCE
 LIB_DIRECT  := $(DIRECT:__wrap_%=-Wl,--wrap=%)
 
 # What is written to at start fits fewer pages where tables of pointers lie close.
-ifneq ($(findstring x86_64,$(shell $(CC) -dumpmachine)),)
+ifneq ($(findstring x86_64,$(shell $(CC) -dumpmachine 2>/dev/null)),)
 LIB_CFLAGS += $(if $(findstring clang,$(CC)),,-malign-data=abi)
 else
 LIB_CFLAGS := $(filter-out -fcf-protection=none,$(LIB_CFLAGS))

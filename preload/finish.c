@@ -20,8 +20,9 @@
 #include "sys/lock.h"
 #include "sys/proc.h"
 
-/* Reports that may not go to stderr lie here, one a program, the last run's. */
-#define REPORT_DIR "/dev/shm/xsigma-%u"
+/* Reports that may not go to stderr lie here, one a program, the last run's: beside the records, or
+ * in /dev/shm where that cannot be. */
+#define REPORT_DIR "%s/xsigma-%u"
 
 XS_FORKED static struct {
     pid_t pid; /* of the process that reports when it ends; 0: none does */
@@ -103,22 +104,23 @@ static bool report_to_file(const struct xs_report *r, const char *pattern)
     return f.error == 0;
 }
 
-/* stderr is where the program's own output goes: a report there would change what it prints. */
-static bool report_aside(const struct xs_report *r)
+static bool report_beside(const char *directory, const struct xs_report *r)
 {
-    XS_BUF(final, 160);
-    XS_BUF(path, 160);
+    XS_BUF(final, 256);
+    XS_BUF(path, 256);
     struct stat st;
 
-    xs_fmt(&path, REPORT_DIR, (unsigned)geteuid());
+    xs_fmt(&path, REPORT_DIR, directory, (unsigned)geteuid());
+    xs_fmt(&final, "%s/%s.txt", path.at, xs_proc_program());
+    if (final.truncated)
+        return false;
     (void)mkdir(path.at, 0700);
     if (lstat(path.at, &st) != 0 || !S_ISDIR(st.st_mode) || st.st_uid != geteuid() ||
         (st.st_mode & 0022) != 0)
         return false;
-    xs_fmt(&final, "%s/%s.txt", path.at, xs_proc_program());
     /* Whole under another name first: the same program may be ending beside us. */
     xs_fmt(&path, "/%s.%d", xs_proc_program(), r->pid);
-    struct fd_sink f = {.fd = xs_io_create(path.at, true)};
+    struct fd_sink f = {.fd = path.truncated ? -1 : xs_io_create(path.at, true)};
     if (f.fd < 0)
         return false;
     render(r, path.at, &f);
@@ -127,6 +129,15 @@ static bool report_aside(const struct xs_report *r)
         return true;
     (void)unlink(path.at);
     return false;
+}
+
+/* stderr is where the program's own output goes: a report there would change what it prints. */
+static bool report_aside(const struct xs_report *r)
+{
+    const char *records = xs_config(XS_KNOB_RECORD)->text;
+
+    return (strcmp(records, "off") != 0 && report_beside(records, r)) ||
+           report_beside("/dev/shm", r);
 }
 
 static bool write_report(const struct xs_report *r)

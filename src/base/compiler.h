@@ -8,6 +8,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#if !defined(__GLIBC__) || __GLIBC__ * 1000 + __GLIBC_MINOR__ < 2034
+#error "XSigma needs glibc 2.34 or later: Debian 12, Ubuntu 22.04"
+#endif
+
 #define XS_LIKELY(x)   __builtin_expect(!!(x), 1)
 #define XS_UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define XS_INLINE      static inline __attribute__((always_inline))

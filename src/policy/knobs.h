@@ -160,7 +160,7 @@
   X(TIME, GPU_OOM_WAIT, "GPU_OOM_WAIT", "2s", 0, XS_SECONDS(3600), "", 0, \
     "before an allocation fails for want of device memory, wait so long for freed blocks whose work is still running") \
   X(TEXT, RECORD, "RECORD", "/dev/shm", 0, 0, "", 0, \
-    "directory of the small file that holds what a process has counted, for 'xsigma report', 'top' and 'gpu', even if the process is killed; off: none") \
+    "directory of the small file that holds what a process has counted, for 'xsigma report', 'top' and 'gpu', even if the process is killed, and of reports that may not go to stderr; off: no such file") \
   X(BOOL, RECORD_KEEP, "RECORD_KEEP", "0", 0, 1, "", 0, \
     "keep that file when the process ends, as PROGRAM.PID.HOST.xsr in the same directory") \
   X(BOOL, RECORD_RSS, "RECORD_RSS", "0", 0, 1, "", 0, \

@@ -3,7 +3,6 @@
 # the program's own, a reader that never reads, forbidden system calls, a reader that waits.
 # shellcheck source=../support/must.sh
 . "$(dirname "$0")/../support/must.sh"
-records_apart
 
 small_stack=$(program small_stack_exit) && cancelled=$(program cancelled_exit) &&
     reuse_fds=$(program reuse_fds) && full_stderr=$(program full_stderr) &&

@@ -9,8 +9,6 @@ fakes=$xs_build/tests/cuda
 [ "$xs_stand_in" = 0 ] || skip "no other allocator has this"
 xsigma=$xs_build/xsigma
 program gpu_steps
-export XSIGMA_RECORD=$xs_tmp/records
-mkdir "$XSIGMA_RECORD"
 file() {
     echo "$XSIGMA_RECORD/xsigma-$(id -u)-$1"
 }

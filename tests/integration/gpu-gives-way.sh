@@ -10,8 +10,6 @@ fakes=$xs_build/tests/cuda
 [ "$xs_stand_in" = 0 ] || skip "no other allocator has this"
 need python3
 program gpu_steps
-export XSIGMA_RECORD=$xs_tmp/records
-mkdir "$XSIGMA_RECORD"
 
 # run VARIABLE=VALUE... -- STEP...: each step must succeed.
 run() {

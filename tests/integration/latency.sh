@@ -7,8 +7,6 @@ PATH=/usr/bin:/bin:$PATH
 need python3
 
 tool=$build/xsigma
-export XSIGMA_RECORD=$work/records
-mkdir "$XSIGMA_RECORD"
 
 # ask FILE EXPRESSION: python, of the report r and its latency l.
 ask() {

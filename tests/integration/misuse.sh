@@ -4,7 +4,6 @@
 # error runs on in silence.
 # shellcheck source=../support/must.sh
 . "$(dirname "$0")/../support/must.sh"
-records_apart
 need addr2line
 misuse=$(program misuse) || exit 1
 misuse_new=$(program misuse_new) || exit 1

@@ -8,8 +8,6 @@ need python3
 ends=$(program ends) || exit 1
 tool=$build/xsigma
 records=$work/records
-mkdir "$records"
-export XSIGMA_RECORD=$records
 
 # 500 children with 40 to 539 blocks each; all leave their records, those that report too.
 children=500 blocks=40

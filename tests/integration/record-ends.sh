@@ -9,7 +9,6 @@ need python3
 ends=$(program ends) || exit 1
 tool=$build/xsigma
 records=$work/records
-mkdir "$records"
 
 # Numbers of a JSON report, as "allocations frees requested reallocs how status".
 numbers() {

@@ -24,7 +24,6 @@ int main(int argc, char **argv)
 }
 END
 mpicc -O1 -fno-builtin -o "$work/ranks" "$work/ranks.c" || skip "mpicc does not work here"
-mkdir "$work/records"
 OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 timeout 200 mpirun --oversubscribe \
     --mca btl self,vader --mca pml ob1 --mca mpi_yield_when_idle 1 -n 8 \
     -x LD_PRELOAD="$lib" -x XSIGMA_RECORD="$work/records" -x XSIGMA_RECORD_KEEP=1 \

@@ -71,7 +71,6 @@ else
 fi
 
 # Damaged records are refused with a line, or read as far as they go.
-mkdir "$work/records"
 (export LD_PRELOAD=$lib XSIGMA_RECORD=$work/records; exec "$ends" kill 5000) 2>/dev/null &
 pid=$!
 wait $pid 2>/dev/null

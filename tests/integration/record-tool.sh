@@ -8,8 +8,6 @@ need python3
 ends=$(program ends) || exit 1
 tool=$build/xsigma
 records=$work/records
-mkdir "$records"
-export XSIGMA_RECORD=$records
 
 says() { # STATUS TEXT ARGUMENT...
     local status=$1 text=$2 rc

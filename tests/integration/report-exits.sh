@@ -65,6 +65,16 @@ under system -- "$how" return 0 >"$work/both" 2>&1
 [ "$(cat "$work/both")" = output ] || fail "stdout and stderr the same file: $(head -n 3 "$work/both")"
 under system -- "$how" return 0 2>&1 | cat >"$work/both"
 [ "$(cat "$work/both")" = output ] || fail "stdout and stderr the same pipe: $(head -n 3 "$work/both")"
+# Such a report lies beside the records, or in /dev/shm where that cannot be.
+has_report "$work/records/xsigma-$(id -u)/how_exit.txt" || fail "no report beside the records: $(ls -R "$work/records")"
+cp "$how" "$work/xs-how-$$"
+for where in /nonexistent off; do
+    under system XSIGMA_RECORD=$where XSIGMA_LOG=off -- "$work/xs-how-$$" return 0 >"$work/both" 2>&1
+    [ "$(cat "$work/both")" = output ] || fail "stdout and stderr the same file, records in $where: $(head -n 3 "$work/both")"
+    [ ! -w /dev/shm ] || has_report "/dev/shm/xsigma-$(id -u)/xs-how-$$.txt" || fail "no report in /dev/shm, records in $where"
+    rm -f "/dev/shm/xsigma-$(id -u)/xs-how-$$.txt"
+    rmdir "/dev/shm/xsigma-$(id -u)" 2>/dev/null
+done
 under system XSIGMA_STATS=1 -- "$how" return 0 >"$work/both" 2>&1
 has_report "$work/both" || fail "XSIGMA_STATS=1 with stdout and stderr the same file: no report"
 under system XSIGMA_STATS=0 -- "$how" return 0 >"$work/out" 2>"$work/err"

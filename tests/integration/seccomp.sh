@@ -4,7 +4,6 @@
 # timeout: 600
 # shellcheck source=../support/must.sh
 . "$(dirname "$0")/../support/must.sh"
-records_apart
 need perl sqlite3
 
 run=$(program seccomp_run) && storm=$(program thread_storm) || exit 1

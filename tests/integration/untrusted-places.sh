@@ -63,27 +63,27 @@ for mode in 1777 0777; do
     done
 done
 
-# Where a report goes when stderr is stdout: a directory by the victim's name in /dev/shm.
-if [ -w /dev/shm ] && [ ! -e "/dev/shm/xsigma-$victim" ]; then
-    aside() { # LABEL
-        label="/dev/shm: $1"
-        fresh 1777
-        as $victim timeout --foreground 20 env "LD_PRELOAD=$work/bin/libxsigma.so" sh -c 'echo output; exit 3' >"$work/out" 2>&1
-        rc=$?
-        { [ $rc -eq 3 ] && [ "$(cat "$work/out")" = output ]; } || fail "$label: status $rc, output $(cat "$work/out")"
-        [ "$(cat "$precious")" = precious ] || fail "$label: the victim's file was written to"
-    }
-    trap 'rm -rf "$work" "/dev/shm/xsigma-$victim"' EXIT
-    as $attacker mkdir -m 777 "/dev/shm/xsigma-$victim"
-    aside "a directory of the attacker's"
-    [ -z "$(ls -A "/dev/shm/xsigma-$victim")" ] || fail "$label: a report was put into it"
-    rm -rf "/dev/shm/xsigma-$victim"
-    mkdir -m 777 "$work/elsewhere"
-    as $attacker ln -s "$work/elsewhere" "/dev/shm/xsigma-$victim"
-    aside "a symlink to a directory"
-    [ -z "$(ls -A "$work/elsewhere")" ] || fail "$label: a report was put behind it"
-    rm -rf "/dev/shm/xsigma-$victim"
-    aside "nothing"
-    [ -n "$(ls -A "/dev/shm/xsigma-$victim")" ] || fail "$label: no report, so the rest proves nothing"
-fi
+# Where a report goes when stderr is stdout: a directory by the victim's name beside the records.
+# Where that is refused it lies in /dev/shm, which goes with the test.
+place=$XSIGMA_RECORD/xsigma-$victim
+[ -e "/dev/shm/xsigma-$victim" ] || trap 'rm -rf "$work" "/dev/shm/xsigma-$victim"' EXIT
+aside() { # LABEL
+    label="aside: $1"
+    fresh 1777
+    as $victim timeout --foreground 20 env "LD_PRELOAD=$work/bin/libxsigma.so" sh -c 'echo output; exit 3' >"$work/out" 2>&1
+    rc=$?
+    { [ $rc -eq 3 ] && [ "$(cat "$work/out")" = output ]; } || fail "$label: status $rc, output $(cat "$work/out")"
+    [ "$(cat "$precious")" = precious ] || fail "$label: the victim's file was written to"
+}
+as $attacker mkdir -m 777 "$place"
+aside "a directory of the attacker's"
+[ -z "$(ls -A "$place")" ] || fail "$label: a report was put into it"
+rm -rf "$place"
+mkdir -m 777 "$work/elsewhere"
+as $attacker ln -s "$work/elsewhere" "$place"
+aside "a symlink to a directory"
+[ -z "$(ls -A "$work/elsewhere")" ] || fail "$label: a report was put behind it"
+rm -rf "$place"
+aside "nothing"
+[ -n "$(ls -A "$place")" ] || fail "$label: no report, so the rest proves nothing"
 finish

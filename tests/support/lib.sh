@@ -22,6 +22,10 @@ xs_tmp=$(mktemp -d "${TMPDIR:-/tmp}/xs.XXXXXX") || exit 1
 trap 'rm -rf "$xs_tmp"' EXIT
 cd "$xs_tmp" || exit 1
 export HOME=$xs_tmp
+# What processes leave behind that are killed, or may not print their report, goes with the test.
+mkdir -m 1777 records
+chmod 711 . # some change to another user
+export XSIGMA_RECORD=$xs_tmp/records
 
 xs_failures=0
 xs_runs=0

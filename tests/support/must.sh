@@ -12,6 +12,11 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/xsigma-test.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 failures=0
 
+# What processes leave behind that are killed, or may not print their report, goes with the test.
+mkdir -m 1777 "$work/records"
+chmod 711 "$work" # some change to another user
+export XSIGMA_RECORD=$work/records
+
 # shellcheck disable=SC2034 # for the scripts
 route='<=64K:mimalloc,<=1M:tbb,*:system'
 # shellcheck disable=SC2034 # for the scripts
@@ -27,12 +32,6 @@ hardened_settings=(XSIGMA_CPU_HARDENED=check XSIGMA_CPU_HARDENED=full XSIGMA_CPU
     'XSIGMA_CPU_HARDENED=check XSIGMA_CPU_GUARD_SAMPLE=20 XSIGMA_CPU_ALIGN=64'
     'XSIGMA_CPU_HARDENED=full XSIGMA_CPU_GUARD_SAMPLE=3 XSIGMA_CPU_QUARANTINE=64K')
 
-# What processes leave behind that end without a report goes with the test.
-records_apart() {
-    mkdir -p "$work/records"
-    chmod 1777 "$work/records"
-    export XSIGMA_RECORD=$work/records
-}
 
 fail() {
     printf 'FAIL: %s\n' "$*"
