@@ -1,8 +1,9 @@
 /* core/span.h - the process's BFC over pages of the host: spans for slabs and large blocks.
  * Units:   bytes; spans are whole pages of 4 KiB.
- * Owns:    the BFC instances for host memory, each with its lock: one for each NUMA node where memory
- *          is kept local, and further ones where threads wait for each other (core/arena.c). Page map: the leaves under a span exist; when its memory leaves the process,
- *          its entries are 0.
+ * Owns:    the BFC instances for host memory, each with its lock: one for each NUMA node where
+ *          memory is kept local, and further ones where threads wait for each other
+ *          (core/arena.c). Page map: the leaves under a span exist; when its memory leaves the
+ *          process, its entries are 0.
  * Threads: any. Context: inside malloc; keeps errno. Allocates: by mmap.
  * Errors:  false = exhausted, at the limit or by the system; a span that is none = the process dies
  *          with a message.
