@@ -450,19 +450,19 @@ bench: ## compare with other allocators (ARGS=--quick: two minutes)
 
 # Programs start with the library meanwhile: its name never stands for nothing or for half of it.
 install: all ## PREFIX=/usr/local, DESTDIR= for packages
-	install -d $(DESTDIR)$(PREFIX)/lib $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include
-	install -m 755 build/libxsigma.so $(DESTDIR)$(PREFIX)/lib/libxsigma.so.new
-	mv -f $(DESTDIR)$(PREFIX)/lib/libxsigma.so.new $(DESTDIR)$(PREFIX)/lib/libxsigma.so
-	install -m 755 build/xsigma $(DESTDIR)$(PREFIX)/bin/xsigma
-	install -m 644 include/xsigma.h include/xsigma.hpp $(DESTDIR)$(PREFIX)/include/
-	install -D -m 644 docs/xsigma.1 $(DESTDIR)$(PREFIX)/share/man/man1/xsigma.1
-	install -D -m 644 scripts/xsigma.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/xsigma
+	install -d "$(DESTDIR)$(PREFIX)/lib" "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/include"
+	install -m 755 build/libxsigma.so "$(DESTDIR)$(PREFIX)/lib/libxsigma.so.new"
+	mv -f "$(DESTDIR)$(PREFIX)/lib/libxsigma.so.new" "$(DESTDIR)$(PREFIX)/lib/libxsigma.so"
+	install -m 755 build/xsigma "$(DESTDIR)$(PREFIX)/bin/xsigma"
+	install -m 644 include/xsigma.h include/xsigma.hpp "$(DESTDIR)$(PREFIX)/include/"
+	install -D -m 644 docs/xsigma.1 "$(DESTDIR)$(PREFIX)/share/man/man1/xsigma.1"
+	install -D -m 644 scripts/xsigma.bash "$(DESTDIR)$(PREFIX)/share/bash-completion/completions/xsigma"
 
 uninstall: ## what install put there
-	rm -f $(DESTDIR)$(PREFIX)/lib/libxsigma.so $(DESTDIR)$(PREFIX)/bin/xsigma \
-	  $(DESTDIR)$(PREFIX)/include/xsigma.h $(DESTDIR)$(PREFIX)/include/xsigma.hpp \
-	  $(DESTDIR)$(PREFIX)/share/man/man1/xsigma.1 \
-	  $(DESTDIR)$(PREFIX)/share/bash-completion/completions/xsigma
+	rm -f "$(DESTDIR)$(PREFIX)/lib/libxsigma.so" "$(DESTDIR)$(PREFIX)/bin/xsigma" \
+	  "$(DESTDIR)$(PREFIX)/include/xsigma.h" "$(DESTDIR)$(PREFIX)/include/xsigma.hpp" \
+	  "$(DESTDIR)$(PREFIX)/share/man/man1/xsigma.1" \
+	  "$(DESTDIR)$(PREFIX)/share/bash-completion/completions/xsigma"
 
 format: ## clang-format over the tree
 	clang-format -i $$(git ls-files '*.c' '*.h' '*.cc' '*.hpp')

@@ -84,22 +84,22 @@ if command -v groff >/dev/null; then
     [ ! -s warnings ] || fail "groff: $(cat warnings)"
 fi
 
-# Everything that documents name for installing is there after it.
-make -C "$xs_root" -s install PREFIX=/usr DESTDIR="$xs_tmp/root" >make.out 2>&1 || fail "install: $(tail -n 3 make.out)"
+# Everything that documents name for installing is there after it, in a directory with a space too.
+make -C "$xs_root" -s install PREFIX=/usr DESTDIR="$xs_tmp/a root" >make.out 2>&1 || fail "install: $(tail -n 3 make.out)"
 for f in share/man/man1/xsigma.1 share/bash-completion/completions/xsigma bin/xsigma lib/libxsigma.so; do
-    [ -s "root/usr/$f" ] || fail "install: no $f"
+    [ -s "a root/usr/$f" ] || fail "install: no $f"
 done
 # Installed again the library is never missing or half there: programs start with it meanwhile.
 if command -v strace >/dev/null; then
     strace -f -qq -o calls -e trace=openat,open,creat,unlink,unlinkat \
-        make -C "$xs_root" -s install PREFIX=/usr DESTDIR="$xs_tmp/root" >make.out 2>&1 ||
+        make -C "$xs_root" -s install PREFIX=/usr DESTDIR="$xs_tmp/a root" >make.out 2>&1 ||
         fail "install again: $(tail -n 3 make.out)"
     grep -q '/libxsigma.so.*O_CREAT' calls || fail 'install again: nothing was written'
     ! grep -E '/usr/lib/libxsigma\.so".*(O_CREAT|O_TRUNC)|unlink.*/usr/lib/libxsigma\.so"' calls ||
         fail 'install again: the name of the library stands for nothing or for half of it'
 fi
-make -C "$xs_root" -s uninstall PREFIX=/usr DESTDIR="$xs_tmp/root" >make.out 2>&1
-[ -z "$(find root -type f)" ] || fail "uninstall leaves $(find root -type f)"
+make -C "$xs_root" -s uninstall PREFIX=/usr DESTDIR="$xs_tmp/a root" >make.out 2>&1
+[ -z "$(find "a root" -type f)" ] || fail "uninstall leaves $(find "a root" -type f)"
 
 # The table that is asked for is the output, as that of `vars` is; without one it is said all the same.
 XSIGMA_HELP=1 LD_PRELOAD=$xs_root/build/libxsigma.so /bin/false >help 2>err || fail "XSIGMA_HELP: status $?"
