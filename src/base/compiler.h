@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#if !defined(__GLIBC__) || __GLIBC__ * 1000 + __GLIBC_MINOR__ < 2034
+#if defined(__GLIBC__) && __GLIBC__ * 1000 + __GLIBC_MINOR__ < 2034
 #error "XSigma needs glibc 2.34 or later: Debian 12, Ubuntu 22.04"
 #endif
 
