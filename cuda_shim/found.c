@@ -82,8 +82,9 @@ static const struct link_map *seen(void)
  * that answers with an error is not told of: the program hears it from that itself. */
 static void note_driver(struct link_map *map)
 {
-    const char *checked = xs_gpu_wanted() ? checked_by() : NULL;
-    bool on = xs_gpu_wanted() && checked == NULL && xs_cu_find(look_up, map);
+    const bool wanted = xs_gpu_wanted();
+    const char *why = wanted ? checked_by() : NULL;
+    bool on = wanted && why == NULL && xs_cu_find(look_up, map);
     uintptr_t none = 0;
     XS_BUF(lacking, 96);
 
@@ -92,15 +93,15 @@ static void note_driver(struct link_map *map)
                          __ATOMIC_RELAXED);
     if (!atomic_compare_exchange_strong_explicit(&driver, &none, (uintptr_t)map | (on ? IS_ON : 0),
                                                  memory_order_release, memory_order_relaxed) ||
-        on || !xs_gpu_wanted())
+        on || !wanted)
         return;
     const char *lacks = atomic_load_explicit(&xs_cu.lacks, memory_order_relaxed);
-    if (checked == NULL && lacks != NULL) {
+    if (why == NULL && lacks != NULL) {
         xs_fmt(&lacking, "this driver has no %s", lacks);
-        checked = lacking.at;
+        why = lacking.at;
     }
-    if (checked != NULL)
-        says_off(checked);
+    if (why != NULL)
+        says_off(why);
 }
 
 /* Of what the program calls itself, only the name is known to all: the soname. Opened once more it

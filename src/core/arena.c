@@ -69,8 +69,11 @@ static int open_from(unsigned first)
             (void)xs_bfc_add_few(&s->bfc, few_records, FEW_RECORDS);
         if (rc == 0 && !xs_spans.is_barred && !xs_arena_add_records(s))
             rc = ENOMEM;
-        if (rc != 0)
+        if (rc != 0) {
+            if (more != &first_arena)
+                (void)xs_mem_unmap(more, bytes);
             return rc;
+        }
         xs_spans.arena[first + i] = s;
     }
     atomic_store_explicit(&xs_spans.arenas, first + arenas.stride, memory_order_release);

@@ -188,7 +188,7 @@ void xs_bfc_unmap_records(void *ctx, void *p, size_t size);
 bool xs_bfc_have_records(struct xs_bfc *b, unsigned n);
 
 /* There is no record for a split, and none can be added. */
-bool xs_bfc_is_full(struct xs_bfc *b);
+bool xs_bfc_is_full(const struct xs_bfc *b);
 
 /* Few records are left; and more of them, XS_BFC_RECORDS_BYTES: false if it cannot use them. */
 bool xs_bfc_wants_records(const struct xs_bfc *b);

@@ -24,9 +24,9 @@ bool xs_bfc_wants_records(const struct xs_bfc *b)
     return b->unused_count < RECORDS_LOW && b->blocks < b->most_blocks;
 }
 
-bool xs_bfc_is_full(struct xs_bfc *b)
+bool xs_bfc_is_full(const struct xs_bfc *b)
 {
-    return b->blocks >= b->most_blocks && !xs_bfc_have_records(b, 2);
+    return b->blocks >= b->most_blocks && b->unused_count < 2;
 }
 
 bool xs_bfc_add_few(struct xs_bfc *b, void *fresh, uint32_t n)

@@ -141,7 +141,7 @@ unsigned xs_span_part(void)
 
 /* ---- take ------------------------------------------------------------------------------- */
 
-/* True: the caller may grow the part. False: somebody else just did, or was at it for long. */
+/* True: the caller may grow the arena. False: somebody else just did, or was at it for long. */
 static bool begin_growth(struct xs_span_arena *s)
 {
     if (!atomic_exchange_explicit(&s->is_growing, true, memory_order_acquire))
@@ -224,7 +224,7 @@ static bool take_new(struct xs_span_arena *s, size_t size, size_t least, size_t 
     return done;
 }
 
-/* From what the part has or may get. */
+/* From what the arena has or may get. */
 static bool take_here(struct xs_span_arena *s, size_t size, size_t align, struct xs_span *out)
 {
     for (unsigned tries = 0; tries < TRIES; tries++) {
@@ -289,9 +289,10 @@ static bool take_elsewhere(const struct xs_span_arena *mine, size_t size, size_t
 /* The arena has all the chunks that its numbers do for. */
 static bool take_beyond(struct xs_span_arena *mine, size_t size, size_t align, struct xs_span *out)
 {
-    if (!xs_bfc_is_full(&mine->bfc))
-        return false;
-    unsigned first = xs_arenas_open_more();
+    xs_lock_take(&mine->lock);
+    bool is_full = xs_bfc_is_full(&mine->bfc);
+    xs_lock_give(&mine->lock);
+    unsigned first = is_full ? xs_arenas_open_more() : 0;
     if (first == 0)
         return false;
     xs_arena_move_to(first);
@@ -321,7 +322,7 @@ XS_COLD static void more_records(struct xs_span_arena *s)
     errno = saved;
 }
 
-/* From what the part has, as nearly always. */
+/* From what the arena has, as nearly always. */
 XS_INLINE bool take_held(struct xs_span_arena *s, size_t size, size_t align, bool is_used,
                          struct xs_span *out)
 {

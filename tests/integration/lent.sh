@@ -5,7 +5,6 @@
 # shellcheck source=../support/must.sh
 . "$(dirname "$0")/../support/must.sh"
 need sort
-records_apart
 lent=$(program lent) || exit 1
 
 sums() { # FILE

@@ -7,6 +7,8 @@
 
 #include "core/span_arena.h"
 #include "sys/numa.h"
+#include "tests/support/fake_nodes.h"
+#include "tests/support/spans_back.h"
 
 #define THREADS 6u
 #define WAITS   20000u /* more than a thread puts up with */
@@ -75,7 +77,6 @@ Test(arenas, threads_that_wait_spread)
 {
     struct xs_bfc_stats s;
     xs_chunk chunks[THREADS];
-    XS_BUF(why, 200);
 
     cr_assert_eq(spread(4), 0xFu);
     xs_span_stats(&s);
@@ -87,13 +88,7 @@ Test(arenas, threads_that_wait_spread)
         cr_assert_eq(xs_span_address(kept[i].chunk), kept[i].p);
         chunks[i] = kept[i].chunk;
     }
-    xs_span_give(chunks, THREADS, NULL);
-    cr_assert(xs_span_check(&why), "%s", why.at);
-    xs_span_stats(&s);
-    cr_assert_eq(s.in_use_bytes, 0u);
-    cr_assert_gt(xs_span_trim(), 0u);
-    xs_span_stats(&s);
-    cr_assert_eq(s.free_bytes, s.purged_bytes);
+    all_spans_go_back(chunks, THREADS);
 }
 
 Test(arenas, no_more_than_allowed)
@@ -176,34 +171,6 @@ Test(arenas, fork)
     cr_assert(!xs_span_is_mine());
 }
 
-static long nodes(int *mode, unsigned long *mask, unsigned long bits, void *at, int flags)
-{
-    (void)mode;
-    (void)bits;
-    (void)at;
-    (void)flags;
-    mask[0] = 0xFF;
-    return 0;
-}
-
-static long bind_nowhere(void *p, unsigned long size, int mode, const unsigned long *mask,
-                         unsigned long bits, unsigned flags)
-{
-    (void)p;
-    (void)size;
-    (void)mode;
-    (void)mask;
-    (void)bits;
-    (void)flags;
-    return 0;
-}
-
-static int first_node(unsigned *cpu, unsigned *node)
-{
-    *cpu = *node = 0;
-    return 0;
-}
-
 /* More chunks than an arena has numbers for, which are fewest where there are many nodes. */
 Test(arenas, numbers_that_are_used_up)
 {
@@ -211,7 +178,7 @@ Test(arenas, numbers_that_are_used_up)
     struct xs_span span;
     unsigned last = 0;
 
-    xs_numa_calls = (struct xs_numa_calls){nodes, bind_nowhere, first_node};
+    fake(0xFF);
     xs_numa_open(XS_NUMA_LOCAL, 0);
     cr_assert_eq(xs_span_open(&o), 0);
     unsigned most = 1u << xs_span_arena_shift;

@@ -5,50 +5,8 @@
 #include "core/heap.h"
 #include "core/span.h"
 #include "sys/numa.h"
-
-static unsigned long nodes_there;
-static unsigned node_here;
-static unsigned binds;
-static int last_mode;
-static unsigned long last_mask;
-static unsigned long masks_seen;
-
-static long get_mempolicy(int *mode, unsigned long *mask, unsigned long bits, void *at, int flags)
-{
-    (void)mode;
-    (void)at;
-    cr_assert_eq(flags, 4);
-    cr_assert_geq(bits, 64u);
-    mask[0] = nodes_there;
-    return 0;
-}
-
-static long mbind_(void *p, unsigned long size, int mode, const unsigned long *mask,
-                   unsigned long bits, unsigned flags)
-{
-    cr_assert(p != NULL && size != 0 && bits >= 64 && flags == 0);
-    binds++;
-    last_mode = mode;
-    last_mask = mask[0];
-    masks_seen |= mask[0];
-    return 0;
-}
-
-static int getcpu_(unsigned *cpu, unsigned *node)
-{
-    *cpu = 0;
-    *node = node_here;
-    return 0;
-}
-
-static void fake(unsigned long nodes)
-{
-    xs_numa_calls = (struct xs_numa_calls){get_mempolicy, mbind_, getcpu_};
-    nodes_there = nodes;
-    binds = 0;
-    masks_seen = 0;
-    node_here = 0;
-}
+#include "tests/support/fake_nodes.h"
+#include "tests/support/spans_back.h"
 
 Test(numa, lists)
 {
@@ -125,7 +83,6 @@ Test(numa, spans)
     struct xs_span span[64];
     xs_chunk chunks[64];
     struct xs_bfc_stats s;
-    XS_BUF(why, 200);
 
     fake(3);
     xs_numa_open(XS_NUMA_LOCAL, 0);
@@ -143,13 +100,7 @@ Test(numa, spans)
     cr_assert_eq(masks_seen, 3u);
     xs_span_part_stats(1, &s);
     cr_assert_eq(s.chunks_in_use, 32u);
-    xs_span_give(chunks, 64, NULL);
-    cr_assert(xs_span_check(&why), "%s", why.at);
-    xs_span_stats(&s);
-    cr_assert_eq(s.in_use_bytes, 0u);
-    cr_assert_gt(xs_span_trim(), 0u);
-    xs_span_stats(&s);
-    cr_assert_eq(s.free_bytes, s.purged_bytes);
+    all_spans_go_back(chunks, 64);
 }
 
 /* What another node's thread frees is not used again over there. */
