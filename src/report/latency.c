@@ -7,10 +7,18 @@ enum { P50 = 22, P99 = 32, P999 = 42, MOST = 52, SAMPLES = 62, OF_CALLS = 74 };
 
 static const char *const kinds[XS_LATENCY_KINDS] = {"malloc", "free"};
 
-static void cell_ns(struct xs_emit *e, size_t end, uint64_t ns)
+/* Nothing is what clocks tell of what is shorter than one step of theirs: the shortest time that
+ * was told apart from it is above that. */
+static void cell_ns(struct xs_emit *e, size_t end, const struct xs_latency_calls *c, uint64_t ns)
 {
     XS_BUF(cell, 24);
 
+    for (unsigned b = 1; ns == 0 && b < XS_LATENCY_BINS; b++) {
+        if (c->bin[b] != 0) {
+            xs_put_str(&cell, "<");
+            ns = xs_latency_bin_end(b - 1);
+        }
+    }
     xs_put_duration(&cell, ns);
     xs_emit_right(e, end, cell.at);
 }
@@ -18,10 +26,10 @@ static void cell_ns(struct xs_emit *e, size_t end, uint64_t ns)
 static void calls_row(struct xs_emit *e, const char *name, const struct xs_latency_calls *c)
 {
     xs_emit_left(e, 2, name);
-    cell_ns(e, P50, xs_latency_permille(c, 500));
-    cell_ns(e, P99, xs_latency_permille(c, 990));
-    cell_ns(e, P999, xs_latency_permille(c, 999));
-    cell_ns(e, MOST, c->max_ns);
+    cell_ns(e, P50, c, xs_latency_permille(c, 500));
+    cell_ns(e, P99, c, xs_latency_permille(c, 990));
+    cell_ns(e, P999, c, xs_latency_permille(c, 999));
+    cell_ns(e, MOST, c, c->max_ns);
     xs_cell_number(e, SAMPLES, c->samples);
     xs_cell_number(e, OF_CALLS, c->calls);
     xs_emit_line(e);
