@@ -194,7 +194,7 @@ Test(fmt, formats_it_does_not_know_are_copied)
     xs_fmt(&b, unknown, 1);
     cr_assert_str_eq(b.at, "100%! %k");
     xs_buf_clear(&b);
-    xs_fmt(&b, cut);
+    xs_fmt(&b, cut, 1);
     cr_assert_str_eq(b.at, "ends in ");
     xs_buf_clear(&b);
     xs_fmt(&b, "%s", "");
