@@ -170,29 +170,52 @@ static __attribute__((noinline)) void any_free(void *p)
     xs_hardened_free(p, XS_BLOCK_MALLOC, SIZE_MAX, XS_PC);
 }
 
+/* In another leaf of the page map than the thread's last free. */
+static __attribute__((noinline)) void any_free_far(void *p)
+{
+    xs_heap_note_leaf(p);
+    xs_hardened_free(p, XS_BLOCK_MALLOC, SIZE_MAX, XS_PC);
+}
+
+/* A live object of malloc's; all else is for any_free to find out. No call here returns, so the
+ * compiler saves no registers: a fourth of the instructions. */
 static void check_free(void *p)
 {
-    uint64_t entry = xs_page_map_get(p);
+    struct xs_heap *h = xs_heap_mine;
 
+    if (XS_UNLIKELY(xs_page_map_leaf_number(p) != h->leaf_number)) {
+        any_free_far(p);
+        return;
+    }
+    uint64_t entry = xs_page_map_get_near(h->leaf_base, p);
     if (XS_UNLIKELY(XS_PAGE_MAP_OWNER(entry) != XS_OWNER_BFC || !xs_entry_is_object(entry))) {
         any_free(p);
         return;
     }
     size_t bytes = xs_class_bytes(XS_ENTRY_CLASS(entry));
-    (void)xs_seal_check(p, entry, bytes, XS_BLOCK_MALLOC, XS_PC);
+    if (XS_UNLIKELY(!xs_seal_holds(p, bytes, XS_BLOCK_MALLOC))) {
+        any_free(p);
+        return;
+    }
     xs_seal_at(p, bytes)->word = xs_seal_word(p, XS_SEAL_DEAD | XS_PC);
-    (void)xs_heap_free_at(p, entry);
+    if (XS_UNLIKELY(!xs_heap_free_inline(h, p, entry)))
+        xs_heap_free_slow(p, entry);
 }
 
 static void guard_free(void *p)
 {
-    uint64_t entry = xs_page_map_get(p);
+    struct xs_heap *h = xs_heap_mine;
 
-    if (XS_LIKELY(XS_PAGE_MAP_OWNER(entry) == XS_OWNER_BFC &&
-                  xs_block_class(entry) != XS_CLASS_GUARD))
-        (void)xs_heap_free_at(p, entry);
-    else
+    if (XS_UNLIKELY(xs_page_map_leaf_number(p) != h->leaf_number)) {
+        any_free_far(p);
+        return;
+    }
+    uint64_t entry = xs_page_map_get_near(h->leaf_base, p);
+    if (XS_UNLIKELY(XS_PAGE_MAP_OWNER(entry) != XS_OWNER_BFC ||
+                    xs_block_class(entry) == XS_CLASS_GUARD))
         any_free(p);
+    else if (XS_UNLIKELY(!xs_heap_free_inline(h, p, entry)))
+        xs_heap_free_slow(p, entry);
 }
 
 /* ---- realloc ---------------------------------------------------------------------------- */

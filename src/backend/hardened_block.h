@@ -111,20 +111,30 @@ XS_INLINE void *xs_seal(void *p, size_t bytes, size_t size, enum xs_block_kind k
     return p;
 }
 
+XS_INLINE uint64_t xs_seal_size(void *p, size_t bytes, enum xs_block_kind kind)
+{
+    return xs_seal_open(xs_seal_at(p, bytes), p) ^ (uint64_t)kind << XS_SEAL_SHIFT;
+}
+
+/* It is that of a live block of this kind, and nothing was written to what is behind the block. */
+XS_INLINE bool xs_seal_holds(void *p, size_t bytes, enum xs_block_kind kind)
+{
+    uint64_t size = xs_seal_size(p, bytes, kind);
+    uint64_t copy;
+
+    if (XS_UNLIKELY(size > bytes - XS_SEAL_BYTES))
+        return false;
+    __builtin_memcpy(&copy, (char *)p + size, sizeof(copy));
+    return copy == xs_seal_at(p, bytes)->word;
+}
+
 /* The size of a live block; what is wrong with it ends the process, or is let pass. */
 XS_INLINE size_t xs_seal_check(void *p, uint64_t entry, size_t bytes, enum xs_block_kind kind,
                                uintptr_t pc)
 {
-    struct xs_seal *s = xs_seal_at(p, bytes);
-    uint64_t size = xs_seal_open(s, p) ^ (uint64_t)kind << XS_SEAL_SHIFT;
-    uint64_t copy;
-
-    if (XS_UNLIKELY(size > bytes - XS_SEAL_BYTES))
+    if (XS_UNLIKELY(!xs_seal_holds(p, bytes, kind)))
         return xs_hardened_accuse(p, entry, kind, pc);
-    __builtin_memcpy(&copy, (char *)p + size, sizeof(copy));
-    if (XS_UNLIKELY(copy != s->word))
-        return xs_hardened_accuse(p, entry, kind, pc);
-    return size;
+    return xs_seal_size(p, bytes, kind);
 }
 
 /* ---- hardened_full.c: what `full` does besides ---- */
