@@ -20,9 +20,13 @@
 /* Objects up to this size are cleared in place: a call of memset would take as long as all else. */
 #define CLEAR_MAX 128u
 
-/* Chunks that a magazine hands out, and such that go into one, between two looks. */
-#define POPS_A_LOOK 16
-#define KEPT_A_LOOK 16
+/* Chunks that are handed out, and such that go into a magazine, between two looks: some MiB, as of
+ * small blocks, since to read the clock takes as long as all else. */
+#define CHUNKS_A_LOOK 64
+#define KEPT_A_LOOK   256
+
+/* After a block of this size it is always looked. */
+#define LOOK_BYTES ((size_t)1 << 20)
 
 void (*_Atomic xs_heap_look)(void);
 
@@ -180,6 +184,7 @@ XS_COLD static void *large_malloc(size_t size, size_t align, bool *is_zero)
 {
     struct xs_heap *h = xs_heap_enter();
     void *p = xs_large_malloc(h, size, align, is_zero);
+    bool is_turn = xs_heap_is_none(h) || ++h->chunks_out % CHUNKS_A_LOOK == 0;
 
     if (p != NULL)
         xs_heap_count_request(h, size);
@@ -187,11 +192,12 @@ XS_COLD static void *large_malloc(size_t size, size_t align, bool *is_zero)
         xs_heap_leave(h);
     if (p != NULL && xs_heap_sample_due(size))
         (void)xs_sample_take(p, size);
-    look();
+    if (is_turn || size >= LOOK_BYTES)
+        look();
     if (p == NULL)
         return xs_heap_fail(size, align);
-    if (h == xs_heap_mine)
-        xs_heap_time_large(h, 1);
+    if (is_turn && h == xs_heap_mine)
+        xs_heap_time_large(h, CHUNKS_A_LOOK);
     return p;
 }
 
@@ -215,7 +221,7 @@ XS_INLINE void *pop_chunk(struct xs_heap *h, size_t size)
         if (h->chunk_bytes < h->chunk_least)
             h->chunk_least = h->chunk_bytes;
         p = xs_magazine_pop_uncounted(m);
-        h->chunk_pops++;
+        h->chunks_out++;
         /* Who got his block at once has the time. */
         if (h->chunk_bytes > h->chunk_enough)
             xs_large_make_room(h);
@@ -227,19 +233,19 @@ XS_INLINE void *pop_chunk(struct xs_heap *h, size_t size)
 /* What is to be seen to after some, or all, of those. */
 static bool is_pop_due(const struct xs_heap *h)
 {
-    return h->chunk_pops % POPS_A_LOOK == 0 || xs_sample_is_in_core;
+    return h->chunks_out % CHUNKS_A_LOOK == 0 || xs_sample_is_in_core;
 }
 
 static __attribute__((noinline)) void *see_to_popped(struct xs_heap *h, void *p, size_t size)
 {
-    bool is_look = h->chunk_pops % POPS_A_LOOK == 0;
+    bool is_look = h->chunks_out % CHUNKS_A_LOOK == 0;
 
     if (is_look)
         look();
     if (xs_heap_sample_due(size))
         (void)xs_sample_take(p, size);
     if (is_look)
-        xs_heap_time_large(h, POPS_A_LOOK);
+        xs_heap_time_large(h, CHUNKS_A_LOOK);
     return p;
 }
 

@@ -6,13 +6,22 @@
 #include "stats/latency.h"
 
 /* Bytes from one timed call to the next: few at first, so that short runs have some, then twice as
- * many after each so many samples. */
+ * many after each so many samples. Each makes up to sixteen calls slow: all of them must be fewer
+ * than the slowest in a thousand, or the program is slower for being looked at. */
 #define GAP_LEAST     ((int64_t)16 << 10)
-#define GAP_DOUBLINGS 6u
+#define GAP_DOUBLINGS 8u
 #define GAP_SAMPLES   64u
 
-/* Large requests are not counted down, but one in so many is followed by a timed call. */
-#define LARGE_A_SAMPLE 64u
+/* Where blocks are large it is so many doublings more after the first of these, so that between two
+ * timed requests there are about as many others as where they are small. */
+#define GAP_WIDER    8u
+#define GAP_REQUESTS ((uint64_t)64)
+
+/* Large requests are not counted down, but one in so many is followed by a timed call: at first, as
+ * above. */
+#define LARGE_A_SAMPLE  64u
+#define LARGE_DOUBLINGS 6u
+#define LARGE_SAMPLES   32u
 
 XS_TLS struct xs_heap *xs_heap_away;
 
@@ -78,22 +87,27 @@ void xs_heap_time_freed(struct xs_heap *h)
     take_away(h);
 }
 
+static unsigned doublings(uint32_t times, unsigned samples, unsigned most)
+{
+    return times / samples < most ? times / samples : most;
+}
+
 bool xs_heap_time_is_due(struct xs_heap *h, int64_t over)
 {
     h->time_left += over;
     if (h->time_left >= 0)
         return false;
-    unsigned doublings = h->times++ / GAP_SAMPLES;
-    h->time_left = GAP_LEAST << (doublings < GAP_DOUBLINGS ? doublings : GAP_DOUBLINGS);
+    h->time_left = GAP_LEAST << doublings(h->times++, GAP_SAMPLES, GAP_DOUBLINGS) << h->time_wider;
     return true;
 }
 
 void xs_heap_time_large(struct xs_heap *h, uint32_t n)
 {
     h->time_large += n;
-    if (h->time_large < LARGE_A_SAMPLE)
+    if (h->time_large < LARGE_A_SAMPLE << doublings(h->times_large, LARGE_SAMPLES, LARGE_DOUBLINGS))
         return;
     h->time_large = 0;
+    h->times_large++;
     xs_heap_time_next(h);
 }
 
@@ -134,6 +148,18 @@ static uint64_t since(uint64_t *last, uint64_t now)
     return n;
 }
 
+/* There were `n` requests since the last one that was timed. */
+static void note_malloc(struct xs_heap *h, uint64_t from, uint64_t to, uint64_t n)
+{
+    uint64_t wanted = GAP_REQUESTS << doublings(h->times, GAP_SAMPLES, GAP_DOUBLINGS);
+
+    if (h->times >= GAP_SAMPLES && n < wanted / 2 && h->time_wider < GAP_WIDER)
+        h->time_wider++;
+    else if (n > wanted * 8 && h->time_wider > 0)
+        h->time_wider--;
+    xs_latency_note(XS_LATENCY_MALLOC, from, to, n);
+}
+
 static void note_free(struct xs_heap *h, uint64_t from)
 {
     uint64_t to = xs_latency_now();
@@ -172,7 +198,7 @@ void *xs_heap_malloc_timed(size_t size)
     void *p = xs_heap_malloc_inline(size);
     uint64_t to = xs_latency_now();
     if (p != NULL)
-        xs_latency_note(XS_LATENCY_MALLOC, from, to, since(&h->timed_requests, requests(h)));
+        note_malloc(h, from, to, since(&h->timed_requests, requests(h)));
     return p;
 }
 

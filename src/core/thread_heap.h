@@ -76,7 +76,7 @@ struct xs_heap {
     uint64_t kept_bytes;    /* spans of empty and spare slabs */
     uint64_t chunk_least;   /* the least of either since the last look at the clock */
     uint64_t kept_least;
-    uint32_t chunk_pops;   /* chunks out of magazines */
+    uint32_t chunks_out;   /* chunks handed out */
     uint32_t reached;      /* how far the last blocks grew: core/heap_realloc.c */
     _Atomic uint32_t turn; /* odd while its owner is at what a visitor would take: below */
     atomic_bool is_visited;
@@ -86,11 +86,13 @@ struct xs_heap {
     int64_t look_left;      /* to the next look at the clock, */
     int64_t look_bytes;     /* of so many that there were from the last one to it, */
     int64_t time_left;      /* and to the next call that is timed */
-    /* Of core/heap_time.c: how many there were, and which of the next calls it is; large requests;
-     * and the counts at the last one. */
+    /* Of core/heap_time.c: how many there were, and which of the next calls it is; large requests
+     * since one was timed, and how often that was; and the counts at the last one. */
     uint32_t times;
     uint32_t time_skip;
     uint32_t time_large;
+    uint32_t times_large;
+    uint32_t time_wider; /* doublings of the gap between two */
     uint32_t time_random;
     uint64_t timed_requests;
     uint64_t timed_frees;
