@@ -39,7 +39,7 @@ struct guard {
     bool is_first; /* that page comes before the others */
 };
 
-static struct {
+XS_UNLIKELY_DATA static struct {
     struct xs_lock lock;
     struct guard *record;
     uint32_t used; /* records ever used */

@@ -21,7 +21,7 @@ struct waiting {
     size_t bytes;
 };
 
-static struct {
+XS_UNLIKELY_DATA static struct {
     struct xs_lock lock;
     struct waiting *queue;
     uint32_t first;

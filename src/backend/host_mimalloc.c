@@ -60,7 +60,7 @@ enum {
 #define PIECE_MIN_3 ((size_t)1 << 30)
 #define PIECE_MAX_3 ((size_t)16 << 30)
 
-static struct {
+XS_UNLIKELY_DATA static struct {
     int (*version)(void);
     void (*option_set)(int option, long value);
     bool (*manage_os_memory)(void *start, size_t size, bool committed, bool large, bool zero,

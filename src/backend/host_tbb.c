@@ -239,7 +239,7 @@ static void tbb_memory(struct xs_backend_memory *m, bool may_lock)
 
 /* When the child exits, the library's destructors want its locks too. Who waits for one of them
  * waits for ever, and yields now and then: from there it is taken out. */
-static struct {
+XS_UNLIKELY_DATA static struct {
     void *place[5]; /* of __builtin_setjmp */
     void *dso;
     bool is_on;

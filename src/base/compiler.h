@@ -38,6 +38,11 @@
 /* The same for what has only its head written to, by every process: right behind what is small. One
  * object alone profits. */
 #define XS_HEAD __attribute__((section(".bss.head")))
+/* On what changes with memory that is taken and given back: beside that head, and on no page with
+ * what is written to at start alone, so that it costs a child of fork one page and no more. */
+#define XS_BY_HEAD __attribute__((section(".bss.by-head")))
+/* The same for the first one. */
+#define XS_AT_HEAD __attribute__((section(".bss.at-head"), aligned(4096)))
 /* On what is written to in the child of a fork: beside the first records of slabs, so that it costs
  * a child that allocates no page more. */
 #define XS_FORKED XS_BUSY

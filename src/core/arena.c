@@ -21,11 +21,11 @@ XS_HEAD static struct xs_span_arena first_arena;
 
 /* A small process needs no others. */
 #define FEW_RECORDS 24u
-_Alignas(8) static char few_records[FEW_RECORDS * XS_BFC_RECORD_BYTES];
+XS_AT_HEAD static char few_records[FEW_RECORDS * XS_BFC_RECORD_BYTES];
 
 XS_TLS struct xs_arena_thread xs_arena_thread;
 
-static struct {
+XS_BY_HEAD static struct {
     struct xs_bfc_options bfc;
     struct xs_lock opening;
     bool fork_took_lock;

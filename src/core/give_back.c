@@ -27,7 +27,7 @@
 #define TRIM_WAITS     200
 #define TRIM_WAIT_NS   100000
 
-static struct {
+XS_BY_HEAD static struct {
     uint64_t patience; /* times the decay time; 0: 1 */
     uint64_t next_ns;  /* of the patience's own look */
     uint64_t purged;   /* sums at the last one */

@@ -28,9 +28,9 @@ XS_TLS struct xs_heap *xs_heap_mine = &xs_heap_none;
 static XS_TLS bool is_past_end;
 static XS_TLS struct xs_heap *own; /* the thread's, wherever it may be at the moment */
 
-struct xs_lock xs_heaps_lock;
+XS_BY_HEAD struct xs_lock xs_heaps_lock;
 
-static struct {
+XS_BY_HEAD static struct {
     struct xs_heap *idle; /* stack, under xs_heaps_lock */
     _Atomic(struct xs_heap *) all;
     _Atomic uint32_t count;

@@ -44,7 +44,7 @@ _Atomic uint32_t xs_pressure_calls;
 atomic_bool xs_pressure_near;
 _Atomic int64_t xs_pressure_left = INT64_MAX;
 
-static struct {
+XS_BY_HEAD static struct {
     struct xs_pressure_options options;
     size_t physical_bytes;
     atomic_bool is_looking;

@@ -39,7 +39,7 @@
 unsigned xs_span_arena_shift;
 unsigned xs_span_part_mask;
 _Atomic uint8_t xs_span_hurries;
-struct xs_span_state xs_spans;
+XS_BY_HEAD struct xs_span_state xs_spans;
 
 static struct xs_span_arena *arena_of(xs_chunk chunk)
 {

@@ -20,7 +20,7 @@ struct range {
     _Atomic size_t size;
 };
 
-static struct {
+XS_BY_HEAD static struct {
     struct xs_supply_options options;
     _Atomic uint64_t charged;
     _Atomic uint64_t charged_peak;

@@ -26,7 +26,7 @@ XS_UNLIKELY_DATA static struct {
     _Alignas(XS_RECORD_PAGE) bool is_here; /* the process that the record is of */
     struct xs_report report;               /* too large for the stacks of small threads */
 } looked;
-static bool is_wiped;
+XS_FORKED static bool is_wiped;
 
 _Static_assert(sizeof(looked) >= XS_RECORD_PAGE, "what is wiped is nobody else's");
 
@@ -75,19 +75,17 @@ static bool has_settings(void)
     return xs_config_device_value(0) != NULL || xs_config_warning(0) != NULL;
 }
 
-static void put_config(void)
+/* In so many bytes, which have pages then. */
+static void put_config_in(size_t bytes)
 {
     const struct xs_device_value *own;
     const char *warning;
     struct xs_buf b;
 
-    if (!has_settings())
+    image.config_is_cut = !xs_record_fill_part(&image, offsetof(struct xs_image, config), bytes);
+    if (image.config_is_cut)
         return;
-    if (!xs_record_fill(&image, sizeof(image))) {
-        image.config_is_cut = 1;
-        return;
-    }
-    xs_buf_init(&b, image.config, sizeof(image.config));
+    xs_buf_init(&b, image.config, bytes);
     for (enum xs_knob k = 0; k < XS_KNOB_COUNT; k++)
         if (xs_config(k)->source != XS_SOURCE_DEFAULT)
             put_setting(&b, xs_knob_name(&xs_knob_rows[k]), xs_config(k));
@@ -103,6 +101,15 @@ static void put_config(void)
         end_line(&b, start);
     }
     image.config_bytes = (uint32_t)b.len;
+}
+
+static void put_config(void)
+{
+    if (!has_settings())
+        return;
+    put_config_in(XS_RECORD_PAGE - offsetof(struct xs_image, config) % XS_RECORD_PAGE);
+    if (image.config_is_cut)
+        put_config_in(sizeof(image.config));
 }
 
 /* ---- the snapshot ------------------------------------------------------------------------- */

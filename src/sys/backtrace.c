@@ -16,7 +16,7 @@ typedef uintptr_t get_ip_function(void *context);
 
 enum { GO_ON = 0, STOP = 4 }; /* _URC_NO_REASON, _URC_NORMAL_STOP */
 
-static struct {
+XS_UNLIKELY_DATA static struct {
     backtrace_function *walk;
     get_ip_function *get_ip;
     uintptr_t start; /* of this library's memory */

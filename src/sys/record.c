@@ -29,6 +29,12 @@ struct area {
     bool is_blank; /* just mapped: need not be looked through */
 };
 
+/* Of the file, to be allocated before anything in it is touched. */
+struct range {
+    uint64_t from;
+    uint64_t to;
+};
+
 /* Room in a section for more areas of one kind and size. */
 struct pool {
     uint64_t next;
@@ -47,6 +53,7 @@ XS_FORKED static struct {
     uint64_t bytes; /* of the file, in use */
     uint64_t size;  /* of the file */
     uint64_t head_filled;
+    struct range apart; /* has pages, though what lies before it in its area may have none */
     uint32_t areas;
     struct pool heaps;
     struct pool slots;
@@ -87,11 +94,17 @@ static int allocate(int fd, uint64_t from, uint64_t bytes)
     return 0;
 }
 
-/* Of the file, to be allocated before anything in it is touched. */
-struct range {
-    uint64_t from;
-    uint64_t to;
-};
+/* What has pages holds something, which a file system without fallocate would have overwritten. */
+static int allocate_but(int fd, const struct range *r, const struct range *but)
+{
+    bool is_around = but->to != 0 && r->from <= but->from && but->to <= r->to;
+    uint64_t end = is_around ? but->from : r->to;
+    int rc = end != r->from ? allocate(fd, r->from, end - r->from) : 0;
+
+    if (rc == 0 && is_around && but->to != r->to)
+        rc = allocate(fd, but->to, r->to - but->to);
+    return rc;
+}
 
 /* The range, and the file as long as what is in use of it. */
 static int fill(int fd, const struct range *r)
@@ -101,7 +114,7 @@ static int fill(int fd, const struct range *r)
     /* Beyond it the kernel would send SIGXFSZ. */
     if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && own.bytes > limit.rlim_cur)
         return EFBIG;
-    int rc = r->from != r->to ? allocate(fd, r->from, r->to - r->from) : 0;
+    int rc = allocate_but(fd, r, &own.apart);
     if (rc == 0 && own.bytes > own.size && own.bytes != r->to &&
         ftruncate(fd, (off_t)own.bytes) != 0)
         rc = errno;
@@ -328,42 +341,83 @@ void *xs_record_section(enum xs_record_section kind, size_t bytes)
     return at;
 }
 
+/* With the lock, a descriptor of the file; -1: it may not grow, or this is a signal handler that
+ * interrupted who has the lock. */
+static int begin_fill(int *cancel)
+{
+    if (xs_lock_is_mine(&own.lock))
+        return -1;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, cancel);
+    xs_lock_take(&own.lock);
+    int fd = may_grow() ? open_again() : -1;
+    if (fd < 0) {
+        xs_lock_give(&own.lock);
+        pthread_setcancelstate(*cancel, NULL);
+    }
+    return fd;
+}
+
+static void end_fill(int fd, int cancel)
+{
+    close(fd);
+    xs_lock_give(&own.lock);
+    pthread_setcancelstate(cancel, NULL);
+}
+
 /* `bytes` of the file from `from` on, *filled of which have pages. */
 static bool fill_rest(uint64_t from, uint64_t *filled, uint64_t bytes)
 {
     int cancel;
+    int fd = *filled < bytes ? begin_fill(&cancel) : -1;
 
-    if (*filled >= bytes)
-        return true;
-    if (xs_lock_is_mine(&own.lock))
-        return false;
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
-    xs_lock_take(&own.lock);
-    if (*filled < bytes && may_grow()) {
-        int fd = open_again();
-        if (fd >= 0 && fill(fd, &(struct range){from + *filled, from + bytes}) == 0)
+    if (fd >= 0) {
+        if (*filled < bytes && fill(fd, &(struct range){from + *filled, from + bytes}) == 0)
             *filled = bytes;
-        if (fd >= 0)
-            close(fd);
+        end_fill(fd, cancel);
     }
-    xs_lock_give(&own.lock);
-    pthread_setcancelstate(cancel, NULL);
     return *filled >= bytes;
+}
+
+static struct area *area_of(const void *at)
+{
+    for (uint32_t i = 0; i < own.areas; i++)
+        if (area_at(i)->at == at)
+            return area_at(i);
+    return NULL;
 }
 
 bool xs_record_fill(const void *at, size_t bytes)
 {
-    for (uint32_t i = 0; i < own.areas; i++) {
-        struct area *a = area_at(i);
-        if (a->at == at) {
-            /* Twice as much each time, so that there are few system calls. */
-            uint64_t more =
-                bytes > 2 * a->filled ? xs_align_up(bytes, xs_mem_page()) : 2 * a->filled;
-            return a->offset == 0 || bytes <= a->filled ||
-                   fill_rest(a->offset, &a->filled, more < a->bytes ? more : a->bytes);
-        }
-    }
-    return true;
+    struct area *a = area_of(at);
+
+    if (a == NULL || a->offset == 0 || bytes <= a->filled)
+        return true;
+    /* Twice as much each time, so that there are few system calls. */
+    uint64_t more = bytes > 2 * a->filled ? xs_align_up(bytes, xs_mem_page()) : 2 * a->filled;
+    return fill_rest(a->offset, &a->filled, more < a->bytes ? more : a->bytes);
+}
+
+bool xs_record_fill_part(const void *at, size_t from, size_t bytes)
+{
+    const struct area *a = area_of(at);
+    uint64_t end = xs_align_up(from + bytes, xs_mem_page());
+    int cancel;
+
+    if (a == NULL || a->offset == 0 || end <= a->filled)
+        return true;
+    from = a->offset + from - from % xs_mem_page();
+    end += a->offset;
+    if (own.apart.from == from && own.apart.to >= end)
+        return true;
+    int fd = own.apart.to == 0 || own.apart.from == from ? begin_fill(&cancel) : -1;
+    if (fd < 0)
+        return false;
+    struct range more = {own.apart.to != 0 ? own.apart.to : from, end};
+    bool done = fill(fd, &more) == 0;
+    if (done)
+        own.apart = (struct range){from, end};
+    end_fill(fd, cancel);
+    return done;
 }
 
 bool xs_record_fill_text(void)
@@ -405,6 +459,7 @@ static int map_new(int fd, const char *program)
         return errno;
     own.at = at;
     own.heaps = own.slots = (struct pool){0};
+    own.apart = (struct range){0};
     rc = share_all(fd);
     if (rc != 0)
         return rc;

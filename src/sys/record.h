@@ -128,6 +128,10 @@ void *xs_record_section(enum xs_record_section kind, size_t bytes);
  * written to before this; true: so many bytes may be now. */
 bool xs_record_fill(const void *at, size_t bytes);
 
+/* The same for some bytes in the middle, while those before them are without pages still: one place
+ * in all areas, which may be asked for again with more bytes. */
+bool xs_record_fill_part(const void *at, size_t from, size_t bytes);
+
 /* The same for `text` of struct xs_record, from its first page on. */
 bool xs_record_fill_text(void);
 
