@@ -58,14 +58,18 @@ static xs_chunk everybodys(const struct xs_span_arena *s, xs_chunk own)
 
 /* ---- start ------------------------------------------------------------------------------ */
 
+static void raise_to(_Atomic uint64_t *peak, uint64_t bytes)
+{
+    uint64_t most = atomic_load_explicit(peak, memory_order_relaxed);
+
+    while (bytes > most && !atomic_compare_exchange_weak_explicit(
+                               peak, &most, bytes, memory_order_relaxed, memory_order_relaxed))
+        ;
+}
+
 static void note_peak(uint64_t bytes)
 {
-    uint64_t peak = atomic_load_explicit(&xs_spans.reserved_peak_bytes, memory_order_relaxed);
-
-    while (bytes > peak &&
-           !atomic_compare_exchange_weak_explicit(&xs_spans.reserved_peak_bytes, &peak, bytes,
-                                                  memory_order_relaxed, memory_order_relaxed))
-        ;
+    raise_to(&xs_spans.reserved_peak_bytes, bytes);
 }
 
 /* A region that is there from the start and stays. */
@@ -190,13 +194,29 @@ static void *map_region(struct xs_span_arena *s, size_t *size, size_t least, siz
     }
 }
 
-static bool is_out(const struct xs_span_arena *s, xs_chunk c, struct xs_span *out)
+/* The arena's lock is held. One alone knows its peak; of several the sum has one of its own, which
+ * is seen to after so many bytes, as threads have arenas so that they share no line. */
+XS_INLINE void tell_use(struct xs_span_arena *s)
+{
+    if (XS_LIKELY(xs_span_arenas() == 1))
+        return;
+    int64_t more = (int64_t)(s->bfc.stats.in_use_bytes - s->told_bytes);
+    if (more > -XS_SPAN_TELL && more < XS_SPAN_TELL)
+        return;
+    s->told_bytes += (uint64_t)more;
+    uint64_t before =
+        atomic_fetch_add_explicit(&xs_spans.told_bytes, (uint64_t)more, memory_order_relaxed);
+    raise_to(&xs_spans.told_peak_bytes, before + (uint64_t)more);
+}
+
+static bool is_out(struct xs_span_arena *s, xs_chunk c, struct xs_span *out)
 {
     if (c == 0)
         return false;
     out->chunk = everybodys(s, c);
     out->p = xs_bfc_address(&s->bfc, c);
     out->is_zero = xs_bfc_is_zero(&s->bfc, c);
+    tell_use(s);
     return true;
 }
 
@@ -368,6 +388,7 @@ void xs_span_give(const xs_chunk chunks[], unsigned n, const void *p)
         xs_lock_take(&s->lock);
         for (; i < n && rc == 0 && arena_of(chunks[i]) == s; i++)
             rc = xs_bfc_free(&s->bfc, own(chunks[i]), now);
+        tell_use(s);
         xs_lock_give(&s->lock);
     }
     if (rc != 0)
@@ -398,6 +419,7 @@ bool xs_span_resize(xs_chunk chunk, size_t size)
 
     xs_lock_take(&s->lock);
     bool done = xs_bfc_resize(&s->bfc, own(chunk), size, xs_span_now_ns());
+    tell_use(s);
     xs_lock_give(&s->lock);
     return done;
 }
@@ -410,7 +432,8 @@ static void add(struct xs_bfc_stats *sum, const struct xs_bfc_stats *s)
     sum->frees += s->frees;
     sum->failures += s->failures;
     sum->in_use_bytes += s->in_use_bytes;
-    sum->in_use_peak_bytes += s->in_use_peak_bytes;
+    if (s->in_use_peak_bytes > sum->in_use_peak_bytes)
+        sum->in_use_peak_bytes = s->in_use_peak_bytes;
     sum->requested_bytes += s->requested_bytes;
     sum->reserved_bytes += s->reserved_bytes;
     sum->reserved_peak_bytes += s->reserved_peak_bytes;
@@ -456,7 +479,12 @@ static bool stats(struct xs_bfc_stats *sum, bool may_wait)
     *sum = (struct xs_bfc_stats){.limit_bytes = xs_spans.limit_bytes};
     if (!add_arenas(sum, ALL_PARTS, may_wait))
         return false;
-    /* Not the sum of peaks, which were at different times. */
+    /* Not the sums of peaks, which were at different times. */
+    uint64_t told = atomic_load_explicit(&xs_spans.told_peak_bytes, memory_order_relaxed);
+    if (told > sum->in_use_peak_bytes)
+        sum->in_use_peak_bytes = told;
+    if (sum->in_use_bytes > sum->in_use_peak_bytes)
+        sum->in_use_peak_bytes = sum->in_use_bytes;
     sum->reserved_peak_bytes =
         atomic_load_explicit(&xs_spans.reserved_peak_bytes, memory_order_relaxed);
     sum->fragmentation = sum->free_bytes == 0

@@ -23,10 +23,13 @@ struct xs_span_arena {
     bool fork_took_lock;
     unsigned number;
     unsigned out_count;
+    uint64_t told_bytes; /* of those in use: xs_spans.told_bytes has them */
     struct xs_bfc bfc;
     /* Under the lock: a child puts back what the giver had out. */
     struct xs_bfc_range out[XS_SPAN_OUT];
 };
+
+#define XS_SPAN_TELL ((int64_t)256 << 10)
 
 struct xs_span_state {
     _Atomic unsigned arenas; /* that are open: the first ones */
@@ -41,6 +44,8 @@ struct xs_span_state {
     _Atomic uint64_t hurried_most;   /* of xs_span_hurry */
     _Atomic uint64_t reserved_bytes; /* of all arenas */
     _Atomic uint64_t reserved_peak_bytes;
+    _Atomic uint64_t told_bytes; /* in use in all arenas, but for less than XS_SPAN_TELL in each */
+    _Atomic uint64_t told_peak_bytes;
     /* By number, whose lowest bits are the part. */
     struct xs_span_arena *arena[XS_SPAN_ARENAS];
 };

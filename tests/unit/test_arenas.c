@@ -122,6 +122,41 @@ Test(arenas, who_waits_seldom_stays)
     cr_assert_eq(xs_arena_here()->number, 1u);
 }
 
+/* Of what was in use at different times the peaks do not add up, of what was at one time they do.
+ */
+Test(arenas, peaks_at_different_times_do_not_add_up)
+{
+    struct xs_span_options o = options(2);
+    struct xs_span first, second;
+    struct xs_bfc_stats s;
+
+    cr_assert_eq(xs_span_open(&o), 0);
+    cr_assert(xs_span_take(8 << 20, 0, &first));
+    xs_span_give(&first.chunk, 1, NULL);
+    xs_arena_move_to(0);
+    xs_arena_thread.is_counted = false;
+    wait_often(WAITS, 0);
+    cr_assert_eq(xs_arena_here()->number, 1u);
+    cr_assert(xs_span_take(8 << 20, 0, &second));
+    xs_span_stats(&s);
+    cr_assert_eq(s.arenas, 2u);
+    cr_assert_geq(s.in_use_peak_bytes, 8u << 20);
+    cr_assert_lt(s.in_use_peak_bytes, 9u << 20);
+
+    /* Neither is at its own peak. */
+    xs_span_give(&second.chunk, 1, NULL);
+    cr_assert(xs_span_take(6 << 20, 0, &second));
+    xs_arena_move_to(0);
+    cr_assert(xs_span_take(6 << 20, 0, &first));
+    cr_assert_neq(number(first.chunk), number(second.chunk));
+    xs_span_give(&first.chunk, 1, NULL);
+    xs_span_give(&second.chunk, 1, NULL);
+    xs_span_stats(&s);
+    cr_assert_eq(s.in_use_bytes, 0u);
+    cr_assert_geq(s.in_use_peak_bytes, (12u << 20) - 2 * (size_t)XS_SPAN_TELL);
+    cr_assert_lt(s.in_use_peak_bytes, 13u << 20);
+}
+
 /* What it had where it came from goes back while it settles. */
 Test(arenas, who_leaves_takes_its_memory_along)
 {
