@@ -5,8 +5,17 @@
 . "$(dirname "$0")/../support/must.sh"
 need valgrind python3
 
-mapfile -t lines < <("$root/scripts/make-order" --pages)
-[ ${#lines[@]} -eq 2 ] || fail "make-order --pages says: ${lines[*]-}"
+# A run that something else holds up takes a snapshot on its way, whose code is elsewhere.
+lines=()
+for _ in 1 2 3; do
+    mapfile -t now < <("$root/scripts/make-order" --pages)
+    [ ${#now[@]} -eq 2 ] || fail "make-order --pages says: ${now[*]-}"
+    for i in 0 1; do
+        # shellcheck disable=SC2206 # words
+        new=(${now[i]:-99 99}) old=(${lines[i]:-99 99})
+        [ "${new[0]}" -ge "${old[0]}" ] || lines[i]=${now[i]}
+    done
+done
 check() { # PAGES PARTS WHAT MOST MOST_PARTS - another compiler than the list's sets other functions apart
     echo "code of a $3 spans $1 pages, in $2 parts of 64 KiB"
     if is_measured_compiler; then
