@@ -77,9 +77,7 @@ void xs_new_harden(void)
 
 XS_INLINE bool is_direct(void)
 {
-    int m = atomic_load_explicit(&mode, memory_order_relaxed);
-
-    return XS_LIKELY(m == DIRECT) || (m == UNKNOWN && find_mode() == DIRECT);
+    return XS_LIKELY(atomic_load_explicit(&mode, memory_order_relaxed) == DIRECT);
 }
 
 /* Every operator takes at most three arguments, all in integer registers. */
@@ -132,26 +130,58 @@ static bool has_size(enum operator_id id)
            id == OP_DELETE_ARRAY_SIZED_ALIGNED;
 }
 
-/* Arguments as the operator had them. An operator that gets no memory goes on to the next. */
-XS_COLD static void *other_operator(enum operator_id id, uintptr_t a, uintptr_t b, uintptr_t c,
-                                    uintptr_t pc)
+/* What the operators below do not see to themselves: the first call, blocks that are checked, the
+ * next library's operators, no memory. Arguments as the operator had them. Not XS_COLD: the
+ * compiler would take the operators for cold, too. */
+__attribute__((noinline)) static void *other_operator(enum operator_id id, uintptr_t a, uintptr_t b,
+                                                      uintptr_t c, uintptr_t pc)
 {
     enum xs_block_kind kind = kind_of(id);
+    int m = atomic_load_explicit(&mode, memory_order_relaxed);
+    void *p;
 
-    if (atomic_load_explicit(&mode, memory_order_relaxed) != HARDENED)
+    if (m == UNKNOWN)
+        m = find_mode();
+    else if (m == DIRECT)
+        m = REPLACED; /* it was tried */
+    if (m == REPLACED)
         return next_operator(id, a, b, c);
     if (id >= OP_DELETE) {
-        void *p = (void *)a; // NOLINT
+        p = (void *)a; // NOLINT
+        if (m == DIRECT) {
+            xs_entry_free(p);
+            return NULL;
+        }
         xs_sampled_forget(p);
         xs_hardened_free(p, kind, has_size(id) ? b : SIZE_MAX, pc);
         return NULL;
     }
     bool is_aligned = kind == XS_BLOCK_NEW_ALIGNED || kind == XS_BLOCK_NEW_ARRAY_ALIGNED;
-    void *p = is_aligned ? xs_memalign(b, a) : xs_hot.entry.malloc(a);
-    return p != NULL ? xs_hardened_mark(p, kind, pc) : next_operator(id, a, b, c);
+    p = is_aligned ? xs_memalign(b, a) : xs_hot.entry.malloc(a);
+    if (p == NULL)
+        return next_operator(id, a, b, c);
+    return m == HARDENED ? xs_hardened_mark(p, kind, pc) : p;
 }
 
 #define PC ((uintptr_t)__builtin_return_address(0))
+
+/* The rest of a new that the own core's magazines do not serve at once. */
+XS_INLINE void *new_refilled(enum operator_id id, size_t size, struct xs_magazine *m,
+                             struct xs_heap *h)
+{
+    void *p = xs_heap_refill(size, m, h);
+
+    return XS_LIKELY(p != NULL) ? p : next_operator(id, size, 0, 0);
+}
+
+/* A function of its own, so that new needs no frame; for the same reason it asks for PC, which is
+ * new's caller because new ends in a jump to here. */
+__attribute__((noinline)) static void *new_elsewhere(enum operator_id id, size_t size)
+{
+    void *p = is_direct() ? xs_hot.entry.malloc(size) : NULL;
+
+    return XS_LIKELY(p != NULL) ? p : other_operator(id, size, 0, 0, PC);
+}
 
 XS_INLINE void *new_plain(enum operator_id id, size_t size, const void *nothrow)
 {
@@ -173,9 +203,16 @@ XS_INLINE void *new_aligned(enum operator_id id, size_t size, size_t align, cons
     type name(__VA_ARGS__)
 
 #define NEW(name, symbol, id)                                                                      \
+    __attribute__((noinline)) static void *name##_refilled(size_t size, struct xs_magazine *m,     \
+                                                           struct xs_heap *h)                      \
+    {                                                                                              \
+        return new_refilled(id, size, m, h);                                                       \
+    }                                                                                              \
     OPERATOR(void *, name, symbol, size_t size)                                                    \
     {                                                                                              \
-        return new_plain(id, size, NULL);                                                          \
+        if (XS_LIKELY(is_direct() && size < xs_hot.core_below))                                    \
+            return xs_heap_malloc_small_or(size, name##_refilled);                                 \
+        return new_elsewhere(id, size);                                                            \
     }
 #define NEW_NOTHROW(name, symbol, id)                                                              \
     OPERATOR(void *, name, symbol, size_t size, const void *nothrow)                               \

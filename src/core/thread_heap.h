@@ -606,8 +606,9 @@ XS_INLINE void *xs_magazine_pop(struct xs_heap *h, struct xs_magazine *m)
     return p;
 }
 
-/* `size` <= XS_CLASS_TABLE_MAX. */
-XS_INLINE void *xs_heap_malloc_small(size_t size)
+/* `size` <= XS_CLASS_TABLE_MAX. `refill` is xs_heap_refill, or who looks at what that returns. */
+XS_INLINE void *xs_heap_malloc_small_or(size_t size, void *(*refill)(size_t, struct xs_magazine *,
+                                                                     struct xs_heap *))
 {
     struct xs_heap *h = xs_heap_mine;
     size_t place = h->place[(size + 15) / 16];
@@ -619,11 +620,16 @@ XS_INLINE void *xs_heap_malloc_small(size_t size)
     } else {
         struct xs_slab *s = m->current;
         if (XS_UNLIKELY(s->free == NULL))
-            return xs_heap_refill(size, m, h);
+            return refill(size, m, h);
         p = xs_slab_take(s);
     }
     xs_heap_count_taken_at(h, place);
     return XS_LIKELY((h->counts.until_tick -= (int64_t)size) >= 0) ? p : xs_heap_tick(size, p, h);
+}
+
+XS_INLINE void *xs_heap_malloc_small(size_t size)
+{
+    return xs_heap_malloc_small_or(size, xs_heap_refill);
 }
 
 XS_INLINE void *xs_heap_malloc_inline(size_t size)
