@@ -32,11 +32,12 @@ XS_INLINE void xs_entry_free(void *p)
         return;
     }
     struct xs_heap *h = xs_heap_mine;
-    if (XS_UNLIKELY(xs_page_map_leaf_number(p) != h->leaf_number)) {
+    uintptr_t distance = (uintptr_t)p - h->leaf_start;
+    if (XS_UNLIKELY(distance >= XS_PAGE_MAP_LEAF_BYTES)) {
         xs_bfc_free_far(p);
         return;
     }
-    uint64_t entry = xs_page_map_get_near(h->leaf_base, p);
+    uint64_t entry = xs_page_map_get_near(h->leaf, distance);
     if (XS_LIKELY(xs_heap_free_inline(h, p, entry)))
         return;
     if (XS_LIKELY(XS_PAGE_MAP_OWNER(entry) == XS_OWNER_BFC))

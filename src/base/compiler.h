@@ -69,6 +69,8 @@
 
 /* Per-thread state must be reached without __tls_get_addr, which may itself allocate. */
 #define XS_TLS _Thread_local __attribute__((tls_model("initial-exec")))
+/* On the one whose place scripts/make-link-script sees to. */
+#define XS_TLS_FIRST __attribute__((section(".tdata.first")))
 
 /* The largest size any allocation function accepts, as in glibc. */
 #define XS_SIZE_MAX_REQUEST ((size_t)PTRDIFF_MAX)

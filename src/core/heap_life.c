@@ -24,7 +24,7 @@
 /* Of all its pages one is written to, by xs_heap_open; until then the hot page leads past the core.
  */
 XS_SELDOM struct xs_heap xs_heap_none;
-XS_TLS struct xs_heap *xs_heap_mine = &xs_heap_none;
+XS_TLS_FIRST XS_TLS struct xs_heap *xs_heap_mine = &xs_heap_none;
 static XS_TLS bool is_past_end;
 static XS_TLS struct xs_heap *own; /* the thread's, wherever it may be at the moment */
 
@@ -56,7 +56,7 @@ int xs_heap_open(const struct xs_heap_options *o)
     /* A tag and a leaf that nothing has, not even an address that nobody owns. No size has a
      * magazine of its own, and no magazine has room. */
     xs_heap_none.tag = xs_heap_none.entry_tag = UINT16_MAX;
-    xs_heap_none.leaf_number = UINTPTR_MAX;
+    xs_heap_none.leaf_start = XS_PAGE_MAP_NOWHERE;
     xs_heap_none.blank.current = &xs_slab_none;
     /* Odd, so that no aligned pointer of the program's looks like it. */
     key = (key ^ key >> 32) * 0x9e3779b97f4a7c15u;
@@ -134,7 +134,7 @@ static void set_up(struct xs_heap *h, uint32_t id)
     h->id = id;
     h->entry_tag = xs_heap_tag(id);
     h->tag = id < XS_HEAP_TAGS ? h->entry_tag : UINT16_MAX;
-    h->leaf_number = UINTPTR_MAX;
+    h->leaf_start = XS_PAGE_MAP_NOWHERE;
     h->blank.current = &xs_slab_none;
     if (!heaps.exact_classes)
         xs_heap_begin_young(h);

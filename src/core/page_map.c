@@ -116,15 +116,6 @@ void *xs_page_map_region(size_t *size)
     return region;
 }
 
-uintptr_t xs_page_map_leaf_base(const void *p)
-{
-    struct xs_page_map_leaf *leaf = xs_page_map_leaf_of(p);
-
-    return leaf == NULL || (uintptr_t)p >> XS_PAGE_MAP_LOG2 != 0
-               ? 0
-               : (uintptr_t)leaf - xs_page_map_leaf_number(p) * sizeof(*leaf);
-}
-
 int xs_page_map_prepare(const void *p, size_t size)
 {
     uintptr_t first = (uintptr_t)p;

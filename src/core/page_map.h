@@ -79,23 +79,29 @@ XS_INLINE uint64_t xs_page_map_get(const void *p)
     return atomic_load_explicit(&leaf->entry[at], memory_order_relaxed);
 }
 
-/* For who looks up addresses that mostly lie in one leaf: as long as the leaf's number is the one
- * that he noted, one load from its base does, whose address hangs on no other load. */
-XS_INLINE uintptr_t xs_page_map_leaf_number(const void *p)
+/* For who looks up addresses that mostly lie in one leaf: where its addresses begin, from which
+ * others are further away than it is long, and what it says of one of them by its distance. */
+#define XS_PAGE_MAP_LEAF_BYTES ((uintptr_t)1 << XS_PAGE_MAP_LEAF_LOG2)
+
+XS_INLINE uintptr_t xs_page_map_leaf_start(const void *p)
 {
-    return (uintptr_t)p >> XS_PAGE_MAP_LEAF_LOG2;
+    return (uintptr_t)p & ~(XS_PAGE_MAP_LEAF_BYTES - 1);
 }
 
-XS_INLINE uint64_t xs_page_map_get_near(uintptr_t base, const void *p)
-{
-    uintptr_t at = base + ((uintptr_t)p >> XS_PAGE_MAP_GRANULE_LOG2) * sizeof(uint64_t);
+/* The start of a leaf that no address lies in, NULL neither. */
+#define XS_PAGE_MAP_NOWHERE ((uintptr_t)1 << 63)
 
-    // NOLINTNEXTLINE(performance-no-int-to-ptr)
-    return atomic_load_explicit((const _Atomic uint64_t *)at, memory_order_relaxed);
+XS_INLINE uint64_t xs_page_map_get_near(const struct xs_page_map_leaf *leaf, uintptr_t distance)
+{
+    return atomic_load_explicit(&leaf->entry[distance >> XS_PAGE_MAP_GRANULE_LOG2],
+                                memory_order_relaxed);
 }
 
-/* The base of the leaf that `p` lies in; 0: it lies in none. */
-uintptr_t xs_page_map_leaf_base(const void *p);
+/* The leaf that `p` lies in; NULL: it lies in none. */
+XS_INLINE const struct xs_page_map_leaf *xs_page_map_leaf_at(const void *p)
+{
+    return (uintptr_t)p >> XS_PAGE_MAP_LOG2 == 0 ? xs_page_map_leaf_of(p) : NULL;
+}
 
 /* A small process's first memory, 1 to 2 MiB, so that the page of its leaf is mapped by the same
  * page of the kernel's table as its beginning. Given back by xs_mem_unmap; NULL: none. */

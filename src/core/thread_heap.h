@@ -22,7 +22,7 @@
 #define XS_MAGAZINE 28
 
 struct xs_magazine {
-    uint32_t n;
+    size_t n;      /* as wide as an index into memory, which costs free and malloc one step less */
     uint32_t most; /* blocks that it holds, at most XS_MAGAZINE; 0 in one that is not open */
     /* What it takes: entries of the page map that have these bits where the mask has ones. Of
      * classes that are mixed the mask leaves out whose object it is, since a branch on that would
@@ -60,13 +60,6 @@ struct xs_slab_list {
 
 struct xs_heap {
     struct xs_heap_counts counts;
-    /* Of the page map's entries of its slabs; or what nothing has if these do not tell. */
-    _Alignas(64) uint16_t tag;
-    uint16_t entry_tag; /* what they bear */
-    uint32_t id;
-    uintptr_t key;         /* marks the second word of free blocks; one for the process */
-    uintptr_t leaf_number; /* of the page map's leaf that was last looked into; see page_map.h */
-    uintptr_t leaf_base;
     uint64_t chunk_bytes;   /* chunks in the magazines of the upper classes, */
     uint64_t chunk_enough;  /* beyond which some go back with requests that cost little, */
     uint64_t chunk_most;    /* and their bound, which frees see to */
@@ -120,6 +113,16 @@ struct xs_heap {
     uint16_t place[XS_CLASS_TABLE_MAX / 16 + 1];
     /* Doublings of which little was asked, by their largest sizes, all in one word. */
     uint32_t young;
+
+    /* What every free looks at does not lie, page for page, where the counts of small classes do: a
+     * load waits for a store before it whose address ends in the same 12 bits. */
+    _Alignas(64) uintptr_t key; /* marks the second word of free blocks; one for the process */
+    uintptr_t leaf_start; /* of the page map's leaf that was last looked into; see page_map.h */
+    const struct xs_page_map_leaf *leaf;
+    /* Of the page map's entries of its slabs; or what nothing has if these do not tell. */
+    uint16_t tag;
+    uint16_t entry_tag; /* what they bear */
+    uint32_t id;
 
     struct xs_slab *spare[XS_SLAB_SPAN_KINDS];
     struct xs_slab *records; /* free ones */
@@ -200,11 +203,11 @@ XS_INLINE bool xs_heap_has(const struct xs_heap *h, uint64_t entry)
 XS_INLINE void xs_heap_note_leaf(const void *p)
 {
     struct xs_heap *h = xs_heap_mine;
-    uintptr_t base = xs_page_map_leaf_base(p);
+    const struct xs_page_map_leaf *leaf = xs_page_map_leaf_at(p);
 
-    if (base != 0 && h != &xs_heap_none) {
-        h->leaf_number = xs_page_map_leaf_number(p);
-        h->leaf_base = base;
+    if (leaf != NULL && h != &xs_heap_none) {
+        h->leaf_start = xs_page_map_leaf_start(p);
+        h->leaf = leaf;
     }
 }
 
@@ -548,13 +551,13 @@ XS_INLINE struct xs_magazine *xs_heap_magazine(struct xs_magazine *first, size_t
 
 XS_INLINE bool xs_magazine_has_room(const struct xs_magazine *m)
 {
-    return m->n < m->most;
+    return (uint32_t)m->n < m->most;
 }
 
 /* Of one that has room. */
 XS_INLINE void xs_magazine_push(struct xs_magazine *m, void *p)
 {
-    uint32_t n = m->n;
+    size_t n = m->n;
 
     m->beneath[n] = m->top;
     m->top = p;
@@ -562,7 +565,7 @@ XS_INLINE void xs_magazine_push(struct xs_magazine *m, void *p)
 }
 
 /* The block in place `i`, oldest first. */
-XS_INLINE void *xs_magazine_at(const struct xs_magazine *m, uint32_t i)
+XS_INLINE void *xs_magazine_at(const struct xs_magazine *m, size_t i)
 {
     return i + 1 == m->n ? m->top : m->beneath[i + 1];
 }
@@ -570,7 +573,7 @@ XS_INLINE void *xs_magazine_at(const struct xs_magazine *m, uint32_t i)
 /* Both of one that is not empty. take: for no request. */
 XS_INLINE void *xs_magazine_take(struct xs_magazine *m)
 {
-    uint32_t n = m->n - 1;
+    size_t n = m->n - 1;
     void *p = m->top;
 
     m->top = m->beneath[n];

@@ -1,6 +1,7 @@
 #!/bin/bash
 # The library exports exactly the names of its lists, the whole family among them, and needs only
-# libc; the names of CUDA's bear the version that hides them from dlsym, and no other does.
+# libc; the names of CUDA's bear the version that hides them from dlsym, and no other does. The
+# variable that every malloc loads lies where scripts/make-link-script wants it.
 # shellcheck source=../support/must.sh
 . "$(dirname "$0")/../support/must.sh"
 need nm readelf
@@ -44,4 +45,9 @@ done
 readelf -dW "$lib" | sed -nE 's/.*\(NEEDED\).*\[(.*)\]/\1/p' >"$work/needed"
 grep -vxE 'lib(c|m|dl|pthread|rt)\.so\.[0-9]+|ld-linux[a-z0-9_-]*\.so\.[0-9]+' "$work/needed" >"$work/wrong" &&
     fail "needs more than glibc: $(tr '\n' ' ' <"$work/wrong")"
+if [ -s "$root/build/release/link.ld" ]; then
+    bytes=$(readelf -lW "$lib" | awk '$1 == "TLS" { print $6 }')
+    at=$(readelf -sW "$lib" | awk '$8 == "xs_heap_mine" { print $2 }')
+    [ $(((bytes - 0x$at) % 256)) -eq 48 ] || fail "xs_heap_mine at 0x$at of $bytes bytes, so not 0x30 below 256 bytes"
+fi
 finish

@@ -67,10 +67,11 @@ static bool region_is_good(bool *is_beside)
     const unsigned area_log2 = 21;
     size_t size = 0;
     char *p = xs_page_map_region(&size);
-    uintptr_t base = p != NULL ? xs_page_map_leaf_base(p) : 0;
-    uintptr_t entry = base + ((uintptr_t)p >> XS_PAGE_MAP_GRANULE_LOG2) * sizeof(uint64_t);
+    const struct xs_page_map_leaf *leaf = p != NULL ? xs_page_map_leaf_at(p) : NULL;
+    uintptr_t distance = (uintptr_t)p - xs_page_map_leaf_start(p);
+    uintptr_t entry = (uintptr_t)leaf + (distance >> XS_PAGE_MAP_GRANULE_LOG2) * sizeof(uint64_t);
 
-    *is_beside = base != 0;
+    *is_beside = leaf != NULL;
     if (p == NULL || size < (size_t)1 << 20 || size > (size_t)2 << 20)
         return false;
     if (*is_beside && entry >> area_log2 != (uintptr_t)p >> area_log2)
