@@ -138,16 +138,23 @@ CUresult xs_do_cuMipmappedArrayCreate(CUmipmappedArray *out, const CUDA_ARRAY3D_
     return counted(r, XS_GPU_PASS_ARRAY, 0);
 }
 
+static CUresult registered(CUresult r)
+{
+    if (r == CUDA_SUCCESS)
+        xs_gpu_after_register();
+    return r;
+}
+
 CUresult xs_do_cuMemHostRegister(void *p, size_t size, unsigned int flags)
 {
     XS_SHIM_RETRY(r, XS_REAL(cuMemHostRegister)(p, size, flags));
-    return r;
+    return registered(r);
 }
 
 CUresult xs_do_cuMemHostRegister_v2(void *p, size_t size, unsigned int flags)
 {
     XS_SHIM_RETRY(r, XS_REAL(cuMemHostRegister_v2)(p, size, flags));
-    return r;
+    return registered(r);
 }
 
 /* ---- blocks that are shared or changed for good ----------------------------------------- */

@@ -42,27 +42,29 @@ RETRIED(cuCtxSetLimit, (CUlimit limit, size_t value), (limit, value))
 
 /* ---- launches --------------------------------------------------------------------------- */
 
-static CUresult after_launch(CUresult r)
+static CUresult then(CUresult r, void (*tell)(void))
 {
     if (r == CUDA_SUCCESS)
-        xs_gpu_after_launch();
+        tell();
     return r;
 }
 
 /* Both forms of a call on a stream. */
-#define LAUNCHED(symbol, parameters, arguments, stream)                                            \
+#define GIVEN(tell, symbol, parameters, arguments, stream)                                         \
     CUresult xs_do_##symbol parameters                                                             \
     {                                                                                              \
         xs_shim_look_at(stream);                                                                   \
         XS_SHIM_RETRY(r, XS_REAL(symbol) arguments);                                               \
-        return after_launch(r);                                                                    \
+        return then(r, tell);                                                                      \
     }                                                                                              \
     CUresult xs_do_##symbol##_ptsz parameters                                                      \
     {                                                                                              \
         xs_shim_stream_seen();                                                                     \
         XS_SHIM_RETRY(r, XS_REAL(symbol##_ptsz) arguments);                                        \
-        return after_launch(r);                                                                    \
+        return then(r, tell);                                                                      \
     }
+#define LAUNCHED(symbol, parameters, arguments, stream)                                            \
+    GIVEN(xs_gpu_after_launch, symbol, parameters, arguments, stream)
 LAUNCHED(cuLaunchKernel,
          (CUfunction f, unsigned int gx, unsigned int gy, unsigned int gz, unsigned int bx,
           unsigned int by, unsigned int bz, unsigned int shared, CUstream stream, void **params,
@@ -74,6 +76,40 @@ LAUNCHED(cuLaunchCooperativeKernel,
          (f, gx, gy, gz, bx, by, bz, shared, stream, params), stream)
 LAUNCHED(cuGraphLaunch, (CUgraphExec graph, CUstream stream), (graph, stream), stream)
 LAUNCHED(cuGraphUpload, (CUgraphExec graph, CUstream stream), (graph, stream), stream)
+/* Copies and functions of the host: what they write may be looked for after a free, too. */
+#define COPIED(symbol, parameters, arguments, stream)                                              \
+    GIVEN(xs_gpu_after_copy, symbol, parameters, arguments, stream)
+#define CALLED(symbol, parameters, arguments, stream)                                              \
+    GIVEN(xs_gpu_after_host_call, symbol, parameters, arguments, stream)
+COPIED(cuMemcpyAsync, (CUdeviceptr to, CUdeviceptr from, size_t size, CUstream stream),
+       (to, from, size, stream), stream)
+COPIED(cuMemcpyHtoDAsync_v2, (CUdeviceptr to, const void *from, size_t size, CUstream stream),
+       (to, from, size, stream), stream)
+COPIED(cuMemcpyDtoHAsync_v2, (void *to, CUdeviceptr from, size_t size, CUstream stream),
+       (to, from, size, stream), stream)
+COPIED(cuMemcpyDtoDAsync_v2, (CUdeviceptr to, CUdeviceptr from, size_t size, CUstream stream),
+       (to, from, size, stream), stream)
+COPIED(cuMemcpyAtoHAsync_v2, (void *to, CUarray from, size_t at, size_t size, CUstream stream),
+       (to, from, at, size, stream), stream)
+COPIED(cuMemcpy2DAsync_v2, (const CUDA_MEMCPY2D *what, CUstream stream), (what, stream), stream)
+COPIED(cuMemcpy3DAsync_v2, (const CUDA_MEMCPY3D *what, CUstream stream), (what, stream), stream)
+COPIED(cuMemsetD8Async, (CUdeviceptr to, unsigned char value, size_t n, CUstream stream),
+       (to, value, n, stream), stream)
+COPIED(cuMemsetD16Async, (CUdeviceptr to, unsigned short value, size_t n, CUstream stream),
+       (to, value, n, stream), stream)
+COPIED(cuMemsetD32Async, (CUdeviceptr to, unsigned int value, size_t n, CUstream stream),
+       (to, value, n, stream), stream)
+#define COPIED_2D(symbol, type)                                                                    \
+    COPIED(                                                                                        \
+        symbol,                                                                                    \
+        (CUdeviceptr to, size_t pitch, type value, size_t width, size_t height, CUstream stream),  \
+        (to, pitch, value, width, height, stream), stream)
+COPIED_2D(cuMemsetD2D8Async, unsigned char)
+COPIED_2D(cuMemsetD2D16Async, unsigned short)
+COPIED_2D(cuMemsetD2D32Async, unsigned int)
+CALLED(cuLaunchHostFunc, (CUstream stream, CUhostFn f, void *data), (stream, f, data), stream)
+CALLED(cuStreamAddCallback, (CUstream stream, CUstreamCallback f, void *data, unsigned int flags),
+       (stream, f, data, flags), stream)
 
 /* It may begin before what precedes it in its stream has ended. */
 static bool overlaps(const CUlaunchConfig *how)
@@ -97,7 +133,7 @@ CUresult xs_do_cuLaunchKernelEx(const CUlaunchConfig *how, CUfunction f, void **
     look_at_launch(how);
     xs_shim_look_at(how != NULL ? how->hStream : NULL);
     XS_SHIM_RETRY(r, XS_REAL(cuLaunchKernelEx)(how, f, params, extra));
-    return after_launch(r);
+    return then(r, xs_gpu_after_launch);
 }
 
 CUresult xs_do_cuLaunchKernelEx_ptsz(const CUlaunchConfig *how, CUfunction f, void **params,
@@ -106,5 +142,5 @@ CUresult xs_do_cuLaunchKernelEx_ptsz(const CUlaunchConfig *how, CUfunction f, vo
     look_at_launch(how);
     xs_shim_stream_seen();
     XS_SHIM_RETRY(r, XS_REAL(cuLaunchKernelEx_ptsz)(how, f, params, extra));
-    return after_launch(r);
+    return then(r, xs_gpu_after_launch);
 }

@@ -47,6 +47,14 @@ CUresult cuLaunchCooperativeKernel_ptsz(CUfunction, unsigned int, unsigned int, 
                                         CUstream, void **);
 CUresult cuGraphUpload(CUgraphExec, CUstream);
 CUresult cuGraphUpload_ptsz(CUgraphExec, CUstream);
+CUresult cuMemcpyAtoHAsync_v2(void *, CUarray, size_t, size_t, CUstream);
+CUresult cuMemcpyAtoHAsync_v2_ptsz(void *, CUarray, size_t, size_t, CUstream);
+CUresult cuMemcpy3DAsync_v2(const CUDA_MEMCPY3D *, CUstream);
+CUresult cuMemcpy3DAsync_v2_ptsz(const CUDA_MEMCPY3D *, CUstream);
+CUresult cuMemsetD2D16Async(CUdeviceptr, size_t, unsigned short, size_t, size_t, CUstream);
+CUresult cuMemsetD2D16Async_ptsz(CUdeviceptr, size_t, unsigned short, size_t, size_t, CUstream);
+CUresult cuMemsetD2D32Async(CUdeviceptr, size_t, unsigned int, size_t, size_t, CUstream);
+CUresult cuMemsetD2D32Async_ptsz(CUdeviceptr, size_t, unsigned int, size_t, size_t, CUstream);
 /* Younger than 13.0, or for graphics: abi_check compares all but these. */
 CUresult cuStreamBeginCaptureToCig(CUstream, void *);
 CUresult cuStreamBeginCaptureToCig_ptsz(CUstream, void *);
@@ -124,6 +132,36 @@ CUresult cuEGLStreamProducerReturnFrame(void *, CUeglFrame *, CUstream *);
   X(cuGraphLaunch, 10000, 1, cuGraphLaunch_ptsz) \
   X(cuGraphUpload, 11010, 0, cuGraphUpload) \
   X(cuGraphUpload, 11010, 1, cuGraphUpload_ptsz) \
+  X(cuLaunchHostFunc, 10000, 0, cuLaunchHostFunc) \
+  X(cuLaunchHostFunc, 10000, 1, cuLaunchHostFunc_ptsz) \
+  X(cuStreamAddCallback, 5000, 0, cuStreamAddCallback) \
+  X(cuStreamAddCallback, 7000, 1, cuStreamAddCallback_ptsz) \
+  X(cuMemcpyAsync, 4000, 0, cuMemcpyAsync) \
+  X(cuMemcpyAsync, 7000, 1, cuMemcpyAsync_ptsz) \
+  X(cuMemcpyHtoDAsync, 3020, 0, cuMemcpyHtoDAsync_v2) \
+  X(cuMemcpyHtoDAsync, 7000, 1, cuMemcpyHtoDAsync_v2_ptsz) \
+  X(cuMemcpyDtoHAsync, 3020, 0, cuMemcpyDtoHAsync_v2) \
+  X(cuMemcpyDtoHAsync, 7000, 1, cuMemcpyDtoHAsync_v2_ptsz) \
+  X(cuMemcpyDtoDAsync, 3020, 0, cuMemcpyDtoDAsync_v2) \
+  X(cuMemcpyDtoDAsync, 7000, 1, cuMemcpyDtoDAsync_v2_ptsz) \
+  X(cuMemcpyAtoHAsync, 3020, 0, cuMemcpyAtoHAsync_v2) \
+  X(cuMemcpyAtoHAsync, 7000, 1, cuMemcpyAtoHAsync_v2_ptsz) \
+  X(cuMemcpy2DAsync, 3020, 0, cuMemcpy2DAsync_v2) \
+  X(cuMemcpy2DAsync, 7000, 1, cuMemcpy2DAsync_v2_ptsz) \
+  X(cuMemcpy3DAsync, 3020, 0, cuMemcpy3DAsync_v2) \
+  X(cuMemcpy3DAsync, 7000, 1, cuMemcpy3DAsync_v2_ptsz) \
+  X(cuMemsetD8Async, 3020, 0, cuMemsetD8Async) \
+  X(cuMemsetD8Async, 7000, 1, cuMemsetD8Async_ptsz) \
+  X(cuMemsetD16Async, 3020, 0, cuMemsetD16Async) \
+  X(cuMemsetD16Async, 7000, 1, cuMemsetD16Async_ptsz) \
+  X(cuMemsetD32Async, 3020, 0, cuMemsetD32Async) \
+  X(cuMemsetD32Async, 7000, 1, cuMemsetD32Async_ptsz) \
+  X(cuMemsetD2D8Async, 3020, 0, cuMemsetD2D8Async) \
+  X(cuMemsetD2D8Async, 7000, 1, cuMemsetD2D8Async_ptsz) \
+  X(cuMemsetD2D16Async, 3020, 0, cuMemsetD2D16Async) \
+  X(cuMemsetD2D16Async, 7000, 1, cuMemsetD2D16Async_ptsz) \
+  X(cuMemsetD2D32Async, 3020, 0, cuMemsetD2D32Async) \
+  X(cuMemsetD2D32Async, 7000, 1, cuMemsetD2D32Async_ptsz) \
   X(cuIpcGetMemHandle, 4010, 0, cuIpcGetMemHandle) \
   X(cuMemGetHandleForAddressRange, 11070, 0, cuMemGetHandleForAddressRange) \
   X(cuPointerGetAttribute, 4000, 0, cuPointerGetAttribute) \
@@ -178,12 +216,10 @@ CUresult cuEGLStreamProducerReturnFrame(void *, CUeglFrame *, CUstream *);
   X(cuEGLStreamProducerReturnFrame, 7000, 0, cuEGLStreamProducerReturnFrame)
 
 #define XS_HOOK_STREAMS(X) \
-  X(cuLaunchHostFunc, 10000, cuLaunchHostFunc, 0) \
   X(cuLaunchHostFunc, 13010, cuLaunchHostFunc_v2, 0) \
   X(cuEventRecord, 2000, cuEventRecord, 1) \
   X(cuEventRecordWithFlags, 11010, cuEventRecordWithFlags, 1) \
   X(cuStreamWaitEvent, 3020, cuStreamWaitEvent, 0) \
-  X(cuStreamAddCallback, 5000, cuStreamAddCallback, 0) \
   X(cuStreamWaitValue32, 8000, cuStreamWaitValue32, 0) \
   X(cuStreamWaitValue32, 11070, cuStreamWaitValue32_v2, 0) \
   X(cuStreamWaitValue64, 9000, cuStreamWaitValue64, 0) \
@@ -194,15 +230,8 @@ CUresult cuEGLStreamProducerReturnFrame(void *, CUeglFrame *, CUstream *);
   X(cuStreamWriteValue64, 11070, cuStreamWriteValue64_v2, 0) \
   X(cuStreamBatchMemOp, 8000, cuStreamBatchMemOp, 0) \
   X(cuStreamBatchMemOp, 11070, cuStreamBatchMemOp_v2, 0) \
-  X(cuMemcpyAsync, 4000, cuMemcpyAsync, 3) \
   X(cuMemcpyPeerAsync, 4000, cuMemcpyPeerAsync, 5) \
-  X(cuMemcpyHtoDAsync, 3020, cuMemcpyHtoDAsync_v2, 3) \
-  X(cuMemcpyDtoHAsync, 3020, cuMemcpyDtoHAsync_v2, 3) \
-  X(cuMemcpyDtoDAsync, 3020, cuMemcpyDtoDAsync_v2, 3) \
   X(cuMemcpyHtoAAsync, 3020, cuMemcpyHtoAAsync_v2, 4) \
-  X(cuMemcpyAtoHAsync, 3020, cuMemcpyAtoHAsync_v2, 4) \
-  X(cuMemcpy2DAsync, 3020, cuMemcpy2DAsync_v2, 1) \
-  X(cuMemcpy3DAsync, 3020, cuMemcpy3DAsync_v2, 1) \
   X(cuMemcpy3DPeerAsync, 4000, cuMemcpy3DPeerAsync, 1) \
   X(cuMemcpyBatchAsync, 12080, cuMemcpyBatchAsync, 8) \
   X(cuMemcpyBatchAsync, 13000, cuMemcpyBatchAsync_v2, 7) \
@@ -210,12 +239,6 @@ CUresult cuEGLStreamProducerReturnFrame(void *, CUeglFrame *, CUstream *);
   X(cuMemcpy3DBatchAsync, 13000, cuMemcpy3DBatchAsync_v2, 3) \
   X(cuMemcpyWithAttributesAsync, 13020, cuMemcpyWithAttributesAsync, 4) \
   X(cuMemcpy3DWithAttributesAsync, 13020, cuMemcpy3DWithAttributesAsync, 2) \
-  X(cuMemsetD8Async, 3020, cuMemsetD8Async, 3) \
-  X(cuMemsetD16Async, 3020, cuMemsetD16Async, 3) \
-  X(cuMemsetD32Async, 3020, cuMemsetD32Async, 3) \
-  X(cuMemsetD2D8Async, 3020, cuMemsetD2D8Async, 5) \
-  X(cuMemsetD2D16Async, 3020, cuMemsetD2D16Async, 5) \
-  X(cuMemsetD2D32Async, 3020, cuMemsetD2D32Async, 5) \
   X(cuMemPrefetchAsync, 8000, cuMemPrefetchAsync, 3) \
   X(cuMemPrefetchAsync, 12020, cuMemPrefetchAsync_v2, 4) \
   X(cuMemPrefetchBatchAsync, 13000, cuMemPrefetchBatchAsync, 7) \

@@ -136,7 +136,7 @@ void xs_gpu_in_use_changed(struct xs_gpu_device *d);
 void xs_gpu_held_add(struct xs_gpu_device *d, uint64_t n);
 void xs_gpu_held_sub(struct xs_gpu_device *d, uint64_t n);
 void xs_gpu_cache_max_set(struct xs_gpu_device *d, uint64_t bytes);
-void xs_gpu_launched_changed(void); /* xs_gpu_epochs.launched */
+void xs_gpu_given_changed(void); /* xs_gpu_epochs.given, or .registered */
 
 /* A block begins or ends to be the program's; a block enters or leaves the cache. */
 void xs_gpu_use_begins(struct xs_gpu_device *d, unsigned kind, size_t size);
@@ -166,8 +166,8 @@ XS_INLINE unsigned xs_gpu_kind_of_list(unsigned kind)
     return kind == XS_KIND_PIECE ? XS_KIND_DEVICE : kind;
 }
 
-/* Kernels were launched, and a free of the block is where the program may look for what they did:
- * it holds no other, or it has memory that the CPU sees. */
+/* There is work, and a free of the block is where the program may look for what that did: kernels,
+ * and it holds no other block, or anything, and it has memory that the CPU sees. */
 bool xs_gpu_is_awaited(const struct xs_gpu_device *d, size_t size);
 
 /* More memory of the kind is kept than in use: the program is at something else now. */

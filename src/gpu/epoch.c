@@ -470,25 +470,45 @@ static uint64_t unproven(void)
     return youngest;
 }
 
-/* What kernels did may be on its way to the eyes of the CPU until then. */
-static void set_launched(bool launched)
+/* What it did may be on its way to the eyes of the CPU until then. */
+static void is_given(uint32_t what)
 {
-    atomic_store_explicit(&xs_gpu_epochs.launched, launched, memory_order_relaxed);
-    xs_gpu_launched_changed();
+    if (XS_LIKELY(atomic_load_explicit(&xs_gpu_epochs.given, memory_order_relaxed) & what) ||
+        !xs_gpu_is_single() || !xs_gpu_is_on())
+        return;
+    atomic_fetch_or_explicit(&xs_gpu_epochs.given, what, memory_order_relaxed);
+    xs_gpu_given_changed();
 }
 
 void xs_gpu_after_launch(void)
 {
-    if (XS_UNLIKELY(!atomic_load_explicit(&xs_gpu_epochs.launched, memory_order_relaxed)) &&
-        xs_gpu_is_single() && xs_gpu_is_on())
-        set_launched(true);
+    is_given(XS_GPU_GIVEN_KERNEL);
+}
+
+void xs_gpu_after_copy(void)
+{
+    is_given(XS_GPU_GIVEN_COPY);
+}
+
+void xs_gpu_after_host_call(void)
+{
+    is_given(XS_GPU_GIVEN_CALL);
+}
+
+void xs_gpu_after_register(void)
+{
+    xs_gpu_used();
+    atomic_store_explicit(&xs_gpu_epochs.registered, true, memory_order_relaxed);
+    xs_gpu_given_changed();
 }
 
 uint64_t xs_gpu_before_sync(void)
 {
     xs_gpu_used();
-    if (atomic_load_explicit(&xs_gpu_epochs.launched, memory_order_relaxed))
-        set_launched(false);
+    if (atomic_load_explicit(&xs_gpu_epochs.given, memory_order_relaxed) != 0) {
+        atomic_store_explicit(&xs_gpu_epochs.given, 0, memory_order_relaxed);
+        xs_gpu_given_changed();
+    }
     if (xs_gpu_is_single() && xs_gpu_is_on())
         note_ordered();
     return atomic_fetch_add_explicit(&xs_gpu_epochs.open, 1, memory_order_seq_cst);

@@ -98,12 +98,16 @@ void xs_gpu_epoch_unlock(void);
 
 enum { XS_GPU_CLOSED, XS_GPU_ON, XS_GPU_OFF, XS_GPU_CHILD };
 
+/* What the CPU may come to see of it: all that kernels write and print; what copies write; all. */
+enum { XS_GPU_GIVEN_KERNEL = 1, XS_GPU_GIVEN_COPY = 2, XS_GPU_GIVEN_CALL = 4 };
+
 struct xs_gpu_epochs {
     _Atomic bool is_used; /* set before anything else here is changed, or any lock is taken */
     _Atomic uint64_t open, done;
     _Atomic uint32_t mode;
     _Atomic bool single;
-    _Atomic bool launched; /* kernels, since a context was waited for last */
+    _Atomic uint32_t given;  /* XS_GPU_GIVEN_*: since a context was waited for last */
+    _Atomic bool registered; /* memory of the host's, once: perhaps it still is */
     _Atomic uint32_t captures;
 };
 

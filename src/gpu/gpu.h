@@ -121,10 +121,13 @@ void xs_gpu_passed_through(enum xs_gpu_pass kind, size_t size);
 
 /* ---- what the shim sees go by ---- */
 
-void xs_gpu_before_stream(void);  /* a stream other than the legacy one is about to be made, or */
-                                  /* the per-thread default stream or its variants asked for */
-void xs_gpu_before_overlap(void); /* a launch that need not wait for its stream's last one */
-void xs_gpu_after_launch(void);   /* of a kernel */
+void xs_gpu_before_stream(void);   /* a stream other than the legacy one is about to be made, or */
+                                   /* the per-thread default stream or its variants asked for */
+void xs_gpu_before_overlap(void);  /* a launch that need not wait for its stream's last one */
+void xs_gpu_after_launch(void);    /* of a kernel */
+void xs_gpu_after_copy(void);      /* which goes on by itself */
+void xs_gpu_after_host_call(void); /* of a function, when a stream comes to it */
+void xs_gpu_after_register(void);  /* memory of the host's, which the CPU sees from then on */
 void xs_gpu_after_stream(CUstream s, unsigned flags);
 void xs_gpu_stream_gone(CUstream s);       /* before it is destroyed */
 void xs_gpu_after_context(CUcontext ctx);  /* it was made, or retained: perhaps once more */

@@ -48,20 +48,23 @@ static uint64_t in_use(const struct xs_gpu_device *d)
     return held > cached ? held - cached : 0; /* read in the midst of a change */
 }
 
-static bool was_launched(void)
+static uint32_t given(void)
 {
-    return XS_UNLIKELY(atomic_load_explicit(&xs_gpu_epochs.launched, memory_order_relaxed));
+    return atomic_load_explicit(&xs_gpu_epochs.given, memory_order_relaxed);
 }
 
-static bool sees_some(const struct xs_gpu_device *d)
+static bool sees_some(const struct xs_gpu_device *d, uint32_t work)
 {
-    return xs_gpu_level_now(&d->managed_in_use_bytes) != 0 ||
-           xs_gpu_level_now(&d->pinned_in_use_bytes) != 0;
+    return work & XS_GPU_GIVEN_CALL || xs_gpu_level_now(&d->managed_in_use_bytes) != 0 ||
+           xs_gpu_level_now(&d->pinned_in_use_bytes) != 0 ||
+           atomic_load_explicit(&xs_gpu_epochs.registered, memory_order_relaxed);
 }
 
 bool xs_gpu_is_awaited(const struct xs_gpu_device *d, size_t size)
 {
-    return was_launched() && (in_use(d) <= size || sees_some(d));
+    uint32_t work = given();
+
+    return work != 0 && ((work & XS_GPU_GIVEN_KERNEL && in_use(d) <= size) || sees_some(d, work));
 }
 
 static void set_quick_max(struct xs_gpu_device *d)
@@ -70,15 +73,17 @@ static void set_quick_max(struct xs_gpu_device *d)
     uint64_t peak = atomic_load_explicit(&d->cached_bytes.peak, memory_order_relaxed);
     uint64_t held = atomic_load_explicit(&d->held, memory_order_relaxed);
 
+    uint32_t work = given();
+
     max = max < peak ? max : peak;
-    if (was_launched() && sees_some(d))
+    if (work != 0 && sees_some(d, work))
         max = 0;
-    else if (was_launched() && held <= max)
+    else if (work & XS_GPU_GIVEN_KERNEL && held <= max)
         max = held != 0 ? held - 1 : 0;
     atomic_store_explicit(&d->quick_max, max, memory_order_relaxed);
 }
 
-void xs_gpu_launched_changed(void)
+void xs_gpu_given_changed(void)
 {
     for (unsigned i = 0; i < xs_gpu_device_count(); i++)
         if (atomic_load_explicit(&xs_gpu_devices[i].is_open, memory_order_acquire))
@@ -96,7 +101,7 @@ void xs_gpu_in_use_changed(struct xs_gpu_device *d)
         peak = atomic_load_explicit(&d->in_use_peak, memory_order_relaxed);
     }
     atomic_store_explicit(&d->low_water, held > peak ? held - peak : 0, memory_order_relaxed);
-    if (was_launched())
+    if (XS_UNLIKELY(given() != 0))
         set_quick_max(d);
 }
 
@@ -135,7 +140,7 @@ void xs_gpu_use_begins(struct xs_gpu_device *d, unsigned kind, size_t size)
         xs_gpu_held_add(d, size);
     } else {
         xs_gpu_level_add(l, size);
-        if (was_launched())
+        if (given() != 0)
             set_quick_max(d);
     }
 }
@@ -148,7 +153,7 @@ void xs_gpu_use_ends(struct xs_gpu_device *d, unsigned kind, size_t size)
         xs_gpu_held_sub(d, size);
     } else {
         xs_gpu_level_sub(l, size);
-        if (was_launched())
+        if (given() != 0)
             set_quick_max(d);
     }
 }

@@ -44,6 +44,12 @@ WRAP(void, xs_gpu_before_overlap, (void), "overlap ")
 }
 WRAP(void, xs_gpu_after_launch, (void), "launched ")
 }
+WRAP(void, xs_gpu_after_copy, (void), "copied ")
+}
+WRAP(void, xs_gpu_after_host_call, (void), "called ")
+}
+WRAP(void, xs_gpu_after_register, (void), "registered ")
+}
 WRAP(void, xs_gpu_after_stream, (CUstream s, unsigned f), "after_stream:%lx:%u ", (long)s, f)
 }
 WRAP(void, xs_gpu_stream_gone, (CUstream s), "gone:%lx ", (long)s)
@@ -400,7 +406,7 @@ Test(cuda_streams, memory_out_is_tried_again_after_a_flush)
     TRY(xs_do_cuArrayCreate_v2(&a, NULL), "driver passed:2:0 ");
     TRY(xs_do_cuArray3DCreate_v2(&a, NULL), "driver passed:2:0 ");
     TRY(xs_do_cuMipmappedArrayCreate(&m, NULL, 1), "driver passed:2:0 ");
-    TRY(xs_do_cuMemHostRegister_v2(&p, 9, 0), "driver ");
+    TRY(xs_do_cuMemHostRegister_v2(&p, 9, 0), "driver registered ");
     DRIVER(cuModuleLoad, allocate);
     DRIVER(cuModuleLoadData, allocate);
     DRIVER(cuModuleLoadDataEx, allocate);
@@ -471,17 +477,18 @@ static void expect_launch(const char *name, unsigned arguments, unsigned stream_
 #define LAUNCH(symbol, arguments, stream_at, is_seen, ...)                                         \
     atomic_store(&xs_shim_stream_noted, false);                                                    \
     cr_assert(xs_do_##symbol(__VA_ARGS__) == 0);                                                   \
-    EXPECT((is_seen) ? "before_stream driver launched " : "driver launched ");                     \
+    EXPECT((is_seen) ? "before_stream driver " TOLD : "driver " TOLD);                             \
     expect_launch(#symbol, arguments, stream_at, s);                                               \
     failures = flush_helps = 1;                                                                    \
     cr_assert(xs_do_##symbol(__VA_ARGS__) == 0);                                                   \
-    EXPECT("driver flush driver launched ")
+    EXPECT("driver flush driver " TOLD)
 #define BOTH_FORMS(symbol, arguments, stream_at, ...)                                              \
     DRIVER(symbol, launch);                                                                        \
     DRIVER(symbol##_ptsz, launch);                                                                 \
     LAUNCH(symbol, arguments, stream_at, s == CU_STREAM_PER_THREAD, __VA_ARGS__);                  \
     LAUNCH(symbol##_ptsz, arguments, stream_at, true, __VA_ARGS__)
 
+#define TOLD "launched "
 Test(cuda_streams, launches)
 {
     const CUstream streams[] = {NULL, CU_STREAM_LEGACY, CU_STREAM_PER_THREAD, (CUstream)0x55};
@@ -502,6 +509,41 @@ Test(cuda_streams, launches)
     answer = CUDA_ERROR_INVALID_VALUE; /* as it is without us */
     cr_assert(xs_do_cuLaunchKernelEx(NULL, NULL, NULL, NULL) == CUDA_ERROR_INVALID_VALUE);
     EXPECT("driver ");
+}
+
+#undef TOLD
+#define TOLD "copied "
+Test(cuda_streams, copies)
+{
+    const CUstream streams[] = {NULL, CU_STREAM_LEGACY, CU_STREAM_PER_THREAD, (CUstream)0x55};
+    for (unsigned i = 0; i < 4; i++) {
+        CUstream s = streams[i];
+        BOTH_FORMS(cuMemcpyAsync, 4, 3, 1, 2, 3, s);
+        BOTH_FORMS(cuMemcpyHtoDAsync_v2, 4, 3, 1, (void *)2, 3, s);
+        BOTH_FORMS(cuMemcpyDtoHAsync_v2, 4, 3, (void *)1, 2, 3, s);
+        BOTH_FORMS(cuMemcpyDtoDAsync_v2, 4, 3, 1, 2, 3, s);
+        BOTH_FORMS(cuMemcpyAtoHAsync_v2, 5, 4, (void *)1, (CUarray)2, 3, 4, s);
+        BOTH_FORMS(cuMemcpy2DAsync_v2, 2, 1, (CUDA_MEMCPY2D *)1, s);
+        BOTH_FORMS(cuMemcpy3DAsync_v2, 2, 1, (CUDA_MEMCPY3D *)1, s);
+        BOTH_FORMS(cuMemsetD8Async, 4, 3, 1, 2, 3, s);
+        BOTH_FORMS(cuMemsetD16Async, 4, 3, 1, 2, 3, s);
+        BOTH_FORMS(cuMemsetD32Async, 4, 3, 1, 2, 3, s);
+        BOTH_FORMS(cuMemsetD2D8Async, 6, 5, 1, 2, 3, 4, 5, s);
+        BOTH_FORMS(cuMemsetD2D16Async, 6, 5, 1, 2, 3, 4, 5, s);
+        BOTH_FORMS(cuMemsetD2D32Async, 6, 5, 1, 2, 3, 4, 5, s);
+    }
+}
+
+#undef TOLD
+#define TOLD "called "
+Test(cuda_streams, functions_of_the_host)
+{
+    const CUstream streams[] = {NULL, CU_STREAM_LEGACY, CU_STREAM_PER_THREAD, (CUstream)0x55};
+    for (unsigned i = 0; i < 4; i++) {
+        CUstream s = streams[i];
+        BOTH_FORMS(cuLaunchHostFunc, 3, 0, s, (CUhostFn)2, (void *)3);
+        BOTH_FORMS(cuStreamAddCallback, 4, 0, s, (CUstreamCallback)2, (void *)3, 4);
+    }
 }
 
 Test(cuda_streams, launches_that_overlap)

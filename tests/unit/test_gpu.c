@@ -85,6 +85,39 @@ Test(gpu, a_free_waits_for_kernels_if_the_cpu_sees_memory)
     cr_assert_eq(fake_calls("cuCtxSynchronize"), before);
 }
 
+/* What copies leave there, and functions of the host anywhere; what only the device sees is not
+ * waited for. Memory that was registered counts from then on. */
+Test(gpu, a_free_waits_for_copies_if_the_cpu_sees_memory)
+{
+    start();
+    CUdeviceptr p = get(4096), q = get(4096);
+    OK(fake_touch(NULL, P(p), 4096));
+    xs_gpu_after_copy();
+    give(q);
+    give(p); /* nor the last one */
+    cr_assert_eq(fake_pending(FAKE_ALL), 1);
+    p = get(4096), q = get(4096);
+    xs_gpu_after_host_call();
+    give(q);
+    cr_assert_eq(fake_pending(FAKE_ALL), 0);
+    void *pinned = get_host(4096, 0);
+    q = get(4096);
+    OK(fake_touch(NULL, P(p), 4096));
+    xs_gpu_after_copy();
+    give(q);
+    cr_assert_eq(fake_pending(FAKE_ALL), 0);
+    give_host(pinned);
+    q = get(4096);
+    OK(fake_touch(NULL, P(p), 4096));
+    xs_gpu_after_copy();
+    xs_gpu_after_register();
+    give(q);
+    cr_assert_eq(fake_pending(FAKE_ALL), 0);
+    unsigned long before = fake_calls("cuCtxSynchronize");
+    give(get(4096)); /* nothing was given since */
+    cr_assert_eq(fake_calls("cuCtxSynchronize"), before);
+}
+
 Test(gpu, the_last_free_waits_for_nothing_by_choice)
 {
     be_deferred();
@@ -188,6 +221,29 @@ Test(gpu, host_memory_in_strict_is_waited_for)
 }
 
 /* ---- events ---- */
+
+/* Memory of other flags is other memory, and a block that was freed is none that the program has.
+ */
+Test(gpu, kept_memory_is_of_its_kind)
+{
+    start();
+    CUdeviceptr p = get(4096), managed, other, base;
+    size_t size;
+    void *host = get_host(4096, 0);
+    OK(xs_gpu_malloc_managed(&managed, 4096, CU_MEM_ATTACH_GLOBAL));
+    OK(xs_gpu_address_range(&base, &size, p + 5));
+    give_host(host);
+    give(managed);
+    give(p);
+    xs_gpu_after_sync(ctx, xs_gpu_before_sync());
+    cr_assert_eq(xs_gpu_address_range(&base, &size, p + 5), CUDA_ERROR_NOT_FOUND);
+    cr_assert_neq(get_host(4096, 4), host);
+    cr_assert_eq(get_host(4096, 0), host);
+    OK(xs_gpu_malloc_managed(&other, 4096, CU_MEM_ATTACH_HOST));
+    cr_assert_neq(other, managed);
+    OK(xs_gpu_malloc_managed(&other, 4096, CU_MEM_ATTACH_GLOBAL));
+    cr_assert_eq(other, managed);
+}
 
 Test(gpu, deferred_waits_for_the_event)
 {
