@@ -233,7 +233,7 @@ Test(gpu, kept_memory_is_of_its_kind)
     OK(xs_gpu_malloc_managed(&managed, 4096, CU_MEM_ATTACH_GLOBAL));
     OK(xs_gpu_address_range(&base, &size, p + 5));
     give_host(host);
-    give(managed);
+    OK(xs_gpu_free(managed));
     give(p);
     xs_gpu_after_sync(ctx, xs_gpu_before_sync());
     cr_assert_eq(xs_gpu_address_range(&base, &size, p + 5), CUDA_ERROR_NOT_FOUND);
