@@ -427,17 +427,6 @@ bool xs_record_fill_text(void)
 
 /* ---- life --------------------------------------------------------------------------------- */
 
-/* What has our name already is what we left before an exec, or somebody dead did; unless it belongs
- * to a live process of another container on the same directory. */
-static bool may_replace(const char *path)
-{
-    struct xs_record_head h = {0};
-
-    if (xs_record_read_head(path, &h) != 0)
-        return true; /* unlink itself says whether it may */
-    return h.pid_space == xs_record_pid_space();
-}
-
 static int map_new(int fd, const char *program)
 {
     struct xs_buf name;
@@ -477,9 +466,29 @@ static int map_new(int fd, const char *program)
     return 0;
 }
 
-int xs_record_create(const char *directory, const char *program)
+/* What has our name already is what we left before an exec, or somebody dead did; unless it belongs
+ * to a process of another container on the same directory, which may live: then the next name. */
+static int open_new(void)
 {
     const int flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+
+    for (unsigned n = 1; n <= XS_RECORD_NAMES; n++) {
+        if (!xs_record_path(own.path, sizeof(own.path), own.directory, own.pid, n)) {
+            errno = ENAMETOOLONG;
+            return -1;
+        }
+        int fd = open(own.path, flags, 0600);
+        if (fd >= 0 || errno != EEXIST)
+            return fd;
+        if (!xs_record_is_foreign(own.path))
+            return unlink(own.path) == 0 ? open(own.path, flags, 0600) : -1;
+    }
+    errno = EEXIST;
+    return -1;
+}
+
+int xs_record_create(const char *directory, const char *program)
+{
     struct xs_buf b;
 
     if (own.at != NULL || own.is_frozen)
@@ -487,11 +496,9 @@ int xs_record_create(const char *directory, const char *program)
     xs_buf_init(&b, own.directory, sizeof(own.directory));
     xs_put_str(&b, directory);
     own.pid = getpid();
-    if (b.truncated || !xs_record_path(own.path, sizeof(own.path), directory, own.pid))
+    if (b.truncated)
         return ENAMETOOLONG;
-    int fd = open(own.path, flags, 0600);
-    if (fd < 0 && errno == EEXIST && may_replace(own.path) && unlink(own.path) == 0)
-        fd = open(own.path, flags, 0600);
+    int fd = open_new();
     if (fd < 0)
         return errno;
     xs_lock_take(&own.lock);

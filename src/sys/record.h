@@ -110,7 +110,7 @@ struct xs_record {
 /* ---- the process ---- */
 
 /* The record of this process, with all areas that there are. EFBIG: a limit on the size of files.
- */
+ * EEXIST: all its names are taken by processes of other namespaces. */
 int xs_record_create(const char *directory, const char *program);
 
 /* NULL: there is none, or this is a vfork child in its parent's memory. */
@@ -179,7 +179,16 @@ bool xs_record_is_alive(const struct xs_record_head *head);
 
 /* ---- what both sides use ---- */
 
-bool xs_record_path(char *out, size_t cap, const char *directory, pid_t pid);
+/* DIRECTORY/xsigma-UID-PID, and with -N behind it for N from 2 on: containers that share the
+ * directory may have processes of the same number. */
+#define XS_RECORD_NAMES 8
+bool xs_record_path(char *out, size_t cap, const char *directory, pid_t pid, unsigned n);
+
+/* That of the process of this namespace, or the first one if none is there. */
+bool xs_record_path_now(char *out, size_t cap, const char *directory, pid_t pid);
+
+/* A record of a process in another namespace. */
+bool xs_record_is_foreign(const char *path);
 
 /* When a process began. 0: there is none. */
 uint64_t xs_record_start_of(pid_t pid);

@@ -17,12 +17,14 @@
 #include "sys/io.h"
 #include "sys/record.h"
 
-bool xs_record_path(char *out, size_t cap, const char *directory, pid_t pid)
+bool xs_record_path(char *out, size_t cap, const char *directory, pid_t pid, unsigned n)
 {
     struct xs_buf b;
 
     xs_buf_init(&b, out, cap);
     xs_fmt(&b, "%s/xsigma-%u-%d", directory, (unsigned)geteuid(), (int)pid);
+    if (n > 1)
+        xs_fmt(&b, "-%u", n);
     return !b.truncated;
 }
 
@@ -123,6 +125,30 @@ int xs_record_read_head(const char *path, struct xs_record_head *h)
     return read_head(AT_FDCWD, path, h);
 }
 
+bool xs_record_is_foreign(const char *path)
+{
+    struct xs_record_head h = {0};
+
+    return xs_record_read_head(path, &h) == 0 && h.pid_space != xs_record_pid_space();
+}
+
+bool xs_record_path_now(char *out, size_t cap, const char *directory, pid_t pid)
+{
+    struct xs_record_head h = {0};
+
+    if (!xs_record_path(out, cap, directory, pid, XS_RECORD_NAMES))
+        return false; /* as it is the longest */
+    (void)xs_record_path(out, cap, directory, pid, 1);
+    if (access(out, F_OK) == 0 && !xs_record_is_foreign(out))
+        return true;
+    for (unsigned n = 2; n <= XS_RECORD_NAMES; n++) {
+        (void)xs_record_path(out, cap, directory, pid, n);
+        if (xs_record_read_head(out, &h) == 0 && h.pid_space == xs_record_pid_space())
+            return true;
+    }
+    return xs_record_path(out, cap, directory, pid, 1);
+}
+
 /* Processes of other namespaces cannot be judged and count as alive. */
 bool xs_record_is_alive(const struct xs_record_head *h)
 {
@@ -157,7 +183,7 @@ int xs_record_open(struct xs_record_file *f, const char *directory, pid_t pid)
 {
     f->at = NULL;
     f->pid = pid;
-    if (!xs_record_path(f->path, sizeof(f->path), directory, pid))
+    if (!xs_record_path_now(f->path, sizeof(f->path), directory, pid))
         return ENAMETOOLONG;
     int fd = xs_record_open_own(f->path, O_RDWR);
     if (fd < 0)
@@ -232,15 +258,19 @@ static bool has_outlived(const struct walk *w, const struct xs_record_head *h, i
            (w->dead > MANY && age_s > MANY_S) || w->dead > TOO_MANY;
 }
 
-/* The pid in the name xsigma-UID-PID of a record of this user's, or 0. */
+/* The pid in the name xsigma-UID-PID, or xsigma-UID-PID-N, of a record of this user's, or 0. */
 static uint64_t pid_of(const struct walk *w, const char *name)
 {
     uint64_t pid = 0;
+    uint64_t n = 0;
 
     if (strncmp(name, w->prefix.at, w->prefix.len) != 0)
         return 0;
     name += w->prefix.len;
-    return xs_text_count(name, strlen(name), &pid) == 0 ? pid : 0;
+    size_t len = strcspn(name, "-");
+    if (name[len] != '\0' && xs_text_count(name + len + 1, strlen(name + len + 1), &n) != 0)
+        return 0;
+    return xs_text_count(name, len, &pid) == 0 ? pid : 0;
 }
 
 static bool walk_one(int dir, const char *name, void *arg)

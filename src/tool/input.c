@@ -290,7 +290,7 @@ int xs_inputs_add_process(struct xs_inputs *in, pid_t pid, uint64_t patience_ns)
     const char *directory = xs_config(XS_KNOB_RECORD)->text;
     char path[256];
 
-    if (!xs_record_path(path, sizeof(path), directory, pid)) {
+    if (!xs_record_path_now(path, sizeof(path), directory, pid)) {
         xs_tool_error("XSIGMA_RECORD=%s is too long", directory);
         return XS_EXIT_NO;
     }

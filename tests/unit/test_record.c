@@ -119,6 +119,33 @@ Test(record, what_exec_left_is_replaced)
     cr_assert_eq(xs_record_create(dir, "twice"), EALREADY);
 }
 
+static void see_any(const struct xs_record_head *head, bool is_alive, void *arg)
+{
+    (void)head;
+    (void)is_alive;
+    (void)arg;
+}
+
+Test(record, as_many_containers_as_there_are_names)
+{
+    struct xs_record_head head;
+    char name[180];
+
+    left_by_another();
+    int fd = open(path_of(getpid()), O_RDONLY);
+    cr_assert_eq(pread(fd, &head, sizeof(head), 0), (ssize_t)sizeof(head));
+    head.pid_space++;
+    for (unsigned n = 1; n <= XS_RECORD_NAMES; n++) {
+        cr_assert(xs_record_path(name, sizeof(name), dir, getpid(), n));
+        int other = open(name, O_WRONLY | O_CREAT, 0600);
+        cr_assert_eq(pwrite(other, &head, sizeof(head), 0), (ssize_t)sizeof(head));
+        cr_assert_eq(ftruncate(other, XS_RECORD_BYTES), 0);
+        close(other);
+    }
+    cr_assert_eq(xs_record_create(dir, "ours"), EEXIST);
+    cr_assert_eq(xs_record_mine(), NULL);
+}
+
 Test(record, another_containers_file_is_left)
 {
     struct xs_record_file c;
@@ -129,9 +156,16 @@ Test(record, another_containers_file_is_left)
     cr_assert_eq(pread(fd, &head, sizeof(head), 0), (ssize_t)sizeof(head));
     head.pid_space++;
     cr_assert_eq(pwrite(fd, &head, sizeof(head), 0), (ssize_t)sizeof(head));
-    cr_assert_eq(xs_record_create(dir, "ours"), EEXIST);
-    cr_assert_eq(xs_record_mine(), NULL);
     cr_assert_eq(xs_record_open(&c, dir, getpid()), EBADMSG);
+    cr_assert_eq(xs_record_create(dir, "ours"), 0);
+    cr_assert_neq(xs_record_mine(), NULL);
+    cr_assert_eq(xs_record_open(&c, dir, getpid()), 0, "under its second name");
+    cr_assert_str_eq(c.at->head.program, "ours");
+    xs_record_close(&c);
+    cr_assert_eq(xs_record_each(dir, see_any, NULL), 2u);
+    xs_record_remove();
+    cr_assert_eq(xs_record_open(&c, dir, getpid()), EBADMSG);
+    cr_assert(there(getpid()));
     head.made = 0; /* looks dead, but who knows */
     head.reported = 1;
     cr_assert_eq(pwrite(fd, &head, sizeof(head), 0), (ssize_t)sizeof(head));
