@@ -315,6 +315,6 @@ void xs_span_fork_child(void)
         XS_CHANGE_TO(s->is_growing, false);
         xs_lock_reset(&s->lock);
     }
-    if (!xs_span_is_giver())
+    if (!xs_span_is_giver() && atomic_load_explicit(&xs_spans.is_giving, memory_order_relaxed))
         xs_span_end();
 }
