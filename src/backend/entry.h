@@ -32,12 +32,11 @@ XS_INLINE void xs_entry_free(void *p)
         return;
     }
     struct xs_heap *h = xs_heap_mine;
-    uintptr_t distance = (uintptr_t)p - h->leaf_start;
-    if (XS_UNLIKELY(distance >= XS_PAGE_MAP_LEAF_BYTES)) {
+    uint64_t entry;
+    if (XS_UNLIKELY(!xs_heap_near(h, p, &entry))) {
         xs_bfc_free_far(p);
         return;
     }
-    uint64_t entry = xs_page_map_get_near(h->leaf, distance);
     if (XS_LIKELY(xs_heap_free_inline(h, p, entry)))
         return;
     if (XS_LIKELY(XS_PAGE_MAP_OWNER(entry) == XS_OWNER_BFC))

@@ -182,12 +182,12 @@ static __attribute__((noinline)) void any_free_far(void *p)
 static void check_free(void *p)
 {
     struct xs_heap *h = xs_heap_mine;
+    uint64_t entry;
 
-    if (XS_UNLIKELY(xs_page_map_leaf_number(p) != h->leaf_number)) {
+    if (XS_UNLIKELY(!xs_heap_near(h, p, &entry))) {
         any_free_far(p);
         return;
     }
-    uint64_t entry = xs_page_map_get_near(h->leaf_base, p);
     if (XS_UNLIKELY(XS_PAGE_MAP_OWNER(entry) != XS_OWNER_BFC || !xs_entry_is_object(entry))) {
         any_free(p);
         return;
@@ -205,12 +205,12 @@ static void check_free(void *p)
 static void guard_free(void *p)
 {
     struct xs_heap *h = xs_heap_mine;
+    uint64_t entry;
 
-    if (XS_UNLIKELY(xs_page_map_leaf_number(p) != h->leaf_number)) {
+    if (XS_UNLIKELY(!xs_heap_near(h, p, &entry))) {
         any_free_far(p);
         return;
     }
-    uint64_t entry = xs_page_map_get_near(h->leaf_base, p);
     if (XS_UNLIKELY(XS_PAGE_MAP_OWNER(entry) != XS_OWNER_BFC ||
                     xs_block_class(entry) == XS_CLASS_GUARD))
         any_free(p);

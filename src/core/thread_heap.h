@@ -211,6 +211,17 @@ XS_INLINE void xs_heap_note_leaf(const void *p)
     }
 }
 
+/* True, and what the page map says of `p`, if that lies in this leaf. */
+XS_INLINE bool xs_heap_near(const struct xs_heap *h, const void *p, uint64_t *entry)
+{
+    uintptr_t distance = (uintptr_t)p - h->leaf_start;
+
+    if (XS_UNLIKELY(distance >= XS_PAGE_MAP_LEAF_BYTES))
+        return false;
+    *entry = xs_page_map_get_near(h->leaf, distance);
+    return true;
+}
+
 /* ---- heap_time.c: calls that are timed (stats/latency.h) ---- */
 
 /* The calling thread's heap, while xs_heap_none stands for it so that the next call is a slow one;
