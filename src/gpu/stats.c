@@ -101,7 +101,7 @@ void xs_gpu_in_use_changed(struct xs_gpu_device *d)
         peak = atomic_load_explicit(&d->in_use_peak, memory_order_relaxed);
     }
     atomic_store_explicit(&d->low_water, held > peak ? held - peak : 0, memory_order_relaxed);
-    if (XS_UNLIKELY(given() != 0))
+    if (given() & XS_GPU_GIVEN_KERNEL) /* the rest does not go by what is held */
         set_quick_max(d);
 }
 
