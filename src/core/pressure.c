@@ -38,7 +38,8 @@
 #define KEEP_MOST             ((uint64_t)32 << 20)
 
 /* Waiting for memory so much of the time is pressure too, from half of the limit on. */
-#define STALLED_FROM 2000u
+#define STALLED_FROM  2000u
+#define STALLED_SHARE 500u
 
 _Atomic uint32_t xs_pressure_calls;
 atomic_bool xs_pressure_near;
@@ -106,8 +107,10 @@ static bool measure(struct xs_pressure *p)
                                   0};
     xs_supply_stats(&own);
     if (own.limit_bytes != 0) {
+        /* Nobody waits for our limit's sake. */
+        bool is_their = permille(p, p->used_bytes) >= STALLED_SHARE;
         struct xs_pressure ours = {
-            XS_PRESSURE_LIMIT, own.limit_bytes, own.charged_bytes, 0, p->stalled, 0};
+            XS_PRESSURE_LIMIT, own.limit_bytes, own.charged_bytes, 0, is_their ? p->stalled : 0, 0};
         if (!known || left_of(&ours) < left_of(p))
             *p = ours;
         known = true;
@@ -194,7 +197,7 @@ static void look(size_t size)
     /* A very large block is hardly ever filled. */
     uint64_t want = size < p.limit_bytes / 2 ? size : 0;
     uint64_t share = permille(&p, p.used_bytes + want);
-    bool is_pressed = share >= from || (p.stalled >= STALLED_FROM && share >= 500);
+    bool is_pressed = share >= from || (p.stalled >= STALLED_FROM && share >= STALLED_SHARE);
     enum xs_hurry was = xs_span_hurry_is();
     enum xs_hurry hurry = is_urgent(&p, want, share, was) ? XS_HURRY_NOW
                           : is_pressed                    ? XS_HURRY_SOON

@@ -98,6 +98,8 @@ static void say(const struct xs_pressure *p)
         xs_put_bytes(&b, p->wanted_bytes);
         xs_put_str(&b, " more wanted");
     }
+    if (p->stalled >= 100)
+        xs_fmt(&b, ", processes waited for it %u%% of the time", p->stalled / 100);
     xs_put_str(&b, "; ");
     xs_put_bytes(&b, p->given_bytes);
     xs_put_str(&b, " given back; this process: ");

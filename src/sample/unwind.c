@@ -272,6 +272,12 @@ static int its_pipe2(int fds[2], int flags)
     return 0;
 }
 
+/* 1.3 closes what it takes for an old pipe before it opens one. */
+static int its_close(int fd)
+{
+    return close(fd);
+}
+
 static ssize_t its_write(int fd, const void *from, size_t bytes)
 {
     if (!is_here)
@@ -309,6 +315,7 @@ static bool tame(const void *link_map)
         {"mincore", (const void *)(uintptr_t)its_mincore, false},
         {"msync", (const void *)(uintptr_t)its_msync, false},
         {"pipe2", (const void *)(uintptr_t)its_pipe2, false},
+        {"close", (const void *)(uintptr_t)its_close, false},
         {"write", (const void *)(uintptr_t)its_write, false},
         {"syscall", (const void *)(uintptr_t)its_syscall, false},
         {"read", (const void *)(uintptr_t)its_read, false},

@@ -216,10 +216,11 @@ bool xs_limits_look(struct xs_limits *out)
     look_at_machine(&machine);
     if (left(&machine) < left(out))
         *out = machine;
-    if (out->is_cgroup && limits.version->stalls != NULL)
-        stalls = text_of(limits.path, limits.version->stalls);
-    if (stalls == NULL)
+    /* The machine's are not for a group: another one's may be all there is to them. */
+    if (!out->is_cgroup)
         stalls = text_of("/proc/pressure", "memory");
+    else if (limits.version->stalls != NULL)
+        stalls = text_of(limits.path, limits.version->stalls);
     out->stalled = stalled_of(stalls);
     pthread_setcancelstate(cancel, NULL);
     return out->limit_bytes != 0;

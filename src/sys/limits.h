@@ -15,7 +15,7 @@ struct xs_limits {
     uint64_t limit_bytes;
     uint64_t used_bytes; /* without what the kernel would drop: files that nobody has used lately */
     bool is_cgroup;      /* of the cgroup, else of the machine */
-    unsigned stalled;    /* processes waited for memory so long; 10000 is all the time */
+    unsigned stalled; /* processes waited for memory so long; 10000 is all the time; 0: unknown */
 };
 
 /* The one of the two that has less left. False: neither is known. */

@@ -5,6 +5,7 @@
 
 #include "core/heap.h"
 #include "core/pressure.h"
+#include "core/supply.h"
 #include "sys/limits.h"
 #include "tests/support/fake_root.h"
 #include "tests/support/gave_back.h"
@@ -104,6 +105,23 @@ Test(pressure, stalls_far_from_the_limit)
     xs_pressure_look(0);
     cr_assert_eq(shrinks(), 0u);
     cr_assert_eq(lines, 0u);
+}
+
+/* Nor do processes wait for the limit that is ours alone: only where the machine or the group has
+ * used half of its own is that pressure. */
+Test(pressure, stalls_of_others_and_our_limit)
+{
+    xs_supply_open(&(struct xs_supply_options){.limit_bytes = 40000000});
+    cr_assert(xs_supply_charge(30000000));
+    put(GROUP "/memory.current", "40000000\n");
+    put(GROUP "/memory.pressure", "some avg10=80.00 avg60=1.00\n");
+    xs_pressure_look(0);
+    cr_assert_eq(lines, 0u);
+    put(GROUP "/memory.current", "55000000\n");
+    xs_pressure_look(0);
+    cr_assert_eq(lines, 1u);
+    cr_assert_eq((int)said.of, (int)XS_PRESSURE_LIMIT);
+    cr_assert_eq(said.stalled, 8000u);
 }
 
 /* By use: with what is wanted just now, once, and again only when it was 5 % better meanwhile. */
