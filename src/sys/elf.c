@@ -48,8 +48,8 @@ static bool object_open(const struct link_map *map, struct object *o)
     return o->symbols != NULL && o->strings != NULL;
 }
 
-/* Not strcmp: dlsym comes here, and what puts itself in front of libc (the runtimes of sanitizers)
- * asks dlsym for the function that its own strcmp is to call. */
+/* Not strcmp: dlsym and mallopt come here, and what puts itself in front of libc (the runtimes of
+ * sanitizers) asks dlsym for the function that its own strcmp is to call, and calls mallopt first. */
 static bool same_name(const char *a, const char *b)
 {
     while (*a != '\0' && *a == *b)
@@ -236,9 +236,12 @@ static bool object_imports(const struct link_map *map, const char *const *names)
 
 static const char *base_name(const char *path)
 {
-    const char *slash = strrchr(path, '/');
+    const char *name = path;
 
-    return slash != NULL ? slash + 1 : path;
+    for (; *path != '\0'; path++)
+        if (*path == '/')
+            name = path + 1;
+    return name;
 }
 
 const char *xs_elf_loaded(const char *prefix, const char *other)
@@ -254,7 +257,7 @@ const char *xs_elf_loaded(const char *prefix, const char *other)
 void *xs_elf_libc(const char *name)
 {
     for (const struct link_map *m = _r_debug.r_map; m != NULL; m = m->l_next)
-        if (strcmp(base_name(m->l_name), "libc.so.6") == 0)
+        if (same_name(base_name(m->l_name), "libc.so.6"))
             return find_in(m, name);
     return NULL;
 }
