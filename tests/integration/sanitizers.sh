@@ -104,8 +104,8 @@ __attribute__((constructor)) static void begin(void)
 }
 C
 echo 'int main(void) { return 0; }' >"$work/main.c"
-cc -O1 -fno-builtin -shared -fPIC "$work/runtime.c" -o "$work/libruntime.so" &&
-    cc "$work/main.c" -o "$work/main" -Wl,--no-as-needed "$work/libruntime.so" || fail "no stand-in for a runtime"
+cc -O1 -fno-builtin -shared -fPIC "$work/runtime.c" -o "$work/libruntime.so" || fail "no stand-in for a runtime"
+cc "$work/main.c" -o "$work/main" -Wl,--no-as-needed "$work/libruntime.so" || fail "no program with it"
 for policy in "${policies[@]}"; do
     under "$policy" XSIGMA_STATS=0 -- "$work/main" || fail "$policy: mallopt before all else: status $?"
 done
