@@ -129,7 +129,7 @@ XS_COLD static void *refill_slow(size_t size)
     unsigned class = xs_heap_open_class(h, size);
     /* A heap on loan, or adopted, may have something. */
     struct xs_magazine *m = &h->hot[class];
-    void *p = m->n > 0 ? xs_magazine_pop(h, m) : take_from_next(h, class);
+    void *p = !xs_magazine_is_empty(m) ? xs_magazine_pop(h, m) : take_from_next(h, class);
     bool is_due = p != NULL && (h->counts.until_tick -= (int64_t)size) < 0 && h == xs_heap_mine;
     xs_heap_leave(h);
     if (p == NULL)
@@ -208,19 +208,19 @@ XS_INLINE void *pop_chunk(struct xs_heap *h, size_t size)
     struct xs_magazine *m = &h->hot[class];
     void *p = NULL;
 
-    if (m->n == 0) {
+    if (xs_magazine_is_empty(m)) {
         /* One of the next class will do, too. */
-        if (!h->takes_next || class + 1 == XS_CLASS_COUNT || (++m)->n == 0)
+        if (!h->takes_next || class + 1 == XS_CLASS_COUNT || xs_magazine_is_empty(++m))
             return NULL;
     }
     bool begun = xs_heap_begin(h);
-    if (XS_LIKELY(m->n != 0)) {
+    if (XS_LIKELY(!xs_magazine_is_empty(m))) {
         XS_COUNT(h->counts.requested, (int64_t)size);
         XS_COUNT(h->counts.taken[class], 1);
         h->chunk_bytes -= xs_class_bytes_upper((unsigned)(m - h->hot));
         if (h->chunk_bytes < h->chunk_least)
             h->chunk_least = h->chunk_bytes;
-        p = xs_magazine_pop_uncounted(m);
+        p = xs_magazine_pop_uncounted(h, m);
         h->chunks_out++;
         /* Who got his block at once has the time. */
         if (h->chunk_bytes > h->chunk_enough)
@@ -273,13 +273,13 @@ XS_LINE void *xs_heap_malloc_above(size_t size)
         return malloc_chunk(size, h);
     size_t place = ((size_t)xs_class_of_upper(size) + 1) << XS_CLASS_TABLE_SHIFT;
     struct xs_magazine *m = xs_heap_magazine(&h->blank, place);
-    if (m->top == NULL) {
+    if (xs_magazine_is_empty(m)) {
         /* Not open, as all of xs_heap_none's. */
         if (XS_UNLIKELY(m->current == NULL))
             return refill_slow(size);
         return xs_heap_refill(size, m, h);
     }
-    void *p = xs_magazine_pop_uncounted(m);
+    void *p = xs_magazine_pop_uncounted(h, m);
     xs_heap_count_taken_at(h, place);
     return (h->counts.until_tick -= (int64_t)size) >= 0 ? p : xs_heap_tick(size, p, h);
 }
@@ -408,7 +408,7 @@ static void put_own(struct xs_heap *h, void *p, uint64_t entry)
     }
     struct xs_magazine *m = &h->hot[XS_ENTRY_CLASS(entry)];
     if (xs_magazine_has_room(m)) {
-        xs_magazine_push(m, p);
+        xs_magazine_push(h, m, p);
         word[1] = h->key;
     } else {
         xs_heap_put_object(h, p, entry);
@@ -559,8 +559,8 @@ void xs_heap_flush_objects(struct xs_heap *h)
 {
     for (unsigned c = 0; c < XS_CLASS_SLABS; c++) {
         struct xs_magazine *m = &h->hot[c];
-        while (m->n > 0) {
-            void *p = xs_magazine_take(m);
+        while (!xs_magazine_is_empty(m)) {
+            void *p = xs_magazine_take(h, m);
             uint64_t entry = xs_page_map_get(p);
             if (!xs_heap_has(h, entry))
                 send_object(h, p, entry);

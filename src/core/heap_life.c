@@ -13,7 +13,7 @@
 #include "sys/thread_end.h"
 
 /* A magazine holds at most so many bytes of a slab's objects, or one object. */
-#define MAGAZINE_BYTES ((size_t)8 << 10)
+#define MAGAZINE_BYTES ((size_t)16 << 10)
 
 /* A larger block is refused to everybody. */
 #define LEND_MOST     ((size_t)16 << 20)
@@ -116,17 +116,25 @@ void xs_heap_forgive(size_t size)
 
 void xs_heap_open_magazine(struct xs_heap *h, unsigned class)
 {
-    size_t most = class < XS_CLASS_SLABS ? MAGAZINE_BYTES : h->cache_bytes;
-    size_t room = most / xs_class_bytes(class);
-    bool is_mixed = class >= h->mixed_from && class < XS_CLASS_SLABS;
+    bool is_slabs = class < XS_CLASS_SLABS;
+    size_t n = (is_slabs ? MAGAZINE_BYTES : h->cache_bytes) / xs_class_bytes(class);
+    size_t most = is_slabs ? XS_MAGAZINE : XS_MAGAZINE_CHUNKS;
+    bool is_mixed = class >= h->mixed_from && is_slabs;
     struct xs_magazine *m = &h->hot[class];
 
-    if (room == 0 && xs_class_bytes(class) <= h->cache_bytes)
-        room = 1;
+    if (n == 0 && xs_class_bytes(class) <= h->cache_bytes)
+        n = 1;
+    if (n > most)
+        n = most;
+    if (n > XS_MAGAZINES_MOST - h->stacks_used)
+        n = XS_MAGAZINES_MOST - h->stacks_used;
     m->current = &xs_slab_none;
     m->tag = is_mixed ? h->entry_tag : h->tag;
     m->tag_mask = is_mixed ? XS_OWNER_MASK : UINT16_MAX;
-    m->most = room < XS_MAGAZINE ? (uint32_t)room : XS_MAGAZINE;
+    m->least = (uint32_t)((char *)&h->stacks[h->stacks_used] - (char *)h);
+    m->most = m->least + (uint32_t)(n * sizeof(h->stacks[0]));
+    m->at = m->least;
+    h->stacks_used += (uint32_t)n;
 }
 
 static void set_up(struct xs_heap *h, uint32_t id)
@@ -402,8 +410,8 @@ bool xs_heap_span(struct xs_heap *h, size_t size, size_t align, bool is_kept_fir
 __attribute__((no_sanitize("thread"))) bool xs_heap_any_holds(const void *p, unsigned class)
 {
     for (const struct xs_heap *h = xs_heap_all(); h != NULL; h = h->next)
-        for (uint32_t i = 0; i < h->hot[class].n && i < XS_MAGAZINE; i++)
-            if (xs_magazine_at(&h->hot[class], i) == p)
+        for (uint32_t i = 0; i < xs_magazine_count(&h->hot[class]) && i < XS_MAGAZINE; i++)
+            if (xs_magazine_at(h, &h->hot[class], i) == p)
                 return true;
     return false;
 }
@@ -435,7 +443,7 @@ __attribute__((no_sanitize("thread"))) static uint64_t free_in_heaps(void)
 
     for (const struct xs_heap *h = xs_heap_all(); h != NULL; h = h->next) {
         for (unsigned c = 0; c < XS_CLASS_COUNT; c++)
-            bytes += h->hot[c].n * xs_class_bytes(c);
+            bytes += xs_magazine_count(&h->hot[c]) * xs_class_bytes(c);
         bytes += h->kept_room_bytes;
         for (unsigned i = 0; i < XS_SENDS; i++)
             if (h->send[i].room != 0)
@@ -499,13 +507,13 @@ static bool check_magazines(const struct xs_heap *h, struct xs_buf *why)
 {
     for (unsigned c = 0; c < XS_CLASS_COUNT; c++) {
         const struct xs_magazine *m = &h->hot[c];
-        for (uint32_t i = 0; i < m->n; i++) {
-            uint64_t e = xs_page_map_get(xs_magazine_at(m, i));
+        for (uint32_t i = 0; i < xs_magazine_count(m); i++) {
+            uint64_t e = xs_page_map_get(xs_magazine_at(h, m, i));
             bool fits = c < XS_CLASS_SLABS
                             ? xs_entry_is_object(e) && xs_heap_has(XS_ENTRY_SLAB(e)->heap, e) &&
                                   XS_ENTRY_CLASS(e) == c
                             : !xs_entry_is_object(e) && XS_ENTRY_CHUNK_CLASS(e) == c;
-            if (m->n > XS_MAGAZINE || !fits) {
+            if (m->at > m->most || !fits) {
                 xs_fmt(why, "magazine %u holds what does not belong there", c);
                 return false;
             }

@@ -138,10 +138,10 @@ static bool is_at_rest(const struct xs_heap *h, unsigned class)
     const struct xs_magazine *m = &h->hot[class];
     const struct xs_slab *s = m->current;
 
-    if (s == NULL || s == &xs_slab_none || xs_slab_used(s) != m->n)
+    if (s == NULL || s == &xs_slab_none || xs_slab_used(s) != xs_magazine_count(m))
         return false;
-    for (uint32_t i = 0; i < m->n; i++)
-        if (!xs_slab_contains(s, xs_magazine_at(m, i)))
+    for (uint32_t i = 0; i < xs_magazine_count(m); i++)
+        if (!xs_slab_contains(s, xs_magazine_at(h, m, i)))
             return false;
     return true;
 }
@@ -160,8 +160,7 @@ static struct xs_slab *take_resting(struct xs_heap *h, unsigned class)
     if (!is_at_rest(h, class))
         return NULL;
     s = m->current;
-    m->n = 0;
-    m->top = NULL;
+    m->at = m->least;
     m->current = &xs_slab_none;
     s->held = XS_SLAB_HOLDS_NONE;
     return s;

@@ -255,13 +255,11 @@ static xs_chunk leave(struct xs_heap *h, void *p, unsigned class)
 static xs_chunk leave_oldest(struct xs_heap *h, unsigned class)
 {
     struct xs_magazine *m = &h->hot[class];
-    void *p = xs_magazine_at(m, 0);
+    void **oldest = xs_magazine_place(h, m->least);
+    void *p = *oldest;
 
-    m->n--;
-    for (uint32_t i = 1; i < m->n; i++)
-        m->beneath[i] = m->beneath[i + 1];
-    if (m->n == 0)
-        m->top = NULL;
+    m->at -= sizeof(void *);
+    memmove(oldest, oldest + 1, m->at - m->least);
     return leave(h, p, class);
 }
 
@@ -280,7 +278,7 @@ void xs_large_make_room(struct xs_heap *h)
 {
     while (h->chunk_classes != 0) {
         unsigned at = next_class(h);
-        if (XS_LIKELY(h->hot[XS_CLASS_SLABS + at].n != 0)) {
+        if (XS_LIKELY(!xs_magazine_is_empty(&h->hot[XS_CLASS_SLABS + at]))) {
             xs_chunk chunk = leave_oldest(h, XS_CLASS_SLABS + at);
             xs_span_give(&chunk, 1, NULL);
             return;
@@ -291,14 +289,14 @@ void xs_large_make_room(struct xs_heap *h)
 
 void xs_large_empty_hot(struct xs_heap *h)
 {
-    xs_chunk chunks[XS_MAGAZINE];
+    xs_chunk chunks[XS_MAGAZINE_CHUNKS];
 
     for (; h->chunk_classes != 0; h->chunk_classes &= h->chunk_classes - 1) {
         unsigned class = XS_CLASS_SLABS + (unsigned)__builtin_ctzll(h->chunk_classes);
         struct xs_magazine *m = &h->hot[class];
         unsigned n = 0;
-        while (m->n != 0)
-            chunks[n++] = leave(h, xs_magazine_take(m), class);
+        while (!xs_magazine_is_empty(m))
+            chunks[n++] = leave(h, xs_magazine_take(h, m), class);
         if (n != 0)
             xs_span_give(chunks, n, NULL);
     }
@@ -309,7 +307,7 @@ static void push(struct xs_heap *h, void *p, unsigned class)
     uintptr_t *word = p;
 
     word[1] = h->key;
-    xs_magazine_push(&h->hot[class], p);
+    xs_magazine_push(h, &h->hot[class], p);
     h->chunk_bytes += xs_class_bytes_upper(class);
     h->chunk_classes |= (uint64_t)1 << (class - XS_CLASS_SLABS);
     xs_keeper_poke();
@@ -338,9 +336,9 @@ static bool keep(struct xs_heap *h, void *p, unsigned class, xs_chunk chunk)
     size_t bytes = xs_class_bytes(class);
     uintptr_t *word = p;
 
-    if (m->most == 0)
+    if (m->current == NULL)
         xs_heap_open_magazine(h, class);
-    if (m->most == 0 || xs_span_in_hurry() || xs_span_part_of(chunk) != h->part)
+    if (m->most == m->least || xs_span_in_hurry() || xs_span_part_of(chunk) != h->part)
         return false;
     if (word[1] == h->key && xs_heap_any_holds(p, class))
         xs_die("double free", p);

@@ -21,7 +21,7 @@
 /* Sizes up to this one find their class in a table, shifted to be the place of its magazine. */
 #define XS_CLASS_TABLE_MAX   ((size_t)8192)
 #define XS_CLASS_UPPER       56u /* classes from this one on are of larger sizes, by size */
-#define XS_CLASS_TABLE_SHIFT 8
+#define XS_CLASS_TABLE_SHIFT 5
 
 /* XS_CLASS_TABLE_MAX < `size` <= XS_CLASS_MAX_BYTES. */
 XS_INLINE unsigned xs_class_of_upper(size_t size)

@@ -17,25 +17,31 @@
 
 /* Blocks in a magazine: every one keeps a slab from getting empty, but the fewer there are the more
  * of others' blocks must go back to them, and the more often a magazine is found empty or full,
- * which the processor does not foresee. So many that a magazine fills four cache lines, of which
- * the first and one other are looked at. */
-#define XS_MAGAZINE 28
+ * which the processor does not foresee. */
+#define XS_MAGAZINE 60
 
+/* Of chunks there are at most so many. */
+#define XS_MAGAZINE_CHUNKS 28
+
+/* A stack of blocks, which lie in the heap's `stacks`, one magazine's behind another's, as many as
+ * each may hold: so little memory is touched however many that is. */
 struct xs_magazine {
-    size_t n;      /* as wide as an index into memory, which costs free and malloc one step less */
-    uint32_t most; /* blocks that it holds, at most XS_MAGAZINE; 0 in one that is not open */
+    /* In bytes from the beginning of the heap: where the next block that is freed goes, behind the
+     * one that the next request gets; what this is when there is none, and when there is no room
+     * for more. All are 0 in one that is not open. */
+    _Alignas(1 << XS_CLASS_TABLE_SHIFT) size_t at; /* so wide as an index is */
+    uint32_t least;
+    uint32_t most;
     /* What it takes: entries of the page map that have these bits where the mask has ones. Of
      * classes that are mixed the mask leaves out whose object it is, since a branch on that would
      * go now one way, now the other. */
     uint16_t tag;
     uint16_t tag_mask;
     struct xs_slab *current; /* takes over when the magazine is empty; or xs_slab_none */
-    /* The block that the next request gets, NULL if there is none, stands apart, so that it is
-     * known by one load; `beneath` has the others, oldest first, from [1] on. [0] is always NULL.
-     */
-    void *top;
-    void *beneath[XS_MAGAZINE];
 };
+
+/* So many blocks all magazines can hold together: no more are asked for. */
+#define XS_MAGAZINES_MOST 3072
 
 /* Frees of other heaps' objects, gathered before they are handed over: chains, each at the place
  * that the address of its slab's record gives. */
@@ -71,6 +77,7 @@ struct xs_heap {
     uint64_t kept_least;
     uint32_t chunks_out;   /* chunks handed out */
     uint32_t reached;      /* how far the last blocks grew: core/heap_realloc.c */
+    uint32_t stacks_used;  /* places in `stacks` that are some magazine's */
     _Atomic uint32_t turn; /* odd while its owner is at what a visitor would take: below */
     atomic_bool is_visited;
     atomic_bool is_waiting; /* the owner, for the visit to end */
@@ -149,6 +156,7 @@ struct xs_heap {
      * current slab, not even xs_slab_none, is not open. */
     _Alignas(XS_NO_SHARE) struct xs_magazine blank;
     struct xs_magazine hot[XS_CLASS_COUNT];
+    void *stacks[XS_MAGAZINES_MOST]; /* in the order in which the magazines were opened */
     struct xs_slab_list partial[XS_CLASS_SLABS];
     struct xs_slab *empty[XS_CLASS_SLABS];
     struct xs_send send[XS_SENDS];
@@ -158,7 +166,7 @@ _Static_assert(offsetof(struct xs_heap, hot) ==
                    offsetof(struct xs_heap, blank) + sizeof(struct xs_magazine),
                "what is behind blank");
 
-_Static_assert(sizeof(struct xs_magazine) == 1 << XS_CLASS_TABLE_SHIFT, "four lines");
+_Static_assert(sizeof(struct xs_magazine) == 1 << XS_CLASS_TABLE_SHIFT, "half a line");
 
 /* The place of the magazine for an object's class. */
 #define XS_ENTRY_PLACE(e)                                                                          \
@@ -562,34 +570,47 @@ XS_INLINE struct xs_magazine *xs_heap_magazine(struct xs_magazine *first, size_t
 
 XS_INLINE bool xs_magazine_has_room(const struct xs_magazine *m)
 {
-    return (uint32_t)m->n < m->most;
+    return (uint32_t)m->at != m->most;
 }
 
-/* Of one that has room. */
-XS_INLINE void xs_magazine_push(struct xs_magazine *m, void *p)
+XS_INLINE bool xs_magazine_is_empty(const struct xs_magazine *m)
 {
-    size_t n = m->n;
+    return (uint32_t)m->at == m->least;
+}
 
-    m->beneath[n] = m->top;
-    m->top = p;
-    m->n = n + 1;
+XS_INLINE uint32_t xs_magazine_count(const struct xs_magazine *m)
+{
+    return ((uint32_t)m->at - m->least) / (uint32_t)sizeof(void *);
+}
+
+/* Where a block lies in its heap's stacks, or is to lie. */
+XS_INLINE void **xs_magazine_place(struct xs_heap *h, size_t at)
+{
+    return (void **)(void *)((char *)h + at);
 }
 
 /* The block in place `i`, oldest first. */
-XS_INLINE void *xs_magazine_at(const struct xs_magazine *m, size_t i)
+XS_INLINE void *xs_magazine_at(const struct xs_heap *h, const struct xs_magazine *m, uint32_t i)
 {
-    return i + 1 == m->n ? m->top : m->beneath[i + 1];
+    return ((void *const *)(const void *)((const char *)h + m->least))[i];
 }
 
-/* Both of one that is not empty. take: for no request. */
-XS_INLINE void *xs_magazine_take(struct xs_magazine *m)
+/* Into one that has room. */
+XS_INLINE void xs_magazine_push(struct xs_heap *h, struct xs_magazine *m, void *p)
 {
-    size_t n = m->n - 1;
-    void *p = m->top;
+    size_t at = m->at;
 
-    m->top = m->beneath[n];
-    m->n = n;
-    return p;
+    *xs_magazine_place(h, at) = p;
+    m->at = at + sizeof(void *);
+}
+
+/* The next two of one that is not empty. take: for no request. */
+XS_INLINE void *xs_magazine_take(struct xs_heap *h, struct xs_magazine *m)
+{
+    size_t at = m->at - sizeof(void *);
+
+    m->at = at;
+    return *xs_magazine_place(h, at);
 }
 
 /* One more request of the magazine's class; `place` is its place behind `blank`. */
@@ -604,9 +625,9 @@ XS_INLINE void xs_heap_count_taken(struct xs_heap *h, const struct xs_magazine *
 }
 
 /* take: uncounted; as a block that is no longer marked as free. */
-XS_INLINE void *xs_magazine_pop_uncounted(struct xs_magazine *m)
+XS_INLINE void *xs_magazine_pop_uncounted(struct xs_heap *h, struct xs_magazine *m)
 {
-    void **p = xs_magazine_take(m);
+    void **p = xs_magazine_take(h, m);
 
     p[1] = NULL;
     return p;
@@ -614,7 +635,7 @@ XS_INLINE void *xs_magazine_pop_uncounted(struct xs_magazine *m)
 
 XS_INLINE void *xs_magazine_pop(struct xs_heap *h, struct xs_magazine *m)
 {
-    void *p = xs_magazine_pop_uncounted(m);
+    void *p = xs_magazine_pop_uncounted(h, m);
 
     xs_heap_count_taken(h, m);
     return p;
@@ -629,8 +650,8 @@ XS_INLINE void *xs_heap_malloc_small_or(size_t size, void *(*refill)(size_t, str
     struct xs_magazine *m = xs_heap_magazine(&h->blank, place);
     void *p;
 
-    if (XS_LIKELY(m->top != NULL)) {
-        p = xs_magazine_pop_uncounted(m);
+    if (XS_LIKELY(!xs_magazine_is_empty(m))) {
+        p = xs_magazine_pop_uncounted(h, m);
     } else {
         struct xs_slab *s = m->current;
         if (XS_UNLIKELY(s->free == NULL))
@@ -720,7 +741,7 @@ XS_INLINE bool xs_heap_free_inline(struct xs_heap *h, void *p, uint64_t entry)
             return true;
         }
         XS_COUNT(h->counts.frees, 1);
-        xs_magazine_push(m, p);
+        xs_magazine_push(h, m, p);
         word[1] = h->key;
         return true;
     }
