@@ -529,7 +529,9 @@ CUresult xs_gpu_piece_get(struct xs_gpu_shard *s, struct xs_gpu_context *c,
             xs_gpu_watch_free_memory(s, c->device);
         /* Beyond the limit whole free ranges may be in the way: giving them back may wait for the
          * device, which is for the next free to do. */
-        if (result != XS_SUB_NEED || !xs_gpu_range_extend(s, r, size, want, &effort))
+        /* In a capture the driver is asked last, once nothing else that is kept will do. */
+        if (result != XS_SUB_NEED || xs_gpu_is_capturing() ||
+            !xs_gpu_range_extend(s, r, size, want, &effort))
             break;
     }
     *hit = false;
