@@ -263,27 +263,30 @@ static xs_chunk leave_oldest(struct xs_heap *h, unsigned class)
     return leave(h, p, class);
 }
 
-/* The next one that may have blocks, after the last. */
-static unsigned next_class(struct xs_heap *h)
+/* The next one of these, after the last. */
+static unsigned next_class(struct xs_heap *h, uint64_t classes)
 {
-    uint64_t later = h->chunk_classes & ~(uint64_t)0 << h->chunk_turn;
-    unsigned at = (unsigned)__builtin_ctzll(later != 0 ? later : h->chunk_classes);
+    uint64_t later = classes & ~(uint64_t)0 << h->chunk_turn;
+    unsigned at = (unsigned)__builtin_ctzll(later != 0 ? later : classes);
 
     h->chunk_turn = (at + 1) % 64;
     return at;
 }
 
-/* The oldest of a class, each class in turn. */
+/* The oldest of a class that has several, each of these in turn; where none has, of any: so that
+ * what is kept is of as many sizes as may be, and the next request finds its own. */
 void xs_large_make_room(struct xs_heap *h)
 {
-    while (h->chunk_classes != 0) {
-        unsigned at = next_class(h);
-        if (XS_LIKELY(!xs_magazine_is_empty(&h->hot[XS_CLASS_SLABS + at]))) {
+    for (uint64_t *some = &h->chunk_several; h->chunk_classes != 0;) {
+        if (*some == 0)
+            some = &h->chunk_classes;
+        unsigned at = next_class(h, *some);
+        if (XS_LIKELY(xs_magazine_count(&h->hot[XS_CLASS_SLABS + at]) > (some == &h->chunk_several))) {
             xs_chunk chunk = leave_oldest(h, XS_CLASS_SLABS + at);
             xs_span_give(&chunk, 1, NULL);
             return;
         }
-        h->chunk_classes &= ~((uint64_t)1 << at);
+        *some &= ~((uint64_t)1 << at);
     }
 }
 
@@ -310,6 +313,7 @@ static void push(struct xs_heap *h, void *p, unsigned class)
     xs_magazine_push(h, &h->hot[class], p);
     h->chunk_bytes += xs_class_bytes_upper(class);
     h->chunk_classes |= (uint64_t)1 << (class - XS_CLASS_SLABS);
+    h->chunk_several |= (uint64_t)(xs_magazine_count(&h->hot[class]) > 1) << (class - XS_CLASS_SLABS);
     xs_keeper_poke();
 }
 

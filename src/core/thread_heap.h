@@ -69,7 +69,8 @@ struct xs_heap {
     uint64_t chunk_bytes;   /* chunks in the magazines of the upper classes, */
     uint64_t chunk_enough;  /* beyond which some go back with requests that cost little, */
     uint64_t chunk_most;    /* and their bound, which frees see to */
-    uint64_t chunk_classes; /* a bit for each upper class that may have some */
+    uint64_t chunk_classes; /* a bit for each upper class that may have some, */
+    uint64_t chunk_several; /* and more than one */
     unsigned chunk_turn;    /* the class whose turn it is to give one back */
     bool takes_next;        /* a block of the next class serves as well */
     uint64_t kept_bytes;    /* spans of empty and spare slabs */
