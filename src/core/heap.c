@@ -51,6 +51,7 @@ static void look_for_unneeded(struct xs_heap *h)
         xs_heap_release_kept(h);
     if (h->chunk_least > 0 || xs_span_in_hurry())
         xs_large_empty_hot(h);
+    xs_large_give_leaving(h);
     if (h->kept_room_is_old)
         xs_large_drop_room(h);
     h->kept_room_is_old = h->kept_room != 0;

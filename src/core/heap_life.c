@@ -382,6 +382,20 @@ size_t xs_heap_trim(void)
     return xs_span_trim();
 }
 
+/* What the heap lets go is free by then. */
+static bool take_span(struct xs_heap *h, size_t size, size_t align, struct xs_span *out)
+{
+    if (h == NULL || h->leaving == 0)
+        return xs_span_take(size, align, out);
+    bool begun = xs_heap_begin(h);
+    uint32_t n = h->leaving; /* a visitor may have been there */
+    h->leaving = 0;
+    h->leaving_bytes = 0;
+    bool done = xs_span_exchange(h->leaves, n, size, align, out);
+    xs_heap_end(h, begun);
+    return done;
+}
+
 bool xs_heap_span(struct xs_heap *h, size_t size, size_t align, bool is_kept_first,
                   struct xs_span *out)
 {
@@ -389,7 +403,7 @@ bool xs_heap_span(struct xs_heap *h, size_t size, size_t align, bool is_kept_fir
 
     xs_heap_mind(size);
     bool done =
-        (is_kept_first && xs_heap_span_used(h, size, align, out)) || xs_span_take(size, align, out);
+        (is_kept_first && xs_heap_span_used(h, size, align, out)) || take_span(h, size, align, out);
     if (done && XS_UNLIKELY(xs_span_in_hurry()))
         xs_pressure_forgive(xs_span_used(out->chunk));
     if (done || xs_span_is_barred())
@@ -444,7 +458,7 @@ __attribute__((no_sanitize("thread"))) static uint64_t free_in_heaps(void)
     for (const struct xs_heap *h = xs_heap_all(); h != NULL; h = h->next) {
         for (unsigned c = 0; c < XS_CLASS_COUNT; c++)
             bytes += xs_magazine_count(&h->hot[c]) * xs_class_bytes(c);
-        bytes += h->kept_room_bytes;
+        bytes += h->kept_room_bytes + h->leaving_bytes;
         for (unsigned i = 0; i < XS_SENDS; i++)
             if (h->send[i].room != 0)
                 bytes += (h->send[i].most - h->send[i].room) * (uint64_t)h->send[i].slab->size;

@@ -60,7 +60,7 @@ void xs_heap_owned(struct xs_heap *h)
 /* Racy reads: whoever changes these now will be seen again at the next visit. */
 __attribute__((no_sanitize("thread"))) static uint64_t keeps(const struct xs_heap *h)
 {
-    return h->kept_bytes + h->chunk_bytes + (h->kept_room != 0 ? 1 : 0);
+    return h->kept_bytes + h->chunk_bytes + h->leaving_bytes + (h->kept_room != 0 ? 1 : 0);
 }
 
 static void take_from(struct xs_heap *h)

@@ -263,6 +263,24 @@ static xs_chunk leave_oldest(struct xs_heap *h, unsigned class)
     return leave(h, p, class);
 }
 
+void xs_large_give_leaving(struct xs_heap *h)
+{
+    if (h->leaving != 0)
+        xs_span_give(h->leaves, h->leaving, NULL);
+    h->leaving = 0;
+    h->leaving_bytes = 0;
+}
+
+/* It goes back with the next take, under the same lock, or when there are many. In a process of one
+ * thread at once: that take would only be the longer. */
+static void let_go(struct xs_heap *h, xs_chunk chunk, size_t bytes)
+{
+    h->leaves[h->leaving++] = chunk;
+    h->leaving_bytes += bytes;
+    if (h->leaving == XS_LEAVES || __libc_single_threaded || xs_span_in_hurry())
+        xs_large_give_leaving(h);
+}
+
 /* The next one of these, after the last. */
 static unsigned next_class(struct xs_heap *h, uint64_t classes)
 {
@@ -281,9 +299,10 @@ void xs_large_make_room(struct xs_heap *h)
         if (*some == 0)
             some = &h->chunk_classes;
         unsigned at = next_class(h, *some);
-        if (XS_LIKELY(xs_magazine_count(&h->hot[XS_CLASS_SLABS + at]) > (some == &h->chunk_several))) {
-            xs_chunk chunk = leave_oldest(h, XS_CLASS_SLABS + at);
-            xs_span_give(&chunk, 1, NULL);
+        if (XS_LIKELY(xs_magazine_count(&h->hot[XS_CLASS_SLABS + at]) >
+                      (some == &h->chunk_several))) {
+            unsigned class = XS_CLASS_SLABS + at;
+            let_go(h, leave_oldest(h, class), xs_class_bytes_upper(class));
             return;
         }
         *some &= ~((uint64_t)1 << at);
@@ -303,6 +322,7 @@ void xs_large_empty_hot(struct xs_heap *h)
         if (n != 0)
             xs_span_give(chunks, n, NULL);
     }
+    xs_large_give_leaving(h);
 }
 
 static void push(struct xs_heap *h, void *p, unsigned class)
@@ -313,7 +333,8 @@ static void push(struct xs_heap *h, void *p, unsigned class)
     xs_magazine_push(h, &h->hot[class], p);
     h->chunk_bytes += xs_class_bytes_upper(class);
     h->chunk_classes |= (uint64_t)1 << (class - XS_CLASS_SLABS);
-    h->chunk_several |= (uint64_t)(xs_magazine_count(&h->hot[class]) > 1) << (class - XS_CLASS_SLABS);
+    h->chunk_several |= (uint64_t)(xs_magazine_count(&h->hot[class]) > 1)
+                        << (class - XS_CLASS_SLABS);
     xs_keeper_poke();
 }
 

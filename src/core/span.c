@@ -342,37 +342,80 @@ XS_COLD static void more_records(struct xs_span_arena *s)
     errno = saved;
 }
 
-/* From what the arena has, as nearly always. */
-XS_INLINE bool take_held(struct xs_span_arena *s, size_t size, size_t align, bool is_used,
-                         struct xs_span *out)
+/* Back into the arena, whose they are and whose lock is held. */
+XS_INLINE int free_all(struct xs_span_arena *s, const xs_chunk chunks[], unsigned n, uint64_t now)
 {
+    int rc = 0;
+
+    for (unsigned i = 0; i < n && rc == 0; i++)
+        rc = xs_bfc_free(&s->bfc, own(chunks[i]), now);
+    return rc;
+}
+
+static void check_free(int rc, const void *p)
+{
+    if (rc != 0)
+        xs_die(rc == EINVAL ? "double free" : "corrupted heap", p);
+    xs_keeper_poke();
+}
+
+/* From what the arena has, as nearly always, after what goes back to it. */
+XS_INLINE bool take_held(struct xs_span_arena *s, const xs_chunk chunks[], unsigned n, size_t size,
+                         size_t align, bool is_used, struct xs_span *out)
+{
+    uint64_t now = n != 0 ? xs_span_now_ns() : 0;
+
     xs_lock_take(&s->lock);
+    int rc = free_all(s, chunks, n, now);
     xs_chunk c =
         is_used ? xs_bfc_alloc_used(&s->bfc, size, align) : xs_bfc_alloc_held(&s->bfc, size, align);
     bool done = is_out(s, c, out);
     bool records = xs_bfc_wants_records(&s->bfc);
     xs_lock_give(&s->lock);
+    if (n != 0)
+        check_free(rc, NULL);
     if (XS_UNLIKELY(records) && done)
         more_records(s);
     return done;
 }
 
-bool xs_span_take(size_t size, size_t align, struct xs_span *out)
+XS_INLINE struct xs_span_arena *arena_to_take_from(void)
 {
     struct xs_span_arena *s = xs_arena_here();
 
     if (XS_UNLIKELY(xs_lock_is_held(&s->lock)))
-        s = xs_arena_crowded(s);
-    else
-        xs_arena_calm();
-    if (XS_LIKELY(take_held(s, size, align, false, out)))
-        return true;
-    return take_slow(s, size, align, out);
+        return xs_arena_crowded(s);
+    xs_arena_calm();
+    return s;
+}
+
+bool xs_span_take(size_t size, size_t align, struct xs_span *out)
+{
+    struct xs_span_arena *s = arena_to_take_from();
+
+    return XS_LIKELY(take_held(s, NULL, 0, size, align, false, out)) ||
+           take_slow(s, size, align, out);
 }
 
 bool xs_span_take_used(size_t size, size_t align, struct xs_span *out)
 {
-    return take_held(xs_arena_here(), size, align, true, out);
+    return take_held(xs_arena_here(), NULL, 0, size, align, true, out);
+}
+
+bool xs_span_exchange(const xs_chunk chunks[], unsigned n, size_t size, size_t align,
+                      struct xs_span *out)
+{
+    struct xs_span_arena *s = arena_to_take_from();
+    int saved = errno;
+    unsigned here = 0;
+
+    while (here < n && arena_of(chunks[here]) == s)
+        here++;
+    if (here < n)
+        xs_span_give(&chunks[here], n - here, NULL);
+    bool done = take_held(s, chunks, here, size, align, false, out);
+    errno = saved;
+    return XS_LIKELY(done) || take_slow(s, size, align, out);
 }
 
 /* ---- give ------------------------------------------------------------------------------- */
@@ -385,15 +428,15 @@ void xs_span_give(const xs_chunk chunks[], unsigned n, const void *p)
 
     for (unsigned i = 0; i < n && rc == 0;) {
         struct xs_span_arena *s = arena_of(chunks[i]);
+        unsigned first = i;
+        while (i < n && arena_of(chunks[i]) == s)
+            i++;
         xs_lock_take(&s->lock);
-        for (; i < n && rc == 0 && arena_of(chunks[i]) == s; i++)
-            rc = xs_bfc_free(&s->bfc, own(chunks[i]), now);
+        rc = free_all(s, &chunks[first], i - first, now);
         tell_use(s);
         xs_lock_give(&s->lock);
     }
-    if (rc != 0)
-        xs_die(rc == EINVAL ? "double free" : "corrupted heap", p);
-    xs_keeper_poke();
+    check_free(rc, p);
     errno = saved;
 }
 

@@ -55,6 +55,10 @@ bool xs_span_take_used(size_t size, size_t align, struct xs_span *out);
  * where it freed none of them just now. No system call. */
 void xs_span_give(const xs_chunk chunks[], unsigned n, const void *p);
 
+/* Both: what is given is free when it is taken. */
+bool xs_span_exchange(const xs_chunk chunks[], unsigned n, size_t size, size_t align,
+                      struct xs_span *out);
+
 void *xs_span_address(xs_chunk chunk);    /* of one in use */
 size_t xs_span_used(xs_chunk chunk);      /* so much of it had memory when it was taken */
 size_t xs_span_requested(xs_chunk chunk); /* what was asked for it last */

@@ -58,6 +58,10 @@ struct xs_send {
     void **head;
 };
 
+/* Chunks that have left their magazines and wait for the next take of the thread's: each by itself
+ * would have the lock, and the lines of what it guards, once more. */
+#define XS_LEAVES 4u
+
 /* By `next` and `prev`. The first one's `prev` means nothing, nor does `last` of an empty list. */
 struct xs_slab_list {
     struct xs_slab *first;
@@ -71,10 +75,13 @@ struct xs_heap {
     uint64_t chunk_most;    /* and their bound, which frees see to */
     uint64_t chunk_classes; /* a bit for each upper class that may have some, */
     uint64_t chunk_several; /* and more than one */
-    unsigned chunk_turn;    /* the class whose turn it is to give one back */
-    bool takes_next;        /* a block of the next class serves as well */
-    uint64_t kept_bytes;    /* spans of empty and spare slabs */
-    uint64_t chunk_least;   /* the least of either since the last look at the clock */
+    uint64_t leaving_bytes; /* of chunks that go back with the next take */
+    uint32_t leaving;
+    xs_chunk leaves[XS_LEAVES];
+    unsigned chunk_turn;  /* the class whose turn it is to give one back */
+    bool takes_next;      /* a block of the next class serves as well */
+    uint64_t kept_bytes;  /* spans of empty and spare slabs */
+    uint64_t chunk_least; /* the least of either since the last look at the clock */
     uint64_t kept_least;
     uint32_t chunks_out;   /* chunks handed out */
     uint32_t reached;      /* how far the last blocks grew: core/heap_realloc.c */
@@ -559,7 +566,8 @@ void xs_large_mind(struct xs_heap *h, size_t size);
 /* One of the chunks in magazines goes back. */
 void xs_large_make_room(struct xs_heap *h);
 void xs_large_empty_hot(struct xs_heap *h);
-void xs_large_drop_room(struct xs_heap *h); /* the kept one */
+void xs_large_give_leaving(struct xs_heap *h); /* what has left its magazine */
+void xs_large_drop_room(struct xs_heap *h);    /* the kept one */
 void xs_large_give_room(struct xs_heap *h);
 
 /* ---- the fast paths ---- */

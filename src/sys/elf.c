@@ -49,7 +49,8 @@ static bool object_open(const struct link_map *map, struct object *o)
 }
 
 /* Not strcmp: dlsym and mallopt come here, and what puts itself in front of libc (the runtimes of
- * sanitizers) asks dlsym for the function that its own strcmp is to call, and calls mallopt first. */
+ * sanitizers) asks dlsym for the function that its own strcmp is to call, and calls mallopt first.
+ */
 static bool same_name(const char *a, const char *b)
 {
     while (*a != '\0' && *a == *b)
