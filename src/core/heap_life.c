@@ -402,6 +402,10 @@ bool xs_heap_span(struct xs_heap *h, size_t size, size_t align, bool is_kept_fir
     int saved = errno;
 
     xs_heap_mind(size);
+    /* The thread may be on another node than when it began, as programs pin theirs after that: from
+     * now on it keeps what is of this one. */
+    if (h != NULL)
+        XS_CHANGE_TO(h->part, xs_span_part());
     bool done =
         (is_kept_first && xs_heap_span_used(h, size, align, out)) || take_span(h, size, align, out);
     if (done && XS_UNLIKELY(xs_span_in_hurry()))

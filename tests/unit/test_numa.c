@@ -122,6 +122,12 @@ Test(numa, heap)
     node_here = 1; /* the thread has moved: new memory is from there */
     void *there = xs_heap_malloc(400000);
     cr_assert_eq(xs_span_part_of((xs_chunk)(xs_page_map_get(there) >> 40)), 1u);
+    /* What is of the old node goes back there, and what is of the new one is kept. */
     xs_heap_free(large);
+    large = xs_heap_malloc(300000);
+    cr_assert_eq(xs_span_part_of((xs_chunk)(xs_page_map_get(large) >> 40)), 1u);
     xs_heap_free(there);
+    cr_assert_eq(xs_heap_malloc(400000), there);
+    xs_heap_free(there);
+    xs_heap_free(large);
 }
