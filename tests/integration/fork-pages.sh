@@ -16,7 +16,7 @@ at_most() { # WHAT KIB
 # With a library laid out by another linker or compiler a page or two more are no mistake.
 more=8
 is_measured_compiler && more=0
-at_most process $((32 + more))    # RELRO 2, busy, start, memory, counts, heap, the heap of none
-at_most child $((12 + more))      # busy, counts, heap
-at_most child-slab $((20 + more)) # and memory, and the magazine of that class
+at_most process $((36 + more))    # RELRO 2, busy, start, memory, counts, heap, its stacks of blocks, the heap of none
+at_most child $((16 + more))      # busy, counts, heap, its stacks of blocks
+at_most child-slab $((20 + more)) # and memory
 finish
