@@ -48,6 +48,6 @@ grep -vxE 'lib(c|m|dl|pthread|rt)\.so\.[0-9]+|ld-linux[a-z0-9_-]*\.so\.[0-9]+' "
 if [ -s "$root/build/release/link.ld" ]; then
     bytes=$(readelf -lW "$lib" | awk '$1 == "TLS" { print $6 }')
     at=$(readelf -sW "$lib" | awk '$8 == "xs_heap_mine" { print $2 }')
-    [ $(((bytes - 0x$at) % 256)) -eq 48 ] || fail "xs_heap_mine at 0x$at of $bytes bytes, so not 0x30 below 256 bytes"
+    [ $(((bytes - 0x$at) % 64)) -eq 48 ] || fail "xs_heap_mine at 0x$at of $bytes bytes, so not 0x10 of a cache line"
 fi
 finish
