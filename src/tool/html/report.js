@@ -236,14 +236,20 @@
     for (const r of rows) r[1] = r[1].map((part) => part / most);
     return bars(kinds.map((k, i) => [el('i', { style: 'background:' + COLORS[i] }), k]), rows);
   }
+  /* Nothing is less than a step of the clock: less than the shortest time that is not nothing. */
+  function latencyOf(calls, ns) {
+    const b = ns === 0 ? list(calls.bins).findIndex((n, i) => i > 0 && n > 0) : -1;
+    return b < 0 ? time(ns) : '<' + time(b < 4 ? b : (4 + b % 4) * 2 ** (Math.floor(b / 4) - 1));
+  }
   function latency() {
     const l = data.latency;
     if (!known(l)) return;
     const kinds = ['malloc', 'free'].filter((k) => known(l[k]));
     const c = card('latency', 'Latency of a sample of the calls');
     if (kinds.length > 0)
-      c.append(...turning(['', 'p50', 'p99', 'p99.9', 'longest', 'samples', 'of calls'], kinds.map((k) => [k, time(l[k].p50_ns),
-        time(l[k].p99_ns), time(l[k].p999_ns), time(l[k].max_ns), count(l[k].samples), count(l[k].calls)])), spread(l, kinds));
+      c.append(...turning(['', 'p50', 'p99', 'p99.9', 'longest', 'samples', 'of calls'], kinds.map((k) => [k,
+        ...[l[k].p50_ns, l[k].p99_ns, l[k].p999_ns, l[k].max_ns].map((ns) => latencyOf(l[k], ns)),
+        count(l[k].samples), count(l[k].calls)])), spread(l, kinds));
     for (const [key, whose] of [['lock_waits', 'the allocator'], ['gpu_lock_waits', 'the GPU cache']])
       if (known(l[key]) && l[key].count > 0)
         c.append(el('p', { class: 'soft' }, `locks of ${whose}: ${many(l[key].count, 'wait')}, ${time(l[key].ns)} in all, ` +
