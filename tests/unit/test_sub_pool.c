@@ -65,6 +65,34 @@ Test(sub_pool, pool_keeps_small_blocks_whole)
     end();
 }
 
+/* What is kept of one class serves no other: not the next larger one, for which it is too small,
+ * and not the next smaller one either. Each block has another behind it that stays in use. */
+Test(sub_pool, pool_keeps_classes_apart)
+{
+    struct xs_sub_pool_options o = pool_options();
+    struct xs_sub_block a;
+    struct xs_sub_block b;
+    struct xs_sub_block behind;
+
+    for (size_t size = o.min_block; size < o.max_block / 64; size = a.size) {
+        for (unsigned larger = 0; larger < 2; larger++) {
+            size_t next = xs_sub_pool_rounded(o.min_block, size + 1);
+            begin_pool(&o);
+            cr_assert(take(larger != 0 ? size : next, &a));
+            cr_assert(take(o.min_block, &behind));
+            give(block_from(a.address));
+            cr_assert(
+                take(larger != 0 ? next : size, &b)); /* that they do not overlap is seen here */
+            cr_assert(b.address != a.address, "%zu served by what was kept of %zu", b.size, a.size);
+            check();
+            cr_assert(take(a.size, &b));
+            cr_assert_eq(b.address, a.address, "%zu was kept", a.size);
+            end();
+            a.size = next;
+        }
+    }
+}
+
 Test(sub_pool, pool_keeps_slabs_with_kept_blocks)
 {
     struct xs_sub_pool_options o = pool_options();
