@@ -40,7 +40,8 @@ until (ulimit -v $least && sort -n --parallel=1 "$work/lines" >"$work/out" 2>&1)
 done
 for limit in -d2500 -d4000 -d7000 -v$((least + 4000)) -v$((least + 6000)); do
     for policy in bfc tbb; do
-        out=$(ulimit ${limit:0:2} "${limit:2}" && under $policy XSIGMA_STATS=0 -- sort -n --parallel=1 "$work/lines" 2>"$work/err" | cksum)
+        out=$( (ulimit ${limit:0:2} "${limit:2}" &&
+            under $policy XSIGMA_STATS=0 -- sort -n --parallel=1 "$work/lines" 2>"$work/err") | cksum)
         [ "$out" = "$(cksum <"$work/sorted")" ] || fail "sort under ulimit $limit with $policy: $(cat "$work/err")"
         [ $policy = tbb ] || [ ! -s "$work/err" ] || fail "sort under ulimit $limit says: $(cat "$work/err")"
     done
