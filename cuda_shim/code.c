@@ -70,6 +70,26 @@ LAUNCHED(cuLaunchKernel,
           unsigned int by, unsigned int bz, unsigned int shared, CUstream stream, void **params,
           void **extra),
          (f, gx, gy, gz, bx, by, bz, shared, stream, params, extra), stream)
+/* The oldest forms, on the legacy stream or any. */
+CUresult xs_do_cuLaunch(CUfunction f)
+{
+    XS_SHIM_RETRY(r, XS_REAL(cuLaunch)(f));
+    return then(r, xs_gpu_after_launch);
+}
+
+CUresult xs_do_cuLaunchGrid(CUfunction f, int gx, int gy)
+{
+    XS_SHIM_RETRY(r, XS_REAL(cuLaunchGrid)(f, gx, gy));
+    return then(r, xs_gpu_after_launch);
+}
+
+CUresult xs_do_cuLaunchGridAsync(CUfunction f, int gx, int gy, CUstream stream)
+{
+    xs_shim_look_at(stream);
+    XS_SHIM_RETRY(r, XS_REAL(cuLaunchGridAsync)(f, gx, gy, stream));
+    return then(r, xs_gpu_after_launch);
+}
+
 LAUNCHED(cuLaunchCooperativeKernel,
          (CUfunction f, unsigned int gx, unsigned int gy, unsigned int gz, unsigned int bx,
           unsigned int by, unsigned int bz, unsigned int shared, CUstream stream, void **params),
@@ -99,6 +119,18 @@ COPIED(cuMemsetD16Async, (CUdeviceptr to, unsigned short value, size_t n, CUstre
        (to, value, n, stream), stream)
 COPIED(cuMemsetD32Async, (CUdeviceptr to, unsigned int value, size_t n, CUstream stream),
        (to, value, n, stream), stream)
+/* Within the device, where managed memory is, these go on by themselves too. Those between the host
+ * and the device wait, and so do sets of memory that the CPU sees. */
+#define COPIED_WITHIN(symbol, parameters, arguments)                                               \
+    CUresult xs_do_##symbol parameters                                                             \
+    {                                                                                              \
+        return then(XS_REAL(symbol) arguments, xs_gpu_after_copy);                                 \
+    }
+COPIED_WITHIN(cuMemcpy, (CUdeviceptr to, CUdeviceptr from, size_t size), (to, from, size))
+COPIED_WITHIN(cuMemcpyDtoD_v2, (CUdeviceptr to, CUdeviceptr from, size_t size), (to, from, size))
+COPIED_WITHIN(cuMemcpy2D_v2, (const CUDA_MEMCPY2D *what), (what))
+COPIED_WITHIN(cuMemcpy2DUnaligned_v2, (const CUDA_MEMCPY2D *what), (what))
+COPIED_WITHIN(cuMemcpy3D_v2, (const CUDA_MEMCPY3D *what), (what))
 #define COPIED_2D(symbol, type)                                                                    \
     COPIED(                                                                                        \
         symbol,                                                                                    \
@@ -108,6 +140,8 @@ COPIED_2D(cuMemsetD2D8Async, unsigned char)
 COPIED_2D(cuMemsetD2D16Async, unsigned short)
 COPIED_2D(cuMemsetD2D32Async, unsigned int)
 CALLED(cuLaunchHostFunc, (CUstream stream, CUhostFn f, void *data), (stream, f, data), stream)
+CALLED(cuLaunchHostFunc_v2, (CUstream stream, CUhostFn f, void *data, unsigned int mode),
+       (stream, f, data, mode), stream)
 CALLED(cuStreamAddCallback, (CUstream stream, CUstreamCallback f, void *data, unsigned int flags),
        (stream, f, data, flags), stream)
 

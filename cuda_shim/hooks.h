@@ -47,6 +47,11 @@ CUresult cuLaunchCooperativeKernel_ptsz(CUfunction, unsigned int, unsigned int, 
                                         CUstream, void **);
 CUresult cuGraphUpload(CUgraphExec, CUstream);
 CUresult cuGraphUpload_ptsz(CUgraphExec, CUstream);
+/* Of CUDA 1 and 2, and still there. */
+CUresult cuLaunch(CUfunction);
+CUresult cuLaunchGrid(CUfunction, int, int);
+CUresult cuLaunchGridAsync(CUfunction, int, int, CUstream);
+CUresult cuMemcpy3D_v2(const CUDA_MEMCPY3D *);
 CUresult cuMemcpyAtoHAsync_v2(void *, CUarray, size_t, size_t, CUstream);
 CUresult cuMemcpyAtoHAsync_v2_ptsz(void *, CUarray, size_t, size_t, CUstream);
 CUresult cuMemcpy3DAsync_v2(const CUDA_MEMCPY3D *, CUstream);
@@ -56,6 +61,8 @@ CUresult cuMemsetD2D16Async_ptsz(CUdeviceptr, size_t, unsigned short, size_t, si
 CUresult cuMemsetD2D32Async(CUdeviceptr, size_t, unsigned int, size_t, size_t, CUstream);
 CUresult cuMemsetD2D32Async_ptsz(CUdeviceptr, size_t, unsigned int, size_t, size_t, CUstream);
 /* Younger than 13.0, or for graphics: abi_check compares all but these. */
+CUresult cuLaunchHostFunc_v2(CUstream, CUhostFn, void *, unsigned int);
+CUresult cuLaunchHostFunc_v2_ptsz(CUstream, CUhostFn, void *, unsigned int);
 CUresult cuStreamBeginCaptureToCig(CUstream, void *);
 CUresult cuStreamBeginCaptureToCig_ptsz(CUstream, void *);
 CUresult cuStreamEndCaptureToCig(CUstream);
@@ -132,10 +139,20 @@ CUresult cuEGLStreamProducerReturnFrame(void *, CUeglFrame *, CUstream *);
   X(cuGraphLaunch, 10000, 1, cuGraphLaunch_ptsz) \
   X(cuGraphUpload, 11010, 0, cuGraphUpload) \
   X(cuGraphUpload, 11010, 1, cuGraphUpload_ptsz) \
+  X(cuLaunch, 2000, 0, cuLaunch) \
+  X(cuLaunchGrid, 2000, 0, cuLaunchGrid) \
+  X(cuLaunchGridAsync, 2000, 0, cuLaunchGridAsync) \
   X(cuLaunchHostFunc, 10000, 0, cuLaunchHostFunc) \
   X(cuLaunchHostFunc, 10000, 1, cuLaunchHostFunc_ptsz) \
+  X(cuLaunchHostFunc, 13010, 0, cuLaunchHostFunc_v2) \
+  X(cuLaunchHostFunc, 13010, 1, cuLaunchHostFunc_v2_ptsz) \
   X(cuStreamAddCallback, 5000, 0, cuStreamAddCallback) \
   X(cuStreamAddCallback, 7000, 1, cuStreamAddCallback_ptsz) \
+  X(cuMemcpy, 4000, 0, cuMemcpy) \
+  X(cuMemcpyDtoD, 3020, 0, cuMemcpyDtoD_v2) \
+  X(cuMemcpy2D, 3020, 0, cuMemcpy2D_v2) \
+  X(cuMemcpy2DUnaligned, 3020, 0, cuMemcpy2DUnaligned_v2) \
+  X(cuMemcpy3D, 3020, 0, cuMemcpy3D_v2) \
   X(cuMemcpyAsync, 4000, 0, cuMemcpyAsync) \
   X(cuMemcpyAsync, 7000, 1, cuMemcpyAsync_ptsz) \
   X(cuMemcpyHtoDAsync, 3020, 0, cuMemcpyHtoDAsync_v2) \
@@ -216,7 +233,6 @@ CUresult cuEGLStreamProducerReturnFrame(void *, CUeglFrame *, CUstream *);
   X(cuEGLStreamProducerReturnFrame, 7000, 0, cuEGLStreamProducerReturnFrame)
 
 #define XS_HOOK_STREAMS(X) \
-  X(cuLaunchHostFunc, 13010, cuLaunchHostFunc_v2, 0) \
   X(cuEventRecord, 2000, cuEventRecord, 1) \
   X(cuEventRecordWithFlags, 11010, cuEventRecordWithFlags, 1) \
   X(cuStreamWaitEvent, 3020, cuStreamWaitEvent, 0) \
@@ -253,7 +269,6 @@ CUresult cuEGLStreamProducerReturnFrame(void *, CUeglFrame *, CUstream *);
   X(cuGLMapBufferObjectAsync, 3020, cuGLMapBufferObjectAsync_v2, 3)
 
 #define XS_HOOK_STREAMS_ALONE(X) \
-  X(cuLaunchGridAsync, 2000, cuLaunchGridAsync, 3) \
   X(cuGLUnmapBufferObjectAsync, 2030, cuGLUnmapBufferObjectAsync, 1)
 
 #define XS_HOOK_THREADS(X) \

@@ -25,6 +25,8 @@ static CUresult made_stream(CUresult r, const CUstream *out, unsigned flags)
 {
     if (r == CUDA_SUCCESS)
         xs_gpu_after_stream(*out, flags);
+    else
+        xs_gpu_no_stream();
     return r;
 }
 

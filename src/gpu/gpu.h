@@ -129,6 +129,7 @@ void xs_gpu_after_copy(void);      /* which goes on by itself */
 void xs_gpu_after_host_call(void); /* of a function, when a stream comes to it */
 void xs_gpu_after_register(void);  /* memory of the host's, which the CPU sees from then on */
 void xs_gpu_after_stream(CUstream s, unsigned flags);
+void xs_gpu_no_stream(void);               /* it could not be made */
 void xs_gpu_stream_gone(CUstream s);       /* before it is destroyed */
 void xs_gpu_after_context(CUcontext ctx);  /* it was made, or retained: perhaps once more */
 void xs_gpu_context_gone(CUcontext ctx);   /* before it is destroyed */

@@ -11,7 +11,8 @@ XS_UNLIKELY_DATA static struct {
     CUstream stream;
     struct xs_gpu_context *context;
 } streams[STREAMS];
-/* Announced and not made: the default stream of a thread, or one that could not be made. */
+/* Announced and not known: the default stream of a thread, or more streams than there is room for.
+ */
 static _Atomic uint32_t unseen;
 
 void xs_gpu_before_stream(void)
@@ -41,6 +42,12 @@ void xs_gpu_after_stream(CUstream s, unsigned flags)
     if (found) /* now: no epoch is being closed meanwhile */
         atomic_fetch_sub_explicit(&unseen, 1, memory_order_seq_cst);
     xs_gpu_epoch_unlock();
+}
+
+void xs_gpu_no_stream(void)
+{
+    if (!xs_gpu_is_child())
+        atomic_fetch_sub_explicit(&unseen, 1, memory_order_seq_cst);
 }
 
 static CUresult spare_event(struct xs_gpu_context *c, CUevent *out)

@@ -186,10 +186,12 @@ for chain in "$lib:$fakes/libcuda_plugin.so" "$fakes/libcuda_plugin.so:$lib"; do
     same "used by a constructor: allocations" 10 "$(gpu allocations)"
 done
 
-# ---- edges: fork, dlclose, threads ----
+# ---- edges: fork, copies, dlclose, threads ----
 edges=$(program cuda_edges) || exit 1
 run "$edges" fork
 same "fork" "$(printf '%s\n' 0 "0 in the parent; in the child 3 and 3" "0, 0")" "$out"
+run "$edges" managed
+same "managed" "0 42" "$out"
 run "$edges" close
 same "close" "$(printf '%s\n' 0 0 0 0)" "$out"
 for i in {1..20}; do

@@ -1,5 +1,6 @@
 /* cuda_edges.c - cuda_edges CASE: prints what the driver answers at the edges of a program's life.
  *   fork      a block is freed, then the child of a fork asks for one, and frees it
+ *   managed   what a copy left in managed memory, after a free
  *   close     libcuda is opened, used, closed, and used again
  *   threads   threads find and use the driver at the same moment, for the first time */
 #include <dlfcn.h>
@@ -50,6 +51,21 @@ static int forked(void)
     }
     waitpid(child, &status, 0);
     printf("%d, %u\n", status, put(kept));
+    return 0;
+}
+
+/* A copy within the device waits for nothing, but natively the free of what it reads does. */
+static int managed(void)
+{
+    CUdeviceptr from, other, to;
+    unsigned r = use();
+    r |= CU(cuMemAlloc_v2)(&from, 4096) | CU(cuMemAlloc_v2)(&other, 4096);
+    r |= CU(cuMemAllocManaged)(&to, 4096, CU_MEM_ATTACH_GLOBAL);
+    r |=
+        CU(cuMemsetD8_v2)(from, 42, 4096) | CU(cuMemsetD8_v2)(to, 7, 4096) | CU(cuCtxSynchronize)();
+    r |= CU(cuMemcpyDtoD_v2)(to, from, 4096);
+    r |= CU(cuMemFree_v2)(from);
+    printf("%u %d\n", r, *(const char *)(uintptr_t)to);
     return 0;
 }
 
@@ -105,6 +121,8 @@ int main(int argc, char **argv)
     library = dlopen("libcuda.so.1", RTLD_NOW);
     if (strcmp(what, "fork") == 0)
         return forked();
+    if (strcmp(what, "managed") == 0)
+        return managed();
     if (strcmp(what, "close") == 0)
         return closed();
     return 2;

@@ -142,6 +142,8 @@ CUresult api_stream_create(CUstream *out, unsigned flags)
     CUresult r = cuStreamCreate(out, flags);
     if (r == CUDA_SUCCESS)
         xs_gpu_after_stream(*out, flags);
+    else
+        xs_gpu_no_stream();
     return r;
 }
 CUresult api_stream_destroy(CUstream s)

@@ -52,6 +52,8 @@ WRAP(void, xs_gpu_after_register, (void), "registered ")
 }
 WRAP(void, xs_gpu_after_stream, (CUstream s, unsigned f), "after_stream:%lx:%u ", (long)s, f)
 }
+WRAP(void, xs_gpu_no_stream, (void), "no_stream ")
+}
 WRAP(void, xs_gpu_stream_gone, (CUstream s), "gone:%lx ", (long)s)
 }
 WRAP(void, xs_gpu_after_context, (CUcontext c), "after_context:%lx ", (long)c)
@@ -141,9 +143,9 @@ Test(cuda_streams, each_stream_is_told_before_it_is_made)
     EXPECT("before_stream driver driver after_stream:55:1 ");
     answer = 1;
     cr_assert(xs_do_cuStreamCreate(&s, 1) == 1);
-    EXPECT("before_stream driver ");
+    EXPECT("before_stream driver no_stream ");
     cr_assert(xs_do_cuGreenCtxStreamCreate(&s, (CUgreenCtx)0x91, 1, 0) == 1);
-    EXPECT("before_stream driver ");
+    EXPECT("before_stream driver no_stream ");
     answer = 0;
     xs_do_cuStreamDestroy_v2(s);
     EXPECT("gone:55 driver ");
@@ -488,6 +490,21 @@ static void expect_launch(const char *name, unsigned arguments, unsigned stream_
     LAUNCH(symbol, arguments, stream_at, s == CU_STREAM_PER_THREAD, __VA_ARGS__);                  \
     LAUNCH(symbol##_ptsz, arguments, stream_at, true, __VA_ARGS__)
 
+#define ONE_FORM(symbol, arguments, stream_at, ...)                                                \
+    DRIVER(symbol, launch);                                                                        \
+    LAUNCH(symbol, arguments, stream_at, (stream_at) < (arguments) && s == CU_STREAM_PER_THREAD,   \
+           __VA_ARGS__)
+/* The same of a call that takes no stream, and no memory. */
+#define COPY(symbol, arguments, ...)                                                               \
+    DRIVER(symbol, launch);                                                                        \
+    cr_assert(xs_do_##symbol(__VA_ARGS__) == 0);                                                   \
+    EXPECT("driver copied ");                                                                      \
+    expect_launch(#symbol, arguments, arguments, NULL);                                            \
+    answer = CUDA_ERROR_INVALID_VALUE;                                                             \
+    cr_assert(xs_do_##symbol(__VA_ARGS__) == CUDA_ERROR_INVALID_VALUE);                            \
+    EXPECT("driver ");                                                                             \
+    answer = CUDA_SUCCESS
+
 #define TOLD "launched "
 Test(cuda_streams, launches)
 {
@@ -499,6 +516,9 @@ Test(cuda_streams, launches)
                    (void **)11);
         BOTH_FORMS(cuLaunchCooperativeKernel, 10, 8, (CUfunction)1, 2, 3, 4, 5, 6, 7, 8, s,
                    (void **)10);
+        ONE_FORM(cuLaunch, 1, 1, (CUfunction)1);
+        ONE_FORM(cuLaunchGrid, 3, 3, (CUfunction)1, 2, 3);
+        ONE_FORM(cuLaunchGridAsync, 4, 3, (CUfunction)1, 2, 3, s);
         BOTH_FORMS(cuGraphLaunch, 2, 1, (CUgraphExec)1, s);
         BOTH_FORMS(cuGraphUpload, 2, 1, (CUgraphExec)1, s);
         config.hStream = s;
@@ -534,6 +554,17 @@ Test(cuda_streams, copies)
     }
 }
 
+/* Within the device they go on by themselves by these calls as well, and memory that is managed may
+ * be at either end. */
+Test(cuda_streams, copies_within_the_device)
+{
+    COPY(cuMemcpy, 3, 1, 2, 3);
+    COPY(cuMemcpyDtoD_v2, 3, 1, 2, 3);
+    COPY(cuMemcpy2D_v2, 1, (CUDA_MEMCPY2D *)1);
+    COPY(cuMemcpy2DUnaligned_v2, 1, (CUDA_MEMCPY2D *)1);
+    COPY(cuMemcpy3D_v2, 1, (CUDA_MEMCPY3D *)1);
+}
+
 #undef TOLD
 #define TOLD "called "
 Test(cuda_streams, functions_of_the_host)
@@ -542,6 +573,7 @@ Test(cuda_streams, functions_of_the_host)
     for (unsigned i = 0; i < 4; i++) {
         CUstream s = streams[i];
         BOTH_FORMS(cuLaunchHostFunc, 3, 0, s, (CUhostFn)2, (void *)3);
+        BOTH_FORMS(cuLaunchHostFunc_v2, 4, 0, s, (CUhostFn)2, (void *)3, 4);
         BOTH_FORMS(cuStreamAddCallback, 4, 0, s, (CUstreamCallback)2, (void *)3, 4);
     }
 }

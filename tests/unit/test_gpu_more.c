@@ -87,6 +87,20 @@ Test(gpu_more, old_drivers_prove_nothing_of_other_threads_streams)
     cr_assert_eq(get(4096), p);
 }
 
+Test(gpu_more, old_drivers_forget_a_stream_that_could_not_be_made)
+{
+    be_old();
+    CUstream s = stream(CU_STREAM_NON_BLOCKING);
+    CUdeviceptr p = get(4096);
+    OK(fake_touch(s, P(p), 4096));
+    xs_gpu_before_stream();
+    xs_gpu_no_stream();
+    give(p);
+    cr_assert_neq(get(4096), p);
+    fake_advance(s, 9);
+    cr_assert_eq(get(4096), p);
+}
+
 /* ---- blocks that must not come back ---- */
 
 Test(gpu_more, exported_blocks_are_never_reused)

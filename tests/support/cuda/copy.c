@@ -2,7 +2,8 @@
  *
  * The host waits only where the driver promises it: for a copy to pageable memory, and for a
  * synchronous copy that pinned memory takes part in. A copy from pageable memory is taken at once
- * and goes on by itself; copies within the device and memsets never wait. */
+ * and goes on by itself; copies within the device, where managed memory is, and memsets never wait.
+ */
 #include "state.h"
 
 #include <stdlib.h>
@@ -28,6 +29,11 @@ static bool inside(uint64_t p, size_t bytes, bool pageable_ok)
     return p + bytes <= a->hi;
 }
 
+static bool is_pinned(const struct area *a)
+{
+    return a != NULL && fk_host_visible(a) && a->kind != AREA_MANAGED;
+}
+
 static CUresult copy(struct op *op, CUstream stream, bool per_thread, bool synchronous)
 {
     CUstream s = fk_stream(stream, per_thread);
@@ -44,8 +50,7 @@ static CUresult copy(struct op *op, CUstream stream, bool per_thread, bool synch
     name_range(op, op->u.copy.dst, to);
     name_range(op, op->u.copy.src, from);
     const struct area *src = fk_area(op->u.copy.src), *dst = fk_area(op->u.copy.dst);
-    bool pinned = (src != NULL && fk_host_visible(src)) || (dst != NULL && fk_host_visible(dst));
-    bool waits = dst == NULL || (synchronous && pinned);
+    bool waits = dst == NULL || (synchronous && (is_pinned(src) || is_pinned(dst)));
     if (waits && s->capture != NULL)
         waits = false;
     if (src == NULL && s->capture == NULL) {
