@@ -71,7 +71,7 @@ sys.exit(figures["malloc p99"]["before"] is None or figures["malloc p99"]["after
 PY
 
 # Killed: what was counted is in the record.
-XSIGMA_STATS_FILE=$work/own.json LD_PRELOAD=$lib python3 -c '
+PYTHONMALLOC=malloc XSIGMA_STATS_FILE=$work/own.json LD_PRELOAD=$lib python3 -c '
 import os, signal
 kept = [dict(a=i) for i in range(200000)]
 print("there", flush=True)
