@@ -80,6 +80,23 @@ kill $!
 wait $!
 status=$?
 [ $status = 143 ] || fail "killed: status $status instead of 143"
+# And so that it hears nothing of it, in its first step.
+for python in python3 /nowhere; do
+    PYTHON=$python "$xs_root/scripts/gpu-check" --fake --quick --out "$xs_tmp/at-once" >said 2>&1 &
+    for _ in {1..600}; do
+        ! grep -q '^linking' at-once/rows 2>/dev/null || break
+        sleep 0.1
+    done
+    kill -KILL $!
+    wait $!
+    python3 -c '
+import json
+r = json.load(open("at-once/result.json"))
+assert not r["whole"] and {"machine", "build"} <= {x["step"] for x in r["results"]}, r' ||
+        fail "killed at once, with $python: no result.json to speak of"
+    grep -q 'Not whole' at-once/result.md || fail "killed at once, with $python: result.md does not say so"
+    rm -rf at-once
+done
 python3 -c '
 import json
 r = json.load(open("bare/result.json"))
