@@ -398,6 +398,21 @@ XS_COLD static void put_marked(struct xs_heap *h, void *p, uint64_t entry)
     xs_heap_put_object(h, p, entry);
 }
 
+/* Of the last slab where this came to pass the record is in the cache, but blocks that are freed in
+ * no order lie in many: then it would be waited for. */
+XS_LINE void xs_heap_put_late(struct xs_heap *h, void *p, struct xs_slab *s)
+{
+    struct xs_slab *last = h->late_slab;
+    void *late = h->late;
+
+    xs_prefetch_write(s);
+    h->late = p;
+    h->late_slab = s;
+    ((uintptr_t *)p)[1] = h->key;
+    if (XS_LIKELY(late != NULL) && xs_heap_put_back(h, late, last))
+        xs_heap_settle_freed(h, last);
+}
+
 /* As xs_heap_free_inline, where the tag does not tell whose it is; counted already. */
 static void put_own(struct xs_heap *h, void *p, uint64_t entry)
 {
@@ -558,6 +573,10 @@ bool xs_heap_free(void *p)
 
 void xs_heap_flush_objects(struct xs_heap *h)
 {
+    if (h->late != NULL && xs_heap_put_back(h, h->late, h->late_slab))
+        (void)xs_heap_settle_alone(h, h->late_slab);
+    h->late = NULL;
+    h->late_slab = NULL;
     for (unsigned c = 0; c < XS_CLASS_SLABS; c++) {
         struct xs_magazine *m = &h->hot[c];
         while (!xs_magazine_is_empty(m)) {

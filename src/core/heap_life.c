@@ -427,10 +427,13 @@ bool xs_heap_span(struct xs_heap *h, size_t size, size_t align, bool is_kept_fir
 
 __attribute__((no_sanitize("thread"))) bool xs_heap_any_holds(const void *p, unsigned class)
 {
-    for (const struct xs_heap *h = xs_heap_all(); h != NULL; h = h->next)
+    for (const struct xs_heap *h = xs_heap_all(); h != NULL; h = h->next) {
+        if (h->late == p)
+            return true;
         for (uint32_t i = 0; i < xs_magazine_count(&h->hot[class]) && i < XS_MAGAZINE; i++)
             if (xs_magazine_at(h, &h->hot[class], i) == p)
                 return true;
+    }
     return false;
 }
 
@@ -463,6 +466,8 @@ __attribute__((no_sanitize("thread"))) static uint64_t free_in_heaps(void)
         for (unsigned c = 0; c < XS_CLASS_COUNT; c++)
             bytes += xs_magazine_count(&h->hot[c]) * xs_class_bytes(c);
         bytes += h->kept_room_bytes + h->leaving_bytes;
+        const struct xs_slab *late = h->late_slab;
+        bytes += late != NULL ? late->size : 0;
         for (unsigned i = 0; i < XS_SENDS; i++)
             if (h->send[i].room != 0)
                 bytes += (h->send[i].most - h->send[i].room) * (uint64_t)h->send[i].slab->size;

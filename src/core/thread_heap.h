@@ -138,6 +138,10 @@ struct xs_heap {
     uint16_t tag;
     uint16_t entry_tag; /* what they bear */
     uint32_t id;
+    /* One of its objects on its way back into its slab, whose record is being fetched meanwhile; or
+     * NULL, both. */
+    void *late;
+    struct xs_slab *late_slab;
 
     struct xs_slab *spare[XS_SLAB_SPAN_KINDS];
     struct xs_slab *records; /* free ones */
@@ -346,6 +350,9 @@ bool xs_heap_span_used(struct xs_heap *h, size_t bytes, size_t align, struct xs_
 void *xs_heap_refill(size_t size, struct xs_magazine *m, struct xs_heap *h);
 void *xs_heap_malloc_above(size_t size);
 void xs_heap_free_slow(void *p, uint64_t entry);
+
+/* An object for which its magazine has no room: back into its slab, `s`, with the next such one. */
+void xs_heap_put_late(struct xs_heap *h, void *p, struct xs_slab *s);
 
 /* The second word says that the block is free already; so it may be by chance. */
 void xs_heap_free_marked(struct xs_heap *h, void *p, uint64_t entry);
@@ -761,8 +768,11 @@ XS_INLINE bool xs_heap_free_inline(struct xs_heap *h, void *p, uint64_t entry)
         return true;
     }
     XS_COUNT(h->counts.frees, 1);
-    if (xs_heap_put_back(h, p, XS_ENTRY_SLAB(entry)))
-        xs_heap_settle_freed(h, XS_ENTRY_SLAB(entry));
+    struct xs_slab *s = XS_ENTRY_SLAB(entry);
+    if (s != h->late_slab)
+        xs_heap_put_late(h, p, s);
+    else if (xs_heap_put_back(h, p, s))
+        xs_heap_settle_freed(h, s);
     return true;
 }
 

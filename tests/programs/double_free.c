@@ -1,9 +1,12 @@
 /* double_free.c CASE - frees a block twice; "none": no error at all, of the same kinds. Prints
  * "survived" if it gets to its end. */
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 enum { SMALL = 64, MEDIUM = 20000, CHUNK = 100000, LARGE = 8 << 20, OTHERS = 100, MANY = 3000 };
 
@@ -34,6 +37,34 @@ static void twice(size_t size, int n)
     for (int i = 0; i < n; i++)
         free(other[i]);
     free(p);
+}
+
+/* The same for each block of some, more than are kept apart from their slab: the last one here, the
+ * others in children. */
+static void each(void)
+{
+    char *p[OTHERS];
+
+    for (int i = 0; i < OTHERS; i++)
+        memset(p[i] = malloc(SMALL), 1, SMALL);
+    for (int i = 0; i < OTHERS; i++)
+        free(p[i]);
+    for (int i = 0; i < OTHERS - 1; i++) {
+        int status;
+        pid_t child = fork();
+
+        if (child == 0) {
+            free(p[i]);
+            _exit(0);
+        }
+        if (child < 0 || waitpid(child, &status, 0) != child)
+            exit(2);
+        if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGABRT) {
+            printf("survived that of block %d\n", i);
+            exit(1);
+        }
+    }
+    free(p[OTHERS - 1]);
 }
 
 static void elsewhere(size_t size, int here_first)
@@ -103,6 +134,8 @@ int main(int argc, char **argv)
         twice(1, 0);
     } else if (strcmp(what, "small-later") == 0) {
         twice(SMALL, OTHERS);
+    } else if (strcmp(what, "small-each") == 0) {
+        each();
     } else if (strcmp(what, "medium") == 0) {
         twice(MEDIUM, 0);
     } else if (strcmp(what, "medium-later") == 0) {
