@@ -7,8 +7,10 @@
 #include "core/thread_heap.h"
 #include "sys/die.h"
 
-/* A chain of freed objects is handed over when it has so many, or so many bytes. */
+/* A chain of freed objects is handed over when it has so many, or so many bytes. Of the smallest,
+ * of which no magazine takes any (XS_CLASS_MIXED), more. */
 #define SEND_OBJECTS 32u
+#define SEND_SMALL   128u
 #define SEND_BYTES   ((size_t)8 << 10)
 
 /* Frees are counted in such chains: in one of so many, who frees others' objects looks at the
@@ -458,9 +460,11 @@ static void send_object(struct xs_heap *h, void *p, uint64_t entry)
     if (c->room != 0 && c->slab != s)
         send_chain(h, c);
     if (c->room == 0) {
-        size_t most = SEND_BYTES / xs_class_bytes(XS_ENTRY_CLASS(entry));
-        if (most > SEND_OBJECTS)
-            most = SEND_OBJECTS;
+        unsigned class = XS_ENTRY_CLASS(entry);
+        size_t most = SEND_BYTES / xs_class_bytes(class);
+        size_t bound = class < XS_CLASS_MIXED ? SEND_SMALL : SEND_OBJECTS;
+        if (most > bound)
+            most = bound;
         c->slab = s;
         xs_prefetch_write(&s->remote); /* for when it is handed over */
         /* One more than is ever used, so that a chain in being is told from none. */
