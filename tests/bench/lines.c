@@ -1,10 +1,10 @@
-/* lines.c own|ring|pipe THREADS [TURNS [SEED]] - the program whose memory accesses cores.py traces.
+/* lines.c own|large|ring|pipe THREADS [TURNS [SEED]] - the program whose memory accesses cores.py traces.
  *
  * Exactly one thread runs at a time: the turn goes round, and in each turn a thread allocates one
- * block, writes to it, and frees one. `own`: one of its own 64 live blocks, at random. `ring`: the
- * one that the thread before it allocated 32 turns ago. `pipe`: threads in pairs, of which one only
- * allocates and the other only frees what that allocated 32 turns ago. Thread switches between all
- * operations are the finest interleaving there is without two of them being inside the allocator at
+ * block, writes to it, and frees one. `own`: one of its own 64 live blocks, at random, of 16 to 512
+ * bytes; `large`: the same, of 8 KiB to 1 MiB. `ring`: the one that the thread before it allocated
+ * 32 turns ago. `pipe`: threads in pairs, of which one only allocates and the other only frees what
+ * that allocated 32 turns ago. Thread switches between all operations are the finest interleaving there is without two of them being inside the allocator at
  * once. The first third of the turns warms up, with eight operations each, and is not counted.
  */
 #include <pthread.h>
@@ -19,7 +19,8 @@ enum { LIVE = 64, LAG = 32, SIZES = 1024, WARM_UP = 8 };
 static uint32_t sizes[SIZES];
 static unsigned team_size, turns = 300;
 static uint64_t seed = 1;
-static enum { OWN, RING, PIPE } kind;
+static enum { OWN, LARGE, RING, PIPE, KINDS } kind;
+static const char *const kinds[KINDS] = {"own", "large", "ring", "pipe"};
 
 /* A line for each: the program itself must not share any between threads. */
 static struct seat {
@@ -67,7 +68,7 @@ static void operate(unsigned who, unsigned step, bool counted)
             broken("no memory");
         *p = block_mark(p);
     }
-    if (kind == OWN) {
+    if (kind == OWN || kind == LARGE) {
         slot = &me->live[random_below(&me->random, LIVE)];
         drop(slot, who, counted);
     } else if (kind == RING || who % 2 == 1) {
@@ -103,7 +104,8 @@ int main(int argc, char **argv)
     void *signs;
 
     if (argc > 2) {
-        kind = strcmp(argv[1], "own") == 0 ? OWN : strcmp(argv[1], "ring") == 0 ? RING : PIPE;
+        while (kind < KINDS && strcmp(argv[1], kinds[kind]) != 0)
+            kind++;
         team_size = (unsigned)atoi(argv[2]);
     }
     if (argc > 3)
@@ -111,15 +113,18 @@ int main(int argc, char **argv)
     if (argc > 4)
         seed = strtoull(argv[4], NULL, 10);
     if (argc < 3 || argc > 5 || team_size < 1 || team_size > LINES_THREADS || turns < 3 ||
-        (kind == PIPE && (strcmp(argv[1], "pipe") != 0 || team_size % 2 != 0))) {
-        fputs("usage: lines own|ring|pipe THREADS [TURNS [SEED]]\n", stderr);
+        kind == KINDS || (kind == PIPE && team_size % 2 != 0)) {
+        fputs("usage: lines own|large|ring|pipe THREADS [TURNS [SEED]]\n", stderr);
         return 2;
     }
     signs = mmap((void *)LINES_BASE, LINES_SIZE, PROT_READ | PROT_WRITE,
                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
     if (signs != (void *)LINES_BASE)
         broken("mmap");
-    log_uniform(sizes, SIZES, 16, 512);
+    if (kind == LARGE)
+        log_uniform(sizes, SIZES, 8 << 10, 1 << 20);
+    else
+        log_uniform(sizes, SIZES, 16, 512);
     for (unsigned i = 0; i < team_size; i++) {
         sem_init(&seats[i].turn, 0, 0);
         seats[i].random = (seed * 1000 + i + 1) * 0x9e3779b97f4a7c15u;
