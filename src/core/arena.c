@@ -14,8 +14,18 @@
 #define SEEN_A_WAIT 16u
 #define ENOUGH      (16384 * SEEN_A_WAIT)
 
+/* On a machine of many processors the lock, and the lines of what it guards, come from another one
+ * with nearly every take, long before it is often found held: each such take adds the turns that
+ * others had since the thread's last, less those of two. In a process that does nothing else, all
+ * threads together have lost some ms then. */
+#define ENOUGH_SHARED 4096u
+#define FEW_TURNS     2u
+
 /* A thread that has gone elsewhere has memory given back in so many takes, in four steps. */
 #define SETTLES 240
+
+/* Where what is free there is so large a part of what is in use. */
+#define LEFT_PART 8
 
 XS_HEAD static struct xs_span_arena first_arena;
 
@@ -32,9 +42,10 @@ XS_BY_HEAD static struct {
     unsigned stride;         /* the parts, rounded up to a power of two */
     unsigned spread;         /* at most so many arenas a part */
     _Atomic unsigned wanted; /* as many at most are for spreading; 0: not known yet */
-    /* Threads that have seen waits, by where they are. */
-    _Atomic unsigned threads[XS_SPAN_SPREAD];
 } arenas;
+
+/* Threads that have seen waits, or turns, by where they are. */
+XS_UNLIKELY_DATA static _Atomic unsigned arena_threads[XS_SPAN_SPREAD];
 
 bool xs_arena_add_records(struct xs_span_arena *s)
 {
@@ -94,7 +105,9 @@ int xs_arenas_open(const struct xs_span_options *o, const struct xs_bfc_options 
         arenas.spread *= 2;
         bits++;
     }
-    xs_span_arena_shift = XS_BFC_CHUNKS_LOG2 - bits;
+    xs_span_arena_shift = XS_SPAN_CHUNKS_LOG2 - bits;
+    if (xs_span_arena_shift > XS_BFC_CHUNKS_LOG2)
+        xs_span_arena_shift = XS_BFC_CHUNKS_LOG2;
     arenas.bfc = *bfc;
     arenas.bfc.chunks_max = (uint32_t)1 << xs_span_arena_shift;
     /* What may not grow, or is limited, or was got beforehand, all threads are to have together. */
@@ -119,26 +132,47 @@ unsigned xs_arenas_open_more(void)
 
 static _Atomic unsigned *threads_at(unsigned first)
 {
-    return &arenas.threads[first / arenas.stride];
+    return &arena_threads[first / arenas.stride];
 }
 
-void xs_arena_leave(void)
+unsigned xs_arena_leave(void)
 {
     struct xs_arena_thread *t = &xs_arena_thread;
 
     if (t->is_counted)
         atomic_fetch_sub_explicit(threads_at(t->first), 1, memory_order_relaxed);
     t->is_counted = false;
+    return t->first;
 }
 
 void xs_arena_move_to(unsigned first)
 {
     struct xs_arena_thread *t = &xs_arena_thread;
 
-    xs_arena_leave();
+    (void)xs_arena_leave();
     t->first = first;
     t->is_counted = true;
     atomic_fetch_add_explicit(threads_at(first), 1, memory_order_relaxed);
+}
+
+void xs_arena_follow(unsigned arena)
+{
+    /* Unless it has gone somewhere by itself. */
+    if (arena != 0 && xs_arena_thread.first == 0)
+        xs_arena_move_to(arena);
+}
+
+bool xs_arena_move_beyond(void)
+{
+    unsigned from = xs_arena_thread.first;
+    unsigned first = xs_arenas_open_more();
+
+    if (first == 0)
+        first = (from + arenas.stride) % xs_span_arenas();
+    if (first == from)
+        return false;
+    xs_arena_move_to(first);
+    return true;
 }
 
 /* Not at the start, as it takes a system call. */
@@ -164,10 +198,10 @@ XS_COLD static void move_on(unsigned from)
 {
     unsigned most = most_arenas();
     unsigned best = from / arenas.stride;
-    unsigned least = atomic_load_explicit(&arenas.threads[best], memory_order_relaxed);
+    unsigned least = atomic_load_explicit(&arena_threads[best], memory_order_relaxed);
 
     for (unsigned i = 0; i < most; i++) {
-        unsigned n = atomic_load_explicit(&arenas.threads[i], memory_order_relaxed) + 1;
+        unsigned n = atomic_load_explicit(&arena_threads[i], memory_order_relaxed) + 1;
         if (n < least) {
             least = n;
             best = i;
@@ -180,14 +214,24 @@ XS_COLD static void move_on(unsigned from)
     xs_arena_move_to(best * arenas.stride);
 }
 
+/* It is worth to walk through all that is there, as every thread does that leaves. */
+static bool is_much_left(struct xs_span_arena *s)
+{
+    xs_lock_take(&s->lock);
+    bool is_much = s->bfc.dirty << s->bfc.unit_log2 >= s->bfc.stats.in_use_bytes / LEFT_PART;
+    xs_lock_give(&s->lock);
+    return is_much;
+}
+
 /* What it had there it frees meanwhile, and nobody else wants it. */
 XS_COLD void xs_arena_settle(void)
 {
     struct xs_arena_thread *t = &xs_arena_thread;
+    struct xs_span_arena *s = xs_spans.arena[t->left];
     int saved = errno;
 
-    if (--t->settling % (SETTLES / 4) == 0)
-        xs_span_give_back(xs_spans.arena[t->left]);
+    if (--t->settling % (SETTLES / 4) == 0 && is_much_left(s))
+        xs_span_give_back(s);
     errno = saved;
 }
 
@@ -203,6 +247,36 @@ struct xs_span_arena *xs_arena_crowded(struct xs_span_arena *s)
     t->crowd = 0;
     move_on(t->first);
     return xs_arena_here();
+}
+
+static void has_shared(struct xs_arena_thread *t, uint32_t turns)
+{
+    int saved = errno;
+
+    if (!t->is_counted)
+        xs_arena_move_to(t->first);
+    t->shared += turns - FEW_TURNS;
+    if (t->shared >= ENOUGH_SHARED) {
+        t->shared = 0;
+        move_on(t->first);
+    }
+    errno = saved;
+}
+
+void xs_arena_count_turns(struct xs_arena_thread *t, uint32_t turns)
+{
+    uint32_t since = turns - t->turns;
+
+    t->turns = turns;
+    if (since > FEW_TURNS) {
+        /* No more processors can have had it. */
+        unsigned most = most_arenas();
+        since = since < most ? since : most;
+    }
+    if (since > FEW_TURNS)
+        has_shared(t, since);
+    else
+        t->shared -= FEW_TURNS - since < t->shared ? FEW_TURNS - since : t->shared;
 }
 
 /* ---- fork ------------------------------------------------------------------------------- */
@@ -226,6 +300,6 @@ void xs_arenas_fork_child(void)
     struct xs_arena_thread *t = &xs_arena_thread;
 
     for (unsigned i = 0; i < XS_SPAN_SPREAD; i++)
-        XS_CHANGE_TO(arenas.threads[i], t->is_counted && i * arenas.stride == t->first);
+        XS_CHANGE_TO(arena_threads[i], t->is_counted && i * arenas.stride == t->first);
     xs_lock_reset(&arenas.opening);
 }

@@ -228,7 +228,7 @@ static void thread_ends(void)
     xs_large_give_room(h);
     xs_large_drop_room(h);
     xs_heap_end(h, begun);
-    xs_arena_leave();
+    h->arena = xs_arena_leave();
     h->grown = NULL;
     put_idle(h);
 }
@@ -253,6 +253,7 @@ struct xs_heap *xs_heap_enter_slow(void)
     if (h != NULL && !is_past_end) {
         xs_heap_mine = own = h;
         xs_heap_owned(h);
+        xs_arena_follow(h->arena);
         xs_heap_want_end();
         (void)xs_stats_attach(); /* the thread counts among those that allocate */
     }

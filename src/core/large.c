@@ -32,7 +32,8 @@ static uint64_t roomy_entry(const struct xs_heap *h, xs_chunk chunk)
 }
 
 /* An entry of the page map can name every chunk. NOLINTNEXTLINE(misc-redundant-expression) */
-_Static_assert(XS_BFC_CHUNKS <= XS_ENTRY_MAX, "an entry of the page map can name every chunk");
+_Static_assert(((uint64_t)1 << XS_SPAN_CHUNKS_LOG2) <= XS_ENTRY_CHUNKS,
+               "an entry of the page map can name every chunk");
 
 static void give(const void *p, uint64_t entry)
 {

@@ -14,6 +14,11 @@
 #define LEFT_LEAST   ((uint64_t)1 << 20)
 #define LEFT_MOST    ((uint64_t)1 << 32)
 
+/* A thread takes so much of that for itself at once, so that the most that threads have taken and
+ * not used is little of it; nothing where that would be little. */
+#define PART_OF_DRAW 1024
+#define DRAW_LEAST   ((uint64_t)64 << 10)
+
 /* Looks by the clock, and two warnings, are so far apart. */
 #define POLL_NS      250000000u
 #define POLL_NEAR_NS 10000000u
@@ -44,6 +49,8 @@
 _Atomic uint32_t xs_pressure_calls;
 atomic_bool xs_pressure_near;
 _Atomic int64_t xs_pressure_left = INT64_MAX;
+_Atomic int64_t xs_pressure_draw;
+XS_TLS int64_t xs_pressure_drawn;
 
 XS_BY_HEAD static struct {
     struct xs_pressure_options options;
@@ -143,7 +150,9 @@ static void note(const struct xs_pressure *p, uint64_t now)
     uint64_t share = permille(p, p->used_bytes);
 
     part = part < LEFT_LEAST ? LEFT_LEAST : part > LEFT_MOST ? LEFT_MOST : part;
+    uint64_t draw = part / PART_OF_DRAW;
     atomic_store_explicit(&xs_pressure_left, (int64_t)part, memory_order_relaxed);
+    XS_CHANGE_TO(xs_pressure_draw, (int64_t)(draw < DRAW_LEAST ? 0 : draw));
     bool is_near = left_of(p) < NEAR_BYTES && xs_limits_has_cgroup();
     atomic_store_explicit(&xs_pressure_near, is_near, memory_order_relaxed);
     atomic_store_explicit(&pressure.next_poll_ns, now + (is_near ? POLL_NEAR_NS : POLL_NS),
@@ -181,6 +190,14 @@ static uint64_t may_keep(const struct xs_pressure *p, size_t size)
     return keep < KEEP_MOST ? keep : KEEP_MOST;
 }
 
+/* For all that the limits that are looked at say. */
+static void leave_much(void)
+{
+    atomic_store_explicit(&xs_pressure_left, INT64_MAX, memory_order_relaxed);
+    atomic_store_explicit(&xs_pressure_draw, (int64_t)(LEFT_MOST / PART_OF_DRAW),
+                          memory_order_relaxed);
+}
+
 static void look(size_t size)
 {
     uint64_t now = xs_proc_now_ns();
@@ -188,7 +205,7 @@ static void look(size_t size)
     struct xs_pressure p;
 
     if (!measure(&p)) {
-        atomic_store_explicit(&xs_pressure_left, INT64_MAX, memory_order_relaxed);
+        leave_much();
         return;
     }
     note(&p, now);
@@ -216,7 +233,7 @@ void xs_pressure_look(size_t size)
     int saved = errno;
 
     if (pressure.options.warn_permille == 0) {
-        atomic_store_explicit(&xs_pressure_left, INT64_MAX, memory_order_relaxed);
+        leave_much();
         return;
     }
     if (atomic_exchange_explicit(&pressure.is_looking, true, memory_order_acquire))

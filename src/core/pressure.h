@@ -53,6 +53,11 @@ extern XS_HIDDEN _Atomic uint32_t xs_pressure_calls;
 /* So much more may be handed out until the next look. */
 extern XS_HIDDEN _Atomic int64_t xs_pressure_left;
 
+/* What a thread has of that for itself, and how much more it takes each time that it has none: so
+ * the line of what is left does not go from processor to processor with each span. */
+extern XS_HIDDEN XS_TLS int64_t xs_pressure_drawn;
+extern XS_HIDDEN _Atomic int64_t xs_pressure_draw;
+
 /* `size` bytes are about to be used that may not have been before: true if it is time to look. */
 XS_INLINE bool xs_pressure_is_due(size_t size)
 {
@@ -61,8 +66,16 @@ XS_INLINE bool xs_pressure_is_due(size_t size)
         atomic_store_explicit(&xs_pressure_left, left - (int64_t)size, memory_order_relaxed);
         return XS_UNLIKELY(left < (int64_t)size);
     }
-    return XS_UNLIKELY(atomic_fetch_sub_explicit(&xs_pressure_left, (int64_t)size,
-                                                 memory_order_relaxed) < (int64_t)size);
+    if (xs_pressure_drawn >= (int64_t)size) {
+        xs_pressure_drawn -= (int64_t)size;
+        return false;
+    }
+    int64_t draw = (int64_t)size + atomic_load_explicit(&xs_pressure_draw, memory_order_relaxed);
+    if (XS_UNLIKELY(atomic_fetch_sub_explicit(&xs_pressure_left, draw, memory_order_relaxed) <
+                    draw))
+        return true;
+    xs_pressure_drawn += draw - (int64_t)size;
+    return false;
 }
 
 /* What was said to be about to be used had been used already. */

@@ -9,7 +9,7 @@
 #define FEW 8u
 XS_BUSY _Alignas(XS_NO_SHARE) static struct xs_slab few[FEW];
 static _Atomic(struct xs_slab_block *) first_block;
-XS_SELDOM static _Atomic(struct xs_slab_block *) blocks[XS_ENTRY_MAX / XS_SLABS_PER_BLOCK];
+XS_SELDOM static _Atomic(struct xs_slab_block *) blocks[XS_SLABS_MAX / XS_SLABS_PER_BLOCK];
 static _Atomic uint32_t count;
 struct xs_slab xs_slab_none;
 
@@ -52,7 +52,7 @@ bool xs_slab_records(unsigned n, uint32_t *first)
 {
     *first = atomic_load_explicit(&count, memory_order_relaxed);
     do {
-        if (*first + n > XS_ENTRY_MAX || !have_block(*first) || !have_block(*first + n - 1))
+        if (*first + n > XS_SLABS_MAX || !have_block(*first) || !have_block(*first + n - 1))
             return false;
     } while (!atomic_compare_exchange_weak_explicit(&count, first, *first + n, memory_order_acq_rel,
                                                     memory_order_relaxed));

@@ -25,11 +25,13 @@ struct xs_heap;
  * of 16 bits tells whether it is one's own. The numbers do not suffice for every heap; the last one
  * stands for all beyond, and of these the slab's record tells. 0: a chunk of the BFC.
  * Of objects: 16-22 the class, 23-63 the address of the slab's record without its lowest bits.
- * Of chunks: 16-23 the class, 24-39 some bits of a heap's number, 40-63 the chunk. */
+ * Of chunks: 16-23 the class, 24-36 some bits of a heap's number, 37-63 the chunk. */
 #ifndef XS_HEAP_TAGS /* tests try fewer */
 #define XS_HEAP_TAGS 0xFFFu
 #endif
-#define XS_ENTRY_MAX ((uint32_t)1 << 24) /* chunks, and slabs */
+#define XS_ENTRY_CHUNK_SHIFT 37
+#define XS_ENTRY_CHUNKS      ((uint32_t)1 << (64 - XS_ENTRY_CHUNK_SHIFT))
+#define XS_ENTRY_HEAPS       ((uint64_t)1 << (XS_ENTRY_CHUNK_SHIFT - 24))
 
 struct xs_slab;
 
@@ -45,7 +47,8 @@ XS_INLINE uint64_t xs_entry_of_object(uint16_t tag, unsigned class, const struct
 
 XS_INLINE uint64_t xs_entry_of_chunk(unsigned class, uint16_t heap, uint32_t chunk)
 {
-    return XS_OWNER_BFC | (uint64_t) class << 16 | (uint64_t)heap << 24 | (uint64_t)chunk << 40;
+    return XS_OWNER_BFC | (uint64_t) class << 16 | (heap & (XS_ENTRY_HEAPS - 1)) << 24 |
+           (uint64_t)chunk << XS_ENTRY_CHUNK_SHIFT;
 }
 
 /* Of the core's entries. */
@@ -61,7 +64,7 @@ XS_INLINE bool xs_entry_is_object(uint64_t e)
 
 /* Of chunks. */
 #define XS_ENTRY_CHUNK_CLASS(e) ((unsigned)((e) >> 16) & 0xFF)
-#define XS_ENTRY_CHUNK(e)       ((uint32_t)((e) >> 40))
+#define XS_ENTRY_CHUNK(e)       ((uint32_t)((e) >> XS_ENTRY_CHUNK_SHIFT))
 
 enum xs_slab_state {
     XS_SLAB_NONE,    /* the record describes nothing */
@@ -107,6 +110,7 @@ struct xs_slab {
 #define XS_REMOTE_LIST(r)  ((void **)(uintptr_t)((r) & (((uint64_t)1 << 48) - 1)))
 
 #define XS_SLABS_PER_BLOCK 1024u
+#define XS_SLABS_MAX       ((uint32_t)1 << 24)
 
 struct xs_slab_block {
     struct xs_slab slab[XS_SLABS_PER_BLOCK];

@@ -201,8 +201,11 @@ XS_INLINE void tell_use(struct xs_span_arena *s)
     if (XS_LIKELY(xs_span_arenas() == 1))
         return;
     int64_t more = (int64_t)(s->bfc.stats.in_use_bytes - s->told_bytes);
-    if (more > -XS_SPAN_TELL && more < XS_SPAN_TELL)
+    if (more < XS_SPAN_TELL &&
+        (-more < XS_SPAN_TELL ||
+         (++s->untold < XS_SPAN_TELL_LATER && s->bfc.stats.in_use_bytes >= s->told_bytes / 2)))
         return;
+    s->untold = 0;
     s->told_bytes += (uint64_t)more;
     uint64_t before =
         atomic_fetch_add_explicit(&xs_spans.told_bytes, (uint64_t)more, memory_order_relaxed);
@@ -312,10 +315,8 @@ static bool take_beyond(struct xs_span_arena *mine, size_t size, size_t align, s
     xs_lock_take(&mine->lock);
     bool is_full = xs_bfc_is_full(&mine->bfc);
     xs_lock_give(&mine->lock);
-    unsigned first = is_full ? xs_arenas_open_more() : 0;
-    if (first == 0)
+    if (!is_full || !xs_arena_move_beyond())
         return false;
-    xs_arena_move_to(first);
     return take_here(xs_arena_here(), size, align, out);
 }
 
@@ -371,7 +372,9 @@ XS_INLINE bool take_held(struct xs_span_arena *s, const xs_chunk chunks[], unsig
         is_used ? xs_bfc_alloc_used(&s->bfc, size, align) : xs_bfc_alloc_held(&s->bfc, size, align);
     bool done = is_out(s, c, out);
     bool records = xs_bfc_wants_records(&s->bfc);
+    uint32_t turns = xs_arena_turn(s);
     xs_lock_give(&s->lock);
+    xs_arena_took(turns);
     if (n != 0)
         check_free(rc, NULL);
     if (XS_UNLIKELY(records) && done)

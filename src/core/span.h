@@ -66,6 +66,9 @@ size_t xs_span_requested(xs_chunk chunk); /* what was asked for it last */
 /* In place, to hold `size`; false leaves it as it was. */
 bool xs_span_resize(xs_chunk chunk, size_t size);
 
+/* The numbers of chunks are below this. */
+#define XS_SPAN_CHUNKS_LOG2 27
+
 /* Of a chunk's number: the arena, whose lowest bits are the part. Written once. */
 extern XS_HIDDEN unsigned xs_span_arena_shift;
 extern XS_HIDDEN unsigned xs_span_part_mask;
@@ -79,8 +82,10 @@ XS_INLINE unsigned xs_span_part_of(xs_chunk chunk)
     return chunk >> xs_span_arena_shift & xs_span_part_mask;
 }
 
-/* The calling thread takes nothing any more. */
-void xs_arena_leave(void);
+/* The calling thread takes nothing any more: where it was served from, which is where who comes
+ * after it finds what it left. */
+unsigned xs_arena_leave(void);
+void xs_arena_follow(unsigned arena);
 
 /* Looks after memory that has been free for the decay time, if it is time to look again; true if a
  * look was due. Cheap enough to be called often. The caller holds no lock, as the next one's. */

@@ -14,7 +14,7 @@
 
 /* Of all parts; each has so many, or fewer where there are many parts. */
 #define XS_SPAN_ARENAS 64
-#define XS_SPAN_SPREAD 8
+#define XS_SPAN_SPREAD 64
 
 /* Memory with a BFC and a lock of its own. */
 struct xs_span_arena {
@@ -24,12 +24,19 @@ struct xs_span_arena {
     unsigned number;
     unsigned out_count;
     uint64_t told_bytes; /* of those in use: xs_spans.told_bytes has them */
+    unsigned untold;     /* changes since that was so */
+    uintptr_t taker;     /* who took last: its thread pointer */
+    uint32_t turns;      /* takes by another one than the last */
     struct xs_bfc bfc;
     /* Under the lock: a child puts back what the giver had out. */
     struct xs_bfc_range out[XS_SPAN_OUT];
 };
 
-#define XS_SPAN_TELL ((int64_t)256 << 10)
+/* An arena's bytes in use are told of when they are so many more; when they are so many less only
+ * after so many changes, or if it is more than half. So where they swing the sum has the most there
+ * was of late, and its line does not go from processor to processor with each change. */
+#define XS_SPAN_TELL       ((int64_t)256 << 10)
+#define XS_SPAN_TELL_LATER 64u
 
 struct xs_span_state {
     _Atomic unsigned arenas; /* that are open: the first ones */
@@ -44,7 +51,7 @@ struct xs_span_state {
     _Atomic uint64_t hurried_most;   /* of xs_span_hurry */
     _Atomic uint64_t reserved_bytes; /* of all arenas */
     _Atomic uint64_t reserved_peak_bytes;
-    _Atomic uint64_t told_bytes; /* in use in all arenas, but for less than XS_SPAN_TELL in each */
+    _Atomic uint64_t told_bytes; /* in use in all arenas, but for what XS_SPAN_TELL leaves out */
     _Atomic uint64_t told_peak_bytes;
     /* By number, whose lowest bits are the part. */
     struct xs_span_arena *arena[XS_SPAN_ARENAS];
@@ -71,6 +78,8 @@ unsigned xs_arenas_open_more(void);
 struct xs_arena_thread {
     unsigned first;   /* the number of its arena of part 0 */
     unsigned crowd;   /* how often it found the lock held by others */
+    unsigned shared;  /* how much of its arena went from processor to processor */
+    uint32_t turns;   /* of the arena, at its last take */
     bool is_counted;  /* among those that found it so */
     uint8_t settling; /* so many takes more until it has settled where it went */
     uint8_t left;     /* the arena that it came from then */
@@ -88,6 +97,31 @@ struct xs_span_arena *xs_arena_crowded(struct xs_span_arena *s);
 
 void xs_arena_settle(void);
 
+/* The thread took something, and the arena is at this turn. */
+void xs_arena_count_turns(struct xs_arena_thread *t, uint32_t turns);
+
+/* Under the arena's lock, of a take: its turns. */
+XS_INLINE uint32_t xs_arena_turn(struct xs_span_arena *s)
+{
+    uintptr_t me = (uintptr_t)__builtin_thread_pointer();
+
+    if (s->taker != me) {
+        s->taker = me;
+        s->turns++;
+    }
+    return s->turns;
+}
+
+/* After the take. */
+XS_INLINE void xs_arena_took(uint32_t turns)
+{
+    struct xs_arena_thread *t = &xs_arena_thread;
+    uint32_t since = turns - t->turns;
+
+    if (XS_UNLIKELY((since | t->shared) != 0))
+        xs_arena_count_turns(t, turns);
+}
+
 XS_INLINE void xs_arena_calm(void)
 {
     if (XS_UNLIKELY(xs_arena_thread.crowd != 0))
@@ -98,6 +132,9 @@ XS_INLINE void xs_arena_calm(void)
 
 /* The thread is served from the arenas that begin with this number from now on. */
 void xs_arena_move_to(unsigned first);
+
+/* To arenas that were never used, else to the next ones; false: there are no others. */
+bool xs_arena_move_beyond(void);
 
 bool xs_arena_add_records(struct xs_span_arena *s);
 

@@ -150,7 +150,8 @@ struct xs_heap {
     atomic_bool is_idle;                                     /* changed under xs_heaps_lock */
     struct xs_heap *next_idle;
     uint32_t idle_looks; /* looks at the clock since it is idle; at the second it is emptied */
-    unsigned part;       /* of core/span.h: where its thread last took something */
+    unsigned part;       /* of core/span.h: where its thread last took something, */
+    unsigned arena;      /* and where that was served from when it ended */
     /* Of core/heap_visit.c: the thread whose heap it is, 0 if none is known, and its variables. */
     _Atomic pid_t owner;
     uintptr_t owner_top; /* of its stack */

@@ -77,8 +77,8 @@
     "bfc: join free neighbours when a block is freed; 0: only when a request finds nothing") \
   X(COUNT, BFC_FRAGMENTATION, "BFC_FRAGMENTATION", "0", 0, 1000, "", 0, \
     "bfc: leave what remains of a chunk with the block unless it is as large as the block or this many thousandths of the limit; 0: always split it off") \
-  X(COUNT, BFC_ARENAS, "BFC_ARENAS", "0", 0, 8, "", 0, \
-    "bfc: threads that keep waiting for each other spread over up to so many parts of memory with a lock each; 0: over as many as there are processors, at most 8; 1: never") \
+  X(COUNT, BFC_ARENAS, "BFC_ARENAS", "0", 0, 64, "", 0, \
+    "bfc: threads that keep waiting for each other, or of which many take memory by turns, spread over up to so many parts of it with a lock each; 0: over as many as there are processors, at most 64; 1: never") \
   X(TIME, BFC_RETRY, "BFC_RETRY", "0", 0, XS_SECONDS(3600), "", 0, \
     "bfc: wait so long for other threads to free memory before an allocation fails") \
   X(CHOICE, CPU_HUGE_PAGES, "CPU_HUGE_PAGES", "off", 0, 0, "off|thp|always|explicit", 0, \

@@ -78,11 +78,13 @@ def counted_programs(wanted, work):
 
 
 def transfers(kind, threads, turns, allocator, bin_dir, work):
-    """What line_model says of a trace, as a dictionary, or why not. XSigma keeps no record: it is brought up to
-    date by the clock, and by that a trace takes some hundred times as long as what it shows."""
+    """What line_model says of a trace, as a dictionary, or why not. XSigma keeps no record and gives nothing back:
+    both go by the clock, and by that a trace takes some hundred times as long as what it shows. It has as many arenas
+    as a machine of so many processors would have."""
+    settings = ["XSIGMA_RECORD=off", "XSIGMA_CPU_DECAY=3600s", f"XSIGMA_BFC_ARENAS={threads}"]
     with tempfile.TemporaryFile(dir=work) as err:
         traced = valgrind(["--tool=lackey", "--trace-mem=yes", "--log-fd=1"],
-                          ["XSIGMA_RECORD=off", os.path.join(bin_dir, "lines"), kind, str(threads), str(turns)], allocator, work,
+                          settings + [os.path.join(bin_dir, "lines"), kind, str(threads), str(turns)], allocator, work,
                           stdout=subprocess.PIPE, stderr=err)
         model = subprocess.Popen([os.path.join(bin_dir, "line_model")], stdin=traced.stdout,
                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=clean_env(work))
@@ -113,11 +115,11 @@ def jobs(wanted, found, quick, bin_dir, work):
             if not a.is_peer or a.name in same:
                 listed.append((f"instructions/{name}", a.name,
                                lambda command=command, a=a: instructions(command, a, work)))
-    for kind in ("own", "ring", "pipe"):
+    for kind in ("own", "large", "ring", "pipe"):
         for n in ((2, 8) if quick else (1, 2, 4, 8, 16, 32, 64)):
             if (kind == "pipe" and n == 1) or not wanted(f"cores/{kind}/{n}"):
                 continue
-            turns = 150 if quick else 300
+            turns = 150 if quick else 900 if kind == "large" else 300
             for a in found:
                 if loads.one_of_each(a):
                     listed.append((f"cores/{kind}/{n}", a.name,

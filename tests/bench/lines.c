@@ -1,11 +1,14 @@
-/* lines.c own|large|ring|pipe THREADS [TURNS [SEED]] - the program whose memory accesses cores.py traces.
+/* lines.c own|large|ring|pipe THREADS [TURNS [SEED]] - the program whose memory accesses cores.py
+ * traces.
  *
  * Exactly one thread runs at a time: the turn goes round, and in each turn a thread allocates one
  * block, writes to it, and frees one. `own`: one of its own 64 live blocks, at random, of 16 to 512
  * bytes; `large`: the same, of 8 KiB to 1 MiB. `ring`: the one that the thread before it allocated
  * 32 turns ago. `pipe`: threads in pairs, of which one only allocates and the other only frees what
- * that allocated 32 turns ago. Thread switches between all operations are the finest interleaving there is without two of them being inside the allocator at
- * once. The first third of the turns warms up, with eight operations each, and is not counted.
+ * that allocated 32 turns ago. Thread switches between all operations are the finest interleaving
+ * there is without two of them being inside the allocator at once. The first third of the turns
+ * warms up, with eight operations each, and is not counted; in `large` it is eight times as many
+ * turns instead, so that there, too, nobody has two operations in a row.
  */
 #include <pthread.h>
 #include <semaphore.h>
@@ -82,12 +85,15 @@ static void *thread(void *arg)
 {
     unsigned who = (unsigned)(uintptr_t)arg;
 
-    for (unsigned turn = 0, step = 0; turn < turns; turn++) {
-        bool counted = turn >= turns / 3;
+    unsigned warm_ups = turns / 3 * (kind == LARGE ? WARM_UP : 1);
+    unsigned at_once = kind == LARGE ? 1 : WARM_UP;
+
+    for (unsigned turn = 0, step = 0; turn < warm_ups + turns - turns / 3; turn++) {
+        bool counted = turn >= warm_ups;
 
         while (sem_wait(&seats[who].turn) != 0)
             continue;
-        for (unsigned i = 0; i < (counted ? 1 : WARM_UP); i++)
+        for (unsigned i = 0; i < (counted ? 1 : at_once); i++)
             operate(who, step++, counted);
         sign(LINES_OUTSIDE, 0);
         sem_post(&seats[(who + 1) % team_size].turn);

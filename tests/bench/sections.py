@@ -199,6 +199,7 @@ def core_series(counted, kind):
 
 
 CORE_KINDS = (("own", "threads with blocks of their own"),
+              ("large", "threads with blocks of their own, 8 KiB to 1 MiB"),
               ("ring", "each thread frees what the one before it allocated"),
               ("pipe", "one thread of two allocates, the other frees"))
 
@@ -213,8 +214,10 @@ def cores(counted, results):
              "them on as many cores, with the MESI states, lines of 64 bytes, and caches that lose nothing for want of "
              "room. Counted is each load inside malloc or free of a line that another core has changed, and each store "
              "to one that another core has, after a third of the turns as warm-up. What it does not see: waiting for "
-             "locks, retries of compare-and-swap, and choices that an allocator makes by the number of CPUs; nor XSigma's "
-             "record, which is brought up to date by the clock, at most each 10 ms and a thousandth of the time: this "
+             "locks, retries of compare-and-swap, and choices that an allocator makes by the number of CPUs, but for XSigma, "
+             "which has as many arenas as it would have there (XSIGMA_BFC_ARENAS); nor what XSigma does by the clock, as a trace "
+             "takes some hundred times as long as what it shows: memory goes back a few times a second at most, and the "
+             "record is brought up to date at most each 10 ms and a thousandth of the time: this "
              "reads what all heaps hold, some 70 transfers a heap in all, half of them for the threads that next write there."]
     order = [a.name for a in results.allocators]
     for kind, what in CORE_KINDS:

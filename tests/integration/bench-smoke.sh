@@ -29,7 +29,7 @@ for load in "own 3 3000" "handed 3 3000" "heap 300000" "heap 300000 floor" "obje
 done
 "$bin/aging" 0.02 2 >"$xs_tmp/printed" || fail aging
 [ "$(grep -c '^resident_by_live_' "$xs_tmp/printed")" = 40 ] || fail "aging says nothing of its epochs"
-for load in "own 4 30" "ring 4 30" "pipe 4 30"; do
+for load in "own 4 30" "large 4 30" "ring 4 30" "pipe 4 30"; do
     # shellcheck disable=SC2086 # words
     "$bin/lines" $load || fail "lines $load"
 done

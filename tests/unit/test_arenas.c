@@ -11,7 +11,8 @@
 #include "tests/support/spans_back.h"
 
 #define THREADS 6u
-#define WAITS   20000u /* more than a thread puts up with */
+#define WAITS   20000u /* more than a thread puts up with, */
+#define TURNS   1500u  /* and so many rounds of all */
 
 static struct xs_span_options options(unsigned arenas_max)
 {
@@ -39,6 +40,8 @@ static void wait_often(unsigned waits, unsigned calm)
 
 static pthread_barrier_t all;
 static struct xs_span kept[THREADS];
+static unsigned where[THREADS];
+static unsigned team, rounds;
 
 static void *one(void *arg)
 {
@@ -155,6 +158,93 @@ Test(arenas, peaks_at_different_times_do_not_add_up)
     cr_assert_eq(s.in_use_bytes, 0u);
     cr_assert_geq(s.in_use_peak_bytes, (12u << 20) - 2 * (size_t)XS_SPAN_TELL);
     cr_assert_lt(s.in_use_peak_bytes, 13u << 20);
+}
+
+/* One at a time, one after the other: what a machine of so many processors does at its worst. */
+static void *by_turns(void *arg)
+{
+    const struct xs_span *mine = arg;
+
+    for (unsigned round = 0; round < rounds; round++)
+        for (unsigned i = 0; i < team; i++) {
+            if (mine == &kept[i]) {
+                struct xs_span s;
+                cr_assert(xs_span_take(100000, 0, &s));
+                xs_span_give(&s.chunk, 1, NULL);
+                where[i] = xs_arena_here()->number;
+            }
+            pthread_barrier_wait(&all);
+        }
+    xs_arena_leave();
+    return NULL;
+}
+
+/* The arenas that so many threads are in after so many rounds, where there are so many processors;
+ * what they took by turns in the last part of the rounds. */
+static unsigned take_by_turns(unsigned threads, unsigned processors, unsigned n)
+{
+    struct xs_span_options o = options(processors);
+    pthread_t t[THREADS];
+    unsigned seen = 0;
+
+    team = threads;
+    rounds = n;
+    cr_assert_eq(xs_span_open(&o), 0);
+    cr_assert_eq(pthread_barrier_init(&all, NULL, threads), 0);
+    for (unsigned i = 0; i < threads; i++)
+        cr_assert_eq(pthread_create(&t[i], NULL, by_turns, &kept[i]), 0);
+    for (unsigned i = 0; i < threads; i++)
+        pthread_join(t[i], NULL);
+    for (unsigned i = 0; i < threads; i++)
+        seen |= 1u << where[i];
+    return seen;
+}
+
+/* Without one wait: nobody ever finds the lock held. */
+Test(arenas, threads_that_take_turns_spread)
+{
+    cr_assert_eq(take_by_turns(THREADS, THREADS, TURNS), (1u << THREADS) - 1);
+}
+
+/* Lines go to and fro between two processors at most, which is cheaper than memory for each. */
+Test(arenas, two_that_take_turns_stay)
+{
+    cr_assert_eq(take_by_turns(2, THREADS, 4 * TURNS), 1u);
+}
+
+Test(arenas, two_processors_are_no_reason_to_spread)
+{
+    cr_assert_eq(take_by_turns(THREADS, 2, 4 * TURNS), 1u);
+}
+
+Test(arenas, who_takes_alone_for_long_stays)
+{
+    struct xs_span_options o = options(64);
+
+    cr_assert_eq(xs_span_open(&o), 0);
+    /* As where few processors serve many threads: all others had their turn, then it is its own. */
+    for (unsigned i = 0; i < TURNS; i++) {
+        xs_arena_took(xs_arena_thread.turns + 64);
+        cr_assert_geq(xs_arena_thread.shared, 62u);
+        for (unsigned k = 0; k < 31; k++)
+            xs_arena_took(xs_arena_thread.turns);
+    }
+    cr_assert_eq(xs_arena_here()->number, 0u);
+    cr_assert_eq(xs_arena_thread.shared, 0u);
+}
+
+/* Whoever has the heap of one that ended finds there what that one left. */
+Test(arenas, who_follows_is_where_the_one_before_was)
+{
+    struct xs_span_options o = options(2);
+
+    cr_assert_eq(xs_span_open(&o), 0);
+    cr_assert_neq(xs_arenas_open_more(), 0u);
+    xs_arena_move_to(1);
+    cr_assert_eq(xs_arena_leave(), 1u);
+    xs_arena_thread.first = 0;
+    xs_arena_follow(1);
+    cr_assert_eq(xs_arena_here()->number, 1u);
 }
 
 /* What it had where it came from goes back while it settles. */

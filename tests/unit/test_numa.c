@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/heap.h"
+#include "core/slab.h"
 #include "core/span.h"
 #include "sys/numa.h"
 #include "tests/support/fake_nodes.h"
@@ -117,15 +118,15 @@ Test(numa, heap)
     void *small = xs_heap_malloc(1000);
     void *large = xs_heap_malloc(300000);
     uint64_t entry = xs_page_map_get(large);
-    cr_assert_eq(xs_span_part_of((xs_chunk)(entry >> 40)), 0u);
+    cr_assert_eq(xs_span_part_of(XS_ENTRY_CHUNK(entry)), 0u);
     xs_heap_free(small);
     node_here = 1; /* the thread has moved: new memory is from there */
     void *there = xs_heap_malloc(400000);
-    cr_assert_eq(xs_span_part_of((xs_chunk)(xs_page_map_get(there) >> 40)), 1u);
+    cr_assert_eq(xs_span_part_of(XS_ENTRY_CHUNK(xs_page_map_get(there))), 1u);
     /* What is of the old node goes back there, and what is of the new one is kept. */
     xs_heap_free(large);
     large = xs_heap_malloc(300000);
-    cr_assert_eq(xs_span_part_of((xs_chunk)(xs_page_map_get(large) >> 40)), 1u);
+    cr_assert_eq(xs_span_part_of(XS_ENTRY_CHUNK(xs_page_map_get(large))), 1u);
     xs_heap_free(there);
     cr_assert_eq(xs_heap_malloc(400000), there);
     xs_heap_free(there);

@@ -1,6 +1,7 @@
 /* When caches give way: by made-up files of a cgroup, as to use and as to stalls (PSI), and by a
  * clock that stands unless the test turns it. */
 #include <criterion/criterion.h>
+#include <sys/single_threaded.h>
 #include <time.h>
 
 #include "core/heap.h"
@@ -62,6 +63,35 @@ static uint64_t shrinks(void)
 
     xs_pressure_stats(&s);
     return s.shrinks;
+}
+
+/* What a thread has for itself was counted already; where little is left it has nothing. */
+Test(pressure, what_a_thread_draws)
+{
+    xs_pressure_look(0);
+    cr_assert_eq(atomic_load(&xs_pressure_draw), 0);
+    cr_assert(!xs_pressure_is_due(100000));
+    cr_assert_eq(atomic_load(&xs_pressure_left), 10000000 - 100000);
+
+    put(GROUP "/memory.max", "4000000000\n");
+    xs_pressure_look(0);
+    __libc_single_threaded = 0;
+    int64_t left = atomic_load(&xs_pressure_left);
+    int64_t draw = atomic_load(&xs_pressure_draw);
+    cr_assert_eq(left, (4000000000 - 60000000) / 4);
+    cr_assert_eq(draw, left / 1024);
+    cr_assert(!xs_pressure_is_due(1000));
+    left -= 1000 + draw;
+    cr_assert_eq(atomic_load(&xs_pressure_left), left);
+    for (int i = 0; i < 9; i++)
+        cr_assert(!xs_pressure_is_due((size_t)draw / 9));
+    cr_assert_eq(atomic_load(&xs_pressure_left), left);
+    /* Neither later nor much sooner than without it. */
+    unsigned n = 0;
+    while (!xs_pressure_is_due(1 << 20))
+        n++;
+    cr_assert_leq(n, (uint64_t)left >> 20);
+    cr_assert_geq(n, (uint64_t)(left - 2 * draw) >> 20);
 }
 
 /* Waiting for memory is pressure from half of the limit on, though less than 90 % is used. */
