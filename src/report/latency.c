@@ -7,13 +7,14 @@ enum { P50 = 22, P99 = 32, P999 = 42, MOST = 52, SAMPLES = 62, OF_CALLS = 74 };
 
 static const char *const kinds[XS_LATENCY_KINDS] = {"malloc", "free"};
 
-/* Nothing is what clocks tell of what is shorter than one step of theirs: the shortest time that
- * was told apart from it is above that. */
+/* Nothing is what clocks tell of what is shorter than one step of theirs, or 1 ns where they round:
+ * the shortest time that was told apart from that is above it. */
+#define ROUNDED_NS 1
 static void cell_ns(struct xs_emit *e, size_t end, const struct xs_latency_calls *c, uint64_t ns)
 {
     XS_BUF(cell, 24);
 
-    for (unsigned b = 1; ns == 0 && b < XS_LATENCY_BINS; b++) {
+    for (unsigned b = ROUNDED_NS + 1; ns <= ROUNDED_NS && b < XS_LATENCY_BINS; b++) {
         if (c->bin[b] != 0) {
             xs_put_str(&cell, "<");
             ns = xs_latency_bin_end(b - 1);

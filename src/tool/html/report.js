@@ -236,9 +236,9 @@
     for (const r of rows) r[1] = r[1].map((part) => part / most);
     return bars(kinds.map((k, i) => [el('i', { style: 'background:' + COLORS[i] }), k]), rows);
   }
-  /* Nothing is less than a step of the clock: less than the shortest time that is not nothing. */
+  /* Nothing, or 1 ns where it rounds, is less than a step of the clock: less than the shortest time beyond. */
   function latencyOf(calls, ns) {
-    const b = ns === 0 ? list(calls.bins).findIndex((n, i) => i > 0 && n > 0) : -1;
+    const b = ns <= 1 ? list(calls.bins).findIndex((n, i) => i > 1 && n > 0) : -1;
     return b < 0 ? time(ns) : '<' + time(b < 4 ? b : (4 + b % 4) * 2 ** (Math.floor(b / 4) - 1));
   }
   function latency() {
