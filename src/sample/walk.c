@@ -10,8 +10,11 @@
 #include "sample/modules.h"
 #include "sys/mem.h"
 
-#define PLACES     ((size_t)1024) /* a power of two */
-#define OWN_FRAMES 16             /* at most so many of ours come first */
+/* Who misses a place reads its rule from the function's beginning on, which in large ones takes 5
+ * us: so there is room for all that large programs call malloc from, and for four that meet. */
+#define PLACES     ((size_t)4096)
+#define TOGETHER   4u
+#define OWN_FRAMES 16 /* at most so many of ours come first */
 /* The kernel keeps more than this free of mappings below where the first stack began. */
 #define FIRST_STACK ((uintptr_t)64 << 20)
 /* Larger frames are left to who looks closer. */
@@ -96,18 +99,23 @@ XS_INLINE bool load(struct stack *s, uintptr_t at, uintptr_t *out)
 
 /* ---- the walk --------------------------------------------------------------------------- */
 
-/* Where two addresses of a stack met in one place, both would be found out anew each time: so there
- * are two places for each. */
+/* Where addresses of one stack met in one place, each would be found out anew each time: so there
+ * are several for each. */
 static struct known *first_for(uintptr_t address)
 {
-    return &all_known[(address * UINT64_C(0x9e3779b97f4a7c15) >> 32) % (PLACES / 2) * 2];
+    return &all_known[(address * UINT64_C(0x9e3779b97f4a7c15) >> 32) % (PLACES / TOGETHER) *
+                      TOGETHER];
 }
 
+/* The last one if it is in none. */
 static struct known *known_at(uintptr_t address)
 {
     struct known *k = first_for(address);
 
-    return atomic_load_explicit(&k->address, memory_order_relaxed) == address ? k : k + 1;
+    for (unsigned i = 1; i < TOGETHER; i++, k++)
+        if (atomic_load_explicit(&k->address, memory_order_relaxed) == address)
+            break;
+    return k;
 }
 
 static bool recall(uintptr_t address, struct place *out)
@@ -137,9 +145,10 @@ static void remember(uintptr_t address, const struct place *p)
     uint32_t age = atomic_load_explicit(&current_age, memory_order_relaxed);
     uint64_t rule[2];
 
-    if (atomic_load_explicit(&k->address, memory_order_relaxed) != address &&
-        atomic_load_explicit(&first->age, memory_order_relaxed) / 2 != age)
-        k = first;
+    if (atomic_load_explicit(&k->address, memory_order_relaxed) != address)
+        for (k = first; k < first + TOGETHER - 1; k++)
+            if (atomic_load_explicit(&k->age, memory_order_relaxed) / 2 != age)
+                break;
     /* Odd already in the child of a fork that came in between. */
     uint32_t version = atomic_load_explicit(&k->version, memory_order_relaxed) | 1;
 

@@ -290,6 +290,27 @@ Test(sample, walks_by_tables_are_what_the_compilers_unwinder_finds)
     pthread_join(other, NULL);
 }
 
+/* Large programs call malloc from hundreds of places: what is found out of one is not forgotten for
+ * another, but for a few, wherever the code happens to lie. */
+Test(sample, what_is_found_out_of_a_thousand_places_is_remembered)
+{
+    struct xs_registers from = xs_registers_here();
+    uintptr_t code = (uintptr_t)qsort;
+    uintptr_t pc[1];
+    unsigned unknown = 0;
+
+    cr_assert(xs_modules_open());
+    for (unsigned i = 0; i < 1000; i++) {
+        from.ip = code + (uintptr_t)16 * i;
+        (void)xs_walk_addresses(&from, pc, 1);
+    }
+    for (unsigned i = 0; i < 1000; i++) {
+        from.ip = code + (uintptr_t)16 * i;
+        unknown += xs_walk_known(&from, pc, 1) == XS_WALK_UNKNOWN;
+    }
+    cr_assert_lt(unknown, 50, "%u were forgotten", unknown);
+}
+
 /* From many threads at once, while what is remembered is forgotten again and again: every stack is
  * the one that the thread saw alone. */
 struct asker {
