@@ -19,7 +19,6 @@
  * others had since the thread's last, less those of two. In a process that does nothing else, all
  * threads together have lost some ms then. */
 #define ENOUGH_SHARED 4096u
-#define FEW_TURNS     2u
 
 /* A thread that has gone elsewhere has memory given back in so many takes, in four steps. */
 #define SETTLES 240
@@ -255,7 +254,7 @@ static void has_shared(struct xs_arena_thread *t, uint32_t turns)
 
     if (!t->is_counted)
         xs_arena_move_to(t->first);
-    t->shared += turns - FEW_TURNS;
+    t->shared += turns - XS_ARENA_FEW_TURNS;
     if (t->shared >= ENOUGH_SHARED) {
         t->shared = 0;
         move_on(t->first);
@@ -263,20 +262,18 @@ static void has_shared(struct xs_arena_thread *t, uint32_t turns)
     errno = saved;
 }
 
-void xs_arena_count_turns(struct xs_arena_thread *t, uint32_t turns)
+void xs_arena_count_turns(struct xs_arena_thread *t, uint32_t since)
 {
-    uint32_t since = turns - t->turns;
-
-    t->turns = turns;
-    if (since > FEW_TURNS) {
+    if (since > XS_ARENA_FEW_TURNS) {
         /* No more processors can have had it. */
         unsigned most = most_arenas();
         since = since < most ? since : most;
     }
-    if (since > FEW_TURNS)
+    if (since > XS_ARENA_FEW_TURNS)
         has_shared(t, since);
     else
-        t->shared -= FEW_TURNS - since < t->shared ? FEW_TURNS - since : t->shared;
+        t->shared -=
+            XS_ARENA_FEW_TURNS - since < t->shared ? XS_ARENA_FEW_TURNS - since : t->shared;
 }
 
 /* ---- fork ------------------------------------------------------------------------------- */

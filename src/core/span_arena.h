@@ -79,7 +79,7 @@ struct xs_arena_thread {
     unsigned first;   /* the number of its arena of part 0 */
     unsigned crowd;   /* how often it found the lock held by others */
     unsigned shared;  /* how much of its arena went from processor to processor */
-    uint32_t turns;   /* of the arena, at its last take */
+    uint32_t turns;   /* of the arena, at its last take; 0: there was none */
     bool is_counted;  /* among those that found it so */
     uint8_t settling; /* so many takes more until it has settled where it went */
     uint8_t left;     /* the arena that it came from then */
@@ -97,8 +97,11 @@ struct xs_span_arena *xs_arena_crowded(struct xs_span_arena *s);
 
 void xs_arena_settle(void);
 
-/* The thread took something, and the arena is at this turn. */
-void xs_arena_count_turns(struct xs_arena_thread *t, uint32_t turns);
+/* The thread took something, so many turns after its last. */
+XS_COLD void xs_arena_count_turns(struct xs_arena_thread *t, uint32_t since);
+
+/* Two processors that use an arena by turns make two. */
+#define XS_ARENA_FEW_TURNS 2u
 
 /* Under the arena's lock, of a take: its turns. */
 XS_INLINE uint32_t xs_arena_turn(struct xs_span_arena *s)
@@ -116,10 +119,11 @@ XS_INLINE uint32_t xs_arena_turn(struct xs_span_arena *s)
 XS_INLINE void xs_arena_took(uint32_t turns)
 {
     struct xs_arena_thread *t = &xs_arena_thread;
-    uint32_t since = turns - t->turns;
+    uint32_t before = t->turns;
 
-    if (XS_UNLIKELY((since | t->shared) != 0))
-        xs_arena_count_turns(t, turns);
+    t->turns = turns;
+    if (XS_UNLIKELY(turns - before > XS_ARENA_FEW_TURNS || t->shared != 0) && before != 0)
+        xs_arena_count_turns(t, turns - before);
 }
 
 XS_INLINE void xs_arena_calm(void)
