@@ -132,6 +132,18 @@ void xs_span_give_back(struct xs_span_arena *s)
     xs_span_end();
 }
 
+void xs_span_make_up(struct xs_span_arena *s, size_t fresh)
+{
+    xs_lock_take(&s->lock);
+    uint64_t dirty = s->bfc.dirty << s->bfc.unit_log2;
+    xs_lock_give(&s->lock);
+    if (dirty == 0 || dirty > fresh || !xs_span_begin())
+        return;
+    uint64_t now = xs_span_now_ns();
+    (void)purge(s, now, now);
+    xs_span_end();
+}
+
 /* How long free memory is kept: longer while most of what went back is taken again before long, so
  * that a load that swings does not pay for its pages with each swing. */
 static uint64_t decay_ns(uint64_t now)

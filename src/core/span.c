@@ -32,6 +32,11 @@
 #define GIVING_WAITS   200
 #define GIVING_WAIT_NS 100000
 
+/* Growth for a large block, of a vector that doubles for one: what lies free, too small for it,
+ * goes back where it is less than the block, so that the outgrown ones do not stay beside it. No
+ * more goes back than was got, so this costs less than the pages of the block. */
+#define MAKE_UP_FROM ((size_t)4 << 20)
+
 /* A take looks again so often for what others may have brought. */
 #define TRIES         8
 #define PATIENT_TRIES 3
@@ -244,6 +249,8 @@ static bool take_new(struct xs_span_arena *s, size_t size, size_t least, size_t 
             xs_span_unmap(p, size);
     }
     atomic_store_explicit(&s->is_growing, false, memory_order_release);
+    if (done && request >= MAKE_UP_FROM)
+        xs_span_make_up(s, request);
     return done;
 }
 

@@ -154,6 +154,9 @@ void xs_span_unmap(void *p, size_t size);
 /* All that is free in it goes back now, unless another thread is at this. */
 void xs_span_give_back(struct xs_span_arena *s);
 
+/* The same for memory, not regions, where it is no more than `fresh` bytes. */
+void xs_span_make_up(struct xs_span_arena *s, size_t fresh);
+
 /* Whole free regions go back, however young; the bytes. */
 size_t xs_span_collect(struct xs_span_arena *s);
 

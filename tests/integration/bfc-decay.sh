@@ -1,6 +1,6 @@
 #!/bin/bash
 # Free memory goes back by itself after XSIGMA_CPU_DECAY, while the program goes on with small blocks,
-# and not before.
+# and not before; but what a growing block has outgrown goes when it is worth it.
 # shellcheck source=../support/must.sh
 . "$(dirname "$0")/../support/must.sh"
 
@@ -21,4 +21,10 @@ for size in 65536 100 4000; do
     run "blocks of $size B, an hour" 60min $size 500 99999999
     [ "$left" -ge 200000 ] || fail "blocks of $size B: $left KiB after half a second, with an hour to go"
 done
+
+# 63 MiB are outgrown before the last step, and need not stay beside its 192.
+doubling=$(program doubling) || exit 1
+beyond=$(under bfc XSIGMA_STATS=0 XSIGMA_CPU_DECAY=60min -- "$doubling")
+echo "a block that doubles to 128 MiB: $beyond KiB beyond it and the one before"
+[ "${beyond:-99999}" -lt 24576 ] || fail "outgrown blocks stay beside the one that grows: ${beyond:-?} KiB"
 finish

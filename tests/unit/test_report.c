@@ -279,7 +279,8 @@ Test(report_text, live_is_unknown_after_a_pause)
     cr_assert(strstr(json_of(&r), "\"live_blocks\": null"));
 }
 
-/* A clock that goes by steps of 10 ns, give or take one: half of the calls took less than one step. */
+/* A clock that goes by steps of 10 ns, give or take one: half of the calls took less than one step.
+ */
 Test(report_text, shorter_than_a_step_of_the_clock)
 {
     struct xs_report r = simple();
