@@ -497,7 +497,9 @@ CUresult xs_do_cuCtxSynchronize(void)
     uint64_t e = xs_gpu_before_sync();
     CUresult r = XS_REAL(cuCtxSynchronize)();
 
-    if (r == CUDA_SUCCESS && xs_cu.cuCtxGetCurrent(&ctx) == CUDA_SUCCESS && ctx != NULL)
+    if (r != CUDA_SUCCESS)
+        xs_gpu_sync_failed();
+    else if (xs_cu.cuCtxGetCurrent(&ctx) == CUDA_SUCCESS && ctx != NULL)
         xs_gpu_after_sync(ctx, e);
     return r;
 }
@@ -507,8 +509,9 @@ CUresult xs_do_cuCtxSynchronize_v2(CUcontext ctx)
     uint64_t e = xs_gpu_before_sync();
     CUresult r = XS_REAL(cuCtxSynchronize_v2)(ctx);
 
-    if (r == CUDA_SUCCESS && (ctx != NULL || xs_cu.cuCtxGetCurrent(&ctx) == CUDA_SUCCESS) &&
-        ctx != NULL)
+    if (r != CUDA_SUCCESS)
+        xs_gpu_sync_failed();
+    else if ((ctx != NULL || xs_cu.cuCtxGetCurrent(&ctx) == CUDA_SUCCESS) && ctx != NULL)
         xs_gpu_after_sync(ctx, e);
     return r;
 }

@@ -473,8 +473,9 @@ static uint64_t unproven(void)
 /* What it did may be on its way to the eyes of the CPU until then. */
 static void is_given(uint32_t what)
 {
-    if (XS_LIKELY(atomic_load_explicit(&xs_gpu_epochs.given, memory_order_relaxed) & what) ||
-        !xs_gpu_is_single() || !xs_gpu_is_on())
+    uint32_t lacks = ~atomic_load_explicit(&xs_gpu_epochs.given, memory_order_relaxed) & what;
+
+    if (XS_LIKELY(lacks == 0) || !xs_gpu_is_single() || !xs_gpu_is_on())
         return;
     atomic_fetch_or_explicit(&xs_gpu_epochs.given, what, memory_order_relaxed);
     xs_gpu_given_changed();
@@ -527,6 +528,11 @@ void xs_gpu_after_sync(CUcontext handle, uint64_t e)
     xs_lock_give(&lock);
 }
 
+void xs_gpu_sync_failed(void)
+{
+    is_given(XS_GPU_GIVEN_KERNEL | XS_GPU_GIVEN_COPY | XS_GPU_GIVEN_CALL);
+}
+
 static CUresult wait_held(struct xs_gpu_context *c)
 {
     bool pushed;
@@ -538,6 +544,8 @@ static CUresult wait_held(struct xs_gpu_context *c)
     r = xs_cu.cuCtxSynchronize();
     if (r == CUDA_SUCCESS)
         xs_gpu_after_sync(atomic_load_explicit(&c->handle, memory_order_relaxed), e);
+    else
+        xs_gpu_sync_failed();
     xs_gpu_context_leave(pushed);
     return r;
 }

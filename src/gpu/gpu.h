@@ -139,6 +139,7 @@ void xs_gpu_capture_ended(void);           /* after the real end, or when the be
 /* Before and after the program waited for a whole context: what came before `e` is complete. */
 uint64_t xs_gpu_before_sync(void);
 void xs_gpu_after_sync(CUcontext ctx, uint64_t e);
+void xs_gpu_sync_failed(void); /* instead: it may have waited for nothing */
 void xs_gpu_fork_child(void);
 
 /* ---- control: any thread that has a current context of the device ---- */

@@ -181,6 +181,8 @@ CUresult api_context_sync(CUcontext current)
     CUresult r = cuCtxSynchronize();
     if (r == CUDA_SUCCESS)
         xs_gpu_after_sync(current, e);
+    else
+        xs_gpu_sync_failed();
     return r;
 }
 CUresult api_capture_begin(CUstream s, CUstreamCaptureMode mode)

@@ -66,6 +66,8 @@ WRAP(void, xs_gpu_capture_begun, (void), "begun ")
 }
 WRAP(void, xs_gpu_capture_ended, (void), "ended ")
 }
+WRAP(void, xs_gpu_sync_failed, (void), "sync_failed ")
+}
 WRAP(uint64_t, xs_gpu_before_sync, (void), "before_sync ") return 7;
 }
 WRAP(void, xs_gpu_after_sync, (CUcontext c, uint64_t e), "after_sync:%lx:%lu ", (long)c, e)
@@ -374,7 +376,9 @@ Test(cuda_streams, waits_for_a_context)
     EXPECT("before_sync driver after_sync:c1:7 ");
     answer = CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
     xs_do_cuCtxSynchronize();
-    EXPECT("before_sync driver ");
+    EXPECT("before_sync driver sync_failed ");
+    xs_do_cuCtxSynchronize_v2(NULL);
+    EXPECT("before_sync driver sync_failed ");
     answer = CUDA_SUCCESS;
     current = NULL;
     xs_do_cuCtxSynchronize();

@@ -85,6 +85,20 @@ Test(gpu, a_free_waits_for_kernels_if_the_cpu_sees_memory)
     cr_assert_eq(fake_calls("cuCtxSynchronize"), before);
 }
 
+/* As that of a thread that has no context. */
+Test(gpu, a_free_waits_though_a_wait_failed)
+{
+    start();
+    (void)get_host(4096, 0);
+    CUdeviceptr p = get(4096), q = get(4096);
+    OK(fake_touch(NULL, P(p), 4096));
+    xs_gpu_after_launch();
+    (void)xs_gpu_before_sync();
+    xs_gpu_sync_failed();
+    give(q);
+    cr_assert_eq(fake_pending(FAKE_ALL), 0);
+}
+
 /* What copies leave there, and functions of the host anywhere; what only the device sees is not
  * waited for. Memory that was registered counts from then on. */
 Test(gpu, a_free_waits_for_copies_if_the_cpu_sees_memory)
