@@ -31,6 +31,14 @@ Test(size_class, every_number_has_a_size)
     }
 }
 
+Test(size_class, a_power_of_two_with_a_header_has_its_own)
+{
+    for (size_t size = 256; size <= 8192; size *= 2) {
+        cr_assert_eq(xs_class_bytes(xs_class_of(size)), size);
+        cr_assert_eq(xs_class_bytes(xs_class_of(size + 8)), size + 16);
+    }
+}
+
 static uint64_t taken_bytes(void)
 {
     struct xs_heap_stats s;
