@@ -32,8 +32,8 @@ LIB_CFLAGS := -fPIC -fvisibility=hidden -ftls-model=initial-exec -fno-builtin-ma
 LIB_LDFLAGS := -shared -Wl,-soname,libxsigma.so -Wl,--version-script=build/exports.map \
   -Wl,-z,nodelete -Wl,-z,now -Wl,-z,relro -Wl,-z,defs -Wl,-z,noseparate-code -Wl,--as-needed -Wl,--sort-section=name
 
-# Calls that lead to sys/direct.c; fortified ones have other names.
-DIRECT := $(shell grep -o '__wrap_[a-z_]*' src/sys/direct.c | sort -u)
+# Calls that lead to sys/direct.c and sys/strings.c; fortified ones have other names.
+DIRECT := $(shell grep -oh '__wrap_[a-z_]*' src/sys/direct.c src/sys/strings.c | sort -u)
 LIB_CFLAGS  += -U_FORTIFY_SOURCE
 LIB_DIRECT  := $(DIRECT:__wrap_%=-Wl,--wrap=%)
 
@@ -95,6 +95,8 @@ build/exports.map: preload/exports.list cuda_shim/exports.list scripts/make-expo
 # What malloc and free jump to begins a cache line: rows of blocks that wait in turn took 3 % longer
 # where one lay across two. (clang does not know it.)
 $(B)/lib/preload/malloc.o: LIB_CFLAGS += -falign-jumps=64 -Wno-ignored-optimization-argument
+# No loop there is to become a call of the function that it is the body of.
+$(B)/lib/src/sys/strings.o: LIB_CFLAGS += -fno-builtin -fno-tree-loop-distribute-patterns -Wno-ignored-optimization-argument
 $(B)/lib/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(call say,CC)

@@ -23,6 +23,7 @@
 #include "sys/elf.h"
 #include "sys/env.h"
 #include "sys/io.h"
+#include "sys/own_pages.h"
 #include "sys/proc.h"
 #include "xsigma.h"
 
@@ -164,17 +165,14 @@ static void start_policy(bool is_root)
             xs_dlopen_strip_deepbind();
 }
 
-__attribute__((constructor)) static void start(void)
+static __attribute__((noinline)) void begin(void)
 {
-    int saved = errno;
-
     xs_proc_start();
     xs_io_note_stderr();
     if (!xs_config_is_loaded()) /* a library's constructor may have looked for CUDA before us */
         xs_config_load(xs_env_secure());
     if (xs_env_secure() || xs_config(XS_KNOB_DISABLE)->num != 0) {
         bypass();
-        errno = saved;
         return;
     }
     if (xs_config(XS_KNOB_HELP)->num != 0) {
@@ -217,5 +215,13 @@ __attribute__((constructor)) static void start(void)
         (void)on_exit(at_exit, NULL);
         (void)at_quick_exit(at_quick);
     }
+}
+
+__attribute__((constructor)) static void start(void)
+{
+    int saved = errno;
+
+    begin();
+    xs_own_pages_give_back(xs_hot.counting);
     errno = saved;
 }

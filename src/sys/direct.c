@@ -17,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base/compiler.h"
+#include "sys/direct.h"
 #include "sys/elf.h"
 
 XS_INLINE long enter(long number, long a, long b, long c, long d, long e)
@@ -98,6 +98,7 @@ CALL(pid_t, __wrap_getppid, (void), SYS_getppid)
 CALL(pid_t, __wrap_gettid, (void), SYS_gettid)
 CALL(pid_t, __wrap_getsid, (pid_t pid), SYS_getsid, pid)
 CALL(uid_t, __wrap_geteuid, (void), SYS_geteuid)
+CALL(int, xs_direct_madvise, (void *p, size_t size, int how), SYS_madvise, p, size, how)
 
 int __wrap_open(const char *path, int flags, ...);
 int __wrap_open(const char *path, int flags, ...)

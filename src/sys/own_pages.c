@@ -1,0 +1,56 @@
+#include "sys/own_pages.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/align.h"
+#include "sys/direct.h"
+#include "sys/mem.h"
+
+/* scripts/make-link-script; without it there are none. */
+extern char xs_kept_end[] __attribute__((weak)) XS_HIDDEN;
+extern char xs_kept_counting_end[] __attribute__((weak)) XS_HIDDEN;
+extern char xs_constants_end[] __attribute__((weak)) XS_HIDDEN;
+
+/* The kernel's Documentation/admin-guide/mm/pagemap.rst. */
+#define IS_OF_FILE (1UL << 61)
+#define IS_SWAPPED (1UL << 62)
+#define IS_THERE   (1UL << 63)
+
+static bool are_as_in_file(int pagemap, uintptr_t from, uintptr_t to)
+{
+    uint64_t pages[128];
+    size_t page = xs_mem_page();
+
+    while (from < to) {
+        size_t left = (to - from) / page;
+        size_t n = left < XS_COUNT_OF(pages) ? left : XS_COUNT_OF(pages);
+        ssize_t bytes = (ssize_t)(n * sizeof(pages[0]));
+        if (pread(pagemap, pages, (size_t)bytes, (off_t)(from / page * sizeof(pages[0]))) != bytes)
+            return false;
+        for (size_t i = 0; i < n; i++)
+            if ((pages[i] & (IS_THERE | IS_SWAPPED)) != 0 && (pages[i] & IS_OF_FILE) == 0)
+                return false;
+        from += n * page;
+    }
+    return true;
+}
+
+void xs_own_pages_give_back(bool counts)
+{
+    uintptr_t end = (uintptr_t)(counts ? xs_kept_counting_end : xs_kept_end);
+    uintptr_t from = xs_align_up(end, xs_mem_page());
+    uintptr_t to = xs_align_up((uintptr_t)xs_constants_end, xs_mem_page());
+
+    if (end == 0 || from >= to)
+        return;
+    int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    if (pagemap < 0)
+        return;
+    bool are_clean = are_as_in_file(pagemap, from, to);
+    (void)close(pagemap);
+    if (are_clean)
+        // NOLINTNEXTLINE(performance-no-int-to-ptr)
+        (void)xs_direct_madvise((void *)from, to - from, MADV_DONTNEED);
+}

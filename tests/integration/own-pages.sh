@@ -1,0 +1,35 @@
+#!/bin/bash
+# What the library needs only at start does not stay in a process's memory, unless a debugger or a probe
+# has changed it.
+# shellcheck source=../support/must.sh
+. "$(dirname "$0")/../support/must.sh"
+[ "$(getconf PAGESIZE)" = 4096 ] || skip "pages are larger than 4 KiB"
+nm "$lib" 2>/dev/null | grep -q ' xs_kept_end$' || skip "linked without a script of ours"
+[ -r /proc/self/pagemap ] || skip "no /proc/self/pagemap"
+patch=$(program libpatch) || exit 1
+
+of_code() { # KEY - KiB of the library's code and constants in a process that says so
+    awk -v key="$1:" '/^[0-9a-f]+-/ { is_code = /r-xp/ && /libxsigma\.so/ } is_code && $1 == key { n += $2 } END { print n + 0 }'
+}
+asleep() { # VARIABLE=VALUE... - puts what the kernel says of a sleeping process into smaps
+    env "$@" sleep 60 &
+    for _ in {1..200}; do # it sleeps once it waits in the clock's call
+        [[ $(cat "/proc/$!/comm") == sleep && $(cat "/proc/$!/stat") == *") S "* ]] && break
+        command sleep 0.05
+    done
+    cat "/proc/$!/smaps" >"$work/smaps"
+    kill $!
+    wait $! 2>/dev/null
+}
+for stats in 0 1; do
+    asleep XSIGMA_STATS=$stats XSIGMA_STATS_FILE="$work/r" LD_PRELOAD="$lib"
+    kib=$(of_code Rss <"$work/smaps")
+    echo "statistics $stats: $kib KiB of the library's code and constants in sleep"
+    [ "$kib" -gt 0 ] || fail "no code of the library in $(cat "$work/smaps")"
+    [ "$kib" -le $((96 + 16 * stats)) ] || fail "statistics $stats: $kib KiB"
+    [ "$(of_code Anonymous <"$work/smaps")" = 0 ] || fail "something has been written to"
+done
+# What has been changed stays so.
+asleep XSIGMA_STATS=0 LD_PRELOAD="$lib $patch"
+[ "$(of_code Anonymous <"$work/smaps")" = 4 ] || fail "the changed page is gone"
+finish
