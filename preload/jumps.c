@@ -9,12 +9,12 @@
 #include <sys/syscall.h>
 
 #include "core/keeper.h"
-#include "core/pressure.h"
 #include "preload/clone.h"
 #include "preload/finish.h"
 #include "preload/lifecycle.h"
 #include "sample/sample.h"
 #include "sys/elf.h"
+#include "sys/filter.h"
 
 /* Of dlopen's flags, those that reach the real function. A library loaded with RTLD_DEEPBIND calls
  * glibc's free directly, on blocks that another back end made. */
@@ -46,8 +46,10 @@ void xs_jumps_seccomp(void)
 {
     xs_keep_silent();
     xs_sample_end();
-    xs_keeper_plain();
-    xs_pressure_plain();
+    if (xs_is_filtered())
+        return;
+    xs_filter_note();
+    xs_keeper_filtered();
 }
 
 /* One of the numbers below. Not 0: the call makes a process as fork does, and is made by

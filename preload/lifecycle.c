@@ -22,6 +22,7 @@
 #include "report/pressure.h"
 #include "sys/elf.h"
 #include "sys/env.h"
+#include "sys/filter.h"
 #include "sys/io.h"
 #include "sys/own_pages.h"
 #include "sys/proc.h"
@@ -56,6 +57,8 @@ static bool in_signal_handler(void)
 static void at_exit(int status, void *arg)
 {
     (void)arg;
+    if (xs_is_filtered()) /* no report, and no call to ask for the way to write one */
+        return;
     xs_finish("exit", status & 0xFF, !in_signal_handler());
 }
 
@@ -84,7 +87,7 @@ static XS_COLD void start_keeper(void)
 void xs_before_thread(void)
 {
     xs_policy_threads();
-    if (XS_UNLIKELY(wants_keeper && !xs_keeper_is_settled()))
+    if (XS_UNLIKELY(wants_keeper && !xs_keeper_is_settled() && !xs_is_filtered()))
         start_keeper();
 }
 

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <sched.h>
 
+#include "sys/filter.h"
 #include "sys/mem.h"
 #include "sys/numa.h"
 
@@ -182,8 +183,9 @@ static unsigned most_arenas(void)
 
     if (most == 0) {
         int saved = errno;
-        most = sched_getaffinity(0, sizeof(may), &may) == 0 ? (unsigned)CPU_COUNT(&may)
-                                                            : XS_SPAN_SPREAD;
+        most = !xs_is_filtered() && sched_getaffinity(0, sizeof(may), &may) == 0
+                   ? (unsigned)CPU_COUNT(&may)
+                   : XS_SPAN_SPREAD;
         errno = saved;
     }
     if (most > arenas.spread)

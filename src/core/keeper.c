@@ -12,6 +12,7 @@
 
 #include "core/pressure.h"
 #include "core/thread_heap.h"
+#include "sys/filter.h"
 #include "sys/lock.h"
 #include "sys/proc.h"
 #include "sys/thread_end.h"
@@ -22,11 +23,12 @@
 _Atomic uint32_t xs_keeper_state;
 
 static atomic_bool may_visit; /* the kernel lends the fence that a visit needs */
-static atomic_bool is_plain;  /* xs_keeper_plain */
+static atomic_bool knows_filter;
+static pthread_t first_thread;
 
 bool xs_keeper_may_visit(void)
 {
-    return atomic_load_explicit(&may_visit, memory_order_relaxed);
+    return atomic_load_explicit(&may_visit, memory_order_relaxed) && !xs_is_filtered();
 }
 
 static void sleep_while(uint32_t state, uint64_t ns)
@@ -56,16 +58,24 @@ void xs_keeper_stop(void)
     errno = saved;
 }
 
-void xs_keeper_plain(void)
+void xs_keeper_filtered(void)
 {
-    atomic_store_explicit(&may_visit, false, memory_order_relaxed);
-    atomic_store_explicit(&is_plain, true, memory_order_relaxed);
+    int saved = errno;
+
+    for (int i = 0; i < 4000 && !atomic_load_explicit(&knows_filter, memory_order_relaxed); i++) {
+        uint32_t state = atomic_load_explicit(&xs_keeper_state, memory_order_relaxed);
+        if (state != XS_KEEPER_AWAKE && state != XS_KEEPER_ASLEEP)
+            break;
+        syscall(SYS_futex, &xs_keeper_state, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+        xs_pause_ns(i < 20 ? 50000 : 500000);
+    }
+    errno = saved;
 }
 
 /* Our thread must not be the last one: when the main thread ends by itself, so does it. */
 static void thread_ends(void)
 {
-    if (xs_keeper_is_settled() && syscall(SYS_gettid) == getpid())
+    if (xs_keeper_is_settled() && pthread_equal(pthread_self(), first_thread))
         xs_keeper_stop();
 }
 
@@ -76,7 +86,7 @@ static bool look(void)
 {
     bool more = false;
 
-    if (atomic_load_explicit(&may_visit, memory_order_relaxed) && xs_span_begin()) {
+    if (xs_keeper_may_visit() && xs_span_begin()) {
         more = xs_heap_visit();
         xs_span_end();
     }
@@ -96,6 +106,8 @@ static void *keep(void *unused)
     if (pause < PAUSE_LEAST_NS)
         pause = PAUSE_LEAST_NS;
     for (;;) {
+        if (xs_is_filtered())
+            atomic_store_explicit(&knows_filter, true, memory_order_relaxed);
         uint32_t state = atomic_load_explicit(&xs_keeper_state, memory_order_relaxed);
         if (state == XS_KEEPER_LEAVING)
             atomic_compare_exchange_strong_explicit(&xs_keeper_state, &state, XS_KEEPER_NONE,
@@ -134,6 +146,8 @@ void xs_keeper_start(void)
     if (!atomic_compare_exchange_strong_explicit(&xs_keeper_state, &none, XS_KEEPER_AWAKE,
                                                  memory_order_relaxed, memory_order_relaxed))
         return;
+    if (syscall(SYS_gettid) == getpid())
+        first_thread = pthread_self();
     atomic_store_explicit(&may_visit, register_fence(), memory_order_relaxed);
     if (xs_heap_here() != &xs_heap_none)
         xs_heap_owned(xs_heap_mine);
@@ -165,8 +179,7 @@ void xs_keeper_before_fork(void)
 {
     int saved = errno;
 
-    if (xs_keeper_is_settled() && !atomic_load_explicit(&is_plain, memory_order_relaxed) &&
-        xs_proc_threads() == 2 && leave()) {
+    if (xs_keeper_is_settled() && !xs_is_filtered() && xs_proc_threads() == 2 && leave()) {
         syscall(SYS_futex, &xs_keeper_state, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
         /* The handler that we are in may have interrupted what it waits for. */
         for (int i = 0; i < 400 && xs_proc_threads() == 2; i++)

@@ -34,8 +34,9 @@ void xs_keeper_start(void);
 /* For good: the process shall have no thread of ours. */
 void xs_keeper_stop(void);
 
-/* From now on it makes no system call but those for memory and futexes. */
-void xs_keeper_plain(void);
+/* Before a filter of system calls is set that is for all threads (sys/filter.h): returns when the
+ * thread is through with what it was at, its own start for one. Waits, not long. */
+void xs_keeper_filtered(void);
 
 /* Where it is the only other thread it leaves, until the program makes one: who looks at a fork
  * whether there are threads (Python 3.12 does, and warns) sees the program's own. Waits, not long.

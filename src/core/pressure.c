@@ -5,6 +5,7 @@
 
 #include "core/heap.h"
 #include "core/supply.h"
+#include "sys/filter.h"
 #include "sys/limits.h"
 #include "sys/mem.h"
 #include "sys/proc.h"
@@ -56,7 +57,6 @@ XS_BY_HEAD static struct {
     struct xs_pressure_options options;
     size_t physical_bytes;
     atomic_bool is_looking;
-    atomic_bool is_plain;
     atomic_bool is_pressed;
     atomic_bool polls;
     _Atomic uint64_t next_poll_ns;
@@ -101,8 +101,7 @@ static bool measure(struct xs_pressure *p)
 {
     struct xs_supply_stats own;
     struct xs_limits l;
-    bool known =
-        !atomic_load_explicit(&pressure.is_plain, memory_order_relaxed) && xs_limits_look(&l);
+    bool known = !xs_is_filtered() && xs_limits_look(&l);
 
     *p = (struct xs_pressure){0};
     if (known)
@@ -264,11 +263,6 @@ void xs_pressure_failed(size_t size)
         pressure.options.say_failure(size);
     }
     errno = saved;
-}
-
-void xs_pressure_plain(void)
-{
-    atomic_store_explicit(&pressure.is_plain, true, memory_order_relaxed);
 }
 
 void xs_pressure_fork_child(void)

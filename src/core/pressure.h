@@ -100,9 +100,6 @@ void xs_pressure_poll(void);
 
 /* An allocation failed. */
 XS_COLD void xs_pressure_failed(size_t size);
-
-/* No more files are read. */
-void xs_pressure_plain(void);
 void xs_pressure_fork_child(void);
 
 #endif

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "sys/elf.h"
+#include "sys/filter.h"
 
 /* The C++ ABI's interface (Itanium C++ ABI, level I), in the types that it says. */
 typedef int trace_step(void *context, void *arg);
@@ -76,7 +77,7 @@ unsigned xs_backtrace(uintptr_t pc[], unsigned most)
 {
     struct walk w = {pc, 0, most};
 
-    if (unwinder.walk == NULL || walking)
+    if (unwinder.walk == NULL || walking || xs_is_filtered())
         return 0;
     walking = true;
     (void)unwinder.walk(step, &w);

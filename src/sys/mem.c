@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/align.h"
+#include "sys/filter.h"
 #include "sys/io.h"
 
 #ifndef MAP_HUGE_SHIFT
@@ -67,12 +68,16 @@ int xs_mem_unmap(void *p, size_t size)
 
 int xs_mem_purge(void *p, size_t size)
 {
+    if (XS_UNLIKELY(xs_is_filtered())) { /* other pages in their place: the C library's way */
+        int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
+        return mmap(p, size, PROT_READ | PROT_WRITE, flags, -1, 0) != MAP_FAILED ? 0 : errno;
+    }
     return madvise(p, size, MADV_DONTNEED) == 0 ? 0 : errno;
 }
 
 bool xs_mem_wipe_in_copies(void *p, size_t size)
 {
-    return madvise(p, size, MADV_WIPEONFORK) == 0;
+    return !xs_is_filtered() && madvise(p, size, MADV_WIPEONFORK) == 0;
 }
 
 void *xs_mem_reserve(size_t size, size_t align)
@@ -127,12 +132,14 @@ bool xs_mem_is_mapped(const void *p)
 
 void xs_mem_want_huge(void *p, size_t size)
 {
-    (void)madvise(p, size, MADV_HUGEPAGE);
+    if (!xs_is_filtered())
+        (void)madvise(p, size, MADV_HUGEPAGE);
 }
 
 void xs_mem_want_small(void *p, size_t size)
 {
-    (void)madvise(p, size, MADV_NOHUGEPAGE);
+    if (!xs_is_filtered())
+        (void)madvise(p, size, MADV_NOHUGEPAGE);
 }
 
 static int huge_flags(size_t page)
@@ -152,7 +159,7 @@ void xs_mem_populate(void *p, size_t size)
 {
     size_t page = xs_mem_page();
 
-    if (madvise(p, size, MADV_POPULATE_WRITE) == 0)
+    if (!xs_is_filtered() && madvise(p, size, MADV_POPULATE_WRITE) == 0)
         return;
     for (size_t i = 0; i < size; i += page)
         ((volatile char *)p)[i] = 0;
