@@ -47,6 +47,7 @@ static void look_for_unneeded(struct xs_heap *h)
     if (xs_span_in_hurry())
         xs_heap_flush(h);
     bool begun = xs_heap_begin(h);
+    xs_heap_rest_deep(h);
     xs_heap_keep_current(h);
     /* What was never needed since the last look will not be missed. */
     if (h->kept_least > 0 || xs_span_in_hurry())
@@ -575,23 +576,26 @@ bool xs_heap_free(void *p)
     return xs_heap_free_at(p, xs_page_map_get(p));
 }
 
+void xs_heap_empty_magazine(struct xs_heap *h, struct xs_magazine *m)
+{
+    while (!xs_magazine_is_empty(m)) {
+        void *p = xs_magazine_take(h, m);
+        uint64_t entry = xs_page_map_get(p);
+        if (!xs_heap_has(h, entry))
+            send_object(h, p, entry);
+        else if (xs_heap_put_back(h, p, XS_ENTRY_SLAB(entry)))
+            (void)xs_heap_settle_alone(h, XS_ENTRY_SLAB(entry));
+    }
+}
+
 void xs_heap_flush_objects(struct xs_heap *h)
 {
     if (h->late != NULL && xs_heap_put_back(h, h->late, h->late_slab))
         (void)xs_heap_settle_alone(h, h->late_slab);
     h->late = NULL;
     h->late_slab = NULL;
-    for (unsigned c = 0; c < XS_CLASS_SLABS; c++) {
-        struct xs_magazine *m = &h->hot[c];
-        while (!xs_magazine_is_empty(m)) {
-            void *p = xs_magazine_take(h, m);
-            uint64_t entry = xs_page_map_get(p);
-            if (!xs_heap_has(h, entry))
-                send_object(h, p, entry);
-            else if (xs_heap_put_back(h, p, XS_ENTRY_SLAB(entry)))
-                (void)xs_heap_settle_alone(h, XS_ENTRY_SLAB(entry));
-        }
-    }
+    for (unsigned c = 0; c < XS_CLASS_SLABS; c++)
+        xs_heap_empty_magazine(h, &h->hot[c]);
     xs_heap_send_all(h);
 }
 

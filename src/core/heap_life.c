@@ -12,9 +12,6 @@
 #include "sys/proc.h"
 #include "sys/thread_end.h"
 
-/* A magazine holds at most so many bytes of a slab's objects, or one object. */
-#define MAGAZINE_BYTES ((size_t)16 << 10)
-
 /* A larger block is refused to everybody. */
 #define LEND_MOST     ((size_t)16 << 20)
 
@@ -117,15 +114,12 @@ void xs_heap_forgive(size_t size)
 void xs_heap_open_magazine(struct xs_heap *h, unsigned class)
 {
     bool is_slabs = class < XS_CLASS_SLABS;
-    size_t n = (is_slabs ? MAGAZINE_BYTES : h->cache_bytes) / xs_class_bytes(class);
-    size_t most = is_slabs ? XS_MAGAZINE : XS_MAGAZINE_CHUNKS;
+    size_t n = is_slabs ? xs_magazine_usual(h, class) : h->cache_bytes / xs_class_bytes(class);
     bool is_mixed = class >= h->mixed_from && is_slabs;
     struct xs_magazine *m = &h->hot[class];
 
-    if (n == 0 && xs_class_bytes(class) <= h->cache_bytes)
-        n = 1;
-    if (n > most)
-        n = most;
+    if (!is_slabs && n > XS_MAGAZINE_CHUNKS)
+        n = XS_MAGAZINE_CHUNKS;
     if (n > XS_MAGAZINES_MOST - h->stacks_used)
         n = XS_MAGAZINES_MOST - h->stacks_used;
     m->current = &xs_slab_none;
@@ -426,14 +420,31 @@ bool xs_heap_span(struct xs_heap *h, size_t size, size_t align, bool is_kept_fir
     return done;
 }
 
+/* Its owner may be giving it room meanwhile: then what is looked at is not the stack, but there is
+ * something to look at so far below any place that a stack has. */
+__attribute__((no_sanitize("thread"))) static bool
+xs_magazine_holds(const struct xs_heap *h, const struct xs_magazine *m, const void *p)
+{
+    size_t at = __atomic_load_n(&m->at, __ATOMIC_RELAXED);
+    uint32_t n = ((uint32_t)at - m->least) / (uint32_t)sizeof(void *);
+    void **top = xs_magazine_place(h, at);
+
+    for (uint32_t i = 1; i <= n && i <= XS_MAGAZINE_DEEP; i++)
+        if (__atomic_load_n(top - i, __ATOMIC_RELAXED) == p)
+            return true;
+    return false;
+}
+
+_Static_assert(offsetof(struct xs_heap, stacks) >= XS_MAGAZINE_DEEP * sizeof(void *),
+               "what is below a stack");
+
 __attribute__((no_sanitize("thread"))) bool xs_heap_any_holds(const void *p, unsigned class)
 {
     for (const struct xs_heap *h = xs_heap_all(); h != NULL; h = h->next) {
         if (h->late == p)
             return true;
-        for (uint32_t i = 0; i < xs_magazine_count(&h->hot[class]) && i < XS_MAGAZINE; i++)
-            if (xs_magazine_at(h, &h->hot[class], i) == p)
-                return true;
+        if (xs_magazine_holds(h, &h->hot[class], p))
+            return true;
     }
     return false;
 }
@@ -537,7 +548,7 @@ static bool check_magazines(const struct xs_heap *h, struct xs_buf *why)
                             ? xs_entry_is_object(e) && xs_heap_has(XS_ENTRY_SLAB(e)->heap, e) &&
                                   XS_ENTRY_CLASS(e) == c
                             : !xs_entry_is_object(e) && XS_ENTRY_CHUNK_CLASS(e) == c;
-            if (m->at > m->most || !fits) {
+            if (xs_magazine_count(m) > (m->most - m->least) / sizeof(void *) || !fits) {
                 xs_fmt(why, "magazine %u holds what does not belong there", c);
                 return false;
             }

@@ -160,7 +160,7 @@ static struct xs_slab *take_resting(struct xs_heap *h, unsigned class)
     if (!is_at_rest(h, class))
         return NULL;
     s = m->current;
-    m->at = m->least;
+    m->at -= (uint32_t)m->at - m->least;
     m->current = &xs_slab_none;
     s->held = XS_SLAB_HOLDS_NONE;
     return s;

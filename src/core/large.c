@@ -256,7 +256,7 @@ static xs_chunk leave(struct xs_heap *h, void *p, unsigned class)
 static xs_chunk leave_oldest(struct xs_heap *h, unsigned class)
 {
     struct xs_magazine *m = &h->hot[class];
-    void **oldest = xs_magazine_place(h, m->least);
+    void **oldest = xs_magazine_oldest(h, m);
     void *p = *oldest;
 
     m->at -= sizeof(void *);

@@ -10,35 +10,11 @@
 
 #include "core/heap.h"
 #include "core/heap_counts.h"
+#include "core/magazine.h"
 #include "core/slab.h"
 #include "sample/sample.h"
 #include "stats/stats.h"
 #include "sys/lock.h"
-
-/* Blocks in a magazine: every one keeps a slab from getting empty, but the fewer there are the more
- * of others' blocks must go back to them, and the more often a magazine is found empty or full,
- * which the processor does not foresee. */
-#define XS_MAGAZINE 60
-
-/* Of chunks there are at most so many. */
-#define XS_MAGAZINE_CHUNKS 28
-
-/* A stack of blocks, which lie in the heap's `stacks`, one magazine's behind another's, as many as
- * each may hold: so little memory is touched however many that is. */
-struct xs_magazine {
-    /* In bytes from the beginning of the heap: where the next block that is freed goes, behind the
-     * one that the next request gets; what this is when there is none, and when there is no room
-     * for more. All are 0 in one that is not open. */
-    _Alignas(1 << XS_CLASS_TABLE_SHIFT) size_t at; /* so wide as an index is */
-    uint32_t least;
-    uint32_t most;
-    /* What it takes: entries of the page map that have these bits where the mask has ones. Of
-     * classes that are mixed the mask leaves out whose object it is, since a branch on that would
-     * go now one way, now the other. */
-    uint16_t tag;
-    uint16_t tag_mask;
-    struct xs_slab *current; /* takes over when the magazine is empty; or xs_slab_none */
-};
 
 /* So many blocks all magazines can hold together: no more are asked for. */
 #define XS_MAGAZINES_MOST 3072
@@ -173,13 +149,23 @@ struct xs_heap {
     struct xs_slab_list partial[XS_CLASS_SLABS];
     struct xs_slab *empty[XS_CLASS_SLABS];
     struct xs_send send[XS_SENDS];
+
+    /* Of core/heap_deep.c: where the stacks of deep magazines lie, or NULL, and how many places of
+     * it are some magazine's; what these may hold beyond the usual; and of each class the places it
+     * has there, the requests at the last look at the clock and when it was last asked why its
+     * magazine is full, and how often in a row since then there were hardly any. */
+    void **deep;
+    uint32_t deep_used;
+    uint64_t deep_bytes;
+    uint16_t deep_room[XS_CLASS_SLABS];
+    uint32_t deep_seen[XS_CLASS_SLABS];
+    uint32_t deep_taken[XS_CLASS_SLABS];
+    uint8_t deep_misses[XS_CLASS_SLABS];
 };
 
 _Static_assert(offsetof(struct xs_heap, hot) ==
                    offsetof(struct xs_heap, blank) + sizeof(struct xs_magazine),
                "what is behind blank");
-
-_Static_assert(sizeof(struct xs_magazine) == 1 << XS_CLASS_TABLE_SHIFT, "half a line");
 
 /* The place of the magazine for an object's class. */
 #define XS_ENTRY_PLACE(e)                                                                          \
@@ -355,6 +341,9 @@ void xs_heap_free_slow(void *p, uint64_t entry);
 /* An object for which its magazine has no room: back into its slab, `s`, with the next such one. */
 void xs_heap_put_late(struct xs_heap *h, void *p, struct xs_slab *s);
 
+/* The same when the magazine's patience is at its end: it may get room. */
+void xs_heap_put_deep(struct xs_heap *h, void *p, struct xs_slab *s, struct xs_magazine *m);
+
 /* The second word says that the block is free already; so it may be by chance. */
 void xs_heap_free_marked(struct xs_heap *h, void *p, uint64_t entry);
 
@@ -378,6 +367,9 @@ bool xs_heap_tick_over(struct xs_heap *h);
 
 /* Hands over what was freed of others. */
 void xs_heap_send_all(struct xs_heap *h);
+
+/* Empties a magazine of slabs, where no visitor can be. */
+void xs_heap_empty_magazine(struct xs_heap *h, struct xs_magazine *m);
 
 /* Empties magazines and chains, gives room back; then every empty slab. In between other heaps may
  * hand over what they held of it. */
@@ -508,6 +500,15 @@ bool xs_heap_is_young(const struct xs_heap *h, unsigned class);
 /* True: the slab, used up, had but these pages, and has all of its span now. */
 bool xs_heap_grow_up(struct xs_heap *h, struct xs_slab *s);
 
+/* ---- heap_deep.c: magazines that hold more ---- */
+
+/* How many blocks a magazine of slabs usually holds. */
+uint32_t xs_magazine_usual(const struct xs_heap *h, unsigned class);
+
+/* Where no visitor can be: empties the deep ones; such of which nothing was asked for long are deep
+ * no more. */
+void xs_heap_rest_deep(struct xs_heap *h);
+
 /* ---- heap_life.c: heaps and threads ---- */
 
 /* Makes the magazine of a class ready, when the first block of it is asked for, or a chunk comes.
@@ -583,51 +584,6 @@ void xs_large_give_room(struct xs_heap *h);
 XS_INLINE struct xs_magazine *xs_heap_magazine(struct xs_magazine *first, size_t place)
 {
     return (struct xs_magazine *)(void *)((char *)first + place);
-}
-
-XS_INLINE bool xs_magazine_has_room(const struct xs_magazine *m)
-{
-    return (uint32_t)m->at != m->most;
-}
-
-XS_INLINE bool xs_magazine_is_empty(const struct xs_magazine *m)
-{
-    return (uint32_t)m->at == m->least;
-}
-
-XS_INLINE uint32_t xs_magazine_count(const struct xs_magazine *m)
-{
-    return ((uint32_t)m->at - m->least) / (uint32_t)sizeof(void *);
-}
-
-/* Where a block lies in its heap's stacks, or is to lie. */
-XS_INLINE void **xs_magazine_place(struct xs_heap *h, size_t at)
-{
-    return (void **)(void *)((char *)h + at);
-}
-
-/* The block in place `i`, oldest first. */
-XS_INLINE void *xs_magazine_at(const struct xs_heap *h, const struct xs_magazine *m, uint32_t i)
-{
-    return ((void *const *)(const void *)((const char *)h + m->least))[i];
-}
-
-/* Into one that has room. */
-XS_INLINE void xs_magazine_push(struct xs_heap *h, struct xs_magazine *m, void *p)
-{
-    size_t at = m->at;
-
-    *xs_magazine_place(h, at) = p;
-    m->at = at + sizeof(void *);
-}
-
-/* The next two of one that is not empty. take: for no request. */
-XS_INLINE void *xs_magazine_take(struct xs_heap *h, struct xs_magazine *m)
-{
-    size_t at = m->at - sizeof(void *);
-
-    m->at = at;
-    return *xs_magazine_place(h, at);
 }
 
 /* One more request of the magazine's class; `place` is its place behind `blank`. */
@@ -770,7 +726,9 @@ XS_INLINE bool xs_heap_free_inline(struct xs_heap *h, void *p, uint64_t entry)
     }
     XS_COUNT(h->counts.frees, 1);
     struct xs_slab *s = XS_ENTRY_SLAB(entry);
-    if (s != h->late_slab)
+    if (XS_UNLIKELY(--m->patience < 0))
+        xs_heap_put_deep(h, p, s, m);
+    else if (s != h->late_slab)
         xs_heap_put_late(h, p, s);
     else if (xs_heap_put_back(h, p, s))
         xs_heap_settle_freed(h, s);
