@@ -29,15 +29,17 @@
 
 #define XS_BFC_PROBES      8
 #define XS_BFC_FLS         44 /* doublings above 32 units */
-#define XS_BFC_SLS         32
-#define XS_BFC_NEAR_FLS    7 /* of these, what a small process has */
+#define XS_BFC_SLS_LOG2    5
+#define XS_BFC_SLS         (1u << XS_BFC_SLS_LOG2)
+#define XS_BFC_BINS        ((XS_BFC_FLS + 1) * XS_BFC_SLS)
+#define XS_BFC_NEAR_BINS   (6 * XS_BFC_SLS) /* of these, what a small process has */
 #define XS_BFC_BLOCKS      4096u
 #define XS_BFC_CHUNKS_LOG2 24
 #define XS_BFC_CHUNKS      ((uint32_t)1 << XS_BFC_CHUNKS_LOG2) /* handles are below this */
 
 /* Of a block of records, zeroed. */
-#define XS_BFC_RECORDS_BYTES ((size_t)224 << 10)
-#define XS_BFC_RECORD_BYTES  56u /* of one of them */
+#define XS_BFC_RECORDS_BYTES ((size_t)256 << 10)
+#define XS_BFC_RECORD_BYTES  64u /* of one of them */
 
 /* A chunk; 0 is none. */
 typedef uint32_t xs_chunk;
@@ -101,26 +103,31 @@ struct xs_bfc_record;
 struct xs_bfc {
     struct xs_bfc_ops ops;
     struct xs_bfc_options options;
-    uint32_t blocks;
     uint32_t most_blocks;
-    unsigned unit_log2;
-    xs_chunk unused; /* records without a chunk */
-    xs_chunk fresh;  /* from here on, in the newest block, they were never touched */
+    xs_chunk fresh; /* from here on, in the newest block, records were never touched */
     xs_chunk fresh_end;
-    uint32_t unused_count; /* both kinds */
-    uint64_t fl_map;
-    uint32_t sl_map[XS_BFC_FLS + 1];
-    xs_chunk open;         /* the free chunk that changed last, in no bin; 0: none */
-    xs_chunk first_region; /* the newest; the records of the regions are chained */
+    uint32_t records;                   /* that were ever added */
+    struct xs_bfc_record *first_region; /* the newest; the records of the regions are chained */
     size_t next_region_bytes;
-    struct xs_bfc_stats stats; /* but for what xs_bfc_stats_get works out */
+    size_t unmerged;    /* free chunks that may have free neighbours */
+    uint64_t divided;   /* chunks in use that came from another one, and were not allocated */
+    uint64_t out_bytes; /* on their way to the system */
+    uint32_t out_chunks;
+    /* From here on what every call needs. */
+    uint32_t blocks;
+    unsigned unit_log2;
+    uint32_t unused_count;        /* records without a chunk, the fresh ones too */
+    struct xs_bfc_record *unused; /* those that had one */
+    struct xs_bfc_record *open;   /* the free chunk that changed last, in no bin */
     uint64_t dirty;            /* units: of what is free, what was in use since it had no memory */
     uint64_t steps;            /* probes, merges and splits so far */
-    size_t unmerged;           /* free chunks that may have free neighbours */
+    struct xs_bfc_stats stats; /* but for what xs_bfc_stats_get works out */
+    uint32_t filled_words;     /* a bit for each of the next that is not 0 */
+    uint64_t filled[(XS_BFC_BINS + 63) / 64]; /* a bit for each bin that has a chunk */
     /* Last, being large, but first of them what a small process touches: one page has it all. */
-    xs_chunk near_bin[XS_BFC_NEAR_FLS][XS_BFC_SLS];
+    xs_chunk near_bin[XS_BFC_NEAR_BINS];
     struct xs_bfc_record *block[XS_BFC_BLOCKS];
-    xs_chunk far_bin[XS_BFC_FLS + 1 - XS_BFC_NEAR_FLS][XS_BFC_SLS];
+    xs_chunk far_bin[XS_BFC_BINS - XS_BFC_NEAR_BINS];
 };
 
 /* *b is zeroed, as static memory and fresh pages are. */
@@ -167,8 +174,17 @@ size_t xs_bfc_purge(struct xs_bfc *b, uint64_t until);
  * makes it; never grows, never searches a bin to its end. */
 xs_chunk xs_bfc_alloc_held(struct xs_bfc *b, size_t size, size_t align);
 
-/* The same, unless it would have memory behind less than half of it. */
-xs_chunk xs_bfc_alloc_used(struct xs_bfc *b, size_t size, size_t align);
+/* What is handed out. */
+struct xs_bfc_taken {
+    void *p;
+    xs_chunk chunk;
+    bool is_zero; /* xs_bfc_is_zero */
+};
+
+/* As xs_bfc_alloc_held; false where there is none. `is_used`: or if it would have memory behind
+ * less than half of it. */
+bool xs_bfc_take(struct xs_bfc *b, size_t size, size_t align, bool is_used,
+                 struct xs_bfc_taken *out);
 
 /* As xs_bfc_alloc_held, but all of the chunk that it would be cut from. */
 xs_chunk xs_bfc_alloc_whole(struct xs_bfc *b, size_t size);

@@ -16,30 +16,34 @@ enum chunk_state {
     /* No chunk but a region itself: an empty left neighbour of its first chunk, so that nothing has
      * to be moved when another chunk becomes the first. `right` is the first chunk, `next` the next
      * region, `requested` the region's bytes. */
-    CHUNK_REGION
+    CHUNK_REGION,
+    CHUNK_KEPT_REGION /* one that is never given back */
 };
 
+/* A line of the processor's cache. The blocks that they come in begin with one. */
 struct xs_bfc_record {
     uintptr_t base;
     size_t size;
-    size_t requested;  /* while in use */
-    uint64_t freed_at; /* the caller's clock */
-    xs_chunk left;     /* neighbours in memory, the first one's being the region's own record */
-    xs_chunk right;    /* 0 at the region's end */
+    union {
+        size_t requested;  /* while in use */
+        uint64_t freed_at; /* while free: the caller's clock */
+    };
+    /* Neighbours in memory, the first one's being the region's own record. */
+    struct xs_bfc_record *left;
+    struct xs_bfc_record *right; /* NULL at the region's end */
     union {
         struct {
-            xs_chunk next; /* in the bin, or among the unused */
-            xs_chunk prev;
+            struct xs_bfc_record *next; /* in the bin, or among the unused */
+            struct xs_bfc_record *prev;
         };
-        unsigned char note[8]; /* while in use: for who has it */
+        unsigned char note[16]; /* while in use: for who has it */
     };
-    uint8_t state;
-    bool is_purged;  /* while free: no memory behind it */
-    bool was_purged; /* while in use: it came so */
-    bool is_kept;    /* of a region: never given back */
     /* While free: so many units of it were in use since it had no memory behind it; a merged chunk
      * may be mostly memory that was never touched. */
-    uint32_t dirty;
+    uint32_t dirty : 31;
+    uint32_t is_purged : 1; /* no memory behind it; while in use: it came so */
+    xs_chunk number : XS_BFC_CHUNKS_LOG2;
+    uint8_t state;
 };
 
 static inline struct xs_bfc_record *bfc_record(const struct xs_bfc *b, xs_chunk c)
@@ -47,31 +51,63 @@ static inline struct xs_bfc_record *bfc_record(const struct xs_bfc *b, xs_chunk 
     return &b->block[c / RECORDS_PER_BLOCK][c % RECORDS_PER_BLOCK];
 }
 
-struct bfc_bin {
-    unsigned fl;
-    unsigned sl;
-};
+static inline xs_chunk bfc_number(const struct xs_bfc_record *r)
+{
+    return r != NULL ? r->number : 0;
+}
 
-static inline xs_chunk *bfc_heads(const struct xs_bfc *b, unsigned fl)
+static inline xs_chunk *bfc_head(const struct xs_bfc *b, unsigned bin)
 {
     struct xs_bfc *own = (struct xs_bfc *)(uintptr_t)b;
 
-    return fl < XS_BFC_NEAR_FLS ? own->near_bin[fl] : own->far_bin[fl - XS_BFC_NEAR_FLS];
+    return bin < XS_BFC_NEAR_BINS ? &own->near_bin[bin] : &own->far_bin[bin - XS_BFC_NEAR_BINS];
 }
 
-static inline struct bfc_bin bfc_bin_of(const struct xs_bfc *b, size_t size)
+/* Bins below this have chunks of one size each. */
+#define EXACT_BINS (2 * XS_BFC_SLS)
+
+/* The sizes of each doubling have XS_BFC_SLS bins, those below 2 * XS_BFC_SLS units one each. */
+static inline unsigned bfc_bin_of(const struct xs_bfc *b, size_t size)
 {
     uint64_t units = size >> b->unit_log2;
+    unsigned shift = 63u - XS_BFC_SLS_LOG2 - (unsigned)__builtin_clzll(units | XS_BFC_SLS);
 
-    if (units < XS_BFC_SLS)
-        return (struct bfc_bin){0, (unsigned)units};
-    unsigned log2 = 63u - (unsigned)__builtin_clzll(units);
-    return (struct bfc_bin){log2 - 4, (unsigned)(units >> (log2 - 5)) & (XS_BFC_SLS - 1)};
+    return shift * XS_BFC_SLS + (unsigned)(units >> shift);
 }
 
+/* The head of the first filled bin from this one on; NULL: none is. */
+XS_INLINE const xs_chunk *bfc_filled_from(const struct xs_bfc *b, unsigned *bin)
+{
+    unsigned at = *bin / 64;
+    uint64_t bits = b->filled[at] >> *bin % 64;
+
+    if (bits != 0) {
+        *bin += (unsigned)__builtin_ctzll(bits);
+    } else {
+        uint32_t words = b->filled_words & (UINT32_MAX - 1) << at;
+        if (words == 0)
+            return NULL;
+        at = (unsigned)__builtin_ctz(words);
+        *bin = at * 64 + (unsigned)__builtin_ctzll(b->filled[at]);
+    }
+    return bfc_head(b, *bin);
+}
+
+/* Number 0's state is CHUNK_NONE. */
 static inline bool bfc_in_use(const struct xs_bfc *b, xs_chunk c)
 {
-    return c != 0 && c / RECORDS_PER_BLOCK < b->blocks && bfc_record(b, c)->state == CHUNK_IN_USE;
+    return c / RECORDS_PER_BLOCK < b->blocks && bfc_record(b, c)->state == CHUNK_IN_USE;
+}
+
+static inline bool bfc_is_free(const struct xs_bfc_record *r)
+{
+    return r != NULL && r->state == CHUNK_FREE;
+}
+
+/* The chunk that a wholly free region consists of, or NULL. */
+static inline struct xs_bfc_record *bfc_whole_free(const struct xs_bfc_record *region)
+{
+    return bfc_is_free(region->right) && region->right->right == NULL ? region->right : NULL;
 }
 
 /* For sums that cannot overflow; what is beyond makes no difference. */
@@ -82,28 +118,6 @@ static inline uint32_t bfc_units_of(const struct xs_bfc *b, size_t size)
     size_t units = size >> b->unit_log2;
 
     return units < DIRTY_MOST ? (uint32_t)units : DIRTY_MOST;
-}
-
-static inline void bfc_add_dirty(struct xs_bfc *b, struct xs_bfc_record *to,
-                                 const struct xs_bfc_record *from)
-{
-    uint32_t sum = to->dirty + from->dirty;
-
-    if (XS_UNLIKELY(sum > DIRTY_MOST)) {
-        b->dirty -= sum - DIRTY_MOST;
-        sum = DIRTY_MOST;
-    }
-    to->dirty = sum;
-}
-
-/* The front has what it can have: there chunks are taken from. */
-static inline void bfc_share_dirty(const struct xs_bfc *b, struct xs_bfc_record *front,
-                                   struct xs_bfc_record *back, uint32_t sum)
-{
-    uint32_t most = bfc_units_of(b, front->size);
-
-    front->dirty = sum < most ? sum : most;
-    back->dirty = sum - front->dirty;
 }
 
 /* The bytes of a region for `need`, which is whole units; 0: there may be none. */

@@ -35,18 +35,21 @@ bool xs_bfc_add_few(struct xs_bfc *b, void *fresh, uint32_t n)
         return false;
     /* What is left of the block before it: fewer than a split needs, or few. */
     for (; b->fresh < b->fresh_end; b->fresh++) {
-        bfc_record(b, b->fresh)->next = b->unused;
-        b->unused = b->fresh;
+        struct xs_bfc_record *r = bfc_record(b, b->fresh);
+        r->number = b->fresh & (XS_BFC_CHUNKS - 1);
+        r->next = b->unused;
+        b->unused = r;
     }
     b->fresh = b->blocks * RECORDS_PER_BLOCK;
     b->fresh_end = b->fresh + n;
     b->block[b->blocks] = fresh;
     b->blocks++;
-    b->unused_count += n;
     if (b->fresh == 0) { /* that is nobody's */
         b->fresh = 1;
-        b->unused_count--;
+        n--;
     }
+    b->unused_count += n;
+    b->records += n;
     return true;
 }
 
@@ -69,13 +72,13 @@ bool xs_bfc_add_kept(struct xs_bfc *b, void *p, size_t size)
 {
     if (!xs_bfc_add(b, p, size))
         return false;
-    bfc_record(b, b->first_region)->is_kept = true;
+    b->first_region->state = CHUNK_KEPT_REGION;
     return true;
 }
 
 bool xs_bfc_is_zero(const struct xs_bfc *b, xs_chunk c)
 {
-    return bfc_record(b, c)->was_purged;
+    return bfc_record(b, c)->is_purged;
 }
 
 size_t xs_bfc_size(const struct xs_bfc *b, xs_chunk c)
@@ -122,7 +125,7 @@ size_t bfc_growth(const struct xs_bfc *b, size_t need)
     uint64_t available = xs_align_down(room(b), unit);
     size_t size = b->next_region_bytes;
 
-    if (!b->options.allow_growth && b->first_region != 0)
+    if (!b->options.allow_growth && b->first_region != NULL)
         return 0;
     if (!b->options.allow_growth && b->options.limit_bytes == 0)
         available = size;
@@ -150,17 +153,23 @@ size_t xs_bfc_growth(const struct xs_bfc *b, size_t size, size_t align, size_t *
 
 void xs_bfc_stats_get(const struct xs_bfc *b, struct xs_bfc_stats *out)
 {
-    size_t largest = b->open != 0 ? bfc_record(b, b->open)->size : 0;
+    size_t largest = b->open != NULL ? b->open->size : 0;
 
     *out = b->stats;
-    if (b->fl_map != 0) {
+    if (b->filled_words != 0) {
         /* The largest free chunk lies in the highest bin that has any. */
-        unsigned fl = 63u - (unsigned)__builtin_clzll(b->fl_map);
-        unsigned sl = 31u - (unsigned)__builtin_clz(b->sl_map[fl]);
-        for (xs_chunk c = bfc_heads(b, fl)[sl]; c != 0; c = bfc_record(b, c)->next)
-            if (bfc_record(b, c)->size > largest)
-                largest = bfc_record(b, c)->size;
+        unsigned at = 31u - (unsigned)__builtin_clz(b->filled_words);
+        unsigned bin = at * 64 + 63u - (unsigned)__builtin_clzll(b->filled[at]);
+        for (const struct xs_bfc_record *r = bfc_record(b, *bfc_head(b, bin)); r != NULL;
+             r = r->next)
+            if (r->size > largest)
+                largest = r->size;
     }
+    /* Of what adds up only a part is counted with each call. */
+    out->allocations = out->frees + out->chunks_in_use - b->divided;
+    out->free_bytes = out->reserved_bytes - out->in_use_bytes - b->out_bytes;
+    out->chunks_free =
+        b->records - b->unused_count - out->regions - out->chunks_in_use - b->out_chunks;
     out->largest_free_bytes = largest;
     out->fragmentation =
         out->free_bytes == 0 ? 0.0 : 1.0 - (double)largest / (double)out->free_bytes;
@@ -168,31 +177,33 @@ void xs_bfc_stats_get(const struct xs_bfc *b, struct xs_bfc_stats *out)
 
 void xs_bfc_free_by_size(const struct xs_bfc *b, uint64_t bytes[XS_BFC_FLS + 1])
 {
-    for (unsigned fl = 0; fl <= XS_BFC_FLS; fl++) {
+    for (unsigned fl = 0; fl <= XS_BFC_FLS; fl++)
         bytes[fl] = 0;
-        for (uint32_t sls = b->sl_map[fl]; sls != 0; sls &= sls - 1)
-            for (xs_chunk c = bfc_heads(b, fl)[__builtin_ctz(sls)]; c != 0;
-                 c = bfc_record(b, c)->next)
-                bytes[fl] += bfc_record(b, c)->size;
+    for (unsigned bin = 0; bin < XS_BFC_BINS; bin++) {
+        const xs_chunk *head = bfc_filled_from(b, &bin);
+        if (head == NULL)
+            break;
+        for (const struct xs_bfc_record *r = bfc_record(b, *head); r != NULL; r = r->next)
+            bytes[bin / XS_BFC_SLS] += r->size;
     }
-    if (b->open != 0)
-        bytes[bfc_bin_of(b, bfc_record(b, b->open)->size).fl] += bfc_record(b, b->open)->size;
+    if (b->open != NULL)
+        bytes[bfc_bin_of(b, b->open->size) / XS_BFC_SLS] += b->open->size;
 }
 
 /* ---- the end ---------------------------------------------------------------------------- */
 
 void xs_bfc_close(struct xs_bfc *b)
 {
-    for (xs_chunk region = b->first_region; region != 0;) {
-        size_t size = bfc_record(b, region)->requested;
-        xs_chunk next = bfc_record(b, region)->next;
-        b->ops.unmap(b->ops.ctx, xs_bfc_address(b, region), size);
+    for (struct xs_bfc_record *region = b->first_region; region != NULL;) {
+        size_t size = region->requested;
+        struct xs_bfc_record *next = region->next;
+        b->ops.unmap(b->ops.ctx, xs_bfc_address(b, region->number), size);
         region = next;
     }
     for (uint32_t i = 0; i < b->blocks; i++)
         b->ops.unmap_records(b->ops.ctx, b->block[i], XS_BFC_RECORDS_BYTES);
     b->blocks = 0;
-    b->first_region = 0;
+    b->first_region = NULL;
 }
 
 /* ---- the walker ------------------------------------------------------------------------- */
@@ -209,15 +220,17 @@ struct walk {
     uint32_t regions;
 };
 
-static bool walk_region(const struct xs_bfc *b, xs_chunk region, struct walk *w, struct xs_buf *why)
+static bool walk_region(const struct xs_bfc *b, const struct xs_bfc_record *region, struct walk *w,
+                        struct xs_buf *why)
 {
-    uintptr_t at = bfc_record(b, region)->base;
-    uintptr_t end = at + bfc_record(b, region)->requested;
-    xs_chunk left = region;
+    uintptr_t at = region->base;
+    uintptr_t end = at + region->requested;
+    const struct xs_bfc_record *left = region;
 
-    for (xs_chunk c = bfc_record(b, region)->right; c != 0; c = bfc_record(b, c)->right) {
-        const struct xs_bfc_record *r = bfc_record(b, c);
-        if (r->base != at || r->left != left || r->size == 0 || r->size % b->options.unit != 0) {
+    for (const struct xs_bfc_record *r = region->right; r != NULL; r = r->right) {
+        xs_chunk c = r->number;
+        if (bfc_record(b, c) != r || r->base != at || r->left != left || r->size == 0 ||
+            r->size % b->options.unit != 0) {
             xs_fmt(why, "chunk %u does not follow its left neighbour", c);
             return false;
         }
@@ -226,7 +239,7 @@ static bool walk_region(const struct xs_bfc *b, xs_chunk region, struct walk *w,
             w->requested += r->requested;
             w->chunks_in_use++;
         } else if (r->state == CHUNK_FREE) {
-            if (b->options.coalesce_on_free && bfc_record(b, left)->state == CHUNK_FREE) {
+            if (b->options.coalesce_on_free && left->state == CHUNK_FREE) {
                 xs_fmt(why, "free chunk %u lies beside a free one", c);
                 return false;
             }
@@ -239,13 +252,13 @@ static bool walk_region(const struct xs_bfc *b, xs_chunk region, struct walk *w,
             return false;
         }
         at += r->size;
-        left = c;
+        left = r;
     }
     if (at != end) {
-        xs_fmt(why, "the chunks of region %u do not fill it", region);
+        xs_fmt(why, "the chunks of region %u do not fill it", (unsigned)region->number);
         return false;
     }
-    w->reserved += bfc_record(b, region)->requested;
+    w->reserved += region->requested;
     w->regions++;
     return true;
 }
@@ -253,31 +266,33 @@ static bool walk_region(const struct xs_bfc *b, xs_chunk region, struct walk *w,
 /* Every chunk in a bin is free and of a size that belongs there; every bit tells the truth. */
 static bool walk_bins(const struct xs_bfc *b, uint32_t chunks_free, struct xs_buf *why)
 {
-    uint32_t seen = b->open != 0 && bfc_record(b, b->open)->state == CHUNK_FREE;
+    uint32_t seen = bfc_is_free(b->open);
 
-    for (unsigned fl = 0; fl <= XS_BFC_FLS; fl++) {
-        if (((b->fl_map >> fl & 1) != 0) != (b->sl_map[fl] != 0)) {
-            xs_fmt(why, "bit %u of the first level is wrong", fl);
+    for (unsigned at = 0; at < XS_COUNT_OF(b->filled); at++) {
+        if ((b->filled_words >> at & 1) != (b->filled[at] != 0)) {
+            xs_fmt(why, "bit %u of the first level is wrong", at);
             return false;
         }
-        for (unsigned sl = 0; sl < XS_BFC_SLS; sl++) {
-            xs_chunk prev = 0;
-            if (((b->sl_map[fl] >> sl & 1) != 0) != (bfc_heads(b, fl)[sl] != 0)) {
-                xs_fmt(why, "bit %u/%u of the second level is wrong", fl, sl);
+    }
+    for (unsigned bin = 0; bin < XS_BFC_BINS; bin++) {
+        xs_chunk head = *bfc_head(b, bin);
+        const struct xs_bfc_record *prev = NULL;
+        if ((b->filled[bin / 64] >> bin % 64 & 1) != (head != 0)) {
+            xs_fmt(why, "bit %u of the second level is wrong", bin);
+            return false;
+        }
+        unsigned fl = bin / XS_BFC_SLS, sl = bin % XS_BFC_SLS;
+        uint64_t low = fl == 0 ? sl : (uint64_t)(XS_BFC_SLS + sl) << (fl - 1);
+        uint64_t high = fl == 0 ? sl + 1 : (uint64_t)(XS_BFC_SLS + sl + 1) << (fl - 1);
+        for (const struct xs_bfc_record *r = head != 0 ? bfc_record(b, head) : NULL; r != NULL;
+             r = r->next) {
+            uint64_t units = r->size / b->options.unit;
+            if (r == b->open || r->state != CHUNK_FREE || r->prev != prev || units < low ||
+                units >= high || ++seen > chunks_free) {
+                xs_fmt(why, "chunk %u does not belong into bin %u", (unsigned)r->number, bin);
                 return false;
             }
-            uint64_t low = fl == 0 ? sl : (uint64_t)(XS_BFC_SLS + sl) << (fl - 1);
-            uint64_t high = fl == 0 ? sl + 1 : (uint64_t)(XS_BFC_SLS + sl + 1) << (fl - 1);
-            for (xs_chunk c = bfc_heads(b, fl)[sl]; c != 0; c = bfc_record(b, c)->next) {
-                const struct xs_bfc_record *r = bfc_record(b, c);
-                uint64_t units = r->size / b->options.unit;
-                if (c == b->open || r->state != CHUNK_FREE || r->prev != prev || units < low ||
-                    units >= high || ++seen > chunks_free) {
-                    xs_fmt(why, "chunk %u does not belong into bin %u/%u", c, fl, sl);
-                    return false;
-                }
-                prev = c;
-            }
+            prev = r;
         }
     }
     if (seen != chunks_free) {
@@ -290,17 +305,19 @@ static bool walk_bins(const struct xs_bfc *b, uint32_t chunks_free, struct xs_bu
 bool xs_bfc_check(const struct xs_bfc *b, struct xs_buf *why)
 {
     struct walk w = {0};
-    const struct xs_bfc_stats *s = &b->stats;
+    struct xs_bfc_stats s;
 
-    for (xs_chunk region = b->first_region; region != 0; region = bfc_record(b, region)->next)
+    for (const struct xs_bfc_record *region = b->first_region; region != NULL;
+         region = region->next)
         if (!walk_region(b, region, &w, why))
             return false;
     if (!walk_bins(b, w.chunks_free, why))
         return false;
-    if (w.in_use != s->in_use_bytes || w.requested != s->requested_bytes ||
-        w.free != s->free_bytes || w.purged != s->purged_bytes || w.dirty != b->dirty ||
-        w.reserved != s->reserved_bytes || w.chunks_in_use != s->chunks_in_use ||
-        w.chunks_free != s->chunks_free || w.regions != s->regions) {
+    xs_bfc_stats_get(b, &s);
+    if (w.in_use != s.in_use_bytes || w.requested != s.requested_bytes || w.free != s.free_bytes ||
+        w.purged != s.purged_bytes || w.dirty != b->dirty || w.reserved != s.reserved_bytes ||
+        w.chunks_in_use != s.chunks_in_use || w.chunks_free != s.chunks_free ||
+        w.regions != s.regions) {
         xs_put_str(why, "the statistics disagree with the chunks");
         return false;
     }

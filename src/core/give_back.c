@@ -261,9 +261,10 @@ uint64_t xs_span_dirty_bytes(void)
     uint64_t bytes = 0;
 
     for (unsigned i = 0; i < xs_span_arenas(); i++) {
+        const struct xs_bfc *b = &xs_spans.arena[i]->bfc;
         xs_lock_take(&xs_spans.arena[i]->lock);
         bytes +=
-            xs_spans.arena[i]->bfc.stats.free_bytes - xs_spans.arena[i]->bfc.stats.purged_bytes;
+            b->stats.reserved_bytes - b->stats.in_use_bytes - b->out_bytes - b->stats.purged_bytes;
         xs_lock_give(&xs_spans.arena[i]->lock);
     }
     return bytes;

@@ -228,6 +228,21 @@ static bool is_out(struct xs_span_arena *s, xs_chunk c, struct xs_span *out)
     return true;
 }
 
+/* From what is free in the arena. */
+XS_INLINE bool take_free(struct xs_span_arena *s, size_t size, size_t align, bool is_used,
+                         struct xs_span *out)
+{
+    struct xs_bfc_taken taken;
+
+    if (XS_UNLIKELY(!xs_bfc_take(&s->bfc, size, align, is_used, &taken)))
+        return false;
+    out->chunk = everybodys(s, taken.chunk);
+    out->p = taken.p;
+    out->is_zero = taken.is_zero;
+    tell_use(s);
+    return true;
+}
+
 static _Atomic uint64_t growth_ns;
 
 /* From a new region of about `size` bytes; false: there is none to be had. */
@@ -263,7 +278,7 @@ static bool take_here(struct xs_span_arena *s, size_t size, size_t align, struct
         bool collect = false;
 
         xs_lock_take(&s->lock);
-        bool done = is_out(s, xs_bfc_alloc_held(&s->bfc, size, align), out);
+        bool done = take_free(s, size, align, false, out);
         bool records = xs_bfc_wants_records(&s->bfc);
         if (!done) {
             want = xs_bfc_growth(&s->bfc, size, align, &least);
@@ -375,9 +390,7 @@ XS_INLINE bool take_held(struct xs_span_arena *s, const xs_chunk chunks[], unsig
 
     xs_lock_take(&s->lock);
     int rc = free_all(s, chunks, n, now);
-    xs_chunk c =
-        is_used ? xs_bfc_alloc_used(&s->bfc, size, align) : xs_bfc_alloc_held(&s->bfc, size, align);
-    bool done = is_out(s, c, out);
+    bool done = take_free(s, size, align, is_used, out);
     bool records = xs_bfc_wants_records(&s->bfc);
     uint32_t turns = xs_arena_turn(s);
     xs_lock_give(&s->lock);

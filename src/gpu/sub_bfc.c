@@ -20,7 +20,7 @@ static const struct xs_sub_bfc *own_const(const struct xs_sub *s)
     return (const struct xs_sub_bfc *)s;
 }
 
-static struct xs_bfc_record *record(const struct xs_sub_bfc *b, uint32_t handle)
+static struct xs_bfc_record *record(const struct xs_sub_bfc *b, xs_chunk handle)
 {
     return bfc_record(&b->bfc, handle);
 }
@@ -149,7 +149,7 @@ static bool add(struct xs_sub_bfc *b, struct xs_sub_range *r)
 {
     if (!xs_bfc_add(&b->bfc, region(r), r->usable))
         return false;
-    r->region = b->bfc.first_region;
+    r->region = bfc_number(b->bfc.first_region);
     return true;
 }
 
@@ -180,13 +180,14 @@ void xs_sub_bfc_release(struct xs_sub *s)
 /* ---- looking ---------------------------------------------------------------------------- */
 
 /* A chunk of the range that begins at the address or below: a block close to it, else the first. */
-static xs_chunk before(const struct xs_sub_bfc *b, const struct xs_sub_range *r, uint64_t address)
+static const struct xs_bfc_record *before(const struct xs_sub_bfc *b, const struct xs_sub_range *r,
+                                          uint64_t address)
 {
     uint64_t n = r->begins != NULL ? ((address - r->base) >> r->begins_log2) + 1 : 0;
 
     while (n-- != 0)
         if (r->begins[n] != 0 && record(b, r->begins[n])->base <= address)
-            return r->begins[n];
+            return record(b, r->begins[n]);
     return record(b, r->region)->right;
 }
 
@@ -195,17 +196,17 @@ bool xs_sub_bfc_find(const struct xs_sub *s, unsigned range, uint64_t address,
                      struct xs_sub_block *out, bool *in_use)
 {
     const struct xs_sub_bfc *b = own_const(s);
-    xs_chunk c = before(b, &s->range[range], address);
+    const struct xs_bfc_record *c = before(b, &s->range[range], address);
 
-    while (address - record(b, c)->base >= record(b, c)->size)
-        c = record(b, c)->right;
-    bool is_block = bfc_in_use(&b->bfc, c);
-    if (is_block && xs_sub_note(b, c)->run != 0) {
-        xs_sub_run_find(b, xs_sub_note(b, c)->run, address, out, in_use);
+    while (address - c->base >= c->size)
+        c = c->right;
+    bool is_block = c->state == CHUNK_IN_USE;
+    if (is_block && xs_sub_note(b, c->number)->run != 0) {
+        xs_sub_run_find(b, xs_sub_note(b, c->number)->run, address, out, in_use);
         return true;
     }
-    *out = (struct xs_sub_block){record(b, c)->base, record(b, c)->size, is_block ? c : 0};
-    *in_use = is_block && !xs_sub_note(b, c)->is_kept;
+    *out = (struct xs_sub_block){c->base, c->size, is_block ? c->number : 0};
+    *in_use = is_block && !xs_sub_note(b, c->number)->is_kept;
     return true;
 }
 
@@ -224,23 +225,23 @@ static bool check_range(const struct xs_sub_bfc *b, unsigned number, uint64_t *k
     uint64_t at = r->base;
     uint32_t used = 0;
 
-    for (xs_chunk c = record(b, r->region)->right; c != 0; c = record(b, c)->right) {
-        if (record(b, c)->base != at) {
-            xs_fmt(why, "chunk %u does not belong into range %u", c, number);
+    for (const struct xs_bfc_record *c = record(b, r->region)->right; c != NULL; c = c->right) {
+        if (c->base != at) {
+            xs_fmt(why, "chunk %u does not belong into range %u", (unsigned)c->number, number);
             return false;
         }
-        at += record(b, c)->size;
-        if (!bfc_in_use(&b->bfc, c))
+        at += c->size;
+        if (c->state != CHUNK_IN_USE)
             continue;
-        const struct xs_sub_note *n = xs_sub_note(b, c);
+        const struct xs_sub_note *n = xs_sub_note(b, c->number);
         if (n->range != number) {
-            xs_fmt(why, "chunk %u is noted in range %u", c, n->range);
+            xs_fmt(why, "chunk %u is noted in range %u", (unsigned)c->number, n->range);
             return false;
         }
         ++*blocks;
         used +=
             n->run != 0 ? (uint32_t)__builtin_popcountll(b->runs.run[n->run].in_use) : !n->is_kept;
-        *kept += n->is_kept ? record(b, c)->size : 0;
+        *kept += n->is_kept ? c->size : 0;
     }
     for (uint64_t i = 0; r->begins != NULL && i <= (r->usable - 1) >> r->begins_log2; i++) {
         xs_chunk c = r->begins[i];
