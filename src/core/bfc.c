@@ -47,52 +47,64 @@ XS_INLINE struct xs_bfc_record *best_in(struct xs_bfc *b, struct xs_bfc_record *
     return best;
 }
 
-XS_INLINE struct xs_bfc_record *find_in_bins(struct xs_bfc *b, size_t size)
+/* Everything in a bin above that of `size` is large enough. */
+static struct xs_bfc_record *find_in_bins(struct xs_bfc *b, size_t size)
 {
-    unsigned bin = bfc_bin_of(b, size);
-    unsigned at = bin;
+    unsigned bin = bfc_bin_of(b, size), at = bin;
+    const xs_chunk *head = bin < XS_BFC_BINS ? bfc_filled_from(b, &at) : NULL;
 
-    if (bin >= XS_BFC_BINS)
-        return NULL;
-    const xs_chunk *head = bfc_filled_from(b, &at);
     if (head == NULL)
         return NULL;
-    if (at < EXACT_BINS) {
-        b->steps++;
-        return bfc_record(b, *head);
-    }
     struct xs_bfc_record *r = best_in(b, bfc_record(b, *head), size, XS_BFC_PROBES);
     if (r != NULL || at != bin)
         return r;
-    /* Everything in a bin above is large enough. */
     at = bin + 1;
     head = at < XS_BFC_BINS ? bfc_filled_from(b, &at) : NULL;
     return head != NULL ? best_in(b, bfc_record(b, *head), size, XS_BFC_PROBES) : NULL;
+}
+
+/* The same where the best one is the first of its bin: its number; 0: there is none. */
+XS_INLINE xs_chunk find_exact(struct xs_bfc *b, size_t size)
+{
+    uint64_t units = size >> b->unit_log2;
+    uint64_t bins = units < EXACT_BINS ? b->filled[0] >> units : 0;
+
+    if (bins == 0)
+        return 0;
+    b->steps++;
+    return b->near_bin[units + (unsigned)__builtin_ctzll(bins)];
 }
 
 XS_INLINE struct xs_bfc_record *find(struct xs_bfc *b, size_t size)
 {
     struct xs_bfc_record *open = b->open;
 
-    if (open == NULL || open->size < size)
-        return find_in_bins(b, size);
-    if (open->size == size)
+    if (open != NULL && open->size == size)
         return open;
-    struct xs_bfc_record *r = find_in_bins(b, size);
+    xs_chunk exact = find_exact(b, size);
+    struct xs_bfc_record *r = XS_LIKELY(exact != 0) ? bfc_record(b, exact) : find_in_bins(b, size);
+    if (open == NULL || open->size < size)
+        return r;
     return r == NULL || open->size <= r->size ? open : r;
 }
 
 /* ---- splitting and merging -------------------------------------------------------------- */
 
-/* The front has what it can have: there chunks are taken from. */
+/* Of what the back had, the front has what it can have: there chunks are taken from. */
 XS_INLINE void share_dirty(const struct xs_bfc *b, struct xs_bfc_record *front,
-                           struct xs_bfc_record *back, uint32_t sum)
+                           struct xs_bfc_record *back, uint32_t dirty)
 {
     uint32_t most = bfc_units_of(b, front->size);
-    uint32_t some = sum < most ? sum : most;
 
-    front->dirty = some & DIRTY_MOST;
-    back->dirty = (sum - some) & DIRTY_MOST;
+    if (dirty == PURGED) {
+        front->dirty = back->dirty = PURGED;
+    } else if (dirty < most) {
+        front->dirty = dirty;
+        back->dirty = 0;
+    } else {
+        front->dirty = most;
+        back->dirty = dirty - most;
+    }
 }
 
 /* Cuts `r` after `size` bytes; the rest becomes a new chunk behind it, in no bin. */
@@ -105,7 +117,6 @@ static struct xs_bfc_record *cut(struct xs_bfc *b, struct xs_bfc_record *r, size
     rest->freed_at = r->freed_at;
     rest->left = r;
     rest->right = r->right;
-    rest->is_purged = r->is_purged;
     rest->state = CHUNK_CUT;
     if (r->right != NULL)
         r->right->left = rest;
@@ -116,26 +127,21 @@ static struct xs_bfc_record *cut(struct xs_bfc *b, struct xs_bfc_record *r, size
     return rest;
 }
 
-/* Cuts `size` bytes off the beginning of the free chunk `r`, which stays free. */
+/* Cuts `size` bytes off the beginning of the free chunk `r`, which is the open one now. */
 XS_INLINE struct xs_bfc_record *cut_head(struct xs_bfc *b, struct xs_bfc_record *r, size_t size)
 {
     struct xs_bfc_record *head = bfc_take_record(b);
+    struct xs_bfc_record *left = r->left;
+    uintptr_t base = r->base;
 
-    if (r != b->open) {
-        bfc_bin_unlink(b, r);
-        bfc_open_chunk(b, r);
-    }
-    head->base = r->base;
+    head->base = base;
     head->size = size;
     head->freed_at = r->freed_at;
-    head->left = r->left;
+    head->left = left;
     head->right = r;
-    head->is_purged = r->is_purged;
-    if (r->is_purged)
-        b->stats.purged_bytes -= size;
-    r->left->right = head;
+    left->right = head;
     r->left = head;
-    r->base += size;
+    r->base = base + size;
     r->size -= size;
     share_dirty(b, head, r, r->dirty);
     b->steps++;
@@ -146,30 +152,35 @@ XS_INLINE struct xs_bfc_record *cut_head(struct xs_bfc *b, struct xs_bfc_record 
  * one young again: else memory next to what a program keeps using would never be given back. */
 XS_INLINE uint64_t date_of(const struct xs_bfc_record *a, const struct xs_bfc_record *c)
 {
-    if (a->is_purged != c->is_purged)
-        return a->is_purged ? c->freed_at : a->freed_at;
+    if (bfc_is_purged(a) != bfc_is_purged(c))
+        return bfc_is_purged(a) ? c->freed_at : a->freed_at;
     const struct xs_bfc_record *young = a->freed_at > c->freed_at ? a : c;
     const struct xs_bfc_record *old = a->freed_at > c->freed_at ? c : a;
 
     return young->size >= old->size / 4 ? young->freed_at : old->freed_at;
 }
 
+XS_INLINE uint32_t sum_of_dirty(struct xs_bfc *b, uint32_t one, uint32_t other)
+{
+    if (one == PURGED || other == PURGED)
+        return one == PURGED ? (other == PURGED ? PURGED : other) : one;
+    uint32_t sum = one + other;
+    if (XS_UNLIKELY(sum > DIRTY_MOST)) {
+        b->dirty -= sum - DIRTY_MOST;
+        sum = DIRTY_MOST;
+    }
+    return sum;
+}
+
 /* `r` disappears into its left neighbour; neither is in a bin. */
 XS_INLINE void join(struct xs_bfc *b, struct xs_bfc_record *l, struct xs_bfc_record *r)
 {
-    uint32_t dirty = (uint32_t)l->dirty + r->dirty;
-
-    if (XS_UNLIKELY(dirty > DIRTY_MOST)) {
-        b->dirty -= dirty - DIRTY_MOST;
-        dirty = DIRTY_MOST;
-    }
     l->freed_at = date_of(l, r);
+    l->dirty = sum_of_dirty(b, l->dirty, r->dirty);
     l->size += r->size;
     l->right = r->right;
     if (r->right != NULL)
         r->right->left = l;
-    l->is_purged = l->is_purged && r->is_purged;
-    l->dirty = dirty & DIRTY_MOST;
     bfc_give_record(b, r);
     b->steps++;
 }
@@ -241,8 +252,7 @@ static void add_region(struct xs_bfc *b, uintptr_t base, size_t size)
     r->freed_at = 0;
     r->left = region;
     r->right = NULL;
-    r->dirty = 0;
-    r->is_purged = true; /* fresh from the system: nothing to purge */
+    r->dirty = PURGED; /* fresh from the system: nothing to purge */
     b->stats.reserved_bytes += size;
     if (b->stats.reserved_bytes > b->stats.reserved_peak_bytes)
         b->stats.reserved_peak_bytes = b->stats.reserved_bytes;
@@ -317,15 +327,20 @@ int xs_bfc_open(struct xs_bfc *b, const struct xs_bfc_options *o, const struct x
     return ops->map_records == NULL || add_block(b) ? 0 : ENOMEM;
 }
 
-/* TensorFlow's rule when a part of the limit is given, else every remainder is split off. */
-static bool worth_splitting(const struct xs_bfc *b, size_t size, size_t remainder)
+/* TensorFlow's rule. */
+static __attribute__((noinline)) bool worth_by_rule(const struct xs_bfc *b, size_t size,
+                                                    size_t remainder)
 {
-    if (remainder < b->options.unit)
-        return false;
-    if (b->options.fragmentation_permille == 0)
-        return true;
     uint64_t limit = b->options.limit_bytes != 0 ? b->options.limit_bytes : b->stats.reserved_bytes;
+
     return remainder >= size || remainder >= limit / 1000 * b->options.fragmentation_permille;
+}
+
+/* By that when a part of the limit is given, else every remainder is split off. */
+XS_INLINE bool worth_splitting(const struct xs_bfc *b, size_t size, size_t remainder)
+{
+    return remainder != 0 &&
+           (XS_LIKELY(b->options.fragmentation_permille == 0) || worth_by_rule(b, size, remainder));
 }
 
 /* The best of the whole bin of `size`, which find only probes. */
@@ -337,134 +352,172 @@ static struct xs_bfc_record *find_in_bin(struct xs_bfc *b, size_t size)
     return head != 0 ? best_in(b, bfc_record(b, head), size, UINT32_MAX) : NULL;
 }
 
-enum from {
-    FROM_ANY,
-    FROM_HELD,  /* what is there; a failure is not counted */
-    FROM_USED,  /* the same, if there is memory behind it */
-    FROM_WHOLE, /* as FROM_HELD, and nothing is split off */
-    FROM_NEWEST /* the region that was just added */
-};
-
-static bool is_from_held(enum from from)
+static bool is_counted(enum xs_bfc_how how)
 {
-    return from == FROM_HELD || from == FROM_USED || from == FROM_WHOLE;
+    return how == XS_BFC_ANY || how == XS_BFC_OPEN;
 }
 
 XS_INLINE bool is_fresh(const struct xs_bfc *b, const struct xs_bfc_record *r, size_t size)
 {
-    return r->dirty < bfc_units_of(b, size) / 2;
+    return bfc_dirty_units(r) < bfc_units_of(b, size) / 2;
 }
 
-/* A free chunk of at least `need` bytes, where none was found at once; a new region is aligned
- * already, so `size` will do there. */
-static __attribute__((noinline)) struct xs_bfc_record *
-merge_or_grow(struct xs_bfc *b, size_t need, size_t size, size_t align, enum from from)
+static void reopen(struct xs_bfc *b, struct xs_bfc_record *r)
 {
-    struct xs_bfc_record *r = bfc_merge_all(b) ? find(b, need) : NULL;
+    if (r != b->open) {
+        bfc_bin_unlink(b, r);
+        bfc_open_chunk(b, r);
+    }
+}
 
-    if (r != NULL || is_from_held(from))
-        return r;
-    r = extend(b, size, align);
+/* Where nothing was found: a region for `size` at a multiple of `align`, or what is in the whole
+ * bin of `need`. */
+static struct xs_bfc_record *get(struct xs_bfc *b, size_t size, size_t need, size_t align)
+{
+    struct xs_bfc_record *r = extend(b, size, align);
+
     if (r == NULL && collect_for(b, size))
         r = extend(b, size, align);
     return r != NULL ? r : find_in_bin(b, need);
 }
 
-/* `size` bytes of the free chunk at a multiple of `align`, and what is behind them. */
-static __attribute__((noinline)) struct xs_bfc_record *
-cut_lead(struct xs_bfc *b, struct xs_bfc_record *r, size_t lead)
+/* The open chunk is one from which `size` bytes at a multiple of `align`, which is more than the
+ * unit, are to be taken; false: there is none. */
+static bool open_aligned(struct xs_bfc *b, size_t size, size_t align, enum xs_bfc_how how)
 {
-    bfc_bin_remove(b, r);
-    struct xs_bfc_record *rest = cut(b, r, lead);
-    bfc_bin_insert(b, r);
-    bfc_bin_insert(b, rest);
-    return rest;
+    /* Room to move up to the alignment; a chunk that happens to be aligned gives it back. */
+    size_t need = size + (align - b->options.unit);
+    struct xs_bfc_record *r = how == XS_BFC_OPEN ? b->open : find(b, need);
+
+    if (r == NULL && bfc_merge_all(b))
+        r = find(b, need);
+    if (r == NULL && how == XS_BFC_ANY)
+        r = get(b, size, need, align);
+    if (r == NULL || (how == XS_BFC_USED && is_fresh(b, r, size)) || !xs_bfc_have_records(b, 2))
+        return false;
+    reopen(b, r);
+    size_t lead = xs_align_up(r->base, align) - r->base;
+    if (lead > 0) {
+        bfc_bin_remove(b, r);
+        struct xs_bfc_record *rest = cut(b, r, lead);
+        bfc_bin_insert(b, r);
+        bfc_bin_insert(b, rest);
+    }
+    return true;
 }
 
-XS_INLINE struct xs_bfc_record *alloc(struct xs_bfc *b, size_t request, size_t align,
-                                      enum from from)
+/* What is no plain request, or finds no record. */
+static __attribute__((noinline)) bool take_odd(struct xs_bfc *b, size_t request, size_t align,
+                                               enum xs_bfc_how how, struct xs_bfc_taken *out)
 {
-    size_t unit = b->options.unit;
+    bool is_fine = request - 1 < XS_SIZE_MAX_REQUEST / 4 && align <= XS_SIZE_MAX_REQUEST / 4 &&
+                   xs_bfc_have_records(b, 2);
 
-    if (align < unit)
-        align = unit;
-    if (XS_UNLIKELY(request - 1 >= XS_SIZE_MAX_REQUEST / 4 || align > XS_SIZE_MAX_REQUEST / 4 ||
-                    !xs_bfc_have_records(b, 2))) {
-        b->stats.failures += !is_from_held(from);
-        return NULL;
+    if (is_fine && align > b->options.unit) {
+        is_fine = open_aligned(b, xs_align_up(request, b->options.unit), align, how);
+        how = is_fine ? XS_BFC_OPEN : how;
     }
-    size_t size = xs_align_up(request, unit);
-    /* Room to move up to the alignment; a chunk that happens to be aligned gives it back. */
-    size_t need = size + (align - unit);
-    struct xs_bfc_record *r = from == FROM_NEWEST ? bfc_whole_free(b->first_region) : find(b, need);
-    if (XS_UNLIKELY(r == NULL) && from != FROM_NEWEST)
-        r = merge_or_grow(b, need, size, align, from);
-    if (r == NULL || (from == FROM_USED && is_fresh(b, r, size)) ||
-        (from == FROM_ANY && !xs_bfc_have_records(b, 2))) {
-        b->stats.failures += !is_from_held(from);
-        return NULL;
+    if (is_fine)
+        return xs_bfc_take(b, request, 0, how, out);
+    b->stats.failures += is_counted(how);
+    return false;
+}
+
+/* Nothing that is free was found to be large enough. */
+static __attribute__((noinline)) bool take_more(struct xs_bfc *b, size_t request,
+                                                enum xs_bfc_how how, struct xs_bfc_taken *out)
+{
+    size_t size = xs_align_up(request, b->options.unit);
+
+    if (bfc_merge_all(b))
+        return xs_bfc_take(b, request, 0, how, out);
+    if (how != XS_BFC_ANY)
+        return false;
+    struct xs_bfc_record *r = get(b, size, size, b->options.unit);
+    if (r == NULL) {
+        b->stats.failures++;
+        return false;
     }
-    if (XS_UNLIKELY(align != unit)) {
-        size_t lead = xs_align_up(r->base, align) - r->base;
-        if (lead > 0)
-            r = cut_lead(b, r, lead);
-    }
-    if (from != FROM_WHOLE && worth_splitting(b, size, r->size - size))
+    reopen(b, r);
+    return xs_bfc_take(b, request, 0, XS_BFC_OPEN, out);
+}
+
+bool xs_bfc_take(struct xs_bfc *b, size_t request, size_t align, enum xs_bfc_how how,
+                 struct xs_bfc_taken *out)
+{
+    if (XS_UNLIKELY(request - 1 >= XS_SIZE_MAX_REQUEST / 4 || align > b->options.unit ||
+                    b->unused_count == 0))
+        return take_odd(b, request, align, how, out);
+    size_t size = xs_align_up(request, b->options.unit);
+    struct xs_bfc_record *r = XS_UNLIKELY(how == XS_BFC_OPEN) ? b->open : find(b, size);
+    if (XS_UNLIKELY(r == NULL))
+        return take_more(b, request, how, out);
+    if (how == XS_BFC_USED && is_fresh(b, r, size))
+        return false;
+    struct xs_bfc_record *open = b->open;
+    if (r != open)
+        bfc_bin_unlink(b, r);
+    if (how != XS_BFC_WHOLE && worth_splitting(b, size, r->size - size)) {
+        if (r != open)
+            bfc_open_chunk(b, r);
         r = cut_head(b, r, size);
-    else
-        bfc_bin_remove(b, r);
+    } else if (r == open) {
+        b->open = NULL;
+    }
     r->state = CHUNK_IN_USE;
-    b->dirty -= r->dirty;
-    if (r->is_purged && r->freed_at != 0)
-        b->stats.refilled_bytes += r->size;
+    size = r->size;
+    out->p = (void *)r->base; // NOLINT(performance-no-int-to-ptr)
+    out->chunk = r->number;
+    out->is_zero = bfc_is_purged(r);
+    if (!bfc_is_purged(r)) {
+        b->dirty -= r->dirty;
+    } else {
+        b->stats.purged_bytes -= size;
+        b->stats.refilled_bytes += r->freed_at != 0 ? size : 0;
+    }
     r->requested = request;
     b->stats.chunks_in_use++;
     b->stats.requested_bytes += request;
-    b->stats.in_use_bytes += r->size;
+    b->stats.in_use_bytes += size;
     if (b->stats.in_use_bytes > b->stats.in_use_peak_bytes)
         b->stats.in_use_peak_bytes = b->stats.in_use_bytes;
     if (request > b->stats.largest_allocation_bytes)
         b->stats.largest_allocation_bytes = request;
-    return r;
-}
-
-bool xs_bfc_take(struct xs_bfc *b, size_t size, size_t align, bool is_used,
-                 struct xs_bfc_taken *out)
-{
-    const struct xs_bfc_record *r = alloc(b, size, align, is_used ? FROM_USED : FROM_HELD);
-
-    if (r == NULL)
-        return false;
-    out->p = (void *)r->base; // NOLINT(performance-no-int-to-ptr)
-    out->chunk = r->number;
-    out->is_zero = r->is_purged;
     return true;
 }
 
-static __attribute__((noinline)) xs_chunk alloc_from(struct xs_bfc *b, size_t size, size_t align,
-                                                     enum from from)
+static xs_chunk alloc(struct xs_bfc *b, size_t size, size_t align, enum xs_bfc_how how)
 {
-    return bfc_number(alloc(b, size, align, from));
+    struct xs_bfc_taken taken;
+
+    return xs_bfc_take(b, size, align, how, &taken) ? taken.chunk : 0;
 }
 
 xs_chunk xs_bfc_alloc(struct xs_bfc *b, size_t size, size_t align)
 {
-    return alloc_from(b, size, align, FROM_ANY);
+    return alloc(b, size, align, XS_BFC_ANY);
 }
 
 xs_chunk xs_bfc_alloc_held(struct xs_bfc *b, size_t size, size_t align)
 {
-    return alloc_from(b, size, align, FROM_HELD);
+    return alloc(b, size, align, XS_BFC_HELD);
 }
 
 xs_chunk xs_bfc_alloc_whole(struct xs_bfc *b, size_t size)
 {
-    return alloc_from(b, size, 0, FROM_WHOLE);
+    return alloc(b, size, 0, XS_BFC_WHOLE);
 }
 
 xs_chunk xs_bfc_alloc_newest(struct xs_bfc *b, size_t size, size_t align)
 {
-    return alloc_from(b, size, align, FROM_NEWEST);
+    struct xs_bfc_record *r = bfc_whole_free(b->first_region);
+
+    if (r == NULL) {
+        b->stats.failures++;
+        return 0;
+    }
+    reopen(b, r);
+    return alloc(b, size, align, XS_BFC_OPEN);
 }
 
 xs_chunk xs_bfc_divide(struct xs_bfc *b, xs_chunk c, size_t size)
@@ -503,11 +556,9 @@ int xs_bfc_free(struct xs_bfc *b, xs_chunk c, uint64_t now)
     b->stats.chunks_in_use--;
     b->stats.requested_bytes -= r->requested;
     b->stats.in_use_bytes -= r->size;
-    uint32_t dirty = bfc_units_of(b, r->size);
     r->freed_at = now;
-    r->is_purged = false;
-    r->dirty = dirty & DIRTY_MOST;
-    b->dirty += dirty;
+    r->dirty = bfc_units_of(b, r->size);
+    b->dirty += r->dirty;
     release(b, r);
     return 0;
 }
@@ -529,21 +580,19 @@ bool xs_bfc_resize(struct xs_bfc *b, xs_chunk c, size_t request, uint64_t now)
         struct xs_bfc_record *right = r->right;
         if (!bfc_is_free(right) || r->size + right->size < size)
             return false;
-        tail_is_purged = right->is_purged;
+        tail_is_purged = bfc_is_purged(right);
         tail_date = right->freed_at;
         bfc_bin_remove(b, right);
-        b->dirty -= right->dirty;
+        b->dirty -= bfc_dirty_units(right);
         right->dirty = 0;
         join(b, r, right);
     }
     if (worth_splitting(b, size, r->size - size)) {
         struct xs_bfc_record *s = cut(b, r, size);
-        uint32_t dirty = tail_is_purged ? 0 : bfc_units_of(b, s->size);
         /* A tail that was in use is dated now; one that was free keeps what it was. */
         s->freed_at = tail_date;
-        s->is_purged = tail_is_purged;
-        s->dirty = dirty & DIRTY_MOST;
-        b->dirty += dirty;
+        s->dirty = tail_is_purged ? PURGED : bfc_units_of(b, s->size);
+        b->dirty += bfc_dirty_units(s);
         if (bfc_is_free(s->right)) {
             struct xs_bfc_record *right = s->right;
             bfc_bin_remove(b, right);

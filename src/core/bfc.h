@@ -181,9 +181,15 @@ struct xs_bfc_taken {
     bool is_zero; /* xs_bfc_is_zero */
 };
 
-/* As xs_bfc_alloc_held; false where there is none. `is_used`: or if it would have memory behind
- * less than half of it. */
-bool xs_bfc_take(struct xs_bfc *b, size_t size, size_t align, bool is_used,
+enum xs_bfc_how {
+    XS_BFC_ANY,   /* as xs_bfc_alloc */
+    XS_BFC_HELD,  /* as xs_bfc_alloc_held: what is there; a failure is not counted */
+    XS_BFC_USED,  /* the same, unless it would have memory behind less than half of it */
+    XS_BFC_WHOLE, /* as xs_bfc_alloc_whole */
+    XS_BFC_OPEN   /* bfc.c alone: of the open chunk, which is aligned and large enough */
+};
+
+bool xs_bfc_take(struct xs_bfc *b, size_t size, size_t align, enum xs_bfc_how how,
                  struct xs_bfc_taken *out);
 
 /* As xs_bfc_alloc_held, but all of the chunk that it would be cut from. */

@@ -25,7 +25,7 @@ unsigned xs_bfc_take_regions(struct xs_bfc *b, uint64_t until, struct xs_bfc_ran
         b->stats.reserved_bytes -= r->size;
         b->stats.regions--;
         b->stats.collected++;
-        b->dirty -= r->dirty;
+        b->dirty -= bfc_dirty_units(r);
         bfc_give_record(b, r);
         bfc_give_record(b, region);
         n++;
@@ -87,7 +87,7 @@ unsigned xs_bfc_take_old(struct xs_bfc *b, uint64_t until, struct xs_bfc_range o
             return n;
         for (struct xs_bfc_record *next; r != NULL; r = next) {
             next = r->next;
-            if (r->is_purged || r->freed_at > until)
+            if (bfc_is_purged(r) || r->freed_at > until)
                 continue;
             if (n == most)
                 return n;
@@ -95,17 +95,16 @@ unsigned xs_bfc_take_old(struct xs_bfc *b, uint64_t until, struct xs_bfc_range o
             r->state = CHUNK_CUT;
             b->out_chunks++;
             b->out_bytes += r->size;
-            out[n++] = (struct xs_bfc_range){
-                (void *)r->base, r->size, r->number}; // NOLINT(performance-no-int-to-ptr)
+            out[n++] = (struct xs_bfc_range){(void *)r->base, r->size,
+                                             r->number}; // NOLINT(performance-no-int-to-ptr)
         }
     }
 }
 
 static void has_none(struct xs_bfc *b, struct xs_bfc_record *r)
 {
-    r->is_purged = true;
     b->dirty -= r->dirty;
-    r->dirty = 0;
+    r->dirty = PURGED;
 }
 
 void xs_bfc_put_back(struct xs_bfc *b, xs_chunk c, bool is_purged, uint64_t now)
@@ -135,7 +134,7 @@ size_t xs_bfc_purge(struct xs_bfc *b, uint64_t until)
         if (r == NULL)
             return bytes;
         for (; r != NULL; r = r->next) {
-            if (!r->is_purged && r->freed_at <= until &&
+            if (!bfc_is_purged(r) && r->freed_at <= until &&
                 b->ops.purge(b->ops.ctx, xs_bfc_address(b, r->number), r->size)) {
                 has_none(b, r);
                 b->stats.purged_bytes += r->size;

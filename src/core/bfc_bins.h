@@ -85,7 +85,7 @@ static inline void bfc_close_open(struct xs_bfc *b)
 XS_INLINE void bfc_bin_insert(struct xs_bfc *b, struct xs_bfc_record *r)
 {
     r->state = CHUNK_FREE;
-    if (r->is_purged)
+    if (bfc_is_purged(r))
         b->stats.purged_bytes += r->size;
     bfc_open_chunk(b, r);
 }
@@ -96,7 +96,7 @@ XS_INLINE void bfc_bin_remove(struct xs_bfc *b, struct xs_bfc_record *r)
         b->open = NULL;
     else
         bfc_bin_unlink(b, r);
-    if (r->is_purged)
+    if (bfc_is_purged(r))
         b->stats.purged_bytes -= r->size;
 }
 

@@ -38,10 +38,10 @@ struct xs_bfc_record {
         };
         unsigned char note[16]; /* while in use: for who has it */
     };
-    /* While free: so many units of it were in use since it had no memory behind it; a merged chunk
-     * may be mostly memory that was never touched. */
-    uint32_t dirty : 31;
-    uint32_t is_purged : 1; /* no memory behind it; while in use: it came so */
+    /* While free: so many units of it were in use since it had no memory behind it, as a merged
+     * chunk may be mostly memory that was never touched; or PURGED: it has no memory behind it.
+     * While in use: as it came. */
+    uint32_t dirty;
     xs_chunk number : XS_BFC_CHUNKS_LOG2;
     uint8_t state;
 };
@@ -63,15 +63,18 @@ static inline xs_chunk *bfc_head(const struct xs_bfc *b, unsigned bin)
     return bin < XS_BFC_NEAR_BINS ? &own->near_bin[bin] : &own->far_bin[bin - XS_BFC_NEAR_BINS];
 }
 
-/* Bins below this have chunks of one size each. */
+/* Bins below this have chunks of one size each; they have a word of the map of filled ones. */
 #define EXACT_BINS (2 * XS_BFC_SLS)
+_Static_assert(EXACT_BINS == 64 && EXACT_BINS <= XS_BFC_NEAR_BINS, "one word");
 
 /* The sizes of each doubling have XS_BFC_SLS bins, those below 2 * XS_BFC_SLS units one each. */
 static inline unsigned bfc_bin_of(const struct xs_bfc *b, size_t size)
 {
     uint64_t units = size >> b->unit_log2;
-    unsigned shift = 63u - XS_BFC_SLS_LOG2 - (unsigned)__builtin_clzll(units | XS_BFC_SLS);
 
+    if (units < EXACT_BINS)
+        return (unsigned)units;
+    unsigned shift = 63u - XS_BFC_SLS_LOG2 - (unsigned)__builtin_clzll(units);
     return shift * XS_BFC_SLS + (unsigned)(units >> shift);
 }
 
@@ -112,6 +115,17 @@ static inline struct xs_bfc_record *bfc_whole_free(const struct xs_bfc_record *r
 
 /* For sums that cannot overflow; what is beyond makes no difference. */
 #define DIRTY_MOST ((uint32_t)INT32_MAX)
+#define PURGED     (DIRTY_MOST + 1)
+
+static inline bool bfc_is_purged(const struct xs_bfc_record *r)
+{
+    return r->dirty == PURGED;
+}
+
+static inline uint32_t bfc_dirty_units(const struct xs_bfc_record *r)
+{
+    return r->dirty & DIRTY_MOST;
+}
 
 static inline uint32_t bfc_units_of(const struct xs_bfc *b, size_t size)
 {

@@ -78,7 +78,7 @@ bool xs_bfc_add_kept(struct xs_bfc *b, void *p, size_t size)
 
 bool xs_bfc_is_zero(const struct xs_bfc *b, xs_chunk c)
 {
-    return bfc_record(b, c)->is_purged;
+    return bfc_is_purged(bfc_record(b, c));
 }
 
 size_t xs_bfc_size(const struct xs_bfc *b, xs_chunk c)
@@ -88,7 +88,7 @@ size_t xs_bfc_size(const struct xs_bfc *b, xs_chunk c)
 
 size_t xs_bfc_used(const struct xs_bfc *b, xs_chunk c)
 {
-    return (size_t)bfc_record(b, c)->dirty << b->unit_log2;
+    return (size_t)bfc_dirty_units(bfc_record(b, c)) << b->unit_log2;
 }
 
 size_t xs_bfc_requested(const struct xs_bfc *b, xs_chunk c)
@@ -244,8 +244,8 @@ static bool walk_region(const struct xs_bfc *b, const struct xs_bfc_record *regi
                 return false;
             }
             w->free += r->size;
-            w->purged += r->is_purged ? r->size : 0;
-            w->dirty += r->dirty;
+            w->purged += bfc_is_purged(r) ? r->size : 0;
+            w->dirty += bfc_dirty_units(r);
             w->chunks_free++;
         } else {
             xs_fmt(why, "chunk %u is neither free nor in use", c);

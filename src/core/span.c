@@ -229,12 +229,12 @@ static bool is_out(struct xs_span_arena *s, xs_chunk c, struct xs_span *out)
 }
 
 /* From what is free in the arena. */
-XS_INLINE bool take_free(struct xs_span_arena *s, size_t size, size_t align, bool is_used,
+XS_INLINE bool take_free(struct xs_span_arena *s, size_t size, size_t align, enum xs_bfc_how how,
                          struct xs_span *out)
 {
     struct xs_bfc_taken taken;
 
-    if (XS_UNLIKELY(!xs_bfc_take(&s->bfc, size, align, is_used, &taken)))
+    if (XS_UNLIKELY(!xs_bfc_take(&s->bfc, size, align, how, &taken)))
         return false;
     out->chunk = everybodys(s, taken.chunk);
     out->p = taken.p;
@@ -278,7 +278,7 @@ static bool take_here(struct xs_span_arena *s, size_t size, size_t align, struct
         bool collect = false;
 
         xs_lock_take(&s->lock);
-        bool done = take_free(s, size, align, false, out);
+        bool done = take_free(s, size, align, XS_BFC_HELD, out);
         bool records = xs_bfc_wants_records(&s->bfc);
         if (!done) {
             want = xs_bfc_growth(&s->bfc, size, align, &least);
@@ -390,7 +390,7 @@ XS_INLINE bool take_held(struct xs_span_arena *s, const xs_chunk chunks[], unsig
 
     xs_lock_take(&s->lock);
     int rc = free_all(s, chunks, n, now);
-    bool done = take_free(s, size, align, is_used, out);
+    bool done = take_free(s, size, align, is_used ? XS_BFC_USED : XS_BFC_HELD, out);
     bool records = xs_bfc_wants_records(&s->bfc);
     uint32_t turns = xs_arena_turn(s);
     xs_lock_give(&s->lock);
