@@ -64,8 +64,8 @@ static inline xs_chunk *bfc_head(const struct xs_bfc *b, unsigned bin)
 }
 
 /* Bins below this have chunks of one size each; they have a word of the map of filled ones. */
-#define EXACT_BINS (2 * XS_BFC_SLS)
-_Static_assert(EXACT_BINS == 64 && EXACT_BINS <= XS_BFC_NEAR_BINS, "one word");
+#define EXACT_BINS 64u
+_Static_assert(EXACT_BINS == 2 * XS_BFC_SLS && EXACT_BINS <= XS_BFC_NEAR_BINS, "one word");
 
 /* The sizes of each doubling have XS_BFC_SLS bins, those below 2 * XS_BFC_SLS units one each. */
 static inline unsigned bfc_bin_of(const struct xs_bfc *b, size_t size)
