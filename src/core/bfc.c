@@ -185,7 +185,7 @@ XS_INLINE void join(struct xs_bfc *b, struct xs_bfc_record *l, struct xs_bfc_rec
     b->steps++;
 }
 
-XS_INLINE void release(struct xs_bfc *b, struct xs_bfc_record *r)
+int bfc_release(struct xs_bfc *b, struct xs_bfc_record *r)
 {
     if (XS_LIKELY(b->options.coalesce_on_free)) {
         struct xs_bfc_record *left = r->left, *right = r->right;
@@ -202,11 +202,7 @@ XS_INLINE void release(struct xs_bfc *b, struct xs_bfc_record *r)
         b->unmerged++;
     }
     bfc_bin_insert(b, r);
-}
-
-void bfc_release(struct xs_bfc *b, struct xs_bfc_record *r)
-{
-    release(b, r);
+    return 0;
 }
 
 bool bfc_merge_all(struct xs_bfc *b)
@@ -559,8 +555,7 @@ int xs_bfc_free(struct xs_bfc *b, xs_chunk c, uint64_t now)
     r->freed_at = now;
     r->dirty = bfc_units_of(b, r->size);
     b->dirty += r->dirty;
-    release(b, r);
-    return 0;
+    return bfc_release(b, r);
 }
 
 bool xs_bfc_resize(struct xs_bfc *b, xs_chunk c, size_t request, uint64_t now)

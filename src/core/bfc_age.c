@@ -119,7 +119,7 @@ void xs_bfc_put_back(struct xs_bfc *b, xs_chunk c, bool is_purged, uint64_t now)
     } else {
         r->freed_at = now; /* not again before it has aged once more */
     }
-    bfc_release(b, r);
+    (void)bfc_release(b, r);
 }
 
 size_t xs_bfc_purge(struct xs_bfc *b, uint64_t until)

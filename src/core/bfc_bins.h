@@ -100,8 +100,9 @@ XS_INLINE void bfc_bin_remove(struct xs_bfc *b, struct xs_bfc_record *r)
         b->stats.purged_bytes -= r->size;
 }
 
-/* `r`, in no bin, becomes free and one with its free neighbours. */
-void bfc_release(struct xs_bfc *b, struct xs_bfc_record *r);
+/* `r`, in no bin, becomes free and one with its free neighbours. 0, as xs_bfc_free, which ends with
+ * it, returns. */
+int bfc_release(struct xs_bfc *b, struct xs_bfc_record *r);
 
 /* For coalesce_on_free = off: everything that touches, at once. */
 bool bfc_merge_all(struct xs_bfc *b);

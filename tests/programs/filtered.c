@@ -1,7 +1,7 @@
-/* filtered.c prctl|seccomp BEFORE AFTER CHILDREN - allows itself the system calls that the C library's
- * malloc needs, those that make threads and children if it is to have some, and few more; then it
- * allocates, in BEFORE threads that were there already and AFTER new ones, one by one, and in
- * CHILDREN processes. For any other call it says which it was, and ends with status 99. */
+/* filtered.c prctl|seccomp BEFORE AFTER CHILDREN - allows itself the system calls that the C
+ * library's malloc needs, those that make threads and children if it is to have some, and few more;
+ * then it allocates, in BEFORE threads that were there already and AFTER new ones, one by one, and
+ * in CHILDREN processes. For any other call it says which it was, and ends with status 99. */
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <pthread.h>
@@ -74,7 +74,8 @@ static unsigned short length;
 
 static void allow(int call)
 {
-    filter[length++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)call, 0, 1);
+    filter[length++] =
+        (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)call, 0, 1);
     filter[length++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
 }
 
@@ -85,15 +86,15 @@ static void make_filter(int threads, int new_threads, int children)
     static const int for_threads[] = {SYS_mprotect, SYS_madvise, SYS_futex, SYS_exit,
                                       SYS_rt_sigprocmask};
     /* glibc's malloc asks how many processors there are, for its arenas. */
-    static const int for_new[] = {SYS_clone,  SYS_clone3,   SYS_set_robust_list, SYS_rseq,
-                                  SYS_openat, SYS_read,     SYS_close,           SYS_sched_getaffinity,
-                                  SYS_fstat,  SYS_rt_sigaction};
+    static const int for_new[] = {
+        SYS_clone, SYS_clone3, SYS_set_robust_list,   SYS_rseq,  SYS_openat,
+        SYS_read,  SYS_close,  SYS_sched_getaffinity, SYS_fstat, SYS_rt_sigaction};
     static const int for_children[] = {SYS_clone, SYS_set_robust_list, SYS_wait4};
     struct sigaction action = {.sa_sigaction = forbidden, .sa_flags = SA_SIGINFO};
 
     sigaction(SIGSYS, &action, NULL);
-    filter[length++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
-                                                    offsetof(struct seccomp_data, nr));
+    filter[length++] =
+        (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
     for (size_t i = 0; i < sizeof(always) / sizeof(int); i++)
         allow(always[i]);
     for (size_t i = 0; threads + new_threads > 0 && i < sizeof(for_threads) / sizeof(int); i++)
@@ -125,9 +126,9 @@ int main(int argc, char **argv)
     struct sock_fprog program = {length, filter};
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
         return 100;
-    long rc = strcmp(argv[1], "prctl") == 0
-                  ? prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program)
-                  : syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program);
+    long rc = strcmp(argv[1], "prctl") == 0 ? prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program)
+                                            : syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
+                                                      SECCOMP_FILTER_FLAG_TSYNC, &program);
     if (rc != 0)
         return 100;
     if (threads > 0)
