@@ -1,7 +1,7 @@
 #include "core/pressure.h"
 
 #include <errno.h>
-#include <unistd.h>
+#include <sys/sysinfo.h>
 
 #include "core/heap.h"
 #include "core/supply.h"
@@ -72,10 +72,10 @@ XS_BY_HEAD static struct {
 
 void xs_pressure_open(const struct xs_pressure_options *o)
 {
-    long pages = sysconf(_SC_PHYS_PAGES);
+    struct sysinfo machine;
 
     pressure.options = *o;
-    pressure.physical_bytes = pages > 0 ? (size_t)pages * xs_mem_page() : 0;
+    pressure.physical_bytes = sysinfo(&machine) == 0 ? machine.totalram * machine.mem_unit : 0;
     /* The first look, which finds the cgroup, comes with the first memory of any size. */
     if (o->warn_permille != 0)
         atomic_store_explicit(&xs_pressure_left, (int64_t)LEFT_LEAST * 4, memory_order_relaxed);

@@ -14,6 +14,7 @@
 #include <stdarg.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysinfo.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -98,6 +99,7 @@ CALL(pid_t, __wrap_getppid, (void), SYS_getppid)
 CALL(pid_t, __wrap_gettid, (void), SYS_gettid)
 CALL(pid_t, __wrap_getsid, (pid_t pid), SYS_getsid, pid)
 CALL(uid_t, __wrap_geteuid, (void), SYS_geteuid)
+CALL(int, __wrap_sysinfo, (struct sysinfo * to), SYS_sysinfo, to)
 CALL(int, xs_direct_madvise, (void *p, size_t size, int how), SYS_madvise, p, size, how)
 
 int __wrap_open(const char *path, int flags, ...);

@@ -1,9 +1,9 @@
 #include "sys/mem.h"
 
 #include <errno.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include "base/align.h"
 #include "sys/filter.h"
@@ -21,7 +21,7 @@ size_t xs_mem_page(void)
     static size_t page; /* idempotent, so a race is harmless */
 
     if (page == 0)
-        page = (size_t)sysconf(_SC_PAGESIZE);
+        page = (size_t)getauxval(AT_PAGESZ); /* not sysconf, whose jump table lies far away */
     return page;
 }
 

@@ -296,22 +296,22 @@ static bool may_grow(void)
 
 static bool enter(enum xs_record_section kind, void *at, size_t bytes, bool is_blank)
 {
-    int cancel;
-
     /* A signal handler that interrupted this very function. */
     if (xs_lock_is_mine(&own.lock))
         return false;
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
     xs_lock_take(&own.lock);
     bool done = false;
     if (has_room()) {
         struct area *a = area_at(own.areas);
         *a = (struct area){.at = at, .bytes = bytes, .kind = kind, .is_blank = is_blank};
         if (may_grow()) {
+            int cancel;
+            pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
             int fd = open_again();
             share(a, fd);
             if (fd >= 0)
                 close(fd);
+            pthread_setcancelstate(cancel, NULL);
         }
         a->is_blank = false;
         own.areas++;
@@ -320,7 +320,6 @@ static bool enter(enum xs_record_section kind, void *at, size_t bytes, bool is_b
         own.at->left_out++;
     }
     xs_lock_give(&own.lock);
-    pthread_setcancelstate(cancel, NULL);
     return done;
 }
 
