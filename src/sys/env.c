@@ -27,7 +27,7 @@ const char *xs_env_get(const char *name)
     size_t len = strlen(name);
 
     for (char **e = xs_env_all(); *e != NULL; e++)
-        if (strncmp(*e, name, len) == 0 && (*e)[len] == '=')
+        if ((*e)[0] == name[0] && strncmp(*e, name, len) == 0 && (*e)[len] == '=')
             return *e + len + 1;
     return NULL;
 }

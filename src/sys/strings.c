@@ -5,6 +5,7 @@
  * again. So the library is linked with --wrap for each name here, as for those of sys/direct.c.
  */
 #include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 
 size_t __wrap_strlen(const char *s);
@@ -109,12 +110,21 @@ size_t __wrap_strcspn(const char *s, const char *of)
 void *__wrap_memmem(const void *s, size_t n, const void *what, size_t len);
 void *__wrap_memmem(const void *s, size_t n, const void *what, size_t len)
 {
-    const char *text = s;
-    const char *word = what;
+    const unsigned char *text = s;
+    const unsigned char *word = what;
+    uint64_t has[4] = {0}; /* the characters of the word */
 
-    for (size_t i = 0; len <= n && i <= n - len; i++)
-        if ((len == 0 || text[i] == word[0]) && __wrap_memcmp(text + i, word, len) == 0)
+    for (size_t i = 0; i < len; i++)
+        has[word[i] / 64] |= 1UL << word[i] % 64;
+    for (size_t i = 0; len <= n && i <= n - len;) {
+        /* Where the word's last character would be stands one that is not of it. */
+        if (len != 0 && (has[text[i + len - 1] / 64] >> text[i + len - 1] % 64 & 1) == 0)
+            i += len;
+        else if (__wrap_memcmp(text + i, word, len) == 0)
             return (void *)(text + i);
+        else
+            i++;
+    }
     return NULL;
 }
 
