@@ -244,6 +244,11 @@ static void judge(struct xs_input *i, const char *path)
         return;
     }
     i->is_alive = true;
+    /* The kernel would tell of another process that has the same number here. */
+    if (i->recorded->head.pid_space != xs_record_pid_space()) {
+        r->how = XS_TOOL_ELSEWHERE;
+        return;
+    }
     r->how = "running";
     ask_kernel(i);
 }

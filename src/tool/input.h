@@ -11,6 +11,9 @@
 #include "report/report.h"
 #include "tool/json.h"
 
+/* How a process is that has its number in another namespace: nobody here can tell if it runs. */
+#define XS_TOOL_ELSEWHERE "in another pid namespace"
+
 struct xs_input {
     const char *name; /* of the file, or what the user wrote */
     struct xs_report report;

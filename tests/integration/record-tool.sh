@@ -133,6 +133,18 @@ for ((i = 0; i < 1000; i++)); do
 done
 [ -z "$(ls "$records")" ] || fail "a record that was shown an hour ago stays: $(ls "$records")"
 
+# In another namespace its number is that of some other process here, of which nothing may be told.
+# shellcheck disable=SC2016 # perl's variable
+if unshare -pf true 2>/dev/null; then
+    unshare -pf sh -c 'env LD_PRELOAD="$1" perl -e "kill 9, \$\$"; true' sh "$lib" 2>/dev/null
+    path=$(echo "$records"/xsigma-*)
+    says 0 'in another pid namespace' report
+    says 0 'in another pid namespace' report "$path"
+    says 0 'in another pid namespace' report "${path##*-}"
+    "$tool" report --json "${path##*-}" | grep -q '"rss_bytes": null' || fail "resident memory of a process elsewhere"
+    rm -f "$path"
+fi
+
 # A report every so often, while it runs.
 LD_PRELOAD=$lib XSIGMA_STATS_INTERVAL=50ms XSIGMA_STATS=1 python3 -S -c '
 import time
