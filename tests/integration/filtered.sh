@@ -29,7 +29,7 @@ for case in "${cases[@]}"; do
         timeout --foreground 60 env LD_PRELOAD="$lib" GLIBC_TUNABLES=glibc.malloc.arena_max=1 XSIGMA_STATS_FILE="$work/report" \
             XSIGMA_CPU_DECAY=10ms $setting "$filtered" "${words[@]}" >"$work/out" 2>"$work/err"
         rc=$?
-        { [ $rc -eq 3 ] && [ "$(cat "$work/out")" = done ] && [ ! -s "$work/err" ]; } ||
+        { [ $rc -eq 3 ] && [ "$(cat "$work/out")" = "done" ] && [ ! -s "$work/err" ]; } ||
             fail "$case, $setting: status $rc: $(head -n 3 "$work/err")"
     done
 done
