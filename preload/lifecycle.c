@@ -77,6 +77,7 @@ static XS_COLD void start_keeper(void)
 {
     bool counting = xs_hot.counting;
 
+    xs_heap_before_threads();
     if (counting)
         xs_counted_switch(false);
     xs_keeper_start();

@@ -173,8 +173,7 @@ static uint64_t decay_ns(uint64_t now)
     return wants.patience * xs_spans.decay_ns;
 }
 
-/* Without what was never touched of a chunk that is partly dirty. */
-static uint64_t touched_bytes(void)
+uint64_t xs_span_touched_bytes(void)
 {
     uint64_t bytes = 0;
 
@@ -193,7 +192,8 @@ static bool is_too_much(void)
     case XS_HURRY_NONE:
         return false;
     case XS_HURRY_SOON:
-        return touched_bytes() > atomic_load_explicit(&xs_spans.hurried_most, memory_order_relaxed);
+        return xs_span_touched_bytes() >
+               atomic_load_explicit(&xs_spans.hurried_most, memory_order_relaxed);
     default:
         return true;
     }

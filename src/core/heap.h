@@ -101,6 +101,10 @@ bool xs_heap_check(struct xs_buf *why);
  * child would keep the pages that this process is about to write to. */
 void xs_heap_before_fork(void);
 
+/* Before the first thread that the calling one makes: what it keeps, and free memory, goes back to
+ * the system. All that there was to prepare for the threads may be done. */
+void xs_heap_before_threads(void);
+
 /* Around fork, when the process has threads; and in the child, always. The heaps of threads that
  * are not there are left as they were found, perhaps half way through a change. */
 void xs_heap_fork_prepare(void);

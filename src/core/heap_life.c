@@ -13,7 +13,10 @@
 #include "sys/thread_end.h"
 
 /* A larger block is refused to everybody. */
-#define LEND_MOST     ((size_t)16 << 20)
+#define LEND_MOST ((size_t)16 << 20)
+
+/* Before the first thread no more goes back than this: who has so much free may want it soon. */
+#define TRIM_MOST     ((size_t)32 << 20)
 
 #define POLL_NS       1000000L
 #define POLLS_A_FLUSH 8
@@ -375,6 +378,21 @@ size_t xs_heap_trim(void)
     if (h != NULL)
         xs_heap_leave(h);
     return xs_span_trim();
+}
+
+void xs_heap_before_threads(void)
+{
+    struct xs_heap *h = xs_heap_mine;
+
+    if (h == &xs_heap_none)
+        return;
+    bool begun = xs_heap_begin(h);
+    xs_large_empty_hot(h);
+    xs_heap_release_kept(h);
+    h->chunk_least = h->kept_least = 0;
+    xs_heap_end(h, begun);
+    if (xs_span_touched_bytes() <= TRIM_MOST)
+        (void)xs_span_trim();
 }
 
 /* What the heap lets go is free by then. */

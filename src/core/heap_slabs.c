@@ -166,9 +166,9 @@ static struct xs_slab *take_resting(struct xs_heap *h, unsigned class)
     return s;
 }
 
-/* When memory runs short, what another class does not need now: else a program that asks for each
- * size in turn, as a block does that grows, leaves memory behind in each. Not at other times, when
- * its turn comes again soon. */
+/* What another class does not need now: else a program that asks for each size in turn, as a block
+ * does that grows, leaves memory behind in each. Small ones only when memory runs short: there is
+ * little to win, and their turn comes again soon. */
 static struct xs_slab *take_from_another(struct xs_heap *h, unsigned kind)
 {
     struct xs_slab *s = NULL;
@@ -179,20 +179,39 @@ static struct xs_slab *take_from_another(struct xs_heap *h, unsigned kind)
     return s;
 }
 
+/* Chunks for so many bytes leave their magazines. */
+static void make_room(struct xs_heap *h, size_t bytes)
+{
+    uint64_t rest = h->chunk_bytes - bytes;
+
+    while (h->chunk_bytes > rest)
+        xs_large_make_room(h);
+    xs_large_give_leaving(h);
+    if (h->chunk_bytes < h->chunk_least)
+        h->chunk_least = h->chunk_bytes;
+}
+
+/* Chunks in magazines are such, too: to take some apart costs less than the pages of a fresh one.
+ * Not while others are on their way back, as these may be what the next take gets. */
 bool xs_heap_span_used(struct xs_heap *h, size_t bytes, size_t align, struct xs_span *out)
 {
     bool begun = xs_heap_begin(h);
-    bool is_kept = h->kept_bytes >= bytes;
+    bool may_go = h->leaving == 0 && h->chunk_bytes >= bytes;
+    bool is_kept = h->kept_bytes >= bytes || may_go;
     bool done = is_kept && xs_span_take_used(bytes, align, out);
 
-    if (is_kept && !done)
-        xs_heap_release_kept(h);
+    if (is_kept && !done) {
+        if (h->kept_bytes >= bytes)
+            xs_heap_release_kept(h);
+        else
+            make_room(h, bytes);
+    }
     xs_heap_end(h, begun);
     return done;
 }
 
-/* `is_next`: the class has used up one just now. Of a first one little may be wanted, and of a
- * small one there is little to win. */
+/* `is_next`: the class has used up one just now. Of a first one little may be wanted, so it is
+ * better one that was never touched than one that is there. */
 static struct xs_slab *new_slab(struct xs_heap *h, unsigned class, bool is_next)
 {
     size_t span_bytes = xs_slab_span_bytes(class);
@@ -203,14 +222,14 @@ static struct xs_slab *new_slab(struct xs_heap *h, unsigned class, bool is_next)
     if (s != NULL) {
         h->spare[kind] = s->next;
         use_kept(h, span_bytes);
-    } else if (xs_span_in_hurry()) {
+    } else if ((is_next && kind > 0) || xs_span_in_hurry()) {
         s = take_from_another(h, kind);
     }
     if (s != NULL) {
         if (s->class != class)
             cut(h, s, class);
     } else {
-        if (!xs_heap_span(h, span_bytes, 0, is_next && kind > 0, &span))
+        if (!xs_heap_span(h, span_bytes, 0, is_next, &span))
             return NULL;
         s = take_record(h);
         if (s == NULL) {

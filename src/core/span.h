@@ -97,6 +97,9 @@ size_t xs_span_trim(void);
 /* Free memory that has not gone back yet. */
 uint64_t xs_span_dirty_bytes(void);
 
+/* The same without what was never touched of a chunk that is partly dirty. */
+uint64_t xs_span_touched_bytes(void);
+
 /* One thread at a time gives memory back; false: another one is at it. Meanwhile no look is due, so
  * no system call is made for what is given to us. */
 bool xs_span_begin(void);

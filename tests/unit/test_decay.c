@@ -75,3 +75,21 @@ Test(decay, what_rests_goes)
     cr_assert_eq(given_in(6, SECOND * 40), 6u);
     cr_assert_eq(xs_span_dirty_bytes(), 0u);
 }
+
+/* What was prepared for threads and is not needed any more goes before the first of them. */
+Test(decay, before_the_first_thread)
+{
+    char *p[4];
+
+    cr_assert_eq(xs_heap_open(&options), 0);
+    for (unsigned i = 0; i < 4; i++) {
+        cr_assert_not_null(p[i] = xs_heap_malloc(200000));
+        memset(p[i], 1, 200000);
+    }
+    for (unsigned i = 0; i < 4; i++)
+        cr_assert(xs_heap_free(p[i]));
+    unsigned before = gave_back;
+    xs_heap_before_threads();
+    cr_assert_neq(gave_back, before);
+    cr_assert_eq(xs_span_dirty_bytes(), 0u);
+}

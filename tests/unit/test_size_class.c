@@ -53,16 +53,17 @@ static void fill(void *block[], unsigned n, size_t size)
         cr_assert_not_null(block[i] = xs_heap_malloc(size));
 }
 
+static const struct xs_heap_options options = {
+    .span = {.initial_bytes = (size_t)64 << 20,
+             .allow_growth = true,
+             .coalesce_on_free = true,
+             .decay_ns = UINT64_MAX / 4},
+    .cache_bytes = 8 * 1024 * KIB,
+};
+
 /* Of one size is asked for much at first, later of another one: what the former left serves it. */
 Test(size_class, empty_slabs_serve_other_sizes)
 {
-    static const struct xs_heap_options options = {
-        .span = {.initial_bytes = (size_t)64 << 20,
-                 .allow_growth = true,
-                 .coalesce_on_free = true,
-                 .decay_ns = UINT64_MAX / 4},
-        .cache_bytes = 8 * 1024 * KIB,
-    };
     void *block[192];
 
     cr_assert_eq(xs_heap_open(&options), 0);
@@ -75,4 +76,34 @@ Test(size_class, empty_slabs_serve_other_sizes)
     /* The other one's first slab may be a new one, and some of the first size are in magazines. */
     cr_assert(after <= most + 1024 * KIB, "%zu KiB, then %zu", (size_t)(most / KIB),
               (size_t)(after / KIB));
+}
+
+/* Large blocks that were freed wait in magazines, but not while others need fresh memory. */
+Test(size_class, kept_chunks_serve_small_sizes)
+{
+    void *block[4096];
+
+    cr_assert_eq(xs_heap_open(&options), 0);
+    fill(block, 4, 1024 * KIB);
+    for (unsigned i = 0; i < 4; i++)
+        cr_assert(xs_heap_free(block[i]));
+    uint64_t most = taken_bytes();
+    cr_assert_geq(most, 4096 * KIB, "they wait");
+    fill(block, 3584, KIB);
+    uint64_t after = taken_bytes();
+    cr_assert(after <= most, "%zu KiB, then %zu", (size_t)(most / KIB), (size_t)(after / KIB));
+}
+
+/* Of each size one block comes and goes: the slabs serve the next size that needs several. */
+Test(size_class, slabs_at_rest_serve_other_sizes)
+{
+    void *block[48];
+
+    cr_assert_eq(xs_heap_open(&options), 0);
+    for (size_t size = 9 * KIB; size <= 32 * KIB; size += KIB)
+        cr_assert(xs_heap_free(xs_heap_malloc(size)));
+    uint64_t most = taken_bytes();
+    fill(block, 48, 32 * KIB);
+    uint64_t after = taken_bytes();
+    cr_assert(after <= most, "%zu KiB, then %zu", (size_t)(most / KIB), (size_t)(after / KIB));
 }
