@@ -21,8 +21,10 @@
 #define DEEPEST 32u
 #define OFTEN   4u
 
-/* All deep ones of a heap together, in parts of what it may keep of chunks. */
-#define BYTES_PER_CACHE 4u
+/* All deep ones of a heap together: such a part of what it may keep of chunks; and until when they
+ * get as deep as that. */
+#define PART         2u
+#define DEEPEST_PART 4u
 
 /* Each class may have places twice. Before them are some that stay empty: what lies below a stack
  * may be looked at (xs_heap_any_holds). */
@@ -107,7 +109,9 @@ static void move_stack(struct xs_heap *h, struct xs_magazine *m, uint32_t room)
 static void make_deeper(struct xs_heap *h, struct xs_magazine *m, unsigned class, uint32_t most)
 {
     size_t size = xs_class_bytes(class);
-    size_t left = (h->cache_bytes / BYTES_PER_CACHE - h->deep_bytes) / size;
+    bool is_deepest = most > xs_magazine_usual(h, class) * DEEP;
+    size_t bound = h->cache_bytes / (is_deepest ? DEEPEST_PART : PART);
+    size_t left = h->deep_bytes < bound ? (bound - h->deep_bytes) / size : 0;
     uint32_t now = capacity(m);
 
     if (now >= most || left == 0 || xs_span_in_hurry() || !have_places(h))

@@ -127,7 +127,7 @@ Test(deep, all_have_a_bound)
     for (size_t size = 16; size <= XS_SLAB_MAX_BYTES; size += size < 1024 ? 16 : size / 8)
         bursts(40, size, 600);
     cr_assert_gt(held_beyond(), options.cache_bytes / 8);
-    cr_assert_leq(held_beyond(), options.cache_bytes / 4);
+    cr_assert_leq(held_beyond(), options.cache_bytes / 2);
     check();
 }
 
