@@ -199,6 +199,11 @@ xs_chunk xs_bfc_alloc_whole(struct xs_bfc *b, size_t size);
  * too. 0: no record. */
 xs_chunk xs_bfc_divide(struct xs_bfc *b, xs_chunk c, size_t size);
 
+/* Of a chunk that was just taken, of `size` bytes at most, a power of two: what of it lies behind a
+ * multiple of `size` in it, if none of the `size` bytes from there on have memory, and those that
+ * are not the chunk's are free; else 0. */
+size_t xs_bfc_fresh_bytes(const struct xs_bfc *b, xs_chunk c, size_t size);
+
 /* From the region that was just added, for which it was got: it is aligned. */
 xs_chunk xs_bfc_alloc_newest(struct xs_bfc *b, size_t size, size_t align);
 

@@ -91,6 +91,21 @@ size_t xs_bfc_used(const struct xs_bfc *b, xs_chunk c)
     return (size_t)bfc_dirty_units(bfc_record(b, c)) << b->unit_log2;
 }
 
+size_t xs_bfc_fresh_bytes(const struct xs_bfc *b, xs_chunk c, size_t size)
+{
+    const struct xs_bfc_record *r = bfc_record(b, c);
+    uintptr_t at = xs_align_up(r->base, size);
+    uintptr_t end = r->base + r->size;
+
+    if (r->size > size || at >= end || at < r->base + xs_bfc_used(b, c))
+        return 0;
+    if (size == end - at)
+        return size;
+    const struct xs_bfc_record *rest = r->right;
+    bool is_fresh = rest != NULL && rest->state == CHUNK_FREE && bfc_dirty_units(rest) == 0;
+    return is_fresh && size - (end - at) <= rest->size ? end - at : 0;
+}
+
 size_t xs_bfc_requested(const struct xs_bfc *b, xs_chunk c)
 {
     return bfc_record(b, c)->requested;

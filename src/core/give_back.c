@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <time.h>
 
+#include "core/huge.h"
 #include "core/page_map.h"
 #include "core/span_arena.h"
 
@@ -318,6 +319,7 @@ void xs_span_fork_parent(void)
 void xs_span_fork_child(void)
 {
     xs_arenas_fork_child();
+    xs_huge_fork_child();
     for (unsigned i = 0; i < xs_span_arenas(); i++) {
         struct xs_span_arena *s = xs_spans.arena[i];
         /* What another thread had out is still there. */

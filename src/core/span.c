@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 
 #include "base/align.h"
+#include "core/huge.h"
 #include "core/keeper.h"
 #include "core/page_map.h"
 #include "core/span_arena.h"
@@ -129,6 +130,7 @@ int xs_span_open(const struct xs_span_options *o)
     };
 
     xs_spans.decay_ns = o->decay_ns;
+    xs_spans.huge_from = xs_huge_open(xs_supply_is_auto());
     xs_spans.limit_bytes = o->limit_bytes;
     xs_spans.is_limited = o->limit_bytes != 0 || o->is_limited;
     xs_spans.is_barred = o->is_barred;
@@ -217,6 +219,16 @@ XS_INLINE void tell_use(struct xs_span_arena *s)
     raise_to(&xs_spans.told_peak_bytes, before + (uint64_t)more);
 }
 
+/* The arena's lock is held. */
+XS_INLINE void look_for_fresh(struct xs_span_arena *s, xs_chunk c, struct xs_span *out)
+{
+    out->fresh_bytes = 0;
+    if (XS_UNLIKELY(s->bfc.stats.in_use_bytes >= xs_spans.huge_from)) {
+        out->fresh_bytes = xs_bfc_fresh_bytes(&s->bfc, c, XS_MEM_HUGE);
+        out->is_of_large = s->bfc.stats.in_use_bytes >= XS_HUGE_FROM;
+    }
+}
+
 static bool is_out(struct xs_span_arena *s, xs_chunk c, struct xs_span *out)
 {
     if (c == 0)
@@ -224,6 +236,7 @@ static bool is_out(struct xs_span_arena *s, xs_chunk c, struct xs_span *out)
     out->chunk = everybodys(s, c);
     out->p = xs_bfc_address(&s->bfc, c);
     out->is_zero = xs_bfc_is_zero(&s->bfc, c);
+    look_for_fresh(s, c, out);
     tell_use(s);
     return true;
 }
@@ -239,8 +252,16 @@ XS_INLINE bool take_free(struct xs_span_arena *s, size_t size, size_t align, enu
     out->chunk = everybodys(s, taken.chunk);
     out->p = taken.p;
     out->is_zero = taken.is_zero;
+    look_for_fresh(s, taken.chunk, out);
     tell_use(s);
     return true;
+}
+
+/* With no lock held. */
+XS_INLINE void see_to_pages(const struct xs_span *out)
+{
+    if (XS_UNLIKELY(out->fresh_bytes != 0))
+        xs_huge_enter(out->p, out->fresh_bytes, out->is_of_large);
 }
 
 static _Atomic uint64_t growth_ns;
@@ -262,6 +283,8 @@ static bool take_new(struct xs_span_arena *s, size_t size, size_t least, size_t 
         xs_lock_give(&s->lock);
         if (!added)
             xs_span_unmap(p, size);
+        if (done)
+            see_to_pages(out);
     }
     atomic_store_explicit(&s->is_growing, false, memory_order_release);
     if (done && request >= MAKE_UP_FROM)
@@ -287,8 +310,10 @@ static bool take_here(struct xs_span_arena *s, size_t size, size_t align, struct
         xs_lock_give(&s->lock);
         if (XS_UNLIKELY(records) && !xs_arena_add_records(s) && !done)
             return false;
-        if (XS_LIKELY(done))
+        if (XS_LIKELY(done)) {
+            see_to_pages(out);
             return true;
+        }
         if (want == 0) {
             if (!collect || xs_span_collect(s) == 0)
                 break;
@@ -399,6 +424,8 @@ XS_INLINE bool take_held(struct xs_span_arena *s, const xs_chunk chunks[], unsig
         check_free(rc, NULL);
     if (XS_UNLIKELY(records) && done)
         more_records(s);
+    if (done)
+        see_to_pages(out);
     return done;
 }
 

@@ -41,6 +41,10 @@ struct xs_span {
     void *p;
     xs_chunk chunk;
     bool is_zero; /* its memory is known to be zeroed */
+    /* Of a large heap: the last bytes of it, with which memory that was never touched begins that
+     * could be a huge page; 0: none do. For core/span.c. */
+    size_t fresh_bytes;
+    bool is_of_large; /* then: of a heap that may have huge pages */
 };
 
 int xs_span_open(const struct xs_span_options *options);

@@ -43,6 +43,7 @@ struct xs_span_state {
     unsigned parts;
     uint64_t decay_ns;
     uint64_t limit_bytes; /* of all arenas */
+    uint64_t huge_from;   /* of xs_huge_open */
     bool is_limited;
     bool is_barred;
     atomic_bool is_giving;

@@ -105,6 +105,11 @@ static struct range *kept_at(const void *p)
     return NULL;
 }
 
+bool xs_supply_keeps(const void *p)
+{
+    return kept_at(p) != NULL;
+}
+
 static void forget(struct range *r)
 {
     atomic_store_explicit(&r->p, 0, memory_order_relaxed);
@@ -131,12 +136,18 @@ static bool wants_thp(size_t size, uint64_t total)
 {
     switch (supply.options.huge) {
     case XS_HUGE_OFF:
+    case XS_HUGE_AUTO:
         return false;
     case XS_HUGE_THP:
         return size >= THP_FROM || total >= THP_FROM;
     default:
         return size >= XS_MEM_HUGE;
     }
+}
+
+bool xs_supply_is_auto(void)
+{
+    return supply.options.huge == XS_HUGE_AUTO;
 }
 
 void *xs_supply_map_first(unsigned node, size_t *size)
@@ -253,6 +264,7 @@ void xs_supply_stats(struct xs_supply_stats *out)
         .explicit_bytes = atomic_load_explicit(&supply.explicit_bytes, memory_order_relaxed),
         .explicit_refused_bytes =
             atomic_load_explicit(&supply.explicit_refused, memory_order_relaxed),
+        .huge = xs_huge_stats(),
         .prefault_bytes = supply.prefault_bytes,
         .prefault_locked_bytes = supply.locked_bytes,
         .prefault_ns = supply.prefault_ns,

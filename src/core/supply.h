@@ -9,10 +9,11 @@
 #ifndef XS_CORE_SUPPLY_H
 #define XS_CORE_SUPPLY_H
 
-#include "base/compiler.h"
+#include "core/huge.h"
 
 enum xs_huge {
     XS_HUGE_OFF,     /* none are asked for */
+    XS_HUGE_AUTO,    /* where they come cheap and are used: core/huge.h */
     XS_HUGE_THP,     /* transparent ones for regions of a heap that has grown large */
     XS_HUGE_ALWAYS,  /* for all regions */
     XS_HUGE_EXPLICIT /* from the kernel's pool, else as XS_HUGE_ALWAYS */
@@ -24,6 +25,8 @@ struct xs_supply_options {
 };
 
 void xs_supply_open(const struct xs_supply_options *options);
+
+bool xs_supply_is_auto(void); /* XS_HUGE_AUTO */
 
 /* A region for `node` (of sys/numa.h), at least `size` bytes, which is made a multiple of a huge
  * page where there are to be some; *size is what it got. `total`: the bytes that the caller has
@@ -38,6 +41,9 @@ int xs_supply_unmap(void *p, size_t size); /* 0 or errno: then it is still there
  * that cannot be divided. */
 bool xs_supply_purge(void *p, size_t size);
 
+/* It is of those that keep their memory. */
+bool xs_supply_keeps(const void *p);
+
 /* `size` bytes of explicit huge pages of 1 GiB, else of 2 MiB; *size is what there was, NULL for
  * none. They are not purged. */
 void *xs_supply_reserve_huge(size_t *size);
@@ -51,6 +57,7 @@ bool xs_supply_charge(size_t size);
 void xs_supply_uncharge(size_t size);
 
 struct xs_supply_stats {
+    struct xs_huge_stats huge;
     uint64_t charged_bytes;
     uint64_t charged_peak_bytes;
     uint64_t limit_bytes;

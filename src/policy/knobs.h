@@ -81,8 +81,8 @@
     "bfc: threads that keep waiting for each other, or of which many take memory by turns, spread over up to so many parts of it with a lock each; 0: over as many as there are processors, at most 64; 1: never") \
   X(TIME, BFC_RETRY, "BFC_RETRY", "0", 0, XS_SECONDS(3600), "", 0, \
     "bfc: wait so long for other threads to free memory before an allocation fails") \
-  X(CHOICE, CPU_HUGE_PAGES, "CPU_HUGE_PAGES", "off", 0, 0, "off|thp|always|explicit", 0, \
-    "bfc, mimalloc, tbb: 2 MiB pages. thp: transparent ones, of bfc only for a heap past 32 MiB; always: for all of it; explicit: from the kernel's pool (vm.nr_hugepages), else transparent ones") \
+  X(CHOICE, CPU_HUGE_PAGES, "CPU_HUGE_PAGES", "auto", 0, 0, "off|auto|thp|always|explicit", 0, \
+    "bfc, mimalloc, tbb: 2 MiB pages. auto: of bfc, transparent ones where a heap past 64 MiB goes on to grow, its memory is used whole, and they are seen to cost less than small ones; thp: transparent ones, of bfc for all of a heap past 32 MiB; always: for all of it; explicit: from the kernel's pool (vm.nr_hugepages), else transparent ones") \
   X(SIZE, RESERVE_HUGE_PAGES, "RESERVE_HUGE_PAGES", "0", 0, XS_TIB(1), "", 0, \
     "explicit huge pages got at start and kept, for bfc or mimalloc: pages of 1 GiB where the kernel has some, else of 2 MiB") \
   X(NODES, CPU_NUMA, "CPU_NUMA", "off", 0, 0, "off|local|interleave|bind:|preferred:", 0, \

@@ -212,7 +212,7 @@ static void open_supply(void)
 
 static bool wants_huge(void)
 {
-    return xs_config(XS_KNOB_CPU_HUGE_PAGES)->num != XS_HUGE_OFF;
+    return xs_config(XS_KNOB_CPU_HUGE_PAGES)->num > XS_HUGE_AUTO;
 }
 
 static uint64_t mimalloc_huge_gib(bool has_core)

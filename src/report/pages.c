@@ -11,7 +11,8 @@ void xs_report_pages_get(struct xs_report_pages *p)
     *p = (struct xs_report_pages){.parts = xs_numa_parts(), .nodes = xs_numa_count()};
     xs_supply_stats(&p->supply);
     xs_pressure_stats(&p->pressure);
-    if (xs_config(XS_KNOB_CPU_HUGE_PAGES)->num != XS_HUGE_OFF || p->supply.explicit_bytes != 0)
+    if (xs_config(XS_KNOB_CPU_HUGE_PAGES)->num > XS_HUGE_AUTO || p->supply.huge.got != 0 ||
+        p->supply.explicit_bytes != 0)
         xs_proc_huge(&p->resident_bytes, &p->huge_bytes);
     if (xs_config(XS_KNOB_CPU_NUMA)->num != XS_NUMA_OFF && p->nodes > 1)
         xs_proc_nodes(p->node_bytes);
@@ -44,6 +45,46 @@ static void huge_line(struct xs_emit *e, const struct xs_report_pages *p)
         xs_put_bytes(&b, p->supply.explicit_refused_bytes);
         xs_put_str(&b, " (vm.nr_hugepages)");
     }
+    line(e, &b);
+}
+
+const char *xs_report_pages_verdict(enum xs_huge_verdict verdict)
+{
+    switch (verdict) {
+    case XS_HUGE_CHEAP:
+        return "cheap";
+    case XS_HUGE_DEAR:
+        return "dear";
+    case XS_HUGE_SPARSE:
+        return "sparse";
+    case XS_HUGE_REFUSED:
+        return "refused";
+    default:
+        return "untried";
+    }
+}
+
+/* What `auto` found, where it looked. */
+static void found_line(struct xs_emit *e, const struct xs_huge_stats *h)
+{
+    XS_BUF(b, 240);
+
+    if (h->small_ns == 0)
+        return;
+    xs_fmt(&b, "huge pages, auto: %lu got", (unsigned long)h->got);
+    if (h->got != 0) {
+        xs_put_str(&b, " at ");
+        xs_put_duration(&b, h->got_ns / h->got);
+    }
+    xs_put_str(&b, " (small ones ");
+    xs_put_duration(&b, h->small_ns);
+    xs_put_char(&b, ')');
+    if (h->dear != 0)
+        xs_fmt(&b, ", %lu dear", (unsigned long)h->dear);
+    if (h->verdict == XS_HUGE_SPARSE)
+        xs_fmt(&b, "; %u%% of memory untouched", (1000 - h->touched_permille) / 10);
+    if (h->verdict == XS_HUGE_REFUSED)
+        xs_put_str(&b, "; the kernel gave small ones");
     line(e, &b);
 }
 
@@ -96,6 +137,7 @@ static void pressure_line(struct xs_emit *e, const struct xs_report_pages *p)
 void xs_report_pages_text(struct xs_emit *e, const struct xs_report_pages *p)
 {
     huge_line(e, p);
+    found_line(e, &p->supply.huge);
     node_line(e, p);
     prefault_line(e, p);
     pressure_line(e, p);
@@ -115,6 +157,15 @@ void xs_report_pages_json(struct xs_emit *e, const struct xs_report_pages *p)
     xs_emit_u64(e, "huge_bytes", p->huge_bytes);
     xs_emit_u64(e, "explicit_bytes", s->explicit_bytes);
     xs_emit_u64(e, "explicit_refused_bytes", s->explicit_refused_bytes);
+    xs_emit_object(e, "auto_huge");
+    xs_emit_string(e, "verdict", xs_report_pages_verdict(s->huge.verdict));
+    xs_emit_u64(e, "got", s->huge.got);
+    xs_emit_u64(e, "dear", s->huge.dear);
+    xs_emit_u64(e, "refused", s->huge.refused);
+    xs_emit_u64(e, "got_ns", s->huge.got_ns);
+    xs_emit_u64(e, "small_ns", s->huge.small_ns);
+    xs_emit_u64(e, "touched_permille", s->huge.touched_permille);
+    xs_emit_end(e);
     xs_emit_u64(e, "prefault_bytes", s->prefault_bytes);
     xs_emit_u64(e, "prefault_locked_bytes", s->prefault_locked_bytes);
     xs_emit_u64(e, "prefault_ns", s->prefault_ns);

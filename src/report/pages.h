@@ -20,6 +20,9 @@ struct xs_report_pages {
     uint64_t node_bytes[XS_NUMA_NODES]; /* by numa_maps; all 0 on a machine of one node */
 };
 
+/* Of JSON. */
+const char *xs_report_pages_verdict(enum xs_huge_verdict verdict);
+
 /* Asks the kernel only for what the settings make worth its while: its answer walks all pages. */
 void xs_report_pages_get(struct xs_report_pages *p);
 

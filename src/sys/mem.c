@@ -142,6 +142,19 @@ void xs_mem_want_small(void *p, size_t size)
         (void)madvise(p, size, MADV_NOHUGEPAGE);
 }
 
+unsigned xs_mem_resident(void *p, size_t size)
+{
+    unsigned char in_core[XS_MEM_HUGE >> 12];
+    unsigned pages = (unsigned)(size / xs_mem_page());
+    unsigned n = 0;
+
+    if (pages > sizeof(in_core) || mincore(p, size, in_core) != 0)
+        return pages;
+    for (unsigned i = 0; i < pages; i++)
+        n += in_core[i] & 1;
+    return n;
+}
+
 static int huge_flags(size_t page)
 {
     return MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB |

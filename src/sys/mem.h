@@ -47,6 +47,9 @@ void xs_mem_want_small(void *p, size_t size); /* no huge ones, even where the sy
 #define XS_MEM_HUGE  ((size_t)2 << 20)
 #define XS_MEM_GIANT ((size_t)1 << 30)
 
+/* Pages that have memory, of XS_MEM_HUGE bytes at most; all, where the kernel does not tell. */
+unsigned xs_mem_resident(void *p, size_t size);
+
 /* From the kernel's pool of huge pages, of size `page`; NULL if that has none left. */
 void *xs_mem_map_huge(size_t size, size_t page);
 

@@ -156,6 +156,23 @@ static void pressure(const struct reader *rd, const struct xs_json *o)
     s->last.stalled = (unsigned)number(rd, o, "stalled_percent_x100");
 }
 
+static void auto_huge(const struct reader *rd, const struct xs_json *o)
+{
+    struct xs_huge_stats *h = &rd->r->pages.supply.huge;
+    const char *verdict = text(rd, o, "verdict");
+
+    for (unsigned v = XS_HUGE_UNTRIED; v <= XS_HUGE_REFUSED; v++)
+        if (strcmp(verdict, xs_report_pages_verdict((enum xs_huge_verdict)v)) == 0)
+            h->verdict = (enum xs_huge_verdict)v;
+    h->got = number(rd, o, "got");
+    h->dear = number(rd, o, "dear");
+    h->refused = number(rd, o, "refused");
+    h->got_ns = number(rd, o, "got_ns");
+    h->small_ns = number(rd, o, "small_ns");
+    uint64_t touched = number(rd, o, "touched_permille");
+    h->touched_permille = touched < 1000 ? (unsigned)touched : 1000;
+}
+
 static void pages(const struct reader *rd, const struct xs_json *o)
 {
     struct xs_report_pages *p = &rd->r->pages;
@@ -181,6 +198,7 @@ static void pages(const struct reader *rd, const struct xs_json *o)
         p->node_bytes[node] = number(rd, v, "resident_bytes");
         p->nodes++;
     }
+    auto_huge(rd, xs_json_get(rd->t, o, "auto_huge"));
     pressure(rd, xs_json_get(rd->t, o, "pressure"));
 }
 

@@ -1,0 +1,46 @@
+#!/bin/bash
+# XSIGMA_CPU_HUGE_PAGES=auto: a large heap is looked at, and the report says what was found; a small one
+# is not, nor is any with off. A process that fills its heap has the same in it, and a limit on address
+# space, a fork and a filter of system calls do no harm.
+# shellcheck source=../support/must.sh
+. "$(dirname "$0")/../support/must.sh"
+need python3
+
+fill='
+import os, sys
+a = [("%d" % i) * 40 for i in range(int(sys.argv[1]))]
+pid = os.fork()
+if pid == 0:
+    b = a + [("%d" % i) * 41 for i in range(int(sys.argv[1]))]
+    os._exit(len(b) == 2 * len(a) and b[-1].startswith("%d" % (len(a) - 1)))
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), sum(map(len, a)))
+'
+found() { # FIELD
+    json_get "$work/r.json" "cpu.memory_pages.auto_huge.$1"
+}
+export PYTHONMALLOC=malloc
+large=400000
+expected=$(python3 -c "$fill" $large)
+for setting in auto off; do
+    under bfc XSIGMA_STATS_FILE="$work/r.json" XSIGMA_CPU_HUGE_PAGES=$setting -- python3 -c "$fill" $large >"$work/out" ||
+        fail "$setting: status $?"
+    [ "$(cat "$work/out")" = "$expected" ] || fail "$setting: $(cat "$work/out"), not $expected"
+    echo "$setting: $(found verdict), $(found got) got, small ones $(found small_ns) ns, touched $(found touched_permille)"
+    case $setting in
+    auto)
+        # Under a filter, as in a container, it only looks.
+        [ "$(found small_ns)" -gt 0 ] || fail "auto did not look at a heap of 150 MiB"
+        [ "$(found got)" -eq 0 ] || [ "$(json_get "$work/r.json" cpu.memory_pages.resident_bytes)" -gt 0 ] ||
+            fail "the report does not tell how much lies in huge pages"
+        "$build/xsigma" report "$work/r.json" >"$work/text" 2>&1
+        grep -q 'huge pages, auto: [0-9]* got' "$work/text" || fail "the text does not tell what auto found: $(head -n 20 "$work/text")"
+        ;;
+    off) [ "$(found small_ns) $(found verdict)" = '0 untried' ] || fail "off looked: $(found small_ns) $(found verdict)" ;;
+    esac
+done
+under bfc XSIGMA_STATS_FILE="$work/r.json" -- python3 -c "$fill" 1000 >/dev/null || fail "a small one: status $?"
+[ "$(found small_ns)" -eq 0 ] || fail "auto looked at a small heap"
+# shellcheck disable=SC2016 # for the inner shell
+out=$(under bfc XSIGMA_STATS=0 -- sh -c 'ulimit -v 2000000; exec python3 -c "$1" "$2"' sh "$fill" $large)
+[ "$out" = "$expected" ] || fail "under a limit on address space: $out, not $expected"
+finish
