@@ -96,6 +96,7 @@ static bool sample(char *p, size_t own)
         return false;
     tell(p, false);
     huge.stats.small_ns = time_touch(p, pages) * PAGES / pages;
+    huge.is_over = huge.stats.small_ns == 0; /* there is no such clock */
     huge.sample = p;
     huge.since = 0;
     return true;
@@ -148,19 +149,8 @@ static void settle(enum xs_huge_verdict verdict, int64_t gained_ns)
         huge.losses++;
 }
 
-/* A filter that was set before us, for one. */
-static bool may_ask(void)
-{
-    if (!huge.is_asked && prctl(PR_GET_SECCOMP) != 0)
-        huge.is_over = true;
-    huge.is_asked = true;
-    return !huge.is_over;
-}
-
 static void get(char *p)
 {
-    if (!may_ask())
-        return;
     huge.places += p != huge.last_end;
     if (huge.places >= PLACES_MOST)
         huge.is_over = true;
@@ -195,13 +185,22 @@ static void enter(char *p, size_t own, bool is_large)
         get(p);
 }
 
+/* Not under a filter that was there before us: it might kill for these calls. */
+static bool may_ask(void)
+{
+    if (!huge.is_asked)
+        huge.is_over = prctl(PR_GET_SECCOMP) != 0;
+    huge.is_asked = true;
+    return !huge.is_over;
+}
+
 void xs_huge_enter(char *p, size_t own, bool is_large)
 {
     if (xs_is_filtered() || xs_span_in_hurry() || xs_numa_interleaves() ||
         atomic_exchange_explicit(&huge.is_busy, true, memory_order_acquire))
         return;
     int saved = errno;
-    if (!huge.is_over)
+    if (may_ask())
         enter(p + (-(uintptr_t)p & (XS_MEM_HUGE - 1)), own, is_large);
     errno = saved;
     atomic_store_explicit(&huge.is_busy, false, memory_order_release);
