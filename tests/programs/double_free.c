@@ -67,16 +67,37 @@ static void each(void)
     free(p[OTHERS - 1]);
 }
 
-static void elsewhere(size_t size, int here_first)
+static pthread_barrier_t is_free;
+
+static void *late_freer(void *p)
+{
+    pthread_barrier_wait(&is_free);
+    free(p);
+    return NULL;
+}
+
+/* First here, then in another thread. It is there before: what a new one needs could be put where the
+ * block was, which is then another block of the same address. */
+static void here_then_elsewhere(size_t size)
+{
+    char *p = malloc(size);
+    pthread_t t;
+
+    memset(p, 1, size);
+    if (pthread_barrier_init(&is_free, NULL, 2) != 0 || pthread_create(&t, NULL, late_freer, p) != 0)
+        exit(2);
+    free(p);
+    pthread_barrier_wait(&is_free);
+    pthread_join(t, NULL);
+}
+
+static void elsewhere_then_here(size_t size)
 {
     char *p = malloc(size);
 
     memset(p, 1, size);
-    if (here_first)
-        free(p);
     free_elsewhere(p);
-    if (!here_first)
-        free(p);
+    free(p);
 }
 
 /* Blocks in use that bear the mark of a free one, whole or the half of it that free looks at first,
@@ -149,13 +170,13 @@ int main(int argc, char **argv)
     } else if (strcmp(what, "large") == 0) {
         twice(LARGE, 0);
     } else if (strcmp(what, "other-then-this") == 0) {
-        elsewhere(SMALL, 0);
+        elsewhere_then_here(SMALL);
     } else if (strcmp(what, "this-then-other") == 0) {
-        elsewhere(SMALL, 1);
+        here_then_elsewhere(SMALL);
     } else if (strcmp(what, "other-then-this-chunk") == 0) {
-        elsewhere(CHUNK, 0);
+        elsewhere_then_here(CHUNK);
     } else if (strcmp(what, "this-then-other-chunk") == 0) {
-        elsewhere(CHUNK, 1);
+        here_then_elsewhere(CHUNK);
     } else if (strcmp(what, "realloc") == 0) {
         char *p = malloc(SMALL);
         free(p);
