@@ -166,16 +166,28 @@ static struct xs_slab *take_resting(struct xs_heap *h, unsigned class)
     return s;
 }
 
+/* The same if its slabs are of the kind. Most classes have none. */
+XS_INLINE struct xs_slab *take_resting_of(struct xs_heap *h, unsigned class, unsigned kind)
+{
+    const struct xs_slab *current = h->hot[class].current;
+
+    if (h->empty[class] == NULL && (current == NULL || current == &xs_slab_none))
+        return NULL;
+    return xs_slab_span_kind(class) == kind ? take_resting(h, class) : NULL;
+}
+
 /* What another class does not need now: else a program that asks for each size in turn, as a block
  * does that grows, leaves memory behind in each. Small ones only when memory runs short: there is
  * little to win, and their turn comes again soon. */
 static struct xs_slab *take_from_another(struct xs_heap *h, unsigned kind)
 {
     struct xs_slab *s = NULL;
+    uint64_t lower = kind == 0 ? ~xs_class_above_page : xs_class_above_page;
 
-    for (unsigned c = 0; c < XS_CLASS_SLABS && s == NULL; c++)
-        if (xs_slab_span_kind(c) == kind)
-            s = take_resting(h, c);
+    for (; lower != 0 && s == NULL; lower &= lower - 1)
+        s = take_resting_of(h, (unsigned)__builtin_ctzll(lower), kind);
+    for (unsigned c = kind == 0 ? XS_CLASS_SLABS : XS_CLASS_UPPER; c < XS_CLASS_SLABS && s == NULL; c++)
+        s = take_resting_of(h, c, kind);
     return s;
 }
 

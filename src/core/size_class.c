@@ -23,6 +23,8 @@
 
 #define STEPS(number, below, bytes) [(below) / 16 + 1 ...(bytes) / 16] = (number),
 #define BYTES(number, below, bytes) [number] = (bytes),
+#define ABOVE_PAGE(number, below, bytes) | (uint64_t)((bytes) > 4096) << (number)
 
 const uint8_t xs_class_table[XS_CLASS_TABLE_MAX / 16 + 1] = {CLASSES(STEPS)};
 const uint16_t xs_class_table_bytes[XS_CLASS_UPPER] = {CLASSES(BYTES)};
+const uint64_t xs_class_above_page = 0 CLASSES(ABOVE_PAGE);

@@ -37,6 +37,9 @@ XS_INLINE unsigned xs_class_of_upper(size_t size)
 extern XS_HIDDEN const uint8_t xs_class_table[XS_CLASS_TABLE_MAX / 16 + 1];
 extern XS_HIDDEN const uint16_t xs_class_table_bytes[XS_CLASS_UPPER];
 
+/* A bit for each class below XS_CLASS_UPPER: of more than 4 KiB. All others are, too. */
+extern XS_HIDDEN const uint64_t xs_class_above_page;
+
 /* `size` <= XS_CLASS_MAX_BYTES; 0 counts as 1. */
 XS_INLINE unsigned xs_class_of(size_t size)
 {
