@@ -186,7 +186,8 @@ static struct xs_slab *take_from_another(struct xs_heap *h, unsigned kind)
 
     for (; lower != 0 && s == NULL; lower &= lower - 1)
         s = take_resting_of(h, (unsigned)__builtin_ctzll(lower), kind);
-    for (unsigned c = kind == 0 ? XS_CLASS_SLABS : XS_CLASS_UPPER; c < XS_CLASS_SLABS && s == NULL; c++)
+    for (unsigned c = kind == 0 ? XS_CLASS_SLABS : XS_CLASS_UPPER; c < XS_CLASS_SLABS && s == NULL;
+         c++)
         s = take_resting_of(h, c, kind);
     return s;
 }

@@ -21,8 +21,8 @@
     X(21, 8032, 8192) X(63, 8192, 8208)
 // clang-format on
 
-#define STEPS(number, below, bytes) [(below) / 16 + 1 ...(bytes) / 16] = (number),
-#define BYTES(number, below, bytes) [number] = (bytes),
+#define STEPS(number, below, bytes)      [(below) / 16 + 1 ...(bytes) / 16] = (number),
+#define BYTES(number, below, bytes)      [number] = (bytes),
 #define ABOVE_PAGE(number, below, bytes) | (uint64_t)((bytes) > 4096) << (number)
 
 const uint8_t xs_class_table[XS_CLASS_TABLE_MAX / 16 + 1] = {CLASSES(STEPS)};

@@ -76,15 +76,16 @@ static void *late_freer(void *p)
     return NULL;
 }
 
-/* First here, then in another thread. It is there before: what a new one needs could be put where the
- * block was, which is then another block of the same address. */
+/* First here, then in another thread. It is there before: what a new one needs could be put where
+ * the block was, which is then another block of the same address. */
 static void here_then_elsewhere(size_t size)
 {
     char *p = malloc(size);
     pthread_t t;
 
     memset(p, 1, size);
-    if (pthread_barrier_init(&is_free, NULL, 2) != 0 || pthread_create(&t, NULL, late_freer, p) != 0)
+    if (pthread_barrier_init(&is_free, NULL, 2) != 0 ||
+        pthread_create(&t, NULL, late_freer, p) != 0)
         exit(2);
     free(p);
     pthread_barrier_wait(&is_free);
