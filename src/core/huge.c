@@ -189,7 +189,7 @@ static void enter(char *p, size_t own, bool is_large)
 static bool may_ask(void)
 {
     if (!huge.is_asked)
-        huge.is_over = prctl(PR_GET_SECCOMP) != 0;
+        huge.is_over = prctl(PR_GET_SECCOMP) > 0; /* -1: the kernel has none */
     huge.is_asked = true;
     return !huge.is_over;
 }

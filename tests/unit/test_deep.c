@@ -151,8 +151,9 @@ Test(deep, all_goes_back)
     check();
 }
 
-Test(deep, not_where_memory_runs_short, .init = begin)
+Test(deep, not_where_memory_runs_short)
 {
+    begin();
     xs_span_hurry(XS_HURRY_SOON, UINT64_MAX);
     bursts(100, 64, 1000);
     cr_assert_leq(held(64), XS_MAGAZINE, "%u", held(64));
