@@ -494,26 +494,21 @@ xs_chunk xs_bfc_alloc(struct xs_bfc *b, size_t size, size_t align)
     return alloc(b, size, align, XS_BFC_ANY);
 }
 
-xs_chunk xs_bfc_alloc_held(struct xs_bfc *b, size_t size, size_t align)
-{
-    return alloc(b, size, align, XS_BFC_HELD);
-}
-
 xs_chunk xs_bfc_alloc_whole(struct xs_bfc *b, size_t size)
 {
     return alloc(b, size, 0, XS_BFC_WHOLE);
 }
 
-xs_chunk xs_bfc_alloc_newest(struct xs_bfc *b, size_t size, size_t align)
+bool xs_bfc_take_newest(struct xs_bfc *b, size_t size, size_t align, struct xs_bfc_taken *out)
 {
     struct xs_bfc_record *r = bfc_whole_free(b->first_region);
 
     if (r == NULL) {
         b->stats.failures++;
-        return 0;
+        return false;
     }
     reopen(b, r);
-    return alloc(b, size, align, XS_BFC_OPEN);
+    return xs_bfc_take(b, size, align, XS_BFC_OPEN, out);
 }
 
 xs_chunk xs_bfc_divide(struct xs_bfc *b, xs_chunk c, size_t size)

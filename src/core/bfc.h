@@ -157,6 +157,12 @@ bool xs_bfc_resize(struct xs_bfc *b, xs_chunk c, size_t size, uint64_t now);
 void *xs_bfc_address(const struct xs_bfc *b, xs_chunk c);
 size_t xs_bfc_size(const struct xs_bfc *b, xs_chunk c); /* usable, >= what was asked */
 size_t xs_bfc_requested(const struct xs_bfc *b, xs_chunk c);
+/* In free chunks. */
+static inline uint64_t xs_bfc_free_bytes(const struct xs_bfc *b)
+{
+    return b->stats.reserved_bytes - b->stats.in_use_bytes - b->out_bytes;
+}
+
 size_t xs_bfc_used(const struct xs_bfc *b, xs_chunk c); /* so much had memory, about, when taken */
 /* Fresh from the system or purged: where the supplier gives zeroed memory, it is zeroed. */
 bool xs_bfc_is_zero(const struct xs_bfc *b, xs_chunk c);
@@ -170,10 +176,6 @@ size_t xs_bfc_purge(struct xs_bfc *b, uint64_t until);
 
 /* ---- apart: what happens to memory while the lock is not held ---- */
 
-/* The same as xs_bfc_alloc where there is something free of that size or the neighbours' merging
- * makes it; never grows, never searches a bin to its end. */
-xs_chunk xs_bfc_alloc_held(struct xs_bfc *b, size_t size, size_t align);
-
 /* What is handed out. */
 struct xs_bfc_taken {
     void *p;
@@ -182,17 +184,19 @@ struct xs_bfc_taken {
 };
 
 enum xs_bfc_how {
-    XS_BFC_ANY,   /* as xs_bfc_alloc */
-    XS_BFC_HELD,  /* as xs_bfc_alloc_held: what is there; a failure is not counted */
-    XS_BFC_USED,  /* the same, unless it would have memory behind less than half of it */
+    XS_BFC_ANY,  /* as xs_bfc_alloc */
+    XS_BFC_HELD, /* what is free, or is when neighbours are merged: it never grows, never searches a
+                  * bin to its end, and does not count a failure */
+    XS_BFC_USED, /* the same, unless it would have memory behind less than half of it */
     XS_BFC_WHOLE, /* as xs_bfc_alloc_whole */
     XS_BFC_OPEN   /* bfc.c alone: of the open chunk, which is aligned and large enough */
 };
 
+/* As xs_bfc_alloc; false: nothing was taken, and *out is as it was. */
 bool xs_bfc_take(struct xs_bfc *b, size_t size, size_t align, enum xs_bfc_how how,
                  struct xs_bfc_taken *out);
 
-/* As xs_bfc_alloc_held, but all of the chunk that it would be cut from. */
+/* As XS_BFC_HELD, but all of the chunk that it would be cut from. */
 xs_chunk xs_bfc_alloc_whole(struct xs_bfc *b, size_t size);
 
 /* A chunk in use keeps `size` bytes, whole units; what is behind them is one of its own, in use
@@ -205,7 +209,7 @@ xs_chunk xs_bfc_divide(struct xs_bfc *b, xs_chunk c, size_t size);
 size_t xs_bfc_fresh_bytes(const struct xs_bfc *b, xs_chunk c, size_t size);
 
 /* From the region that was just added, for which it was got: it is aligned. */
-xs_chunk xs_bfc_alloc_newest(struct xs_bfc *b, size_t size, size_t align);
+bool xs_bfc_take_newest(struct xs_bfc *b, size_t size, size_t align, struct xs_bfc_taken *out);
 
 /* Pages for records: as ops, or for xs_bfc_add_records. NULL: none. */
 void *xs_bfc_map_records(void *ctx, size_t size);

@@ -182,7 +182,7 @@ void xs_bfc_stats_get(const struct xs_bfc *b, struct xs_bfc_stats *out)
     }
     /* Of what adds up only a part is counted with each call. */
     out->allocations = out->frees + out->chunks_in_use - b->divided;
-    out->free_bytes = out->reserved_bytes - out->in_use_bytes - b->out_bytes;
+    out->free_bytes = xs_bfc_free_bytes(b);
     out->chunks_free =
         b->records - b->unused_count - out->regions - out->chunks_in_use - b->out_chunks;
     out->largest_free_bytes = largest;

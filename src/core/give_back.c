@@ -264,8 +264,7 @@ uint64_t xs_span_dirty_bytes(void)
     for (unsigned i = 0; i < xs_span_arenas(); i++) {
         const struct xs_bfc *b = &xs_spans.arena[i]->bfc;
         xs_lock_take(&xs_spans.arena[i]->lock);
-        bytes +=
-            b->stats.reserved_bytes - b->stats.in_use_bytes - b->out_bytes - b->stats.purged_bytes;
+        bytes += xs_bfc_free_bytes(b) - b->stats.purged_bytes;
         xs_lock_give(&xs_spans.arena[i]->lock);
     }
     return bytes;

@@ -229,19 +229,16 @@ XS_INLINE void look_for_fresh(struct xs_span_arena *s, xs_chunk c, struct xs_spa
     }
 }
 
-static bool is_out(struct xs_span_arena *s, xs_chunk c, struct xs_span *out)
+XS_INLINE void hand_out(struct xs_span_arena *s, const struct xs_bfc_taken *taken,
+                        struct xs_span *out)
 {
-    if (c == 0)
-        return false;
-    out->chunk = everybodys(s, c);
-    out->p = xs_bfc_address(&s->bfc, c);
-    out->is_zero = xs_bfc_is_zero(&s->bfc, c);
-    look_for_fresh(s, c, out);
+    out->chunk = everybodys(s, taken->chunk);
+    out->p = taken->p;
+    out->is_zero = taken->is_zero;
+    look_for_fresh(s, taken->chunk, out);
     tell_use(s);
-    return true;
 }
 
-/* From what is free in the arena. */
 XS_INLINE bool take_free(struct xs_span_arena *s, size_t size, size_t align, enum xs_bfc_how how,
                          struct xs_span *out)
 {
@@ -249,11 +246,7 @@ XS_INLINE bool take_free(struct xs_span_arena *s, size_t size, size_t align, enu
 
     if (XS_UNLIKELY(!xs_bfc_take(&s->bfc, size, align, how, &taken)))
         return false;
-    out->chunk = everybodys(s, taken.chunk);
-    out->p = taken.p;
-    out->is_zero = taken.is_zero;
-    look_for_fresh(s, taken.chunk, out);
-    tell_use(s);
+    hand_out(s, &taken, out);
     return true;
 }
 
@@ -278,8 +271,11 @@ static bool take_new(struct xs_span_arena *s, size_t size, size_t least, size_t 
     atomic_fetch_add_explicit(&growth_ns, xs_proc_now_ns() - from, memory_order_relaxed);
     if (p != NULL) {
         xs_lock_take(&s->lock);
+        struct xs_bfc_taken taken;
         added = xs_bfc_add(&s->bfc, p, size);
-        done = added && is_out(s, xs_bfc_alloc_newest(&s->bfc, request, align), out);
+        done = added && xs_bfc_take_newest(&s->bfc, request, align, &taken);
+        if (done)
+            hand_out(s, &taken, out);
         xs_lock_give(&s->lock);
         if (!added)
             xs_span_unmap(p, size);
@@ -325,7 +321,7 @@ static bool take_here(struct xs_span_arena *s, size_t size, size_t align, struct
     }
     /* Whatever is left, wherever it lies. */
     xs_lock_take(&s->lock);
-    bool done = is_out(s, xs_bfc_alloc(&s->bfc, size, align), out);
+    bool done = take_free(s, size, align, XS_BFC_ANY, out);
     xs_lock_give(&s->lock);
     return done;
 }
