@@ -39,11 +39,6 @@ uint32_t xs_magazine_usual(const struct xs_heap *h, unsigned class)
     return bytes * XS_MAGAZINE <= USUAL_BYTES ? XS_MAGAZINE : (uint32_t)(USUAL_BYTES / bytes);
 }
 
-static uint32_t capacity(const struct xs_magazine *m)
-{
-    return (m->most - m->least) / (uint32_t)sizeof(void *);
-}
-
 /* Requests of the class since it was asked last. */
 static uint32_t taken_since(const struct xs_heap *h, unsigned class, uint32_t *last)
 {
@@ -94,7 +89,7 @@ static void move_stack(struct xs_heap *h, struct xs_magazine *m, uint32_t room)
 {
     void **to = h->deep + h->deep_used;
     uint32_t n = xs_magazine_count(m);
-    uint32_t most = capacity(m);
+    uint32_t most = xs_magazine_capacity(m);
     size_t least = (uintptr_t)to - (uintptr_t)h;
 
     h->deep_used += room;
@@ -112,7 +107,7 @@ static void make_deeper(struct xs_heap *h, struct xs_magazine *m, unsigned class
     bool is_deepest = most > xs_magazine_usual(h, class) * DEEP;
     size_t bound = h->cache_bytes / (is_deepest ? DEEPEST_PART : PART);
     size_t left = h->deep_bytes < bound ? (bound - h->deep_bytes) / size : 0;
-    uint32_t now = capacity(m);
+    uint32_t now = xs_magazine_capacity(m);
 
     if (now >= most || left == 0 || xs_span_in_hurry() || !have_places(h))
         return;
@@ -154,12 +149,12 @@ void xs_heap_rest_deep(struct xs_heap *h)
     for (unsigned c = 0; c < XS_CLASS_SLABS; c++) {
         struct xs_magazine *m = &h->hot[c];
         uint32_t usual = xs_magazine_usual(h, c);
-        if (h->deep_room[c] == 0 || capacity(m) <= usual)
+        if (h->deep_room[c] == 0 || xs_magazine_capacity(m) <= usual)
             continue;
         xs_heap_empty_magazine(h, m);
         if (taken_since(h, c, &h->deep_seen[c]) >= PATIENCE)
             continue;
-        h->deep_bytes -= (capacity(m) - usual) * xs_class_bytes(c);
+        h->deep_bytes -= (xs_magazine_capacity(m) - usual) * xs_class_bytes(c);
         m->most = m->least + usual * (uint32_t)sizeof(void *);
     }
 }

@@ -566,7 +566,7 @@ static bool check_magazines(const struct xs_heap *h, struct xs_buf *why)
                             ? xs_entry_is_object(e) && xs_heap_has(XS_ENTRY_SLAB(e)->heap, e) &&
                                   XS_ENTRY_CLASS(e) == c
                             : !xs_entry_is_object(e) && XS_ENTRY_CHUNK_CLASS(e) == c;
-            if (xs_magazine_count(m) > (m->most - m->least) / sizeof(void *) || !fits) {
+            if (xs_magazine_count(m) > xs_magazine_capacity(m) || !fits) {
                 xs_fmt(why, "magazine %u holds what does not belong there", c);
                 return false;
             }

@@ -56,6 +56,12 @@ XS_INLINE uint32_t xs_magazine_count(const struct xs_magazine *m)
     return ((uint32_t)m->at - m->least) / (uint32_t)sizeof(void *);
 }
 
+/* So many it may hold. */
+XS_INLINE uint32_t xs_magazine_capacity(const struct xs_magazine *m)
+{
+    return (m->most - m->least) / (uint32_t)sizeof(void *);
+}
+
 /* Where a block lies in its heap's stacks, or is to lie. Deep ones may lie in front of the heap. */
 XS_INLINE void **xs_magazine_place(const struct xs_heap *h, size_t at)
 {
