@@ -3,9 +3,9 @@
  * It may kill for any call that is not on its list, and the list is made for what the C library's
  * own malloc needs: mmap, munmap and mremap, brk, futexes where there are threads, and mprotect
  * for a thread's own arena. Whoever would make another call asks here first and does without it.
- * A filter that was there before the start is not known here: such ones (of containers, of systemd)
- * mostly refuse, and what is refused is done without anyway.
- * Threads: any. Context: any. Allocates: never.
+ * A filter that was there before the start does not count as such: those (of containers, of
+ * systemd) mostly refuse, and what is refused is done without anyway. Threads: any. Context: any.
+ * Allocates: never.
  */
 #ifndef XS_SYS_FILTER_H
 #define XS_SYS_FILTER_H
@@ -18,6 +18,10 @@ extern XS_HIDDEN atomic_bool xs_filter_is_set;
 
 /* One is about to be set; there is no way back. */
 void xs_filter_note(void);
+
+/* One was there before the start; for what is too small a gain to try a call on it. Asks the
+ * kernel, so not under one of the program's own; may change errno. */
+bool xs_filter_was_before(void);
 
 XS_INLINE bool xs_is_filtered(void)
 {
