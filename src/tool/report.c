@@ -83,16 +83,21 @@ static void print_when(uint64_t made)
     printf("begun %llu %s ago", (unsigned long long)(seconds / units[i].seconds), units[i].name);
 }
 
+static const char *how(const struct record_line *r)
+{
+    if (r->head.ended != 0)
+        return "ended; its report could not be written";
+    if (!r->is_alive)
+        return "ended without a report";
+    return r->head.pid_space == xs_record_pid_space() ? "running" : XS_TOOL_ELSEWHERE;
+}
+
 static void print_one(const struct record_line *r)
 {
     printf("%8d  ", (int)r->head.pid);
     for (const char *c = r->head.program; *c != '\0'; c++)
         putchar(*c >= 0x20 && *c < 0x7F ? *c : '?');
-    printf("  %s, ", r->is_alive && r->head.ended == 0 && r->head.pid_space != xs_record_pid_space()
-                         ? XS_TOOL_ELSEWHERE
-                     : r->is_alive && r->head.ended == 0 ? "running"
-                     : r->head.ended != 0                ? "ended; its report could not be written"
-                                                         : "ended without a report");
+    printf("  %s, ", how(r));
     print_when(r->head.made);
     putchar('\n');
 }
