@@ -1,4 +1,4 @@
-/* Functions that we only look at in passing: dlopen, prctl, syscall, clone, pthread_create.
+/* Functions that we only look at in passing: dlopen, prctl, syscall, clone.
  *
  * They are entered by a jump that leaves return address and arguments as they are: the real dlopen
  * reads its caller's address (for RPATH, and for RTLD_NEXT), the others take what arguments they
@@ -25,12 +25,10 @@ XS_HIDDEN void *xs_next_dlopen;
 XS_HIDDEN void *xs_next_prctl;
 XS_HIDDEN void *xs_next_syscall;
 XS_HIDDEN void *xs_next_clone;
-XS_HIDDEN void *xs_next_pthread_create;
 
 XS_HIDDEN void xs_jumps_find(void);
 XS_HIDDEN void xs_jumps_seccomp(void);
 XS_HIDDEN int xs_jumps_syscall(long number, long a, long b);
-XS_HIDDEN void xs_jumps_thread(void);
 
 void xs_jumps_find(void)
 {
@@ -38,7 +36,6 @@ void xs_jumps_find(void)
     xs_next_prctl = xs_elf_next("prctl");
     xs_next_syscall = xs_elf_next("syscall");
     xs_next_clone = xs_elf_next("clone");
-    xs_next_pthread_create = xs_elf_next("pthread_create");
 }
 
 /* A filter of system calls is about to be set: the report's own would kill the process. */
@@ -60,12 +57,6 @@ int xs_jumps_syscall(long number, long a, long b)
         return xs_clone_is_fork(number, a, b);
     xs_jumps_seccomp();
     return 0;
-}
-
-/* The program is about to have threads: so it may have ours. */
-void xs_jumps_thread(void)
-{
-    xs_before_thread();
 }
 
 void xs_dlopen_strip_deepbind(void)
@@ -128,8 +119,6 @@ void xs_dlopen_strip_deepbind(void)
 #error "write the jumps for this processor"
 #endif
 
-#define ALWAYS(function) CALL(function)
-
 /* PR_SET_SECCOMP, spelled out for the assembler. */
 #define SET_SECCOMP 22
 
@@ -144,4 +133,3 @@ __asm__(BEGIN("syscall") FIRST_ARGUMENT_IS(VALUE(__NR_seccomp)) FIRST_ARGUMENT_I
             FIRST_ARGUMENT_IS(VALUE(__NR_clone3))
                 IS_FORK OTHERWISE ASK("xs_jumps_syscall", "xs_clone_by_syscall") JUMP("syscall"));
 __asm__(BEGIN("clone") ASK("xs_clone_is_copy", "xs_clone_copy") JUMP("clone"));
-__asm__(BEGIN("pthread_create") ALWAYS("xs_jumps_thread") JUMP("pthread_create"));

@@ -23,6 +23,7 @@ _Atomic uint32_t xs_keeper_state;
 
 static atomic_bool may_visit; /* the kernel lends the fence that a visit needs */
 static atomic_bool knows_filter;
+static atomic_bool is_made; /* the kernel has it */
 static pthread_t first_thread;
 
 bool xs_keeper_may_visit(void)
@@ -48,13 +49,16 @@ void xs_keeper_wake(void)
     errno = saved;
 }
 
-void xs_keeper_stop(void)
+bool xs_keeper_stop(void)
 {
     int saved = errno;
+    uint32_t before =
+        atomic_exchange_explicit(&xs_keeper_state, XS_KEEPER_ENDED, memory_order_relaxed);
 
-    atomic_store_explicit(&xs_keeper_state, XS_KEEPER_ENDED, memory_order_relaxed);
     syscall(SYS_futex, &xs_keeper_state, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
     errno = saved;
+    return before != XS_KEEPER_NONE && before != XS_KEEPER_ENDED &&
+           atomic_load_explicit(&is_made, memory_order_relaxed);
 }
 
 void xs_keeper_filtered(void)
@@ -75,7 +79,7 @@ void xs_keeper_filtered(void)
 static void thread_ends(void)
 {
     if (xs_keeper_is_settled() && pthread_equal(pthread_self(), first_thread))
-        xs_keeper_stop();
+        (void)xs_keeper_stop();
 }
 
 /* ---- the thread ------------------------------------------------------------------------- */
@@ -152,10 +156,12 @@ void xs_keeper_start(void)
         xs_heap_owned(xs_heap_mine);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    if (pthread_attr_init(&attr) != 0 ||
-        pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED) != 0 ||
-        pthread_attr_setstacksize(&attr, (size_t)256 << 10) != 0 ||
-        pthread_create(&thread, &attr, keep, NULL) != 0)
+    if (pthread_attr_init(&attr) == 0 &&
+        pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED) == 0 &&
+        pthread_attr_setstacksize(&attr, (size_t)256 << 10) == 0 &&
+        pthread_create(&thread, &attr, keep, NULL) == 0)
+        atomic_store_explicit(&is_made, true, memory_order_relaxed);
+    else
         atomic_store_explicit(&xs_keeper_state, XS_KEEPER_ENDED, memory_order_relaxed);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     /* The caller is the first thread, which need have no heap of ours. */
@@ -191,6 +197,7 @@ void xs_keeper_fork_child(void)
 {
     uint32_t state = atomic_load_explicit(&xs_keeper_state, memory_order_relaxed);
 
+    atomic_store_explicit(&is_made, false, memory_order_relaxed);
     if (state != XS_KEEPER_ENDED && state != XS_KEEPER_NONE)
         atomic_store_explicit(&xs_keeper_state, XS_KEEPER_NONE, memory_order_relaxed);
 }

@@ -31,8 +31,8 @@ bool xs_keeper_may_visit(void);
 
 void xs_keeper_start(void);
 
-/* For good: the process shall have no thread of ours. */
-void xs_keeper_stop(void);
+/* For good: the process shall have no thread of ours. True: it had one, which leaves. */
+bool xs_keeper_stop(void);
 
 /* Before a filter of system calls is set that is for all threads (sys/filter.h): returns when the
  * thread is through with what it was at, its own start for one. Waits, not long. */

@@ -58,4 +58,17 @@ if [ "$(id -u)" -eq 0 ]; then
         done
     fi
 fi
+# Where the number of threads is limited, the program gets as many as without us. Root alone can become
+# a user who has no other process.
+if [ "$(id -u)" -eq 0 ]; then
+    threads_most=$(program threads_most) || exit 1
+    for limit in 1 2 3 12; do
+        most=$("$threads_most" "$limit")
+        for policy in "${policies[@]}"; do
+            out=$(under "$policy" XSIGMA_STATS=0 "$threads_most" "$limit" 2>&1)
+            [ "$out" = "$most" ] || fail "$policy: $out threads where $limit are allowed, $most without us"
+        done
+    done
+fi
+
 finish
