@@ -389,7 +389,7 @@ build/tests/unit/test_cuda_hooks: SHIM_WRAPS := xs_shim_stream_seen
 build/tests/unit/test_cuda_streams: SHIM_WRAPS := $(addprefix xs_gpu_,before_stream after_stream \
   no_stream stream_gone after_context context_gone device_reset capture_begun capture_ended \
   before_sync after_sync sync_failed before_overlap after_launch after_copy after_host_call after_register \
-  flush_here flush_of passed_through never_reuse)
+  flush_here flush_of flush_any passed_through never_reuse)
 build/tests/unit/test_cuda_fork: SHIM_WRAPS := xs_elf_in xs_gpu_capture_ended
 build/tests/unit/test_cuda_fork: $(CUDA_T)/libcuda.so.1
 $(addprefix build/tests/unit/test_cuda_,hooks streams fork): build/tests/unit/%: \

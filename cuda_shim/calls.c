@@ -58,7 +58,7 @@ CUresult xs_do_cuMemGetAddressRange_v2(CUdeviceptr *base, size_t *size, CUdevice
 static CUresult counted(CUresult r, enum xs_gpu_pass kind, size_t size)
 {
     if (r == CUDA_SUCCESS)
-        xs_gpu_passed_through(kind, size);
+        xs_gpu_passed_through(kind, -1, size);
     return r;
 }
 
@@ -80,7 +80,7 @@ CUresult xs_do_cuMemAllocFromPoolAsync(CUdeviceptr *out, size_t size, CUmemoryPo
                                        CUstream stream)
 {
     xs_shim_look_at(stream);
-    XS_SHIM_RETRY(r, XS_REAL(cuMemAllocFromPoolAsync)(out, size, pool, stream));
+    XS_SHIM_RETRY_ANY(r, XS_REAL(cuMemAllocFromPoolAsync)(out, size, pool, stream));
     return xs_gpu_note(counted(r, XS_GPU_PASS_ASYNC, size), out, size);
 }
 
@@ -88,7 +88,7 @@ CUresult xs_do_cuMemAllocFromPoolAsync_ptsz(CUdeviceptr *out, size_t size, CUmem
                                             CUstream stream)
 {
     xs_shim_stream_seen();
-    XS_SHIM_RETRY(r, XS_REAL(cuMemAllocFromPoolAsync_ptsz)(out, size, pool, stream));
+    XS_SHIM_RETRY_ANY(r, XS_REAL(cuMemAllocFromPoolAsync_ptsz)(out, size, pool, stream));
     return xs_gpu_note(counted(r, XS_GPU_PASS_ASYNC, size), out, size);
 }
 
@@ -109,8 +109,13 @@ CUresult xs_do_cuMemFreeAsync_ptsz(CUdeviceptr p, CUstream stream)
 CUresult xs_do_cuMemCreate(CUmemGenericAllocationHandle *out, size_t size,
                            const CUmemAllocationProp *prop, unsigned long long flags)
 {
-    XS_SHIM_RETRY(r, XS_REAL(cuMemCreate)(out, size, prop, flags));
-    return xs_gpu_note_created(counted(r, XS_GPU_PASS_VMM, size), out, size, prop);
+    /* Its device is named, and need not be the present context's; nor need there be one. */
+    bool is_named = prop != NULL && prop->location.type == CU_MEM_LOCATION_TYPE_DEVICE;
+    XS_SHIM_RETRY_AFTER(is_named ? xs_gpu_flush_of(prop->location.id) : xs_gpu_flush_here(), r,
+                        XS_REAL(cuMemCreate)(out, size, prop, flags));
+    if (r == CUDA_SUCCESS)
+        xs_gpu_passed_through(XS_GPU_PASS_VMM, is_named ? prop->location.id : -1, size);
+    return xs_gpu_note_created(r, out, size, prop);
 }
 
 CUresult xs_do_cuMemRelease(CUmemGenericAllocationHandle handle)

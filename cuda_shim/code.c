@@ -3,12 +3,14 @@
  * or when a launch needs more stack than any before. */
 #include "cuda_shim/shim.h"
 
-#define RETRIED(symbol, parameters, arguments)                                                     \
+#define RETRIED_BY(retry, symbol, parameters, arguments)                                           \
     CUresult xs_do_##symbol parameters                                                             \
     {                                                                                              \
-        XS_SHIM_RETRY(r, XS_REAL(symbol) arguments);                                               \
+        retry(r, XS_REAL(symbol) arguments);                                                       \
         return r;                                                                                  \
     }
+#define RETRIED(symbol, parameters, arguments)                                                     \
+    RETRIED_BY(XS_SHIM_RETRY, symbol, parameters, arguments)
 RETRIED(cuModuleLoad, (CUmodule * out, const char *path), (out, path))
 RETRIED(cuModuleLoadData, (CUmodule * out, const void *image), (out, image))
 RETRIED(cuModuleLoadDataEx,
@@ -32,13 +34,40 @@ RETRIED(cuLibraryGetGlobal, (CUdeviceptr * out, size_t *size, CUlibrary library,
         (out, size, library, name))
 RETRIED(cuKernelGetFunction, (CUfunction * out, CUkernel kernel), (out, kernel))
 RETRIED(cuFuncLoad, (CUfunction function), (function))
+RETRIED(cuGraphInstantiate,
+        (CUgraphExec * out, CUgraph graph, CUgraphNode *wrong, char *log, size_t size),
+        (out, graph, wrong, log, size))
+RETRIED(cuGraphInstantiate_v2,
+        (CUgraphExec * out, CUgraph graph, CUgraphNode *wrong, char *log, size_t size),
+        (out, graph, wrong, log, size))
 RETRIED(cuGraphInstantiateWithFlags, (CUgraphExec * out, CUgraph graph, unsigned long long flags),
         (out, graph, flags))
 RETRIED(cuGraphInstantiateWithParams,
         (CUgraphExec * out, CUgraph graph, CUDA_GRAPH_INSTANTIATE_PARAMS *how), (out, graph, how))
 RETRIED(cuGraphInstantiateWithParams_ptsz,
         (CUgraphExec * out, CUgraph graph, CUDA_GRAPH_INSTANTIATE_PARAMS *how), (out, graph, how))
+RETRIED(cuGraphExecUpdate,
+        (CUgraphExec graph, CUgraph from, CUgraphNode *wrong, CUgraphExecUpdateResult *why),
+        (graph, from, wrong, why))
+RETRIED(cuGraphExecUpdate_v2, (CUgraphExec graph, CUgraph from, CUgraphExecUpdateResultInfo *why),
+        (graph, from, why))
+RETRIED(cuGraphAddMemAllocNode,
+        (CUgraphNode * out, CUgraph graph, const CUgraphNode *after, size_t n,
+         CUDA_MEM_ALLOC_NODE_PARAMS *what),
+        (out, graph, after, n, what))
 RETRIED(cuCtxSetLimit, (CUlimit limit, size_t value), (limit, value))
+/* Memory that is there already, but the device's tables of pages for it are not. */
+RETRIED(cuCtxEnablePeerAccess, (CUcontext peer, unsigned int flags), (peer, flags))
+RETRIED_BY(XS_SHIM_RETRY_ANY, cuMemMap,
+           (CUdeviceptr p, size_t size, size_t at, CUmemGenericAllocationHandle handle,
+            unsigned long long flags),
+           (p, size, at, handle, flags))
+RETRIED_BY(XS_SHIM_RETRY_ANY, cuMemSetAccess,
+           (CUdeviceptr p, size_t size, const CUmemAccessDesc *who, size_t n), (p, size, who, n))
+RETRIED(cuIpcOpenMemHandle, (CUdeviceptr * out, CUipcMemHandle handle, unsigned int flags),
+        (out, handle, flags))
+RETRIED(cuIpcOpenMemHandle_v2, (CUdeviceptr * out, CUipcMemHandle handle, unsigned int flags),
+        (out, handle, flags))
 
 /* ---- launches --------------------------------------------------------------------------- */
 
@@ -111,6 +140,23 @@ COPIED(cuMemcpyDtoDAsync_v2, (CUdeviceptr to, CUdeviceptr from, size_t size, CUs
        (to, from, size, stream), stream)
 COPIED(cuMemcpyAtoHAsync_v2, (void *to, CUarray from, size_t at, size_t size, CUstream stream),
        (to, from, at, size, stream), stream)
+COPIED(cuMemcpyHtoAAsync_v2,
+       (CUarray to, size_t at, const void *from, size_t size, CUstream stream),
+       (to, at, from, size, stream), stream)
+COPIED(cuMemcpyPeerAsync,
+       (CUdeviceptr to, CUcontext of, CUdeviceptr from, CUcontext its, size_t size,
+        CUstream stream),
+       (to, of, from, its, size, stream), stream)
+COPIED(cuMemcpy3DPeerAsync, (const CUDA_MEMCPY3D_PEER *what, CUstream stream), (what, stream),
+       stream)
+COPIED(cuMemcpyWithAttributesAsync,
+       (CUdeviceptr to, CUdeviceptr from, size_t size, void *attributes, CUstream stream),
+       (to, from, size, attributes, stream), stream)
+COPIED(cuMemcpy3DWithAttributesAsync, (void *what, unsigned long long flags, CUstream stream),
+       (what, flags, stream), stream)
+COPIED(cuMemBatchDecompressAsync,
+       (CUmemDecompressParams * what, size_t n, unsigned int flags, size_t *wrong, CUstream stream),
+       (what, n, flags, wrong, stream), stream)
 COPIED(cuMemcpy2DAsync_v2, (const CUDA_MEMCPY2D *what, CUstream stream), (what, stream), stream)
 COPIED(cuMemcpy3DAsync_v2, (const CUDA_MEMCPY3D *what, CUstream stream), (what, stream), stream)
 COPIED(cuMemsetD8Async, (CUdeviceptr to, unsigned char value, size_t n, CUstream stream),
@@ -119,6 +165,20 @@ COPIED(cuMemsetD16Async, (CUdeviceptr to, unsigned short value, size_t n, CUstre
        (to, value, n, stream), stream)
 COPIED(cuMemsetD32Async, (CUdeviceptr to, unsigned int value, size_t n, CUstream stream),
        (to, value, n, stream), stream)
+/* Words that the stream writes when it comes to them. */
+#define WRITES(symbol, type)                                                                       \
+    COPIED(symbol, (CUstream stream, CUdeviceptr to, type value, unsigned int flags),              \
+           (stream, to, value, flags), stream)
+WRITES(cuStreamWriteValue32, uint32_t)
+WRITES(cuStreamWriteValue32_v2, uint32_t)
+WRITES(cuStreamWriteValue64, uint64_t)
+WRITES(cuStreamWriteValue64_v2, uint64_t)
+#define WRITES_SEVERAL(symbol)                                                                     \
+    COPIED(symbol,                                                                                 \
+           (CUstream stream, unsigned int n, CUstreamBatchMemOpParams *what, unsigned int flags),  \
+           (stream, n, what, flags), stream)
+WRITES_SEVERAL(cuStreamBatchMemOp)
+WRITES_SEVERAL(cuStreamBatchMemOp_v2)
 /* Within the device, where managed memory is, these go on by themselves too. Those between the host
  * and the device wait, and so do sets of memory that the CPU sees. */
 #define COPIED_WITHIN(symbol, parameters, arguments)                                               \
@@ -131,6 +191,12 @@ COPIED_WITHIN(cuMemcpyDtoD_v2, (CUdeviceptr to, CUdeviceptr from, size_t size), 
 COPIED_WITHIN(cuMemcpy2D_v2, (const CUDA_MEMCPY2D *what), (what))
 COPIED_WITHIN(cuMemcpy2DUnaligned_v2, (const CUDA_MEMCPY2D *what), (what))
 COPIED_WITHIN(cuMemcpy3D_v2, (const CUDA_MEMCPY3D *what), (what))
+COPIED_WITHIN(cuMemcpyPeer,
+              (CUdeviceptr to, CUcontext of, CUdeviceptr from, CUcontext its, size_t size),
+              (to, of, from, its, size))
+COPIED_WITHIN(cuMemcpy3DPeer, (const CUDA_MEMCPY3D_PEER *what), (what))
+COPIED_WITHIN(cuMemcpyAtoD_v2, (CUdeviceptr to, CUarray from, size_t at, size_t size),
+              (to, from, at, size))
 #define COPIED_2D(symbol, type)                                                                    \
     COPIED(                                                                                        \
         symbol,                                                                                    \

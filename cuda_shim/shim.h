@@ -44,6 +44,8 @@ XS_INLINE void xs_shim_look_at(CUstream stream)
     while (XS_UNLIKELY(result == CUDA_ERROR_OUT_OF_MEMORY) && (flush))                             \
     result = (call)
 #define XS_SHIM_RETRY(result, call) XS_SHIM_RETRY_AFTER(xs_gpu_flush_here(), result, call)
+/* Of a pool, or a handle, that may be another device's. */
+#define XS_SHIM_RETRY_ANY(result, call) XS_SHIM_RETRY_AFTER(xs_gpu_flush_any(), result, call)
 
 /* In the child of a fork: what the parent has begun is nothing of the child's. */
 void xs_shim_streams_forked(void);

@@ -364,6 +364,13 @@ static bool note_green(CUgreenCtx green, CUcontext ctx)
     return is_new;
 }
 
+CUresult xs_do_cuGreenCtxCreate(CUgreenCtx *out, CUdevResourceDesc what, CUdevice device,
+                                unsigned int flags)
+{
+    RETRY_OF(device, r, XS_REAL(cuGreenCtxCreate)(out, what, device, flags));
+    return r;
+}
+
 CUresult xs_do_cuCtxFromGreenCtx(CUcontext *out, CUgreenCtx green)
 {
     CUresult r = XS_REAL(cuCtxFromGreenCtx)(out, green);

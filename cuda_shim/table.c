@@ -164,6 +164,12 @@ static bool is_better(unsigned a, unsigned b)
     return row[a].version > row[b].version;
 }
 
+/* What CUDA's headers call so from 12 on is another call, of another name and other arguments. */
+static bool is_ambiguous(unsigned hook)
+{
+    return hook == XS_HOOK_cuGraphInstantiate || hook == XS_HOOK_cuGraphInstantiate_v2;
+}
+
 enum xs_hook xs_hook_answered(const char *name, const void *address, int version, uint64_t flags,
                               bool *by_version)
 {
@@ -179,7 +185,7 @@ enum xs_hook xs_hook_answered(const char *name, const void *address, int version
         if (xs_shim_real[hook] == address)
             return (enum xs_hook)hook;
         if (row[hook].version <= version && row[hook].per_thread <= per_thread &&
-            is_better(hook, best))
+            !is_ambiguous(hook) && is_better(hook, best))
             best = hook;
     }
     if (best == XS_HOOK_COUNT) { /* asked by the symbol's own name */

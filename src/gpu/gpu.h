@@ -116,8 +116,10 @@ bool xs_gpu_block_range(CUdeviceptr p, CUdeviceptr *base, size_t *size);
  * is worth another try. */
 bool xs_gpu_flush_here(void);
 bool xs_gpu_flush_of(CUdevice device); /* the same of a device that was used */
-/* Such a call succeeded: counted only. Kinds as in gpu_stats.h. */
-void xs_gpu_passed_through(enum xs_gpu_pass kind, size_t size);
+bool xs_gpu_flush_any(void); /* the present one, or if nothing is kept there, another one */
+/* Such a call succeeded: counted only. Kinds as in gpu_stats.h; device -1: the present context's.
+ */
+void xs_gpu_passed_through(enum xs_gpu_pass kind, int device, size_t size);
 
 /* ---- what the shim sees go by ---- */
 

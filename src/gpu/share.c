@@ -137,24 +137,36 @@ bool xs_gpu_flush_of(CUdevice device)
     return d != NULL && xs_gpu_flush(s, d, &effort);
 }
 
-void xs_gpu_passed_through(enum xs_gpu_pass kind, size_t size)
+bool xs_gpu_flush_any(void)
+{
+    bool any = xs_gpu_flush_here();
+
+    for (unsigned i = 0; i < xs_gpu_device_count() && !any; i++)
+        any = xs_gpu_flush_of((CUdevice)i);
+    return any;
+}
+
+void xs_gpu_passed_through(enum xs_gpu_pass kind, int device, size_t size)
 {
     struct xs_gpu_shard *s = xs_gpu_shard();
     struct xs_gpu_context *c = xs_gpu_here(s);
+    struct xs_gpu_device *d = c != NULL ? c->device : NULL;
 
-    if (c == NULL)
+    if (device >= 0)
+        d = s != NULL && xs_gpu_is_on() ? xs_gpu_device((unsigned)device) : NULL;
+    if (d == NULL)
         return;
     switch (kind) {
     case XS_GPU_PASS_ASYNC:
-        XS_GPU_COUNT(s, c->device, async_allocations, 1);
-        XS_GPU_COUNT(s, c->device, async_bytes, size);
+        XS_GPU_COUNT(s, d, async_allocations, 1);
+        XS_GPU_COUNT(s, d, async_bytes, size);
         break;
     case XS_GPU_PASS_VMM:
-        XS_GPU_COUNT(s, c->device, vmm_allocations, 1);
-        XS_GPU_COUNT(s, c->device, vmm_bytes, size);
+        XS_GPU_COUNT(s, d, vmm_allocations, 1);
+        XS_GPU_COUNT(s, d, vmm_bytes, size);
         break;
     default:
-        XS_GPU_COUNT(s, c->device, array_allocations, 1);
+        XS_GPU_COUNT(s, d, array_allocations, 1);
         break;
     }
 }

@@ -92,7 +92,7 @@ CUresult api_malloc_async(CUdeviceptr *out, size_t size, CUstream s)
     while (r == CUDA_ERROR_OUT_OF_MEMORY && xs_gpu_flush_here())
         r = cuMemAllocAsync(out, size, s);
     if (r == CUDA_SUCCESS)
-        xs_gpu_passed_through(XS_GPU_PASS_ASYNC, size);
+        xs_gpu_passed_through(XS_GPU_PASS_ASYNC, -1, size);
     return r;
 }
 CUresult api_host_alloc(void **out, size_t size, unsigned flags, bool plain)

@@ -76,7 +76,10 @@ WRAP(bool, xs_gpu_flush_here, (void), "flush ") return flush_helps-- > 0;
 }
 WRAP(bool, xs_gpu_flush_of, (CUdevice d), "flush:%d ", d) return flush_helps-- > 0;
 }
-WRAP(void, xs_gpu_passed_through, (enum xs_gpu_pass k, size_t n), "passed:%u:%zu ", k, n)
+WRAP(bool, xs_gpu_flush_any, (void), "flush_any ") return flush_helps-- > 0;
+}
+WRAP(void, xs_gpu_passed_through, (enum xs_gpu_pass k, int d, size_t n), "passed:%u:%d:%zu ", k, d,
+     n)
 }
 WRAP(void, xs_gpu_never_reuse, (CUdeviceptr p), "never:%llx ", p)
 }
@@ -161,18 +164,18 @@ Test(cuda_streams, per_thread_handles_are_seen_by_the_functions_too)
 {
     CUdeviceptr p;
     xs_do_cuMemAllocAsync(&p, 5, NULL);
-    EXPECT("driver passed:0:5 ");
+    EXPECT("driver passed:0:-1:5 ");
     xs_do_cuMemAllocAsync(&p, 5, CU_STREAM_PER_THREAD);
-    EXPECT("before_stream driver passed:0:5 ");
+    EXPECT("before_stream driver passed:0:-1:5 ");
     xs_shim_stream_noted = false;
     xs_do_cuMemAllocFromPoolAsync(&p, 5, NULL, CU_STREAM_PER_THREAD);
-    EXPECT("before_stream driver passed:0:5 ");
+    EXPECT("before_stream driver passed:0:-1:5 ");
     xs_shim_stream_noted = false;
     xs_do_cuMemAllocAsync_ptsz(&p, 5, NULL);
-    EXPECT("before_stream driver passed:0:5 ");
+    EXPECT("before_stream driver passed:0:-1:5 ");
     xs_shim_stream_noted = false;
     xs_do_cuMemAllocFromPoolAsync_ptsz(&p, 5, NULL, NULL);
-    EXPECT("before_stream driver passed:0:5 ");
+    EXPECT("before_stream driver passed:0:-1:5 ");
     xs_shim_stream_noted = false;
     xs_do_cuStreamAttachMemAsync(CU_STREAM_PER_THREAD, 0x10, 0, 4);
     EXPECT("before_stream never:10 driver ");
@@ -406,12 +409,22 @@ Test(cuda_streams, memory_out_is_tried_again_after_a_flush)
     failures = flush_helps = 1;                                                                    \
     cr_assert(call == 0);                                                                          \
     EXPECT("driver flush " counted)
-    TRY(xs_do_cuMemCreate(&h, 9, NULL, 0), "driver passed:1:9 ");
-    TRY(xs_do_cuMemAllocAsync(&p, 9, NULL), "driver passed:0:9 ");
-    TRY(xs_do_cuMemAllocFromPoolAsync(&p, 9, NULL, NULL), "driver passed:0:9 ");
-    TRY(xs_do_cuArrayCreate_v2(&a, NULL), "driver passed:2:0 ");
-    TRY(xs_do_cuArray3DCreate_v2(&a, NULL), "driver passed:2:0 ");
-    TRY(xs_do_cuMipmappedArrayCreate(&m, NULL, 1), "driver passed:2:0 ");
+#define TRY_ANY(call, counted)                                                                     \
+    failures = flush_helps = 1;                                                                    \
+    cr_assert(call == 0);                                                                          \
+    EXPECT("driver flush_any " counted)
+    TRY(xs_do_cuMemCreate(&h, 9, NULL, 0), "driver passed:1:-1:9 ");
+    CUmemAllocationProp prop = {.location = {CU_MEM_LOCATION_TYPE_DEVICE, 1}};
+    failures = flush_helps = 1;
+    cr_assert(xs_do_cuMemCreate(&h, 9, &prop, 0) == 0);
+    EXPECT("driver flush:1 driver passed:1:1:9 ");
+    prop.location.type = CU_MEM_LOCATION_TYPE_HOST;
+    TRY(xs_do_cuMemCreate(&h, 9, &prop, 0), "driver passed:1:-1:9 ");
+    TRY(xs_do_cuMemAllocAsync(&p, 9, NULL), "driver passed:0:-1:9 ");
+    TRY_ANY(xs_do_cuMemAllocFromPoolAsync(&p, 9, NULL, NULL), "driver passed:0:-1:9 ");
+    TRY(xs_do_cuArrayCreate_v2(&a, NULL), "driver passed:2:-1:0 ");
+    TRY(xs_do_cuArray3DCreate_v2(&a, NULL), "driver passed:2:-1:0 ");
+    TRY(xs_do_cuMipmappedArrayCreate(&m, NULL, 1), "driver passed:2:-1:0 ");
     TRY(xs_do_cuMemHostRegister_v2(&p, 9, 0), "driver registered ");
     DRIVER(cuModuleLoad, allocate);
     DRIVER(cuModuleLoadData, allocate);
@@ -419,6 +432,11 @@ Test(cuda_streams, memory_out_is_tried_again_after_a_flush)
     DRIVER(cuModuleLoadFatBinary, allocate);
     DRIVER(cuLibraryLoadData, allocate);
     DRIVER(cuLibraryLoadFromFile, allocate);
+    DRIVER(cuGraphInstantiate, allocate);
+    DRIVER(cuGraphInstantiate_v2, allocate);
+    DRIVER(cuGraphExecUpdate, allocate);
+    DRIVER(cuGraphExecUpdate_v2, allocate);
+    DRIVER(cuGraphAddMemAllocNode, allocate);
     DRIVER(cuGraphInstantiateWithFlags, allocate);
     DRIVER(cuGraphInstantiateWithParams, allocate);
     DRIVER(cuGraphInstantiateWithParams_ptsz, allocate);
@@ -429,6 +447,11 @@ Test(cuda_streams, memory_out_is_tried_again_after_a_flush)
     TRY(xs_do_cuModuleLoadFatBinary(&module, ""), "driver ");
     TRY(xs_do_cuLibraryLoadData(&library, "", NULL, NULL, 0, NULL, NULL, 0), "driver ");
     TRY(xs_do_cuLibraryLoadFromFile(&library, "", NULL, NULL, 0, NULL, NULL, 0), "driver ");
+    TRY(xs_do_cuGraphInstantiate(&exec, NULL, NULL, NULL, 0), "driver ");
+    TRY(xs_do_cuGraphInstantiate_v2(&exec, NULL, NULL, NULL, 0), "driver ");
+    TRY(xs_do_cuGraphExecUpdate(exec, NULL, NULL, NULL), "driver ");
+    TRY(xs_do_cuGraphExecUpdate_v2(exec, NULL, NULL), "driver ");
+    TRY(xs_do_cuGraphAddMemAllocNode(NULL, NULL, NULL, 0, NULL), "driver ");
     TRY(xs_do_cuGraphInstantiateWithFlags(&exec, NULL, 0), "driver ");
     TRY(xs_do_cuGraphInstantiateWithParams(&exec, NULL, NULL), "driver ");
     TRY(xs_do_cuGraphInstantiateWithParams_ptsz(&exec, NULL, NULL), "driver ");
@@ -445,6 +468,16 @@ Test(cuda_streams, memory_out_is_tried_again_after_a_flush)
     TRY(xs_do_cuLibraryGetGlobal(&p, NULL, NULL, ""), "driver ");
     TRY(xs_do_cuKernelGetFunction(&function, NULL), "driver ");
     TRY(xs_do_cuFuncLoad(NULL), "driver ");
+    DRIVER(cuCtxEnablePeerAccess, allocate);
+    DRIVER(cuMemMap, allocate);
+    DRIVER(cuMemSetAccess, allocate);
+    DRIVER(cuIpcOpenMemHandle, allocate);
+    DRIVER(cuIpcOpenMemHandle_v2, allocate);
+    TRY(xs_do_cuCtxEnablePeerAccess(NULL, 0), "driver ");
+    TRY_ANY(xs_do_cuMemMap(p, 9, 0, h, 0), "driver ");
+    TRY_ANY(xs_do_cuMemSetAccess(p, 9, NULL, 0), "driver ");
+    TRY(xs_do_cuIpcOpenMemHandle(&p, (CUipcMemHandle){{0}}, 0), "driver ");
+    TRY(xs_do_cuIpcOpenMemHandle_v2(&p, (CUipcMemHandle){{0}}, 0), "driver ");
     failures = 3; /* as long as something was given back */
     flush_helps = 2;
     cr_assert(xs_do_cuMemCreate(&h, 9, NULL, 0) == CUDA_ERROR_OUT_OF_MEMORY);
@@ -547,6 +580,13 @@ Test(cuda_streams, copies)
         BOTH_FORMS(cuMemcpyDtoHAsync_v2, 4, 3, (void *)1, 2, 3, s);
         BOTH_FORMS(cuMemcpyDtoDAsync_v2, 4, 3, 1, 2, 3, s);
         BOTH_FORMS(cuMemcpyAtoHAsync_v2, 5, 4, (void *)1, (CUarray)2, 3, 4, s);
+        BOTH_FORMS(cuMemcpyHtoAAsync_v2, 5, 4, (CUarray)1, 2, (void *)3, 4, s);
+        BOTH_FORMS(cuMemcpyPeerAsync, 6, 5, 1, (CUcontext)2, 3, (CUcontext)4, 5, s);
+        BOTH_FORMS(cuMemcpy3DPeerAsync, 2, 1, (CUDA_MEMCPY3D_PEER *)1, s);
+        BOTH_FORMS(cuMemcpyWithAttributesAsync, 5, 4, 1, 2, 3, (void *)4, s);
+        BOTH_FORMS(cuMemcpy3DWithAttributesAsync, 3, 2, (void *)1, 2, s);
+        BOTH_FORMS(cuMemBatchDecompressAsync, 5, 4, (CUmemDecompressParams *)1, 2, 3, (size_t *)4,
+                   s);
         BOTH_FORMS(cuMemcpy2DAsync_v2, 2, 1, (CUDA_MEMCPY2D *)1, s);
         BOTH_FORMS(cuMemcpy3DAsync_v2, 2, 1, (CUDA_MEMCPY3D *)1, s);
         BOTH_FORMS(cuMemsetD8Async, 4, 3, 1, 2, 3, s);
@@ -555,6 +595,21 @@ Test(cuda_streams, copies)
         BOTH_FORMS(cuMemsetD2D8Async, 6, 5, 1, 2, 3, 4, 5, s);
         BOTH_FORMS(cuMemsetD2D16Async, 6, 5, 1, 2, 3, 4, 5, s);
         BOTH_FORMS(cuMemsetD2D32Async, 6, 5, 1, 2, 3, 4, 5, s);
+    }
+}
+
+/* What a stream writes when it comes to it. */
+Test(cuda_streams, writes_of_a_stream)
+{
+    const CUstream streams[] = {NULL, CU_STREAM_LEGACY, CU_STREAM_PER_THREAD, (CUstream)0x55};
+    for (unsigned i = 0; i < 4; i++) {
+        CUstream s = streams[i];
+        BOTH_FORMS(cuStreamWriteValue32, 4, 0, s, 2, 3, 4);
+        BOTH_FORMS(cuStreamWriteValue32_v2, 4, 0, s, 2, 3, 4);
+        BOTH_FORMS(cuStreamWriteValue64, 4, 0, s, 2, 3, 4);
+        BOTH_FORMS(cuStreamWriteValue64_v2, 4, 0, s, 2, 3, 4);
+        BOTH_FORMS(cuStreamBatchMemOp, 4, 0, s, 2, (CUstreamBatchMemOpParams *)3, 4);
+        BOTH_FORMS(cuStreamBatchMemOp_v2, 4, 0, s, 2, (CUstreamBatchMemOpParams *)3, 4);
     }
 }
 
@@ -567,6 +622,9 @@ Test(cuda_streams, copies_within_the_device)
     COPY(cuMemcpy2D_v2, 1, (CUDA_MEMCPY2D *)1);
     COPY(cuMemcpy2DUnaligned_v2, 1, (CUDA_MEMCPY2D *)1);
     COPY(cuMemcpy3D_v2, 1, (CUDA_MEMCPY3D *)1);
+    COPY(cuMemcpyPeer, 5, 1, (CUcontext)2, 3, (CUcontext)4, 5);
+    COPY(cuMemcpy3DPeer, 1, (CUDA_MEMCPY3D_PEER *)1);
+    COPY(cuMemcpyAtoD_v2, 4, 1, (CUarray)2, 3, 4);
 }
 
 #undef TOLD
@@ -611,6 +669,11 @@ Test(cuda_streams, a_stream_is_made_once_there_is_memory)
     DRIVER(cuStreamCreateWithPriority, allocate);
     DRIVER(cuGreenCtxStreamCreate, allocate);
     DRIVER(cuCtxFromGreenCtx, give);
+    DRIVER(cuGreenCtxCreate, allocate);
+    CUgreenCtx green;
+    failures = flush_helps = 1;
+    cr_assert(xs_do_cuGreenCtxCreate(&green, NULL, 3, 1) == 0);
+    EXPECT("driver flush:3 driver ");
     failures = flush_helps = 1;
     cr_assert(xs_do_cuStreamCreate(&s, 1) == 0);
     EXPECT("before_stream driver flush driver after_stream:66:1 ");
