@@ -12,6 +12,7 @@
 #include "report/log.h"
 #include "sys/elf.h"
 #include "sys/env.h"
+#include "sys/proc.h"
 
 #define SONAME "libcuda.so.1"
 
@@ -55,14 +56,17 @@ static int is_checker(struct dl_phdr_info *info, size_t size, void *unused)
 }
 
 /* compute-sanitizer looks for the end of each allocation: it must see the program's own. The driver
- * loads it by this variable, or it is in the process already. Where it is known from, or NULL. */
+ * loads it by this variable, or it is in the process already. cuda-gdb stops where a kernel leaves
+ * an allocation. Where it is known from, or NULL. */
 static const char *checked_by(void)
 {
     const char *injected = xs_env_get("CUDA_INJECTION64_PATH");
 
     if (injected != NULL && strstr(injected, "sanitizer") != NULL)
         return "CUDA_INJECTION64_PATH names a sanitizer";
-    return dl_iterate_phdr(is_checker, NULL) != 0 ? "compute-sanitizer is in this process" : NULL;
+    if (dl_iterate_phdr(is_checker, NULL) != 0)
+        return "compute-sanitizer is in this process";
+    return xs_proc_is_traced_by("cuda-gdb") ? "cuda-gdb traces this process" : NULL;
 }
 
 static void says_off(const char *why)

@@ -1,6 +1,7 @@
 #include "sys/proc.h"
 
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -364,6 +365,21 @@ bool xs_proc_parent_maps(const char *library)
     }
     close(fd);
     return found;
+}
+
+bool xs_proc_is_traced_by(const char *name)
+{
+    static const char key[] = "\nTracerPid:\t";
+    char text[4096];
+    XS_BUF(path, 64);
+
+    const char *at =
+        xs_io_read_file("/proc/self/status", text, sizeof(text)) > 0 ? strstr(text, key) : NULL;
+    if (at == NULL || at[sizeof(key) - 1] == '0')
+        return false;
+    xs_fmt(&path, "/proc/%d/comm", (int)strtol(at + sizeof(key) - 1, NULL, 10));
+    return xs_io_read_file(path.at, text, sizeof(text)) > 0 &&
+           strncmp(text, name, strlen(name)) == 0;
 }
 
 bool xs_proc_is_orphan(void)

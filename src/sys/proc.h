@@ -42,6 +42,9 @@ void xs_proc_nodes(uint64_t bytes[64]);
  * it, and static ones only pass it on. */
 bool xs_proc_parent_maps(const char *library);
 
+/* A debugger whose name begins so traces this process. */
+bool xs_proc_is_traced_by(const char *name);
+
 /* Not on its own kernel: an emulator of user programs (qemu-user), which writes /proc/self/stat
  * itself and leaves the size of the address space out. */
 bool xs_proc_is_emulated(void);

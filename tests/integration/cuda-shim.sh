@@ -56,6 +56,19 @@ for off in XSIGMA_GPU=0 XSIGMA_DISABLE=1 CUDA_INJECTION64_PATH=/opt/libsanitizer
         same "client-$kind with $off: lines" "$wanted" "$(sed -n 's/^xsigma\[[0-9]*\]: //p' "$work/err")"
     done
 done
+# So it is under cuda-gdb; another debugger changes nothing.
+tracer=$(program tracer) || exit 1
+for debugger in cuda-gdb-python3.11 gdb; do
+    run "$tracer" $debugger "$fakes/client-static" 7
+    [ "$status" != 77 ] || continue # nothing may be traced here
+    same "client-static in $debugger" "ok 0" "$out $status"
+    case $debugger in
+        gdb) wanted='' kept=7 ;;
+        *) wanted='cuda-gdb traces this process: GPU allocations go straight to the driver' kept=0 ;;
+    esac
+    same "client-static in $debugger: lines" "$wanted" "$(sed -n 's/^xsigma\[[0-9]*\]: //p' "$work/err")"
+    same "client-static in $debugger: frees of the driver" $((7 - kept)) "$(count cuMemFree_v2)"
+done
 # So it is with a driver that lacks what is needed, here by another name; and with more contexts than we know.
 mkdir "$work/lacking"
 sed 's/cuStreamGetCtx/cuStreamGetXxx/g' "$fakes/libcuda.so.1" >"$work/lacking/libcuda.so.1"
