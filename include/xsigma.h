@@ -182,7 +182,8 @@ struct xsigma_gpu_stats {
     uint64_t pinned_requested_bytes;
     uint64_t managed_allocations;
     uint64_t managed_requested_bytes;
-    uint64_t async_allocations; /* cudaMallocAsync: counted, not served */
+    uint64_t managed_moved_back_bytes; /* to the host, for want of room on the device */
+    uint64_t async_allocations;        /* cudaMallocAsync: counted, not served */
     uint64_t async_bytes;
     uint64_t vmm_allocations; /* cuMemCreate: the same */
     uint64_t vmm_bytes;

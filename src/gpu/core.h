@@ -32,14 +32,17 @@ void xs_gpu_adopt(struct xs_gpu_context *c, unsigned kind, size_t size, CUdevice
 void xs_gpu_count_failure(struct xs_gpu_shard *s, struct xs_gpu_device *d, CUresult r, size_t size);
 CUresult xs_gpu_count_bad_free(struct xs_gpu_shard *s, const struct xs_gpu_block *b);
 
-/* Queued blocks, old blocks, too little free memory, control: at every 64th free. */
+/* Queued blocks, old blocks, too little free memory (and whether there is, now and then), control:
+ * at every 64th free. */
 void xs_gpu_look(struct xs_gpu_shard *s);
 
 /* Before the driver is asked for more: is too little of the device's memory free? Then the next
  * free makes room. */
 void xs_gpu_watch_free_memory(struct xs_gpu_shard *s, struct xs_gpu_device *d);
 
-/* Managed memory to the device; what fails is no loss. */
-void xs_gpu_prefetch(struct xs_gpu_context *c, CUdeviceptr p, size_t size);
+/* Managed memory that was handed out in the place of the device's, to the device; and the oldest of
+ * what is in use back to the host. As the options have it; what fails is no loss. */
+void xs_gpu_move_there(struct xs_gpu_context *c, CUdeviceptr p, size_t size);
+void xs_gpu_move_back(struct xs_gpu_shard *s, struct xs_gpu_device *d, uint64_t bytes);
 
 #endif

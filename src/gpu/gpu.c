@@ -5,9 +5,12 @@
 #include "gpu/sites.h"
 
 #define LOOK_EVERY 64
-#define OTHERS     8          /* blocks of a bin that are looked at when the newest will not do */
-#define IDLE_WAIT  50000      /* ns: what a device needs to tell that it is idle */
-#define ASK_EVERY  100000000u /* ns: how often free memory is asked for, at most */
+#define OTHERS     8     /* blocks of a bin that are looked at when the newest will not do */
+#define IDLE_WAIT  50000 /* ns: what a device needs to tell that it is idle */
+/* ns: how often free memory is asked for, at most, before the driver is asked for more and else. */
+#define ASK_EVERY       100000000u
+#define ASK_AT_LEISURE  1000000000u
+#define LEISURELY_LOOKS 4
 
 static void (*options_of)(unsigned device, struct xs_gpu_options *out);
 
@@ -68,21 +71,47 @@ void xs_gpu_count_failure(struct xs_gpu_shard *s, struct xs_gpu_device *d, CUres
     }
 }
 
-/* Only when the driver is asked anyway, and then seldom: natively it may take milliseconds. */
-void xs_gpu_watch_free_memory(struct xs_gpu_shard *s, struct xs_gpu_device *d)
+static bool is_due(const struct xs_gpu_device *d, uint64_t every)
 {
-    uint64_t asked = atomic_load_explicit(&d->asked_ns, memory_order_relaxed), now;
+    return d->o.low_free_bytes != 0 &&
+           xs_gpu_tick() - atomic_load_explicit(&d->asked_ns, memory_order_relaxed) >= every;
+}
+
+/* Seldom: natively it may take milliseconds. True: too little is free. */
+static bool is_free_memory_low(struct xs_gpu_device *d, uint64_t every)
+{
+    uint64_t asked = atomic_load_explicit(&d->asked_ns, memory_order_relaxed);
     size_t left, total;
 
-    if (d->o.low_free_bytes == 0 || (now = xs_gpu_tick()) - asked < ASK_EVERY ||
-        !atomic_compare_exchange_strong_explicit(&d->asked_ns, &asked, now, memory_order_relaxed,
-                                                 memory_order_relaxed) ||
+    if (!is_due(d, every) ||
+        !atomic_compare_exchange_strong_explicit(&d->asked_ns, &asked, xs_gpu_tick(),
+                                                 memory_order_relaxed, memory_order_relaxed) ||
         xs_cu.cuMemGetInfo_v2(&left, &total) != CUDA_SUCCESS)
-        return;
+        return false;
     uint64_t lacking = left < d->o.low_free_bytes ? d->o.low_free_bytes - left : 0;
     atomic_store_explicit(&d->lacking_bytes, lacking, memory_order_relaxed);
-    if (lacking != 0)
+    return lacking != 0;
+}
+
+void xs_gpu_watch_free_memory(struct xs_gpu_shard *s, struct xs_gpu_device *d)
+{
+    if (is_free_memory_low(d, ASK_EVERY))
         __atomic_store_n(&s->until_look, 1, __ATOMIC_RELAXED);
+}
+
+/* A program that finds all it needs in what is kept never asks the driver; it is others, then, who
+ * may lack what it keeps beyond that. */
+static void watch_at_leisure(struct xs_gpu_shard *s)
+{
+    struct xs_gpu_context *c = __atomic_load_n(&s->context, __ATOMIC_RELAXED);
+
+    if (__atomic_load_n(&s->looks, __ATOMIC_RELAXED) % LEISURELY_LOOKS != 0 || c == NULL ||
+        !is_due(c->device, ASK_AT_LEISURE) || (c = xs_gpu_here(s)) == NULL)
+        return;
+    if ((xs_gpu_kept_bytes(c->device) != 0 || c->device->o.prefetch_back) && xs_gpu_gate_open()) {
+        (void)is_free_memory_low(c->device, ASK_AT_LEISURE);
+        xs_gpu_gate_close();
+    }
 }
 
 /* How much of what is kept is beyond the headroom, once `size` more is in use. */
@@ -232,8 +261,8 @@ static CUresult malloc_by_route(struct xs_gpu_shard *s, struct xs_gpu_context *c
         return xs_gpu_supply(s, c, XS_KIND_DIRECT, size, size, out);
     case XS_GPU_MANAGED:
         r = xs_gpu_get(s, c, XS_KIND_MANAGED, size, out, hit);
-        if (r == CUDA_SUCCESS && d->o.prefetch)
-            xs_gpu_prefetch(c, *out, size);
+        if (r == CUDA_SUCCESS)
+            xs_gpu_move_there(c, *out, size);
         return r;
     case XS_GPU_POOL:
     case XS_GPU_BFC:
@@ -436,20 +465,23 @@ void xs_gpu_look(struct xs_gpu_shard *s)
     if (__atomic_load_n(&s->is_loose, __ATOMIC_RELAXED))
         xs_gpu_cache_tighten(s);
     __atomic_fetch_add(&s->looks, 1, __ATOMIC_RELAXED);
+    watch_at_leisure(s);
     for (unsigned i = 0; i < xs_gpu_device_count() && xs_gpu_is_on(); i++) {
         struct xs_gpu_device *d = &xs_gpu_devices[i];
         if (!atomic_load_explicit(&d->is_open, memory_order_acquire))
             continue;
-        uint64_t lacking = atomic_exchange_explicit(&d->lacking_bytes, 0, memory_order_relaxed);
+        uint64_t low = atomic_exchange_explicit(&d->lacking_bytes, 0, memory_order_relaxed);
         bool ready = !xs_gpu_is_single();
-        uint64_t beyond = surplus(d, 0);
-        lacking = beyond > lacking ? beyond : lacking;
+        uint64_t beyond = surplus(d, 0), lacking = beyond > low ? beyond : low;
         if (lacking != 0) {
             struct xs_gpu_victims v = {.device = d, .ready = ready, .bytes = lacking};
             v.only = XS_VICTIMS_WHOLE;
             (void)xs_gpu_evict(s, &v, true);
-            if (v.taken_bytes < lacking)
-                (void)xs_gpu_pieces_spare(s, d, !ready);
+            uint64_t gone = v.taken_bytes;
+            if (gone < lacking)
+                gone += xs_gpu_pieces_spare(s, d, !ready);
+            if (gone < low && d->o.prefetch_back)
+                xs_gpu_move_back(s, d, low - gone);
         }
         xs_gpu_pieces_look(s, d);
         uint64_t age = d->o.cache_age_ns, now = age != 0 ? xs_gpu_tick() : 0;

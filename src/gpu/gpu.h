@@ -72,6 +72,7 @@ struct xs_gpu_options {
     uint64_t bfc_initial_bytes;
     uint64_t bfc_limit_bytes;  /* 0: none */
     bool prefetch;             /* managed: to the device when allocated */
+    bool prefetch_back;        /* managed: to the host what is in use when the device is short */
     uint64_t pinned_max_bytes; /* cached pinned host memory */
     uint64_t oom_wait_ns;      /* bounded wait for pending work before OOM is reported */
 };

@@ -36,6 +36,7 @@
     X(pinned_requested_bytes, "bytes", "sum of their sizes")                                       \
     X(managed_allocations, "calls", "managed allocations")                                         \
     X(managed_requested_bytes, "bytes", "sum of their sizes")                                      \
+    X(managed_moved_back_bytes, "bytes", "blocks of `managed` moved to the host for want of room") \
     X(async_allocations, "calls", "stream-ordered allocations, passed through")                    \
     X(async_bytes, "bytes", "sum of their sizes")                                                  \
     X(vmm_allocations, "calls", "cuMemCreate, passed through")                                     \

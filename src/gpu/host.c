@@ -1,19 +1,111 @@
 /* Pinned host memory and managed memory: what the CPU sees. */
 #include "gpu/core.h"
+#include "sys/lock.h"
 
 /* ---- managed ---- */
 
-void xs_gpu_prefetch(struct xs_gpu_context *c, CUdeviceptr p, size_t size)
+#define HOST (-1)
+
+/* Moves no data that anybody sees, whosever memory it is by now. What fails is no loss. */
+static bool move(CUdeviceptr p, size_t size, int to)
 {
+    CUmemLocation where = {to == HOST ? CU_MEM_LOCATION_TYPE_HOST : CU_MEM_LOCATION_TYPE_DEVICE,
+                           to == HOST ? 0 : to};
+    CUresult r = CUDA_ERROR_NOT_SUPPORTED;
+
     if (!xs_gpu_gate_open())
-        return;
-    if (xs_cu.cuMemPrefetchAsync_v2 != NULL) {
-        CUmemLocation to = {CU_MEM_LOCATION_TYPE_DEVICE, (int)c->device->number};
-        (void)xs_cu.cuMemPrefetchAsync_v2(p, size, to, 0, CU_STREAM_LEGACY);
-    } else if (xs_cu.cuMemPrefetchAsync != NULL) {
-        (void)xs_cu.cuMemPrefetchAsync(p, size, (CUdevice)c->device->number, CU_STREAM_LEGACY);
-    }
+        return false;
+    if (xs_cu.cuMemPrefetchAsync_v2 != NULL)
+        r = xs_cu.cuMemPrefetchAsync_v2(p, size, where, 0, CU_STREAM_LEGACY);
+    else if (xs_cu.cuMemPrefetchAsync != NULL)
+        r = xs_cu.cuMemPrefetchAsync(p, size, to, CU_STREAM_LEGACY);
     xs_gpu_gate_close();
+    return r == CUDA_SUCCESS;
+}
+
+/* Blocks in the place of device memory, as they were handed out, the oldest first: what the device
+ * may have of them is to go back when it is short. What was freed since stays until it is looked
+ * at, and the oldest make room for the newest. Blocks of less than the driver moves at a time are
+ * left out. */
+enum { PLACES = 512, LEAST_MOVED = 64 << 10 };
+static struct xs_lock there_lock = {.kind = XS_LOCK_GPU};
+XS_UNLIKELY_DATA static struct {
+    unsigned first, count;
+    struct place {
+        CUdeviceptr p;
+        size_t size;
+        const struct xs_gpu_device *device;
+    } at[PLACES];
+} there;
+
+static struct place *place(unsigned i)
+{
+    return &there.at[(there.first + i) % PLACES];
+}
+
+static void note_there(const struct xs_gpu_device *d, CUdeviceptr p, size_t size)
+{
+    if (size < LEAST_MOVED)
+        return;
+    xs_lock_take(&there_lock);
+    if (there.count == PLACES)
+        there.first = (there.first + 1) % PLACES;
+    else
+        there.count++;
+    *place(there.count - 1) = (struct place){p, size, d};
+    xs_lock_give(&there_lock);
+}
+
+/* The oldest of the device's that the program still holds, taken out; those that it does not are
+ * taken out too. */
+static bool next_back(const struct xs_gpu_device *d, struct place *out)
+{
+    bool found = false;
+    unsigned kept = 0;
+
+    xs_lock_take(&there_lock);
+    for (unsigned i = 0; i < there.count; i++) {
+        struct place e = *place(i);
+        const struct xs_gpu_block *b = xs_gpu_block_find(e.p);
+        bool is_old = b == NULL || xs_gpu_block_is_kept(b);
+        for (unsigned j = i + 1; j < there.count && !is_old; j++)
+            is_old = place(j)->p == e.p; /* handed out again since */
+        if (is_old)
+            continue;
+        if (!found && e.device == d) {
+            found = true;
+            *out = e;
+            continue;
+        }
+        *place(kept++) = e;
+        if (found) { /* no need to look at the rest */
+            while (++i < there.count)
+                *place(kept++) = *place(i);
+        }
+    }
+    there.count = kept;
+    xs_lock_give(&there_lock);
+    return found;
+}
+
+void xs_gpu_move_there(struct xs_gpu_context *c, CUdeviceptr p, size_t size)
+{
+    if (c->device->o.prefetch)
+        (void)move(p, size, (int)c->device->number);
+    if (c->device->o.prefetch_back)
+        note_there(c->device, p, size);
+}
+
+void xs_gpu_move_back(struct xs_gpu_shard *s, struct xs_gpu_device *d, uint64_t bytes)
+{
+    struct place e;
+
+    while (bytes != 0 && next_back(d, &e)) {
+        if (!move(e.p, e.size, HOST))
+            continue;
+        XS_GPU_COUNT(s, d, managed_moved_back_bytes, e.size);
+        bytes -= e.size < bytes ? e.size : bytes;
+    }
 }
 
 CUresult xs_gpu_malloc_managed(CUdeviceptr *out, size_t size, unsigned flags)

@@ -261,7 +261,7 @@ static bool flush(struct xs_gpu_shard *s, struct xs_gpu_device *d, enum xs_gpu_e
     return xs_gpu_pieces_spare(s, d, effort == XS_GPU_BY_DRIVER) != 0 || any;
 }
 
-static uint64_t kept_bytes(const struct xs_gpu_device *d)
+uint64_t xs_gpu_kept_bytes(const struct xs_gpu_device *d)
 {
     return atomic_load_explicit(&d->range_bytes, memory_order_relaxed) +
            xs_gpu_level_now(&d->cached_bytes) + xs_gpu_level_now(&d->pinned_cached_bytes);
@@ -276,7 +276,7 @@ bool xs_gpu_flush(struct xs_gpu_shard *s, struct xs_gpu_device *d, enum xs_gpu_e
         if (xs_gpu_level_now(&d->reserved_bytes) < before)
             return true; /* and this step comes again */
     }
-    while (*effort <= XS_GPU_BY_DRIVER && kept_bytes(d) != 0 && !xs_gpu_is_capturing())
+    while (*effort <= XS_GPU_BY_DRIVER && xs_gpu_kept_bytes(d) != 0 && !xs_gpu_is_capturing())
         if (flush(s, d, (*effort)++))
             return true;
     return false;

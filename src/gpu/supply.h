@@ -37,4 +37,7 @@ void xs_gpu_unqueue(struct xs_gpu_shard *s, bool all);
 enum xs_gpu_effort { XS_GPU_AT_ONCE, XS_GPU_BOUNDED, XS_GPU_BY_DRIVER };
 bool xs_gpu_flush(struct xs_gpu_shard *s, struct xs_gpu_device *d, enum xs_gpu_effort *effort);
 
+/* What there may be to give back, pinned memory too. */
+uint64_t xs_gpu_kept_bytes(const struct xs_gpu_device *d);
+
 #endif

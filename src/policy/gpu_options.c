@@ -119,6 +119,7 @@ void xs_gpu_options_of(unsigned device, struct xs_gpu_options *out)
         .bfc_initial_bytes = VALUE(BFC_INITIAL),
         .bfc_limit_bytes = VALUE(BFC_LIMIT),
         .prefetch = VALUE(PREFETCH) != 0,
+        .prefetch_back = VALUE(PREFETCH_BACK) != 0,
         .pinned_max_bytes = VALUE(PINNED_MAX),
         .oom_wait_ns = VALUE(OOM_WAIT),
     };

@@ -155,6 +155,8 @@
     "bfc: most device memory in all regions; beyond it the driver serves. 0: no limit") \
   X(BOOL, GPU_PREFETCH, "GPU_PREFETCH", "1", 0, 1, "", 0, \
     "managed: a block is moved to the device when it is allocated, not page by page when a kernel touches it") \
+  X(BOOL, GPU_PREFETCH_BACK, "GPU_PREFETCH_BACK", "0", 0, 1, "", 0, \
+    "managed: when less than XSIGMA_GPU_LOW_FREE is free on the device, the blocks that were allocated longest ago are moved to the host, each once, until as much is free again") \
   X(SIZE, GPU_PINNED_MAX, "GPU_PINNED_MAX", "64M", 0, XS_TIB(16), "", 0, \
     "most pinned host memory kept for reuse") \
   X(TIME, GPU_OOM_WAIT, "GPU_OOM_WAIT", "2s", 0, XS_SECONDS(3600), "", 0, \

@@ -173,6 +173,11 @@ static void others(struct xs_emit *e, const struct xs_gpu_stats *s, struct xs_bu
         put_level(b, "in use", s->managed_in_use_bytes, s->managed_in_use_bytes_peak);
         put_line(e, b);
     }
+    if (s->managed_moved_back_bytes != 0) {
+        xs_put_bytes(b, s->managed_moved_back_bytes);
+        xs_put_str(b, " of managed blocks moved to the host: the device was short");
+        put_line(e, b);
+    }
     if ((s->async_allocations | s->vmm_allocations | s->array_allocations) == 0)
         return;
     xs_put_str(b, "passed through: ");

@@ -38,7 +38,7 @@
 #include "base/compiler.h"
 
 #define XS_RECORD_MAGIC    UINT64_C(0x000a616d67697378) /* "xsigma\n" */
-#define XS_RECORD_VERSION  5
+#define XS_RECORD_VERSION  6
 #define XS_RECORD_BYTES    ((size_t)16 << 10)
 #define XS_RECORD_PAGE     4096
 #define XS_RECORD_SECTIONS 128

@@ -49,6 +49,19 @@ run "${few[@]}" XSIGMA_GPU_LOW_FREE=16M -- "${way[@]}"
 holds "g['evictions'] == g['driver_frees'] == 1 and g['cached_bytes'] == 21 << 20"
 holds "g['cached_bytes_peak'] == 41 << 20 and g['reserved_bytes'] == 33 << 20"
 "$xs_build/xsigma" report report.json | grep -q '1 frees,.*1 evictions' || fail "no eviction in the text"
+# Others take memory while this program finds all that it needs in what is kept: 4 MiB are left then.
+way=("m $((20 * M))" "m $((20 * M))" f f "n 1" sleep "async $((20 * M))" "n 1000")
+run "${few[@]}" XSIGMA_GPU_LOW_FREE=0 -- "${way[@]}"
+holds "g['evictions'] == 0 and g['hits'] == 1000 and g['cached_bytes'] == (40 << 20) + 4096"
+run "${few[@]}" XSIGMA_GPU_LOW_FREE=16M -- "${way[@]}"
+holds "g['evictions'] == g['driver_frees'] == 1 and g['hits'] == 1000"
+holds "g['cached_bytes'] == (20 << 20) + 4096 and g['driver_mallocs'] == 3"
+for backend in pool bfc; do
+    run "${few[@]}" XSIGMA_GPU_BACKEND=$backend XSIGMA_GPU_LOW_FREE=0 -- "${way[@]}"
+    holds "g['reserved_bytes'] >= 40 << 20"
+    run "${few[@]}" XSIGMA_GPU_BACKEND=$backend XSIGMA_GPU_LOW_FREE=16M -- "${way[@]}"
+    holds "g['slabs_given_back'] == g['driver_frees'] >= 1 and g['reserved_bytes'] <= 24 << 20"
+done
 # Ranges of pool and bfc: two, of which one is free; then a third, which is wanted when 56 of 96 are free.
 way=("m $((20 * M))" "m $((20 * M))" f sleep "m $((25 * M))" f)
 few=(FAKE_CUDA_MEMORY=$((96 * M)))

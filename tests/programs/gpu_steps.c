@@ -2,6 +2,7 @@
  * nothing of XSigma. The driver is opened and its functions looked up, as Numba does.
  *   m SIZE  allocate    f  free the last one    n COUNT  as many allocations and frees of 4 KiB
  *   pin SIZE  unpin  the same with pinned host memory    host SIZE  malloc, kept
+ *   async SIZE  of a pool of the driver's, kept: so much less for everybody else
  *   fork  a child comes and goes    sleep  1.1 s    exec  start over, as the same process
  *   exit  _exit  abort  kill  ways to end */
 #include <signal.h>
@@ -20,6 +21,7 @@ static int (*cuMemAlloc)(unsigned long long *, size_t);
 static int (*cuMemFree)(unsigned long long);
 static int (*cuMemHostAlloc)(void **, size_t, unsigned);
 static int (*cuMemFreeHost)(void *);
+static int (*cuMemAllocAsync)(unsigned long long *, size_t, void *);
 
 static unsigned long long blocks[1024];
 static unsigned count;
@@ -37,6 +39,7 @@ static int begin(void)
     *(void **)&cuMemFree = look_up("cuMemFree_v2");
     *(void **)&cuMemHostAlloc = look_up("cuMemHostAlloc");
     *(void **)&cuMemFreeHost = look_up("cuMemFreeHost");
+    *(void **)&cuMemAllocAsync = look_up("cuMemAllocAsync");
     int rc = cuInit(0);
     if (rc == 0)
         rc = cuDevicePrimaryCtxRetain(&ctx, 0);
@@ -65,6 +68,14 @@ static int pin(size_t size)
     return rc;
 }
 
+static int take(size_t size)
+{
+    unsigned long long taken;
+    int rc = cuMemAlloc == NULL ? begin() : 0;
+
+    return rc == 0 ? cuMemAllocAsync(&taken, size, NULL) : rc;
+}
+
 static int keep(size_t size)
 {
     static char *volatile kept;
@@ -91,6 +102,8 @@ static int step(const char *line, char **argv)
 {
     int status = -1;
 
+    if (strncmp(line, "async ", 6) == 0)
+        return take(strtoul(line + 6, NULL, 10));
     if (line[0] == 'm')
         return allocate(strtoul(line + 1, NULL, 10));
     if (line[0] == 'n')

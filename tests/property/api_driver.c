@@ -79,6 +79,7 @@ void api_environment(const struct program *p)
     set("XSIGMA_GPU_BFC_INITIAL", at_least(o->bfc_initial_bytes, 64 << 10));
     set("XSIGMA_GPU_BFC_LIMIT", o->bfc_limit_bytes);
     set("XSIGMA_GPU_PREFETCH", o->prefetch);
+    set("XSIGMA_GPU_PREFETCH_BACK", o->prefetch_back);
     set("XSIGMA_GPU_PINNED_MAX", o->pinned_max_bytes);
     set_time("XSIGMA_GPU_OOM_WAIT", o->oom_wait_ns);
 }

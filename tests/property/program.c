@@ -77,6 +77,7 @@ static void draw_options(uint64_t *s, struct xs_gpu_options *o, size_t bytes_eac
     o->bfc_initial_bytes = PICK(s, 0, 64 * KIB, 4 * MIB);
     o->bfc_limit_bytes = PICK(s, 0, 0, 8 * MIB, 256 * MIB);
     o->prefetch = chance(s, 2);
+    o->prefetch_back = o->low_free_bytes != 0;
     o->pinned_max_bytes = PICK(s, 0, 64 * KIB, 64 * MIB);
     o->oom_wait_ns = PICK(s, 0, 1000, 100000);
 }

@@ -62,6 +62,7 @@ Test(gpu_options, defaults)
     cr_assert_eq(o.bfc_initial_bytes, XS_MIB(2));
     cr_assert_eq(o.bfc_limit_bytes, 0u);
     cr_assert(o.prefetch);
+    cr_assert(!o.prefetch_back);
     cr_assert_eq(o.pinned_max_bytes, XS_MIB(64));
     cr_assert_eq(o.oom_wait_ns, XS_SECONDS(2));
 }
@@ -108,6 +109,7 @@ Test(gpu_options, every_size_and_time_arrives)
     setenv("XSIGMA_GPU_BFC_INITIAL", "12M", 1);
     setenv("XSIGMA_GPU_BFC_LIMIT", "13M", 1);
     setenv("XSIGMA_GPU_PREFETCH", "0", 1);
+    setenv("XSIGMA_GPU_PREFETCH_BACK", "1", 1);
     setenv("XSIGMA_GPU_PINNED_MAX", "14M", 1);
     setenv("XSIGMA_GPU_OOM_WAIT", "15us", 1);
     struct xs_gpu_options o = load(0);
@@ -126,6 +128,7 @@ Test(gpu_options, every_size_and_time_arrives)
     cr_assert_eq(o.bfc_initial_bytes, XS_MIB(12));
     cr_assert_eq(o.bfc_limit_bytes, XS_MIB(13));
     cr_assert(!o.prefetch);
+    cr_assert(o.prefetch_back);
     cr_assert_eq(o.pinned_max_bytes, XS_MIB(14));
     cr_assert_eq(o.oom_wait_ns, 15000u);
 }

@@ -285,7 +285,8 @@ CUresult cuPointerSetAttribute(const void *in, CUpointer_attribute what, CUdevic
 
 /* ---- advice about managed memory: nothing moves, the range is work ---- */
 
-static CUresult prefetch(CUdeviceptr p, size_t bytes, CUstream stream, bool per_thread)
+/* To a device's number, or -1: the host. */
+static CUresult prefetch(CUdeviceptr p, size_t bytes, int to, CUstream stream, bool per_thread)
 {
     struct area *a = fk_area(p);
     CUstream s = fk_stream(stream, per_thread);
@@ -293,35 +294,52 @@ static CUresult prefetch(CUdeviceptr p, size_t bytes, CUstream stream, bool per_
         return CUDA_ERROR_INVALID_VALUE;
     if (s == NULL)
         return CUDA_ERROR_INVALID_HANDLE;
+    if (to < -1 || to >= fake.devices)
+        return CUDA_ERROR_INVALID_DEVICE;
+    a->is_moved = true;
+    a->moved_to = to;
     struct op op = {.what = "a prefetch", .nranges = 1, .range = {{p, p + bytes, 0}}, .hint = true};
     return fk_submit(s, &op);
+}
+
+static CUresult prefetch_to(CUdeviceptr p, size_t bytes, CUmemLocation to, unsigned int flags,
+                            CUstream s, bool per_thread)
+{
+    if (flags != 0 || to.type == CU_MEM_LOCATION_TYPE_INVALID)
+        return CUDA_ERROR_INVALID_VALUE;
+    return prefetch(p, bytes, to.type == CU_MEM_LOCATION_TYPE_DEVICE ? to.id : -1, s, per_thread);
+}
+
+int fake_where(const void *p)
+{
+    pthread_mutex_lock(&fake.lock);
+    const struct area *a = fk_area((uint64_t)(uintptr_t)p);
+    int where = a != NULL && a->is_moved ? a->moved_to : -2;
+    pthread_mutex_unlock(&fake.lock);
+    return where;
 }
 
 CUresult cuMemPrefetchAsync(CUdeviceptr p, size_t bytes, CUdevice d, CUstream s)
 {
     ENTER(NEEDS_CONTEXT);
-    (void)d;
-    LEAVE(prefetch(p, bytes, s, false));
+    LEAVE(prefetch(p, bytes, d, s, false));
 }
 CUresult cuMemPrefetchAsync_ptsz(CUdeviceptr p, size_t bytes, CUdevice d, CUstream s)
 {
     ENTER(NEEDS_CONTEXT);
-    (void)d;
-    LEAVE(prefetch(p, bytes, s, true));
+    LEAVE(prefetch(p, bytes, d, s, true));
 }
 CUresult cuMemPrefetchAsync_v2(CUdeviceptr p, size_t bytes, CUmemLocation to, unsigned int flags,
                                CUstream s)
 {
     ENTER(NEEDS_CONTEXT);
-    CHECK(flags == 0 && to.type != CU_MEM_LOCATION_TYPE_INVALID, CUDA_ERROR_INVALID_VALUE);
-    LEAVE(prefetch(p, bytes, s, false));
+    LEAVE(prefetch_to(p, bytes, to, flags, s, false));
 }
 CUresult cuMemPrefetchAsync_v2_ptsz(CUdeviceptr p, size_t bytes, CUmemLocation to,
                                     unsigned int flags, CUstream s)
 {
     ENTER(NEEDS_CONTEXT);
-    CHECK(flags == 0 && to.type != CU_MEM_LOCATION_TYPE_INVALID, CUDA_ERROR_INVALID_VALUE);
-    LEAVE(prefetch(p, bytes, s, true));
+    LEAVE(prefetch_to(p, bytes, to, flags, s, true));
 }
 
 static CUresult advise(CUdeviceptr p)

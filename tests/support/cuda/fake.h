@@ -74,6 +74,8 @@ extern struct fake_kernel fake_touch2_kernel; /* two */
 CUresult fake_touch(CUstream stream, const void *p, size_t bytes);
 /* Where the hidden copy of device memory lies; host memory is its own. NULL: not the driver's. */
 void *fake_shadow(const void *p);
+/* Where managed memory was last prefetched to: a device, or -1 for the host; -2: nowhere yet. */
+int fake_where(const void *p);
 
 /* ---- the oracle ---- */
 

@@ -144,6 +144,8 @@ struct area {
     unsigned flags;
     bool freeing;     /* cuMemFreeAsync is on its way */
     bool sync_memops; /* CU_POINTER_ATTRIBUTE_SYNC_MEMOPS */
+    bool is_moved;    /* by a prefetch, */
+    int moved_to;     /* to a device, or -1 */
     uint64_t id;
     uint64_t shadow; /* of an opened IPC handle: where the exporter's memory lies; else 0 */
     CUmemGenericAllocationHandle handle;
