@@ -208,6 +208,7 @@ static __attribute__((noinline)) void begin(void)
     xs_fork_watch();
     bool reports = xs_finish_plan(is_root, life.malloc_owner);
     if (reports) {
+        (void)xs_proc_program(); /* while /proc is surely where it was */
         xs_control_begin();
         xs_policy_sample(!life.bypassed);
         if (is_root)

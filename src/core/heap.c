@@ -133,7 +133,11 @@ XS_COLD static void *refill_slow(size_t size)
     unsigned class = xs_heap_open_class(h, size);
     /* A heap on loan, or adopted, may have something. */
     struct xs_magazine *m = &h->hot[class];
-    void *p = !xs_magazine_is_empty(m) ? xs_magazine_pop(h, m) : take_from_next(h, class);
+    void *p = !xs_magazine_is_empty(m) ? xs_magazine_pop(h, m) : NULL;
+    if (p == NULL && m->current == &xs_slab_none)
+        p = xs_heap_borrow(h, class);
+    if (p == NULL)
+        p = take_from_next(h, class);
     bool is_due = p != NULL && (h->counts.until_tick -= (int64_t)size) < 0 && h == xs_heap_mine;
     xs_heap_leave(h);
     if (p == NULL)
@@ -381,8 +385,8 @@ static bool in_list(void *const *list, const void *p, uint32_t most)
     return false;
 }
 
-/* An object of the heap's own that bears the mark. */
-XS_COLD static void put_marked(struct xs_heap *h, void *p, uint64_t entry)
+/* An object of the heap's own that bears the mark: does it lie where free ones do? */
+XS_COLD static void die_if_free(struct xs_heap *h, void *p, uint64_t entry)
 {
     struct xs_slab *s = XS_ENTRY_SLAB(entry);
     uint32_t objects = (uint32_t)(xs_slab_span_bytes(s->class) / s->size);
@@ -397,8 +401,21 @@ XS_COLD static void put_marked(struct xs_heap *h, void *p, uint64_t entry)
         xs_die("double free", p);
     if (came_back)
         xs_heap_settle(h, s);
+}
+
+XS_COLD static void put_marked(struct xs_heap *h, void *p, uint64_t entry)
+{
+    die_if_free(h, p, entry);
     /* The program wrote the mark itself, by copying from a free block. */
     xs_heap_put_object(h, p, entry);
+}
+
+XS_COLD void xs_heap_realloc_marked(struct xs_heap *h, void *p, uint64_t entry)
+{
+    if (xs_heap_has(h, entry))
+        die_if_free(h, p, entry);
+    else if (xs_heap_any_holds(p, XS_ENTRY_CLASS(entry)))
+        xs_die("double free", p);
 }
 
 /* Of the last slab where this came to pass the record is in the cache, but blocks that are freed in

@@ -4,8 +4,13 @@
 #define YOUNG_LEAST 64u
 #define YOUNG_MOST  4096u
 
+/* So many objects of larger classes may serve requests: each costs some 50 instructions more than
+ * one of its own class would, all together less than the page that most of these never need. */
+#define BORROWS 64u
+
 void xs_heap_begin_young(struct xs_heap *h)
 {
+    h->borrows = BORROWS;
     for (uint32_t top = YOUNG_LEAST; top <= YOUNG_MOST; top *= 2)
         h->young |= top;
 }
@@ -40,6 +45,36 @@ unsigned xs_heap_open_class(struct xs_heap *h, size_t size)
         while (at-- != 0 && (16 * at >= least || xs_class_of(16 * at) == class));
     }
     return class;
+}
+
+/* One that is there, on a page that was touched; or NULL. */
+static void *take_touched(struct xs_heap *h, unsigned class)
+{
+    struct xs_magazine *m = &h->hot[class];
+    struct xs_slab *s = m->current;
+
+    if (s == NULL)
+        return NULL;
+    if (!xs_magazine_is_empty(m))
+        return xs_magazine_pop_uncounted(h, m);
+    return s->free != NULL || (uintptr_t)s->bump % XS_SPAN_PAGE != 0 ? xs_slab_take(s) : NULL;
+}
+
+void *xs_heap_borrow(struct xs_heap *h, unsigned class)
+{
+    size_t bytes = xs_class_bytes(class);
+    void *p = NULL;
+
+    if (h->borrows == 0 || h->partial[class].first != NULL || h->empty[class] != NULL)
+        return NULL;
+    for (size_t top = 32; top <= YOUNG_MOST && p == NULL; top *= 2)
+        if (top > bytes && top <= 4 * bytes)
+            p = take_touched(h, xs_class_of(top));
+    if (p != NULL) {
+        h->borrows--;
+        xs_heap_count_taken(h, &h->hot[class]);
+    }
+    return p;
 }
 
 bool xs_heap_grow_up(struct xs_heap *h, struct xs_slab *s)

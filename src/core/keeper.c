@@ -197,7 +197,9 @@ void xs_keeper_fork_child(void)
 {
     uint32_t state = atomic_load_explicit(&xs_keeper_state, memory_order_relaxed);
 
-    atomic_store_explicit(&is_made, false, memory_order_relaxed);
+    /* Not written to where it is so already: that would cost the child a page. */
+    if (atomic_load_explicit(&is_made, memory_order_relaxed))
+        atomic_store_explicit(&is_made, false, memory_order_relaxed);
     if (state != XS_KEEPER_ENDED && state != XS_KEEPER_NONE)
         atomic_store_explicit(&xs_keeper_state, XS_KEEPER_NONE, memory_order_relaxed);
 }

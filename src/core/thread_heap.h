@@ -104,6 +104,7 @@ struct xs_heap {
     uint16_t place[XS_CLASS_TABLE_MAX / 16 + 1];
     /* Doublings of which little was asked, by their largest sizes, all in one word. */
     uint32_t young;
+    uint32_t borrows; /* objects of larger classes that may still serve */
 
     /* What every free looks at does not lie, page for page, where the counts of small classes do: a
      * load waits for a store before it whose address ends in the same 12 bits. */
@@ -347,6 +348,9 @@ void xs_heap_put_deep(struct xs_heap *h, void *p, struct xs_slab *s, struct xs_m
 /* The second word says that the block is free already; so it may be by chance. */
 void xs_heap_free_marked(struct xs_heap *h, void *p, uint64_t entry);
 
+/* The same of one that realloc leaves where it is. */
+void xs_heap_realloc_marked(struct xs_heap *h, void *p, uint64_t entry);
+
 void *xs_heap_realloc_at(void *p, uint64_t entry, size_t size);
 
 /* xs_heap_free of a block that realloc has moved. */
@@ -496,6 +500,10 @@ unsigned xs_heap_open_class(struct xs_heap *h, size_t size);
 
 /* A new slab of the class ends after its first pages. */
 bool xs_heap_is_young(const struct xs_heap *h, unsigned class);
+
+/* While little was asked: an object of a class up to four times as large, counted as one of this,
+ * which has none; or NULL. So a class that few objects are asked of has no page. */
+void *xs_heap_borrow(struct xs_heap *h, unsigned class);
 
 /* True: the slab, used up, had but these pages, and has all of its span now. */
 bool xs_heap_grow_up(struct xs_heap *h, struct xs_slab *s);

@@ -224,11 +224,15 @@ static uint64_t mimalloc_huge_gib(bool has_core)
     return gib;
 }
 
-static struct xs_backend_options backend_options(bool has_core)
+/* `owners`: a bit for each back end that is to serve. */
+static struct xs_backend_options backend_options(unsigned owners)
 {
+    bool has_core = (owners & 1u << XS_OWNER_BFC) != 0;
+    bool has_mimalloc = (owners & 1u << XS_OWNER_MIMALLOC) != 0;
+
     return (struct xs_backend_options){
         .mimalloc_library = xs_config(XS_KNOB_CPU_MIMALLOC_LIBRARY)->text,
-        .mimalloc_reserve_bytes = reserve_bytes(),
+        .mimalloc_reserve_bytes = has_mimalloc ? reserve_bytes() : 0,
         .mimalloc_reserve_is_given = strcmp(xs_config(XS_KNOB_RESERVE)->text, "auto") != 0,
         .mimalloc_huge_gib = mimalloc_huge_gib(has_core),
         .mimalloc_show_stats = xs_config(XS_KNOB_CPU_MIMALLOC_SHOW_STATS)->num != 0,
@@ -341,10 +345,10 @@ void xs_policy_start(void (*warn)(const char *text))
         return;
     }
     harden(warn);
-    bool has_core = false;
+    unsigned owners = 0;
     for (size_t i = 0; i < route.count; i++)
-        has_core |= owner_of_choice(route.step[i].choice) == XS_OWNER_BFC;
-    struct xs_backend_options options = backend_options(has_core);
+        owners |= 1u << owner_of_choice(route.step[i].choice);
+    struct xs_backend_options options = backend_options(owners);
     open_supply();
     policy.count = 0;
     for (size_t i = 0; i < route.count; i++)

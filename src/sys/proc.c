@@ -88,7 +88,6 @@ void xs_proc_start(void)
     self.start_ns = clock_ns(CLOCK_MONOTONIC);
     self.start_time_s = clock_ns(CLOCK_REALTIME) / 1000000000u;
     copy_name(self.host, sizeof(self.host), uname(&u) == 0 ? u.nodename : "");
-    find_program();
     find_job();
 }
 
@@ -100,6 +99,8 @@ void xs_proc_fork_child(void)
 
 const char *xs_proc_program(void)
 {
+    if (self.program[0] == '\0')
+        find_program();
     return self.program;
 }
 

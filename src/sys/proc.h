@@ -8,11 +8,13 @@
 
 #include "base/compiler.h"
 
-/* Notes start time, name, host, job and rank while the environment is untouched. */
+/* Notes start time, host, job and rank while the environment is untouched. */
 void xs_proc_start(void);
 void xs_proc_fork_child(void); /* time and CPU time count from the fork on */
 
-const char *xs_proc_program(void); /* base name of the executable */
+/* Base name of the executable. Looked up when first asked for: what the kernel keeps of each name
+ * that it was asked for below /proc weighs as much as a fifth of a page. */
+const char *xs_proc_program(void);
 const char *xs_proc_host(void);
 const char *xs_proc_job(void);       /* id of the Slurm, PBS or LSF job, or "0" */
 int xs_proc_rank(void);              /* in an MPI or Slurm job, or -1 */

@@ -1,0 +1,104 @@
+/* A heap of which little was asked: sizes that few objects are asked of get them out of pages that
+ * larger ones have touched, so that it has fewer; and are counted as what they are. */
+#include <criterion/criterion.h>
+
+#include "core/heap.h"
+#include "core/thread_heap.h"
+
+static void begin(bool exact_classes)
+{
+    const struct xs_heap_options options = {
+        .span = {.initial_bytes = 2 << 20,
+                 .allow_growth = true,
+                 .coalesce_on_free = true,
+                 .decay_ns = 3600000000000u},
+        .cache_bytes = 2 << 20,
+        .exact_classes = exact_classes,
+    };
+
+    cr_assert_eq(xs_heap_open(&options), 0);
+}
+
+static void check(void)
+{
+    XS_BUF(why, 256);
+
+    cr_assert(xs_heap_check(&why), "%s", why.at);
+}
+
+static bool is_one_page(const void *p, const void *q)
+{
+    return ((uintptr_t)p ^ (uintptr_t)q) < XS_SPAN_PAGE;
+}
+
+static uint64_t requests(size_t size)
+{
+    struct xs_counters sum = {0};
+
+    xs_heap_counters_add(&sum);
+    return sum.size_bin[xs_size_bin(size)];
+}
+
+Test(young, few_objects_lie_among_larger_ones)
+{
+    begin(false);
+    void *larger = xs_heap_malloc(64);
+    void *p = xs_heap_malloc(32);
+    void *q = xs_heap_malloc(16);
+    cr_assert(is_one_page(larger, p) && is_one_page(larger, q));
+    cr_assert_eq(xs_heap_usable_size(p), 64);
+    cr_assert_eq(requests(16), 1);
+    cr_assert_eq(requests(32), 1);
+    cr_assert_eq(requests(64), 1);
+    check();
+    cr_assert(xs_heap_free(q) && xs_heap_free(p) && xs_heap_free(larger));
+    /* What was freed serves its own class again, and smaller ones. */
+    cr_assert_eq(xs_heap_malloc(20), larger);
+    cr_assert_eq(xs_heap_malloc(64), p);
+    check();
+}
+
+/* Larger ones have no page yet, or one that is much larger. */
+Test(young, what_is_first_has_its_own)
+{
+    begin(false);
+    void *p = xs_heap_malloc(32);
+    cr_assert_eq(xs_heap_usable_size(p), 32);
+    cr_assert_eq(xs_heap_usable_size(xs_heap_malloc(1000)), 1024);
+    cr_assert_eq(xs_heap_usable_size(xs_heap_malloc(48)), 64);
+    check();
+}
+
+/* No page is touched for it. */
+Test(young, at_the_end_of_a_page_it_has_its_own)
+{
+    begin(false);
+    for (unsigned i = 0; i < XS_SPAN_PAGE / 64; i++)
+        (void)xs_heap_malloc(64);
+    cr_assert_eq(xs_heap_usable_size(xs_heap_malloc(32)), 32);
+    check();
+}
+
+Test(young, many_objects_have_their_own)
+{
+    begin(false);
+    void *larger = xs_heap_malloc(64);
+    unsigned among = 0;
+    for (unsigned i = 0; i < 1000; i++) {
+        void *p = xs_heap_malloc(32);
+        among += xs_heap_usable_size(p) == 64;
+        cr_assert(xs_heap_free(p));
+    }
+    cr_assert(among > 0 && among < 100, "%u", among);
+    cr_assert_eq(requests(32), 1000);
+    cr_assert_eq(xs_heap_usable_size(larger), 64);
+    check();
+}
+
+Test(young, exact_classes_are_exact)
+{
+    begin(true);
+    (void)xs_heap_malloc(64);
+    cr_assert_eq(xs_heap_usable_size(xs_heap_malloc(32)), 32);
+    check();
+}
