@@ -105,7 +105,8 @@ static void watch_at_leisure(struct xs_gpu_shard *s)
 {
     struct xs_gpu_context *c = __atomic_load_n(&s->context, __ATOMIC_RELAXED);
 
-    if (__atomic_load_n(&s->looks, __ATOMIC_RELAXED) % LEISURELY_LOOKS != 0 || c == NULL ||
+    /* It has no device in a thread that has allocated nothing yet. */
+    if (__atomic_load_n(&s->looks, __ATOMIC_RELAXED) % LEISURELY_LOOKS != 0 || c->device == NULL ||
         !is_due(c->device, ASK_AT_LEISURE) || (c = xs_gpu_here(s)) == NULL)
         return;
     if ((xs_gpu_kept_bytes(c->device) != 0 || c->device->o.prefetch_back) && xs_gpu_gate_open()) {

@@ -588,6 +588,28 @@ Test(gpu_more, what_is_kept_gives_way_to_others_though_all_are_hits)
     cr_assert_leq(fake_calls("cuMemAlloc_v2"), before + 1);
 }
 
+static void *give_many(void *blocks)
+{
+    OK(cuCtxSetCurrent(ctx));
+    for (unsigned i = 0; i < 300; i++)
+        give(((const CUdeviceptr *)blocks)[i]);
+    return NULL;
+}
+
+Test(gpu_more, a_thread_that_only_frees_looks_too)
+{
+    CUdeviceptr blocks[300];
+    pthread_t thread;
+
+    options.low_free_bytes = MIB;
+    start();
+    for (unsigned i = 0; i < 300; i++)
+        blocks[i] = get(4096);
+    pthread_create(&thread, NULL, give_many, blocks);
+    pthread_join(thread, NULL);
+    cr_assert_eq(stats().frees, 300);
+}
+
 /* Memory whose device the call names, or nobody knows. */
 Test(gpu_more, what_other_calls_lack_may_be_kept_of_another_device)
 {
