@@ -7,6 +7,24 @@
 
 XS_FIRST struct xs_page_map_root xs_page_map_root;
 
+/* The kernel maps from the top downwards, or, where the stack has no bound, from below upwards, and
+ * before that into holes. Frees of blocks that lie now in one leaf, now in another take a third
+ * longer. */
+#define HOLES ((uintptr_t)32 << 20)
+
+/* Of the first range, of which `p` is the beginning. */
+static void find_origin(const void *p)
+{
+    uintptr_t at = (uintptr_t)p & ~(sizeof(struct xs_page_map_leaf) - 1);
+    bool is_downwards = at >> (XS_PAGE_MAP_LOG2 - 1) != 0;
+    uintptr_t none = 0;
+
+    if (atomic_load_explicit(&xs_page_map_root.origin, memory_order_relaxed) == 0)
+        (void)atomic_compare_exchange_strong_explicit(
+            &xs_page_map_root.origin, &none, is_downwards ? at + HOLES : at - HOLES,
+            memory_order_relaxed, memory_order_relaxed);
+}
+
 /* In a small process all lies in the 64 GiB of one table. */
 static struct xs_page_map_table *new_table(struct xs_page_map_table *first, atomic_bool *is_taken)
 {
@@ -20,7 +38,7 @@ static struct xs_page_map_table *table_for(uintptr_t at)
     static struct xs_page_map_table first;
     static atomic_bool is_taken;
     _Atomic(struct xs_page_map_table *) *root =
-        &xs_page_map_root.table[at >> XS_PAGE_MAP_TABLE_LOG2];
+        &xs_page_map_root.table[at >> XS_PAGE_MAP_TABLE_LOG2 & (XS_PAGE_MAP_ROOT_ENTRIES - 1)];
     struct xs_page_map_table *table = atomic_load_explicit(root, memory_order_acquire);
     struct xs_page_map_table *fresh;
 
@@ -40,7 +58,8 @@ static struct xs_page_map_table *table_for(uintptr_t at)
     return table;
 }
 
-/* Where the leaf's address stands; NULL: out of memory. */
+/* Where the leaf's address stands; NULL: out of memory. Here and above `at` is as of
+ * xs_page_map_at. */
 static _Atomic(struct xs_page_map_leaf *) *place_for(uintptr_t at)
 {
     struct xs_page_map_table *table = table_for(at);
@@ -95,9 +114,10 @@ void *xs_page_map_region(size_t *size)
     char *block = xs_mem_map(2 * bytes, bytes);
     if (block == NULL)
         return NULL;
+    find_origin(block);
     /* No huge page for so little. */
     xs_mem_want_small(block, 2 * bytes);
-    size_t lower = (last - ((uintptr_t)block / bytes & last)) * XS_PAGE_MAP_GRANULE;
+    size_t lower = (last - (xs_page_map_at(block) / bytes & last)) * XS_PAGE_MAP_GRANULE;
     size_t upper = bytes - lower;
     char *leaf = block + lower;
     char *end = leaf + bytes;
@@ -108,12 +128,18 @@ void *xs_page_map_region(size_t *size)
     else if (lower != 0)
         (void)xs_mem_unmap(block, lower);
     /* The last area is followed by one of another leaf. */
-    place = lower != 0 ? place_for((uintptr_t)region) : NULL;
+    place = lower != 0 ? place_for(xs_page_map_at(region)) : NULL;
     if (place != NULL)
         (void)put_leaf(place, (struct xs_page_map_leaf *)leaf);
     else
         (void)xs_mem_unmap(leaf, bytes);
     return region;
+}
+
+/* So that the end of a range is beyond its beginning. */
+static uintptr_t bounded(uintptr_t at)
+{
+    return at & (XS_PAGE_MAP_BYTES - 1);
 }
 
 int xs_page_map_prepare(const void *p, size_t size)
@@ -123,8 +149,9 @@ int xs_page_map_prepare(const void *p, size_t size)
 
     if (end < first || (end - 1) >> XS_PAGE_MAP_LOG2 != 0)
         return ENOMEM;
-    for (uintptr_t at = first; at < end;
-         at = (at | (((uintptr_t)1 << XS_PAGE_MAP_LEAF_LOG2) - 1)) + 1)
+    find_origin(p);
+    uintptr_t at = bounded(xs_page_map_at(p));
+    for (end = at + size; at < end; at = (at | (XS_PAGE_MAP_LEAF_BYTES - 1)) + 1)
         if (leaf_for(at) == NULL)
             return ENOMEM;
     return 0;
@@ -132,15 +159,15 @@ int xs_page_map_prepare(const void *p, size_t size)
 
 int xs_page_map_set(const void *p, size_t size, uint64_t entry)
 {
-    uintptr_t end = (uintptr_t)p + size;
     /* All leaves first, so that a failure leaves nothing half set. */
     int rc = xs_page_map_prepare(p, size);
 
     if (rc != 0)
         return rc;
-    for (uintptr_t at = (uintptr_t)p; at < end;) {
+    uintptr_t at = bounded(xs_page_map_at(p));
+    for (uintptr_t end = at + size; at < end;) {
         struct xs_page_map_leaf *leaf = leaf_for(at);
-        size_t i = (at >> XS_PAGE_MAP_GRANULE_LOG2) & (XS_PAGE_MAP_LEAF_ENTRIES - 1);
+        size_t i = xs_page_map_index(at);
         for (; i < XS_PAGE_MAP_LEAF_ENTRIES && at < end; i++, at += XS_PAGE_MAP_GRANULE)
             if (atomic_load_explicit(&leaf->entry[i], memory_order_relaxed) != entry)
                 atomic_store_explicit(&leaf->entry[i], entry, memory_order_relaxed);

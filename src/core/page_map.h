@@ -3,7 +3,8 @@
  *
  * Three levels over 48 bits (x86-64: 47): a root with an entry for each 64 GiB, tables with one for
  * each GiB, and leaves with one for each 4 KiB. Tables and leaves are made when first needed and
- * never freed. A leaf is only touched where something was set.
+ * never freed. A leaf is only touched where something was set. Where the GiBs begin depends on the
+ * first range, so that what the kernel maps after it lies in the same one, as far as it goes.
  * Units:   bytes; ranges are whole granules.
  * Threads: get: any, for an address that cannot be released meanwhile (a live block). set: any, the
  *          ranges of two callers being disjoint.
@@ -48,16 +49,27 @@ struct xs_page_map_table {
 /* What lies before it has its end, which is for the usual addresses, share a page with what every
  * process writes to. */
 struct xs_page_map_root {
-    char gap[256];
+    char gap[248];
     _Atomic(struct xs_page_map_table *) table[XS_PAGE_MAP_ROOT_ENTRIES];
+    _Atomic uintptr_t origin; /* where the first GiB begins, or 0 until anything is set */
 };
 extern XS_HIDDEN struct xs_page_map_root xs_page_map_root;
 
-/* NULL: there is none. The top bits, which are 0 in any address that a program can have, are not
- * looked at. */
-XS_INLINE struct xs_page_map_leaf *xs_page_map_leaf_of(const void *p)
+/* The address as levels and entries are counted; the top bits, which are 0 in any that a program
+ * can have, mean nothing. */
+XS_INLINE uintptr_t xs_page_map_at(const void *p)
 {
-    uintptr_t at = (uintptr_t)p;
+    return (uintptr_t)p - atomic_load_explicit(&xs_page_map_root.origin, memory_order_relaxed);
+}
+
+XS_INLINE uintptr_t xs_page_map_index(uintptr_t at)
+{
+    return at >> XS_PAGE_MAP_GRANULE_LOG2 & (XS_PAGE_MAP_LEAF_ENTRIES - 1);
+}
+
+/* The leaf that it lies in; NULL: there is none. */
+XS_INLINE struct xs_page_map_leaf *xs_page_map_leaf_of(uintptr_t at)
+{
     uintptr_t root =
         at << (64 - XS_PAGE_MAP_LOG2) >> (64 - XS_PAGE_MAP_LOG2 + XS_PAGE_MAP_TABLE_LOG2);
     struct xs_page_map_table *table =
@@ -71,12 +83,12 @@ XS_INLINE struct xs_page_map_leaf *xs_page_map_leaf_of(const void *p)
 
 XS_INLINE uint64_t xs_page_map_get(const void *p)
 {
-    uintptr_t at = ((uintptr_t)p >> XS_PAGE_MAP_GRANULE_LOG2) & (XS_PAGE_MAP_LEAF_ENTRIES - 1);
-    struct xs_page_map_leaf *leaf = xs_page_map_leaf_of(p);
+    uintptr_t at = xs_page_map_at(p);
+    struct xs_page_map_leaf *leaf = xs_page_map_leaf_of(at);
 
     if (XS_UNLIKELY(leaf == NULL))
         return 0;
-    return atomic_load_explicit(&leaf->entry[at], memory_order_relaxed);
+    return atomic_load_explicit(&leaf->entry[xs_page_map_index(at)], memory_order_relaxed);
 }
 
 /* For who looks up addresses that mostly lie in one leaf: where its addresses begin, from which
@@ -85,7 +97,7 @@ XS_INLINE uint64_t xs_page_map_get(const void *p)
 
 XS_INLINE uintptr_t xs_page_map_leaf_start(const void *p)
 {
-    return (uintptr_t)p & ~(XS_PAGE_MAP_LEAF_BYTES - 1);
+    return (uintptr_t)p - (xs_page_map_at(p) & (XS_PAGE_MAP_LEAF_BYTES - 1));
 }
 
 /* The start of a leaf that no address lies in, NULL neither. */
@@ -100,7 +112,7 @@ XS_INLINE uint64_t xs_page_map_get_near(const struct xs_page_map_leaf *leaf, uin
 /* The leaf that `p` lies in; NULL: it lies in none. */
 XS_INLINE const struct xs_page_map_leaf *xs_page_map_leaf_at(const void *p)
 {
-    return (uintptr_t)p >> XS_PAGE_MAP_LOG2 == 0 ? xs_page_map_leaf_of(p) : NULL;
+    return (uintptr_t)p >> XS_PAGE_MAP_LOG2 == 0 ? xs_page_map_leaf_of(xs_page_map_at(p)) : NULL;
 }
 
 /* A small process's first memory, 1 to 2 MiB, so that the page of its leaf is mapped by the same
@@ -114,9 +126,10 @@ int xs_page_map_prepare(const void *p, size_t size);
 /* One granule of a prepared range. */
 XS_INLINE void xs_page_map_put(const void *p, uint64_t entry)
 {
-    uintptr_t at = ((uintptr_t)p >> XS_PAGE_MAP_GRANULE_LOG2) & (XS_PAGE_MAP_LEAF_ENTRIES - 1);
+    uintptr_t at = xs_page_map_at(p);
 
-    atomic_store_explicit(&xs_page_map_leaf_of(p)->entry[at], entry, memory_order_relaxed);
+    atomic_store_explicit(&xs_page_map_leaf_of(at)->entry[xs_page_map_index(at)], entry,
+                          memory_order_relaxed);
 }
 
 /* `p` and `size` are multiples of the granule. Entry 0 forgets the range, and touches only what was

@@ -61,7 +61,7 @@ Test(page_map, the_end_of_the_address_space)
 }
 
 /* In a process that has no leaf yet; false: not beside its leaf, or of another size than it should
- * have, or not what the map takes it for. */
+ * have, or not what the map takes it for, or not at the end of its GiB. */
 static bool region_is_good(bool *is_beside)
 {
     const unsigned area_log2 = 21;
@@ -73,6 +73,9 @@ static bool region_is_good(bool *is_beside)
 
     *is_beside = leaf != NULL;
     if (p == NULL || size < (size_t)1 << 20 || size > (size_t)2 << 20)
+        return false;
+    /* What the kernel maps next lies below. */
+    if (xs_page_map_leaf_start(p - ((size_t)900 << 20)) != xs_page_map_leaf_start(p + size))
         return false;
     if (*is_beside && entry >> area_log2 != (uintptr_t)p >> area_log2)
         return false;
