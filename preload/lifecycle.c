@@ -112,8 +112,9 @@ static void bypass(void)
 }
 
 /* True if something searched before us defines malloc: then the program never calls ours. Or if it
- * mixes ours with calls of another one's, which takes our blocks for its own. Or if valgrind puts
- * its own over everybody's: all its tools load a core, and those that do that load a part more. */
+ * mixes ours with calls of another one's, which takes our blocks for its own, or a sanitizer has to
+ * see every block. Or if valgrind puts its own over everybody's: all its tools load a core, and
+ * those that do that load a part more. */
 static bool has_own_malloc(void)
 {
     const char *object = NULL;

@@ -57,8 +57,10 @@ static _Atomic int mode;
 XS_COLD static int find_mode(void)
 {
     const char *object;
-    /* With a malloc of its own the program expects new to call that one. */
-    int found = xs_elf_before("malloc", &object) != NULL ? REPLACED : DIRECT;
+    /* With a malloc of its own the program expects new to call that one; a sanitizer's runtime has
+     * a new beside its malloc, and looks whether delete gets its blocks. */
+    bool other = xs_elf_before("malloc", &object) != NULL || xs_system_other(&object) != NULL;
+    int found = other ? REPLACED : DIRECT;
 
     for (unsigned i = 0; i < OP_COUNT; i++)
         if (xs_elf_before(symbols[i], &object) != NULL)

@@ -41,6 +41,16 @@ static const void *find_other(const char **object)
     return xs_elf_imported(mixed, object);
 }
 
+/* A sanitizer's runtime in a library behind us: it has to see every block, or it finds nothing, and
+ * takes for a race what another thread had in a block before. */
+static const void *find_runtime(const char **object)
+{
+    static const char *const begins[] = {"__asan_init", "__tsan_init", "__lsan_init",
+                                         "__hwasan_init", NULL};
+
+    return xs_elf_defining(begins, "san", object);
+}
+
 /* All objects are looked through for it, so once; threads that race here find the same. */
 const void *xs_system_other(const char **object)
 {
@@ -53,6 +63,8 @@ const void *xs_system_other(const char **object)
     if (!__atomic_load_n(&other.is_known, __ATOMIC_ACQUIRE)) {
         const char *path = NULL;
         const void *map = find_other(&path);
+        if (map == NULL)
+            map = find_runtime(&path);
         __atomic_store_n(&other.object, path, __ATOMIC_RELAXED);
         __atomic_store_n(&other.map, map, __ATOMIC_RELAXED);
         __atomic_store_n(&other.is_known, true, __ATOMIC_RELEASE);

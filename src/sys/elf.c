@@ -295,6 +295,17 @@ const void *xs_elf_imported(const char *const *names, const char **object)
     return NULL;
 }
 
+const void *xs_elf_defining(const char *const *names, const char *part, const char **object)
+{
+    for (const struct link_map *m = _r_debug.r_map; m != NULL; m = m->l_next)
+        for (size_t i = 0; strstr(m->l_name, part) != NULL && names[i] != NULL; i++)
+            if (find_in(m, names[i]) != NULL) {
+                *object = m->l_name;
+                return m;
+            }
+    return NULL;
+}
+
 void *xs_elf_before(const char *name, const char **object)
 {
     for (const struct link_map *m = _r_debug.r_map; m != NULL && !is_ours(m); m = m->l_next) {

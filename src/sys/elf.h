@@ -30,6 +30,10 @@ void *xs_elf_before(const char *name, const char **object);
  * *object becomes its path. The list ends with NULL. */
 const void *xs_elf_imported(const char *const *names, const char **object);
 
+/* The object that defines one of the names, if `part` is in its path, which is looked at first;
+ * *object becomes its path. The list ends with NULL. */
+const void *xs_elf_defining(const char *const *names, const char *part, const char **object);
+
 /* The path of a loaded object whose file's name begins with `prefix` but not with `other`, or NULL.
  */
 const char *xs_elf_loaded(const char *prefix, const char *other);
