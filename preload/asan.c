@@ -1,5 +1,5 @@
-/* What AddressSanitizer's runtime asks for its options when it starts, where it is a library (that of
- * a runtime in the program comes before ours, and so do options of the program's own). It ends a
+/* What AddressSanitizer's runtime asks for its options when it starts, where it is a library (that
+ * of a runtime in the program comes before ours, and so do options of the program's own). It ends a
  * process in which another library comes before it; we do, and hand it every call
  * (xs_system_other), so it need not. ASAN_OPTIONS still wins.
  */

@@ -35,6 +35,10 @@ XS_FORKED static struct {
 
 XS_UNLIKELY_DATA static struct xs_report last; /* large, and one thread at a time gets to it */
 
+/* Where the program was at its start, with a slash, if the report's file is named relative to that:
+ * it may be elsewhere at its end, or anywhere if it is a service. */
+XS_UNLIKELY_DATA static char start_directory[1028];
+
 struct fd_sink {
     int fd;
     int error; /* the first one; nothing is written after it */
@@ -90,6 +94,7 @@ static bool report_to_file(const struct xs_report *r, const char *pattern)
     struct xs_buf path;
 
     xs_buf_init(&path, mem, sizeof(mem));
+    xs_put_str(&path, start_directory);
     xs_io_expand(&path, pattern);
     errno = ENAMETOOLONG;
     struct fd_sink f = {.fd = path.truncated ? -1 : xs_io_create(path.at, false)};
@@ -280,8 +285,13 @@ bool xs_finish_plan(bool is_root, const char *malloc_owner)
         return false;
     plan.pid = getpid();
     plan.aside = !always && (xs_io_stderr_is_stdout() || (is_root && xs_proc_is_orphan()));
-    if (!to_file && !plan.aside)
+    if (to_file) {
+        struct xs_buf b;
+        xs_buf_init(&b, start_directory, sizeof(start_directory));
+        xs_io_put_here(&b, xs_config(XS_KNOB_STATS_FILE)->text);
+    } else if (!plan.aside) {
         xs_io_keep_stderr();
+    }
     return true;
 }
 

@@ -229,6 +229,14 @@ long xs_io_read_file(const char *path, char *mem, size_t cap)
     return (long)len;
 }
 
+void xs_io_put_here(struct xs_buf *out, const char *path)
+{
+    char here[1024];
+
+    if (path[0] != '/' && getcwd(here, sizeof(here)) != NULL && here[0] == '/')
+        xs_fmt(out, "%s/", here);
+}
+
 void xs_io_expand(struct xs_buf *out, const char *pattern)
 {
     for (const char *c = pattern; *c != '\0'; c++) {

@@ -37,6 +37,10 @@ void xs_io_close(int fd);
 /* Of a regular file, reads at most cap - 1 bytes and ends them with NUL: the length, or -1. */
 long xs_io_read_file(const char *path, char *mem, size_t cap);
 
+/* The working directory and a slash, where the path is relative to it; nothing if its own name is
+ * very long. */
+void xs_io_put_here(struct xs_buf *out, const char *path);
+
 /* Replaces %p pid, %h host, %e program, %t start time (s), %j job, %r rank, %% in a pattern. */
 void xs_io_expand(struct xs_buf *out, const char *pattern);
 

@@ -12,6 +12,7 @@
 
 #include "base/align.h"
 #include "base/fmt.h"
+#include "sys/io.h"
 #include "sys/lock.h"
 #include "sys/mem.h"
 
@@ -493,6 +494,7 @@ int xs_record_create(const char *directory, const char *program)
     if (own.at != NULL || own.is_frozen)
         return EALREADY;
     xs_buf_init(&b, own.directory, sizeof(own.directory));
+    xs_io_put_here(&b, directory); /* the program may go elsewhere */
     xs_put_str(&b, directory);
     own.pid = getpid();
     if (b.truncated)

@@ -85,4 +85,13 @@ started=$SECONDS
 out=$(under system -- sh -c 'sleep 6 >/dev/null 2>&1 & echo started' 2>&1)
 [ $((SECONDS - started)) -lt 5 ] || fail "a child left behind holds the caller's standard error open"
 [[ $out == started* ]] || fail "the output of a shell that leaves a child: $out"
+# Names relative to the directory that a program is started in, which it leaves.
+mkdir -p "$work/start/records" "$work/elsewhere"
+(cd "$work/start" && XSIGMA_RECORD=records XSIGMA_STATS_FILE=report-%p.txt LD_PRELOAD=$lib \
+    bash -c "cd '$work/elsewhere' && x=\$(printf '%0300000d' 7) && echo \${#x}" >/dev/null 2>"$work/err")
+has_report "$work"/start/report-*.txt || fail "no report where the program was started: $(ls "$work/start" "$work/elsewhere")"
+left=$(find "$work/start/records" "$work/elsewhere" -type f)
+[ -z "$left" ] || fail "left behind by a program that went elsewhere: $left"
+[ ! -s "$work/err" ] || fail "a program that went elsewhere: $(cat "$work/err")"
+
 finish
