@@ -242,7 +242,7 @@ int xs_settings_parse(struct xs_settings *s, int argc, char **argv, bool runs)
             return refuse_option(s, arg);
         if (arg[len] == '=') {
             value = arg + len + 1;
-        } else if (i + 1 < argc) {
+        } else if (i + 1 < argc && strcmp(argv[i + 1], "--") != 0) {
             value = argv[++i];
         } else {
             xs_tool_error("%s: a value is needed", arg);

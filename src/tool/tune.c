@@ -2,6 +2,7 @@
 #include "tool/tune.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -111,11 +112,11 @@ static int take_options(struct xs_tune *t, int *argc, char **argv)
         if (option == OPTIONS) {
             /* An unknown one is refused by whoever knows the rest of them. */
             argv[kept++] = argv[i];
-            if (value == NULL && i + 1 < *argc)
+            if (value == NULL && i + 1 < *argc && strcmp(argv[i + 1], "--") != 0)
                 argv[kept++] = argv[++i];
             continue;
         }
-        if (value == NULL && i + 1 == *argc) {
+        if (value == NULL && (i + 1 == *argc || strcmp(argv[i + 1], "--") == 0)) {
             xs_tool_error("tune: %s: a value is needed", argv[i]);
             return XS_EXIT_USAGE;
         }
@@ -284,6 +285,24 @@ static int tune(struct xs_tune *t)
     return xs_tune_interrupted() != 0 ? 128 + xs_tune_interrupted() : status;
 }
 
+/* Said before hours of runs, not after them. */
+static int look_at_save(const char *file)
+{
+    int fd = open(file, O_WRONLY | O_CLOEXEC | O_NONBLOCK);
+
+    if (fd < 0 && errno == ENOENT) {
+        fd = open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (fd >= 0)
+            (void)unlink(file);
+    }
+    if (fd < 0) {
+        xs_tool_error("tune: %s: %s", file, strerror(errno));
+        return XS_EXIT_NO;
+    }
+    close(fd);
+    return 0;
+}
+
 /* ---- the verb ------------------------------------------------------------------------------ */
 
 static int prepare(struct xs_tune *t, int argc, char **argv)
@@ -306,6 +325,8 @@ static int prepare(struct xs_tune *t, int argc, char **argv)
         xs_tool_error("%s", why);
         return status;
     }
+    if (t->save != NULL && (status = look_at_save(t->save)) != 0)
+        return status;
     t->argv = argv + settings.program;
     xs_target_find(&target, t->argv);
     if (target.status != 0) {

@@ -122,6 +122,8 @@ err_has 'size such as'
 expect 64 "$xsigma" run --preset montecarlo true
 err_has 'did you mean monte-carlo?'
 expect 64 "$xsigma" run --json '' true
+expect 64 "$xsigma" run --html -- true
+[ ! -e ./-- ] || fail "'--' was taken for a file"
 expect 0 "$xsigma" run --preset pde --set CPU_BACKEND=system --set=XSIGMA_CPU_ALIGN=64 \
     --set 'CPU_ROUTE=*:system' --json r/%p.json -- sh -c 'env | grep ^XSIGMA_ | sort'
 printf '%s\n' XSIGMA_CPU_ALIGN=64 XSIGMA_CPU_BACKEND=system 'XSIGMA_CPU_ROUTE=*:system' \

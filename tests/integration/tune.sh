@@ -54,6 +54,10 @@ grep -qE '^\* CPU_ALIGN=(32|128|16 CPU_BACKEND=system) ' out || fail "chosen: $(
 grep -qE '^export XSIGMA_CPU_ALIGN=' out || fail "exports: $(cat out)"
 has '-8'
 grep -qE '^XSIGMA_CPU_ALIGN=(32|128|16)$' saved || fail "saved: $(cat saved)"
+# Where nothing can be saved it says so before the runs.
+tune 1 -n 3 --save /nonexistent/saved --candidate CPU_ALIGN=32 -- touch ran
+[ ! -e ran ] || fail "the program was run, though nothing could be saved"
+tune 64 -n 3 --save -- touch ran
 env XSIGMA_CONFIG="$PWD/saved" XSIGMA_VERBOSE=1 LD_PRELOAD="$XS_LIB" /bin/true 2>verbose
 grep -q 'CPU_ALIGN' verbose || fail "the saved file has no effect: $(cat verbose)"
 hasnt 'no significant'
