@@ -598,9 +598,10 @@ void xs_heap_empty_magazine(struct xs_heap *h, struct xs_magazine *m)
     while (!xs_magazine_is_empty(m)) {
         void *p = xs_magazine_take(h, m);
         uint64_t entry = xs_page_map_get(p);
-        if (!xs_heap_has(h, entry))
+        if (!xs_heap_has(h, entry)) {
+            ((uintptr_t *)p)[1] = 0; /* marked it would be looked for everywhere */
             send_object(h, p, entry);
-        else if (xs_heap_put_back(h, p, XS_ENTRY_SLAB(entry)))
+        } else if (xs_heap_put_back(h, p, XS_ENTRY_SLAB(entry)))
             (void)xs_heap_settle_alone(h, XS_ENTRY_SLAB(entry));
     }
 }

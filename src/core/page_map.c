@@ -20,9 +20,9 @@ static void find_origin(const void *p)
     uintptr_t none = 0;
 
     if (atomic_load_explicit(&xs_page_map_root.origin, memory_order_relaxed) == 0)
-        (void)atomic_compare_exchange_strong_explicit(
-            &xs_page_map_root.origin, &none, is_downwards ? at + HOLES : at - HOLES,
-            memory_order_relaxed, memory_order_relaxed);
+        (void)atomic_compare_exchange_strong_explicit(&xs_page_map_root.origin, &none,
+                                                      is_downwards ? at + HOLES : at - HOLES,
+                                                      memory_order_relaxed, memory_order_relaxed);
 }
 
 /* In a small process all lies in the 64 GiB of one table. */
