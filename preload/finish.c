@@ -285,11 +285,12 @@ bool xs_finish_plan(bool is_root, const char *malloc_owner)
         return false;
     plan.pid = getpid();
     plan.aside = !always && (xs_io_stderr_is_stdout() || (is_root && xs_proc_is_orphan()));
-    if (to_file) {
+    /* Where the name is absolute, nothing is written: that would cost a page. */
+    if (to_file && xs_config(XS_KNOB_STATS_FILE)->text[0] != '/') {
         struct xs_buf b;
         xs_buf_init(&b, start_directory, sizeof(start_directory));
         xs_io_put_here(&b, xs_config(XS_KNOB_STATS_FILE)->text);
-    } else if (!plan.aside) {
+    } else if (!to_file && !plan.aside) {
         xs_io_keep_stderr();
     }
     return true;
