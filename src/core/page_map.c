@@ -8,8 +8,8 @@
 XS_FIRST struct xs_page_map_root xs_page_map_root;
 
 /* The kernel maps from the top downwards, or, where the stack has no bound, from below upwards, and
- * before that into holes. Frees of blocks that lie now in one leaf, now in another take a third
- * longer. */
+ * before that into holes. A free whose block lies in another leaf than the last one's takes the
+ * long way. */
 #define HOLES ((uintptr_t)32 << 20)
 
 /* Of the first range, of which `p` is the beginning. */
