@@ -43,6 +43,20 @@ cgroup_clear() {
     done
 }
 
+# Another group takes its place, with the same limit: what the kernel keeps of dead processes is charged to
+# the old one for a while, some hundred KiB where they are many.
+cgroup_renew() {
+    local limit
+    cgroup_clear
+    limit=$(cat "$xs_group/memory.max" "$xs_group/memory.limit_in_bytes" 2>/dev/null)
+    for _ in {1..500}; do
+        rmdir "$xs_group" 2>/dev/null && break
+        sleep 0.01
+    done
+    mkdir -p "$xs_group"
+    [ "$limit" = max ] || cgroup_limit "$limit"
+}
+
 # Of memory without swap.
 cgroup_limit() { # BYTES, or -1
     if [ -e "$xs_group/memory.max" ]; then

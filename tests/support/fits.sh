@@ -24,8 +24,8 @@ xs_lives() { # STATUS COMMAND...
     XSIGMA_RECORD=$xs_records cgroup_run timeout "$xs_fits_s" "$@" </dev/null >got.out 2>"$xs_stderr"
     [ $? -eq "$expected" ] && cmp -s expected.out got.out
     local same=$?
-    # What a killed process leaves would be charged to the next one.
-    cgroup_clear
+    # What one process leaves would be charged to the next one.
+    cgroup_renew
     rm -rf "$xs_records"
     return $same
 }
