@@ -98,7 +98,7 @@ void xs_gpu_move_there(struct xs_gpu_context *c, CUdeviceptr p, size_t size)
 
 void xs_gpu_move_back(struct xs_gpu_shard *s, struct xs_gpu_device *d, uint64_t bytes)
 {
-    struct place e;
+    struct place e = {0};
 
     while (bytes != 0 && next_back(d, &e)) {
         if (!move(e.p, e.size, HOST))
