@@ -176,6 +176,13 @@ int rename(const char *from, const char *to)
     }
 NEXT(int, pthread_key_create, (unsigned *key, void (*end)(void *)), (key, end))
 NEXT(int, pthread_setspecific, (unsigned key, const void *value), (key, value))
-NEXT(int, pthread_create,
-     (unsigned long *thread, const void *attr, void *(*run)(void *), void *arg),
-     (thread, attr, run, arg))
+
+/* The library hands the program's own calls on, so what is to run tells whose it is. */
+int pthread_create(unsigned long *thread, const void *attr, void *(*run)(void *), void *arg)
+{
+    typedef int create_function(unsigned long *, const void *, void *(*)(void *), void *);
+    create_function *next = (create_function *)(uintptr_t)dlsym(RTLD_NEXT, "pthread_create");
+
+    return fails("pthread_create", (void *)(uintptr_t)run) ? fault.error
+                                                           : next(thread, attr, run, arg);
+}

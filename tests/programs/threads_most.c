@@ -10,9 +10,9 @@
 
 static void *wait_for_end(void *unused)
 {
-    (void)unused;
-    for (;;)
+    while (unused == NULL)
         pause();
+    return NULL;
 }
 
 static int threads_under(unsigned limit)
