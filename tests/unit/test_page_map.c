@@ -74,8 +74,11 @@ static bool region_is_good(bool *is_beside)
     *is_beside = leaf != NULL;
     if (p == NULL || size < (size_t)1 << 20 || size > (size_t)2 << 20)
         return false;
-    /* What the kernel maps next lies below. */
-    if (xs_page_map_leaf_start(p - ((size_t)900 << 20)) != xs_page_map_leaf_start(p + size))
+    /* What the kernel maps next lies below; above in an emulator of user programs. */
+    bool is_downwards = (uintptr_t)p >> (XS_PAGE_MAP_LOG2 - 1) != 0;
+    size_t much = (size_t)900 << 20;
+    if (xs_page_map_leaf_start(is_downwards ? p - much : p) !=
+        xs_page_map_leaf_start(is_downwards ? p + size : p + much))
         return false;
     if (*is_beside && entry >> area_log2 != (uintptr_t)p >> area_log2)
         return false;
