@@ -45,6 +45,18 @@ int madvise(void *p, size_t size, int advice)
     return 0;
 }
 
+/* Where large ranges begin hangs on the kernel (since 6.7 at 2 MiB, in an emulator anywhere), and
+ * on that how much of each 2 MiB a span has first. */
+void *mmap(void *at, size_t size, int prot, int flags, int fd, off_t offset)
+{
+    size_t more = at == NULL && size >= XS_MEM_HUGE ? XS_MEM_HUGE : 0;
+    long p = syscall(SYS_mmap, at, size + more, prot, flags, fd, offset);
+
+    if (p != -1 && more != 0)
+        p = (p + (long)XS_MEM_HUGE - 1) & -(long)XS_MEM_HUGE;
+    return (void *)p; // NOLINT(performance-no-int-to-ptr)
+}
+
 static bool is_among(char *p, char *const list[], unsigned n)
 {
     for (unsigned i = 0; i < n; i++)
