@@ -56,8 +56,19 @@ static void note_there(const struct xs_gpu_device *d, CUdeviceptr p, size_t size
     xs_lock_give(&there_lock);
 }
 
-/* The oldest of the device's that the program still holds, taken out; those that it does not are
- * taken out too. */
+/* The program has it no more, or it was handed out again since. Under there_lock. */
+static bool is_old(unsigned i)
+{
+    const struct xs_gpu_block *b = xs_gpu_block_find(place(i)->p);
+    bool found = b == NULL || xs_gpu_block_is_kept(b);
+
+    for (unsigned j = i + 1; j < there.count && !found; j++)
+        found = place(j)->p == place(i)->p;
+    return found;
+}
+
+/* The oldest of the device's that the program still holds, taken out; those before it that it does
+ * not are taken out too. */
 static bool next_back(const struct xs_gpu_device *d, struct place *out)
 {
     bool found = false;
@@ -66,21 +77,13 @@ static bool next_back(const struct xs_gpu_device *d, struct place *out)
     xs_lock_take(&there_lock);
     for (unsigned i = 0; i < there.count; i++) {
         struct place e = *place(i);
-        const struct xs_gpu_block *b = xs_gpu_block_find(e.p);
-        bool is_old = b == NULL || xs_gpu_block_is_kept(b);
-        for (unsigned j = i + 1; j < there.count && !is_old; j++)
-            is_old = place(j)->p == e.p; /* handed out again since */
-        if (is_old)
+        if (!found && is_old(i))
             continue;
         if (!found && e.device == d) {
             found = true;
             *out = e;
-            continue;
-        }
-        *place(kept++) = e;
-        if (found) { /* no need to look at the rest */
-            while (++i < there.count)
-                *place(kept++) = *place(i);
+        } else {
+            *place(kept++) = e;
         }
     }
     there.count = kept;

@@ -4,8 +4,9 @@
  * own malloc needs: mmap, munmap and mremap, brk, futexes where there are threads, and mprotect
  * for a thread's own arena. Whoever would make another call asks here first and does without it.
  * A filter that was there before the start does not count as such: those (of containers, of
- * systemd) mostly refuse, and what is refused is done without anyway. Threads: any. Context: any.
- * Allocates: never.
+ * systemd) mostly refuse, and what is refused is done without anyway.
+ *
+ * Threads: any. Context: any. Allocates: never.
  */
 #ifndef XS_SYS_FILTER_H
 #define XS_SYS_FILTER_H

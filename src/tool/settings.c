@@ -219,6 +219,15 @@ static int apply(struct xs_settings *s, enum option option, const char *value)
     }
 }
 
+const char *xs_settings_value(int argc, char **argv, int *i, size_t len)
+{
+    if (argv[*i][len] == '=')
+        return argv[*i] + len + 1;
+    if (*i + 1 == argc || strcmp(argv[*i + 1], "--") == 0)
+        return NULL;
+    return argv[++*i];
+}
+
 int xs_settings_parse(struct xs_settings *s, int argc, char **argv, bool runs)
 {
     int i = 1;
@@ -240,11 +249,8 @@ int xs_settings_parse(struct xs_settings *s, int argc, char **argv, bool runs)
             option++;
         if (option == OPTION_COUNT || (option >= OPTION_JSON && !runs))
             return refuse_option(s, arg);
-        if (arg[len] == '=') {
-            value = arg + len + 1;
-        } else if (i + 1 < argc && strcmp(argv[i + 1], "--") != 0) {
-            value = argv[++i];
-        } else {
+        value = xs_settings_value(argc, argv, &i, len);
+        if (value == NULL) {
             xs_tool_error("%s: a value is needed", arg);
             return XS_EXIT_USAGE;
         }

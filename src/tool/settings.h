@@ -19,6 +19,10 @@ struct xs_settings {
     int program;                /* index of the program in argv; argc if there is none */
 };
 
+/* What belongs to the option argv[*i], whose name has `len` characters: what is behind its '=', or
+ * the next word, which *i is the number of then. NULL: nothing does; "--" ends the options. */
+const char *xs_settings_value(int argc, char **argv, int *i, size_t len);
+
 /* Reads the options and puts XSIGMA_* into the environment: 0 or an exit status. `runs`: those that
  * say where the report goes are taken too. */
 int xs_settings_parse(struct xs_settings *s, int argc, char **argv, bool runs);

@@ -108,19 +108,19 @@ static int take_options(struct xs_tune *t, int *argc, char **argv)
         while (option < OPTIONS && (strlen(option_names[option]) != len ||
                                     strncmp(argv[i], option_names[option], len) != 0))
             option++;
-        const char *value = argv[i][len] == '=' ? argv[i] + len + 1 : NULL;
+        int from = i;
+        const char *value = xs_settings_value(*argc, argv, &i, len);
         if (option == OPTIONS) {
             /* An unknown one is refused by whoever knows the rest of them. */
-            argv[kept++] = argv[i];
-            if (value == NULL && i + 1 < *argc && strcmp(argv[i + 1], "--") != 0)
-                argv[kept++] = argv[++i];
+            while (from <= i)
+                argv[kept++] = argv[from++];
             continue;
         }
-        if (value == NULL && (i + 1 == *argc || strcmp(argv[i + 1], "--") == 0)) {
+        if (value == NULL) {
             xs_tool_error("tune: %s: a value is needed", argv[i]);
             return XS_EXIT_USAGE;
         }
-        int status = apply(t, (enum option)option, value != NULL ? value : argv[++i]);
+        int status = apply(t, (enum option)option, value);
         if (status != 0)
             return status;
     }

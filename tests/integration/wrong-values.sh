@@ -23,6 +23,7 @@ wrong "a route to nowhere" 'XSIGMA_CPU_ROUTE.*nowhere' 'XSIGMA_CPU_ROUTE=<=64K:n
 wrong "a name" 'XSIGMA_STAT([^S_]|$).*XSIGMA_STATS' XSIGMA_STAT=1 $off
 wrong "a value of XSIGMA_STATS" 'XSIGMA_STATS.*banana.*auto' XSIGMA_STATS=banana "XSIGMA_STATS_FILE=$work/report"
 wrong "a boolean" 'XSIGMA_VERBOSE.*maybe' XSIGMA_VERBOSE=maybe $off
+wrong "a boolean of the GPU part" 'XSIGMA_GPU_PREFETCH_BACK.*maybe' XSIGMA_GPU_PREFETCH_BACK=maybe $off
 wrong "a size" 'XSIGMA_CPU_ALIGN.*48' XSIGMA_CPU_ALIGN=48 $off
 wrong "a size's unit" 'XSIGMA_CPU_ALIGN.*64Q' XSIGMA_CPU_ALIGN=64Q $off
 wrong "a negative size" 'XSIGMA_CPU_ALIGN.*-64' XSIGMA_CPU_ALIGN=-64 $off
