@@ -41,6 +41,7 @@ XS_UNLIKELY_DATA static struct {
     bool is_asked;   /* there is no filter of system calls */
     bool is_over;    /* for good */
     char *sample;    /* 2 MiB in small pages, not judged yet */
+    bool is_timed;   /* some of these were */
     unsigned since;  /* so many times 2 MiB since the last sample */
     unsigned pause;  /* until the next one */
     unsigned losses; /* one after the other */
@@ -86,7 +87,7 @@ static void tell(char *p, bool is_huge)
 
 /* ---- small ones ------------------------------------------------------------------------- */
 
-/* False: it cannot be timed. */
+/* False: it is too small a part. */
 static bool sample(char *p, size_t own)
 {
     unsigned pages = own / XS_SPAN_PAGE < TIMED_MOST ? (unsigned)(own / XS_SPAN_PAGE) : TIMED_MOST;
@@ -94,8 +95,12 @@ static bool sample(char *p, size_t own)
     if (pages < TIMED_LEAST)
         return false;
     tell(p, false);
-    huge.stats.small_ns = time_touch(p, pages) * PAGES / pages;
-    huge.is_over = huge.stats.small_ns == 0; /* there is no such clock */
+    /* Where the program leaves its memory untouched, no page is touched for the time alone. */
+    huge.is_timed = huge.is_dense || huge.stats.small_ns == 0;
+    if (huge.is_timed) {
+        huge.stats.small_ns = time_touch(p, pages) * PAGES / pages;
+        huge.is_over = huge.stats.small_ns == 0; /* there is no such clock */
+    }
     huge.sample = p;
     huge.since = 0;
     return true;
@@ -113,7 +118,7 @@ static void judge(void)
     huge.is_dense = is_dense;
     huge.sample = NULL;
     if (is_dense) {
-        huge.pause = SAMPLE_EVERY;
+        huge.pause = huge.is_timed ? SAMPLE_EVERY : 0;
         return;
     }
     huge.stats.verdict = XS_HUGE_SPARSE;

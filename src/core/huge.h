@@ -3,9 +3,10 @@
  *
  * In a heap that has grown large, where a chunk reaches into 2 MiB that have no memory yet, these
  * may become a huge page at once. Whether they do is measured, again and again:
- * - Now and then they are left to small pages, and a few of these are timed. When some more memory
- *   was handed out behind them it is looked how many of them the program has touched: only where
- *   nearly all, what follows may be huge.
+ * - Now and then they are left to small pages, and unless the program was seen to leave such
+ *   untouched, a few of these are timed. When some more memory was handed out behind them it is
+ *   looked how many of them the program has touched: only where nearly all, what follows may be
+ *   huge.
  * - Each huge page is timed when it is first touched. Where one costs more than its small pages, as
  *   where a hypervisor has to find the memory first, that is lost time; no more of it is lost than
  *   huge pages have gained of late, and a hundredth of the time that passes.

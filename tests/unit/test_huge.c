@@ -207,6 +207,20 @@ Test(huge, none_where_memory_is_left_untouched)
     cr_assert_eq(asked, 0u);
     cr_assert_eq(xs_huge_stats().verdict, XS_HUGE_SPARSE);
     cr_assert_eq(xs_huge_stats().touched_permille, 898u);
+    cr_assert_eq(cpu_ns, 16 * page_ns); /* no page is touched for its time but at first */
+}
+
+Test(huge, where_memory_is_used_again_small_pages_are_timed_again)
+{
+    start(XS_HUGE_AUTO);
+    small_touched = PAGES / 2;
+    use(100 * MIB);
+    cr_assert_eq(xs_huge_stats().verdict, XS_HUGE_SPARSE);
+    small_touched = PAGES;
+    page_ns *= 2;
+    use(200 * MIB);
+    cr_assert_gt(asked, 0u);
+    cr_assert_eq(xs_huge_stats().small_ns, page_ns * PAGES);
 }
 
 Test(huge, a_kernel_that_gives_none_is_not_asked_again_soon)
