@@ -218,11 +218,14 @@ void *xs_supply_reserve_huge(size_t *size)
     for (unsigned i = 0; i < XS_COUNT_OF(pages); i++) {
         for (size_t want = xs_align_down(*size, pages[i]); want != 0;
              want = xs_align_down(want / 2, pages[i])) {
-            void *p = xs_supply_charge(want) ? map_explicit(want, pages[i]) : NULL;
+            if (!xs_supply_charge(want))
+                continue;
+            void *p = map_explicit(want, pages[i]);
             if (p != NULL) {
                 *size = want;
                 return p;
             }
+            xs_supply_uncharge(want);
         }
     }
     *size = 0;

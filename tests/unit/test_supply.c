@@ -1,0 +1,58 @@
+/* Explicit huge pages of which the kernel has none, or only small ones: what was asked for in vain
+ * counts as nobody's. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "core/supply.h"
+#include "sys/mem.h"
+
+static size_t had; /* bytes of huge pages that the kernel has */
+
+void *mmap(void *at, size_t size, int prot, int flags, int fd, off_t offset)
+{
+    if ((flags & MAP_HUGETLB) != 0) {
+        if (size > had) {
+            errno = ENOMEM;
+            return MAP_FAILED;
+        }
+        flags &= ~(MAP_HUGETLB | MAP_HUGE_MASK << MAP_HUGE_SHIFT);
+    }
+    // NOLINTNEXTLINE(performance-no-int-to-ptr)
+    return (void *)syscall(SYS_mmap, at, size, prot, flags, fd, offset);
+}
+
+static uint64_t charged(void)
+{
+    struct xs_supply_stats stats;
+
+    xs_supply_stats(&stats);
+    return stats.charged_bytes;
+}
+
+Test(supply, huge_pages_that_are_not_there_are_not_charged)
+{
+    size_t size = XS_MEM_GIANT * 2;
+
+    xs_supply_open(&(struct xs_supply_options){.limit_bytes = XS_MEM_GIANT * 3});
+    cr_assert_null(xs_supply_reserve_huge(&size));
+    cr_assert_eq(size, 0u);
+    cr_assert_eq(charged(), 0u);
+    cr_assert(xs_supply_charge(XS_MEM_GIANT * 3));
+}
+
+Test(supply, of_fewer_huge_pages_what_was_got_is_charged)
+{
+    size_t size = XS_MEM_HUGE * 16;
+
+    had = XS_MEM_HUGE * 5;
+    xs_supply_open(&(struct xs_supply_options){.limit_bytes = XS_MEM_HUGE * 16});
+    void *p = xs_supply_reserve_huge(&size);
+    cr_assert_not_null(p);
+    cr_assert_eq(size, XS_MEM_HUGE * 4);
+    cr_assert_eq(charged(), size);
+    cr_assert_eq(xs_supply_unmap(p, size), 0);
+    cr_assert_eq(charged(), 0u);
+}
