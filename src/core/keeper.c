@@ -11,6 +11,7 @@
 
 #include "core/pressure.h"
 #include "core/thread_heap.h"
+#include "sys/elf.h"
 #include "sys/filter.h"
 #include "sys/lock.h"
 #include "sys/proc.h"
@@ -18,6 +19,9 @@
 
 /* A look oftener than this would cost more than it finds. */
 #define PAUSE_LEAST_NS 10000000u
+
+/* Of its stack, for itself. */
+#define STACK_BYTES ((size_t)256 << 10)
 
 _Atomic uint32_t xs_keeper_state;
 
@@ -130,6 +134,16 @@ static void *keep(void *unused)
     }
 }
 
+/* The thread-local variables of the program and its libraries lie on each thread's stack, and may
+ * be larger than all that we need there. Only the C library knows, by this name since 2.15. */
+static size_t stack_bytes(const pthread_attr_t *attr)
+{
+    typedef size_t least_function(const pthread_attr_t *attr);
+    least_function *least = (least_function *)(uintptr_t)xs_elf_libc("__pthread_get_minstack");
+
+    return STACK_BYTES + (least != NULL ? least(attr) : 0);
+}
+
 /* Not where a filter of system calls might kill for it. */
 static bool register_fence(void)
 {
@@ -158,7 +172,7 @@ void xs_keeper_start(void)
     pthread_sigmask(SIG_SETMASK, &all, &before);
     if (pthread_attr_init(&attr) == 0 &&
         pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED) == 0 &&
-        pthread_attr_setstacksize(&attr, (size_t)256 << 10) == 0 &&
+        pthread_attr_setstacksize(&attr, stack_bytes(&attr)) == 0 &&
         pthread_create(&thread, &attr, keep, NULL) == 0)
         atomic_store_explicit(&is_made, true, memory_order_relaxed);
     else
