@@ -262,7 +262,10 @@ int xs_tool_vars(int argc, char **argv)
     struct wanted w = {.words = argv + 1};
 
     if (argc > 1 && !markdown && argv[1][0] == '-') {
-        xs_tool_error("vars has no option but --markdown, and was given '%s'", argv[1]);
+        if (strcmp(argv[1], "--markdown") == 0)
+            xs_tool_error("vars --markdown lists all, so '%s' is too much", argv[2]);
+        else
+            xs_tool_error("vars has no option but --markdown, and was given '%s'", argv[1]);
         return XS_EXIT_USAGE;
     }
     xs_config_load(false);

@@ -44,16 +44,37 @@ static void to_stream(const char *text, size_t len, void *arg)
     fwrite(text, 1, len, arg);
 }
 
+/* Whole under another name first. NULL: there is no such file, errno says why. */
+static FILE *open_fresh(char fresh[PATH_MAX], const char *path)
+{
+    int n = snprintf(fresh, PATH_MAX, "%s.%d.new", path, (int)getpid());
+
+    if (n < 0 || n >= PATH_MAX) {
+        errno = ENAMETOOLONG;
+        return NULL;
+    }
+    return fopen(fresh, "wxe");
+}
+
+int xs_html_may_save(const char *path)
+{
+    char fresh[PATH_MAX];
+
+    if (strcmp(path, "-") == 0)
+        return 0;
+    FILE *out = open_fresh(fresh, path);
+    if (out == NULL)
+        return errno;
+    fclose(out);
+    return unlink(fresh) == 0 ? 0 : errno;
+}
+
 static int save(const char *json, size_t len, const char *path)
 {
     char fresh[PATH_MAX];
-    int n = snprintf(fresh, sizeof(fresh), "%s.%d.new", path, (int)getpid());
-    FILE *out;
+    FILE *out = open_fresh(fresh, path);
     int rc;
 
-    if (n < 0 || (size_t)n >= sizeof(fresh))
-        return ENAMETOOLONG;
-    out = fopen(fresh, "wxe");
     if (out == NULL)
         return errno;
     rc = xs_html_write(json, len, out);

@@ -19,6 +19,9 @@ int xs_html_write(const char *json, size_t len, FILE *out);
  * its sites got names. */
 int xs_html_save(struct xs_inputs *in, const char *path);
 
+/* 0: it could be saved there now. */
+int xs_html_may_save(const char *path);
+
 /* The page before and after its data, made by scripts/make-html. */
 extern const char xs_html_before[];
 extern const char xs_html_after[];

@@ -140,6 +140,7 @@ struct wanted {
     const char *pprof; /* a file */
     const char *html;
     enum xs_profile_kind kind;
+    bool any; /* something was asked for */
 };
 
 /* An option with a value, `--name value` or `--name=value`; *i moves on. NULL: another word. */
@@ -154,6 +155,7 @@ static const char *value_of(const char *word, const char *name, int argc, char *
     return word[n] == '\0' && *i + 1 < argc ? argv[++*i] : NULL;
 }
 
+/* False, and said: there is none of this name. */
 static bool set_kind(struct wanted *w, const char *text)
 {
     static const char *const names[] = {"live", "peak", "total"};
@@ -164,15 +166,29 @@ static bool set_kind(struct wanted *w, const char *text)
             return true;
         }
     }
+    xs_tool_error("report: --kind: '%s' is none of peak, live and total", text);
     return false;
 }
 
-/* False: it is no option. */
+/* False, and said. */
+static bool refuse_option(const char *word)
+{
+    bool lacks_value =
+        strcmp(word, "--html") == 0 || strcmp(word, "--pprof") == 0 || strcmp(word, "--kind") == 0;
+
+    xs_tool_error(lacks_value ? "report: %s: a value is needed"
+                              : "report: '%s' is no option; see 'xsigma help report'",
+                  word);
+    return false;
+}
+
+/* False, and said: it is no option, or lacks its value. */
 static bool take_option(struct wanted *w, int argc, char **argv, int *i)
 {
     const char *word = argv[*i];
     const char *value;
 
+    w->any = true;
     if (strcmp(word, "--json") == 0)
         w->json = true;
     else if (strcmp(word, "--collapsed") == 0)
@@ -184,7 +200,7 @@ static bool take_option(struct wanted *w, int argc, char **argv, int *i)
     else if ((value = value_of(word, "--kind", argc, argv, i)) != NULL)
         return set_kind(w, value);
     else
-        return false;
+        return refuse_option(word);
     return true;
 }
 
@@ -251,13 +267,14 @@ int xs_tool_report(int argc, char **argv)
             status = status == XS_EXIT_OK ? rc : status;
         } else if (strcmp(word, "--") == 0) {
             only_words = true;
-        } else if (i + 1 == argc && (strcmp(word, "--html") == 0 || strcmp(word, "--pprof") == 0)) {
-            xs_tool_error("%s: a file name is needed", word);
-            return XS_EXIT_USAGE;
         } else if (!take_option(&wanted, argc, argv, &i)) {
-            xs_tool_error("report: '%s' is no option; see 'xsigma help report'", word);
             return XS_EXIT_USAGE;
         }
+    }
+    if (words == 0 && wanted.any) {
+        xs_tool_error("report: of what? A file, a process or a directory is needed; "
+                      "'xsigma report' alone lists the processes");
+        return XS_EXIT_USAGE;
     }
     if (words == 0)
         return list_records();

@@ -55,8 +55,14 @@ static int run_and_make_page(const char *file, char **argv, const char *page)
     char directory[PATH_MAX];
     char report[PATH_MAX + 32];
     struct xs_ended ended;
-    int rc = xs_scratch_make(directory, sizeof(directory));
+    int rc = xs_html_may_save(page);
 
+    /* Said before hours of work, not after them. */
+    if (rc != 0) {
+        xs_tool_error("run: --html %s: %s", page, strerror(rc));
+        return XS_EXIT_REFUSED;
+    }
+    rc = xs_scratch_make(directory, sizeof(directory));
     if (rc != 0) {
         xs_tool_error("%s: %s", directory, strerror(rc));
         return XS_EXIT_NO;

@@ -57,6 +57,10 @@ same_json "$work/plain.json" "$work/back.json" || fail "the page's data are not 
 "$tool" report --html "$work/none/page.html" "$work/full.json" 2>"$work/err" && fail "no directory, but status 0"
 grep -q "none/page.html: No such file" "$work/err" || fail "no directory: $(cat "$work/err")"
 "$tool" report --html 2>"$work/err" && fail "--html without a file, but status 0"
+# Before the program runs, it costs no more.
+out=$("$tool" run --lib "$lib" --html "$work/none/page.html" -- echo ran 2>"$work/err")
+[ "$? $out" = '2 ' ] || fail "run --html into no directory: it runs, or status $?"
+grep -q "none/page.html: No such file" "$work/err" || fail "run --html into no directory: $(cat "$work/err")"
 
 # `run` waits for the end, ends as the program does, and leaves nothing but the page.
 mkdir "$work/tmp"

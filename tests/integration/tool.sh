@@ -90,9 +90,28 @@ expect 0 "$xsigma" vars
 out_has XSIGMA_CPU_BACKEND=
 out_has XSIGMA_STATS=0
 expect 64 "$xsigma" vars --x
+err_has "was given '--x'"
+expect 64 "$xsigma" vars --markdown CPU
+err_has "'CPU' is too much"
 expect 64 "$xsigma" vars nothing-of-this-name
 expect 0 "$xsigma" vars xsigma_cpu_tbb CONFIG
 expect 1 bash -c '"$1" vars >/dev/full' - "$xsigma"
+
+# --- options of report ---
+for words in --json --collapsed '--html x' '--pprof x' '--kind live'; do
+    # shellcheck disable=SC2086 # words on purpose
+    expect 64 "$xsigma" report $words
+    err_has 'of what?'
+    err_lines 1
+done
+for word in --html --pprof --kind; do
+    expect 64 "$xsigma" report . $word
+    err_has "$word: a value is needed"
+done
+expect 64 "$xsigma" report --kind most .
+err_has "'most' is none of peak"
+expect 64 "$xsigma" report --jsonn .
+err_has "'--jsonn' is no option"
 
 # --- options of run ---
 expect 64 "$xsigma" run

@@ -1,5 +1,5 @@
-/* tls_size - threads of a program whose thread-local variables take TLS_BYTES, at work until another
- * thread could give back what they keep. Prints how many threads there are then. */
+/* tls_size - threads of a program whose thread-local variables take TLS_BYTES, at work until
+ * another thread could give back what they keep. Prints how many threads there are then. */
 #include <dirent.h>
 #include <pthread.h>
 #include <stdio.h>
