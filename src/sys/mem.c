@@ -187,7 +187,13 @@ int xs_mem_map_huge_at(void *p, size_t size, size_t page)
 {
     int flags = huge_flags(page) | MAP_FIXED;
 
-    return mmap(p, size, PROT_READ | PROT_WRITE, flags, -1, 0) == MAP_FAILED ? errno : 0;
+    if (mmap(p, size, PROT_READ | PROT_WRITE, flags, -1, 0) != MAP_FAILED)
+        return 0;
+    int rc = errno;
+    /* The kernel may have taken away what was there before it came to know that it has no such
+     * pages. */
+    (void)xs_mem_reserve_at(p, size);
+    return rc;
 }
 
 static uint64_t limit_of(__rlimit_resource_t what)

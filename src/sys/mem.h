@@ -57,7 +57,8 @@ void *xs_mem_map_huge(size_t size, size_t page);
 void xs_mem_populate(void *p, size_t size);
 int xs_mem_lock(void *p, size_t size);
 
-/* Replaces the range by explicit huge pages (`page` is 1 GiB or 2 MiB); errno if there are none. */
+/* Replaces a reserved range by explicit huge pages (`page` is 1 GiB or 2 MiB); errno, and it stays
+ * reserved, if there are none. */
 int xs_mem_map_huge_at(void *p, size_t size, size_t page);
 
 /* No limit on address space is set, so that a reservation takes nothing from the program. */

@@ -43,4 +43,15 @@ under bfc XSIGMA_STATS_FILE="$work/r.json" -- python3 -c "$fill" 1000 >/dev/null
 # shellcheck disable=SC2016 # for the inner shell
 out=$(under bfc XSIGMA_STATS=0 -- sh -c 'ulimit -v 2000000; exec python3 -c "$1" "$2"' sh "$fill" $large)
 [ "$out" = "$expected" ] || fail "under a limit on address space: $out, not $expected"
+
+# Explicit pages, of which there are none on most machines: a line at most, and the program runs.
+have_backend mimalloc && backends='bfc mimalloc'
+for backend in ${backends-bfc}; do
+    for setting in XSIGMA_RESERVE_HUGE_PAGES=2M XSIGMA_RESERVE_HUGE_PAGES=3G XSIGMA_CPU_MIMALLOC_RESERVE_HUGE_OS_PAGES=1 XSIGMA_CPU_HUGE_PAGES=explicit; do
+        out=$(under "$backend" XSIGMA_STATS=0 "$setting" -- python3 -c "$fill" 20000 2>"$work/err")
+        rc=$?
+        [ "$rc $out" = "0 $(python3 -c "$fill" 20000)" ] || fail "$backend $setting: status $rc, $out"
+        [ "$(sed "s/\[[0-9]*\]//" "$work/err" | sort -u | wc -l)" -le 1 ] || fail "$backend $setting: $(head -n 3 "$work/err")"
+    done
+done
 finish

@@ -1,5 +1,5 @@
-/* Explicit huge pages of which the kernel has none, or only small ones: what was asked for in vain
- * counts as nobody's. */
+/* Explicit huge pages of which the kernel has none, or too few: what was asked for in vain counts
+ * as nobody's, and the addresses where they were to lie stay ours. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <sys/mman.h>
@@ -15,6 +15,8 @@ void *mmap(void *at, size_t size, int prot, int flags, int fd, off_t offset)
 {
     if ((flags & MAP_HUGETLB) != 0) {
         if (size > had) {
+            if ((flags & MAP_FIXED) != 0) /* as Linux does, to 6.18 at least */
+                (void)munmap(at, size);
             errno = ENOMEM;
             return MAP_FAILED;
         }
@@ -55,4 +57,15 @@ Test(supply, of_fewer_huge_pages_what_was_got_is_charged)
     cr_assert_eq(charged(), size);
     cr_assert_eq(xs_supply_unmap(p, size), 0);
     cr_assert_eq(charged(), 0u);
+}
+
+Test(supply, a_range_without_huge_pages_stays_reserved)
+{
+    size_t size = XS_MEM_HUGE * 8;
+    char *p = xs_mem_reserve(size, XS_MEM_HUGE);
+
+    cr_assert_eq(xs_mem_map_huge_at(p, XS_MEM_HUGE * 4, XS_MEM_HUGE), ENOMEM);
+    cr_assert(xs_mem_is_mapped(p));
+    cr_assert(xs_mem_is_mapped(p + XS_MEM_HUGE * 4 - 1));
+    cr_assert_not(xs_mem_reserve_at(p, size), "another one could take it");
 }
