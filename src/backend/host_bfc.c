@@ -118,7 +118,9 @@ static int bfc_open(const struct xs_backend_options *o, struct xs_buf *why)
     struct xs_heap_options options = o->bfc;
     options.count_failure = count_failure;
     /* A limit that was asked for holds, and seals are where the classes of blocks say. */
-    if (options.span.limit_bytes == 0 && !options.span.is_limited && !options.exact_classes) {
+    bool is_bounded =
+        options.span.limit_bytes != 0 || options.span.is_limited || !options.span.allow_growth;
+    if (!is_bounded && !options.exact_classes) {
         options.last_resort = last_resort;
         options.span.is_barred = xs_mem_limit() < LIMIT_LEAST;
     }

@@ -70,8 +70,11 @@ void *xs_bfc_address(const struct xs_bfc *b, xs_chunk c)
 
 bool xs_bfc_add_kept(struct xs_bfc *b, void *p, size_t size)
 {
+    size_t next = b->next_region_bytes;
+
     if (!xs_bfc_add(b, p, size))
         return false;
+    b->next_region_bytes = next;
     b->first_region->state = CHUNK_KEPT_REGION;
     return true;
 }
@@ -134,13 +137,23 @@ static uint64_t room(const struct xs_bfc *b)
                : 0;
 }
 
+/* The one that there is without growth. What was got at start and is kept comes on top. */
+static bool has_region(const struct xs_bfc *b)
+{
+    const struct xs_bfc_record *r = b->first_region;
+
+    while (r != NULL && r->state == CHUNK_KEPT_REGION)
+        r = r->next;
+    return r != NULL;
+}
+
 size_t bfc_growth(const struct xs_bfc *b, size_t need)
 {
     size_t unit = b->options.unit;
     uint64_t available = xs_align_down(room(b), unit);
     size_t size = b->next_region_bytes;
 
-    if (!b->options.allow_growth && b->first_region != NULL)
+    if (!b->options.allow_growth && has_region(b))
         return 0;
     if (!b->options.allow_growth && b->options.limit_bytes == 0)
         available = size;

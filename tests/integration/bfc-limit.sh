@@ -51,6 +51,13 @@ for size in 1024 102400 1048576; do
     [ "$again" -le $((64 * mib - live / 2)) ] || fail "$label: $again B more are above the limit"
 done
 
+# Without growth there is one region, and what is got at start besides.
+under bfc XSIGMA_BFC_GROWTH=0 XSIGMA_BFC_INITIAL=64M XSIGMA_PREFAULT=16M "XSIGMA_STATS_FILE=$work/one.json" "$bfc_limit" 102400 >"$work/out" 2>"$work/err" ||
+    fail "without growth: status $?: $(cat "$work/out" "$work/err")"
+read -r live _ <"$work/out"
+{ [ "$live" -le $((80 * mib)) ] && [ "$live" -ge $((64 * mib)) ]; } || fail "64 MiB and 16 MiB at start hold $live B"
+wants "without growth" reserved_peak_bytes "$(bfc "$work/one.json" reserved_peak_bytes)" $((80 * mib))
+
 retry() { # WANT RETRY meanwhile|after
     local out
     out=$(under bfc XSIGMA_STATS=0 XSIGMA_LOG=off XSIGMA_BFC_LIMIT=64M "XSIGMA_BFC_RETRY=$2" "$bfc_retry" "$3" 2>&1)

@@ -285,6 +285,20 @@ Test(bfc, without_growth_there_is_one_region)
     stop();
 }
 
+Test(bfc, without_growth_what_is_kept_comes_on_top)
+{
+    static _Alignas(4096) char kept[1 << 20];
+    struct xs_bfc_options o = defaults();
+
+    o.allow_growth = false;
+    start(o);
+    cr_assert(xs_bfc_add_kept(&b, kept, sizeof(kept)));
+    cr_assert(xs_bfc_alloc(&b, sizeof(kept), 0) != 0);
+    cr_assert(xs_bfc_alloc(&b, o.initial_bytes, 0) != 0);
+    cr_assert_eq(xs_bfc_alloc(&b, 256, 0), 0u);
+    cr_assert_eq(stats().regions, 2u);
+}
+
 Test(bfc, limit)
 {
     struct xs_bfc_options o = defaults();
