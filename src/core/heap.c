@@ -10,7 +10,7 @@
 /* A chain of freed objects is handed over when it has so many, or so many bytes. Of the smallest,
  * of which no magazine takes any (XS_CLASS_MIXED), more. */
 #define SEND_OBJECTS 32u
-#define SEND_SMALL   128u
+#define SEND_SMALL   256u
 #define SEND_BYTES   ((size_t)8 << 10)
 
 /* Frees are counted in such chains: in one of so many, who frees others' objects looks at the
@@ -475,7 +475,7 @@ static void send_object(struct xs_heap *h, void *p, uint64_t entry)
     struct xs_send *c = xs_heap_send_of(h, s);
     uintptr_t *word = p;
 
-    if (c->room != 0 && c->slab != s)
+    if (c->room != 0 && (c->slab != s || c->room == 1))
         send_chain(h, c);
     if (c->room == 0) {
         unsigned class = XS_ENTRY_CLASS(entry);
@@ -496,7 +496,9 @@ static void send_object(struct xs_heap *h, void *p, uint64_t entry)
     *(void **)p = c->head;
     word[1] = h->key;
     c->head = p;
-    if (--c->room == 1)
+    /* A full chain goes with the first object of the next one, as to begin that is slow anyway; a
+     * large object at once. */
+    if (--c->room == 1 && c->most == 2)
         send_chain(h, c);
 }
 

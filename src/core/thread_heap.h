@@ -21,7 +21,7 @@
 
 /* Frees of other heaps' objects, gathered before they are handed over: chains, each at the place
  * that the address of its slab's record gives. */
-#define XS_SENDS 64
+#define XS_SENDS 128
 
 /* Objects of other heaps' slabs go into a magazine too, to be used again here, from this class on:
  * of smaller ones several share a cache line, of these at most two at its ends. */
@@ -29,7 +29,7 @@
 
 struct xs_send {
     struct xs_slab *slab;
-    uint32_t room; /* so many more objects until the chain is handed over; 0: it is empty */
+    uint32_t room; /* for one object less than this; 1: the chain is full, 0: it is empty */
     uint32_t most; /* of a full chain */
     void **head;
 };
@@ -698,7 +698,7 @@ XS_INLINE bool xs_heap_send_inline(struct xs_heap *h, void *p, uint64_t entry)
     struct xs_send *c = xs_heap_send_of(h, s);
     uintptr_t *word = p;
 
-    if (XS_UNLIKELY(c->slab != s || c->room <= 2 || xs_may_be_marked(h, p)))
+    if (XS_UNLIKELY(c->slab != s || c->room <= 1 || xs_may_be_marked(h, p)))
         return false;
     *(void **)p = c->head;
     word[1] = h->key;
