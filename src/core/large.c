@@ -404,12 +404,13 @@ bool xs_large_free(struct xs_heap *h, void *p, uint64_t entry)
 
 /* ---- realloc ---------------------------------------------------------------------------- */
 
-/* `old_size` bytes of it are to be kept; `h` may be another heap than the one that gave it room. */
-static void *grow(struct xs_heap *h, void *p, uint64_t entry, size_t old_size, size_t size)
+/* `old_size` bytes of it are to be kept; `h` may be another heap than the one that gave it room.
+ * *counted: the request was, by malloc. */
+static void *grow(struct xs_heap *h, void *p, uint64_t entry, size_t old_size, size_t size,
+                  bool *counted)
 {
     xs_chunk chunk = XS_ENTRY_CHUNK(entry);
     bool on_its_way = h != NULL && (p == h->grown || p == h->roomy);
-    bool is_zero;
     void *q;
 
     if (XS_ENTRY_CHUNK_CLASS(entry) == XS_CLASS_ROOMY) {
@@ -429,10 +430,15 @@ static void *grow(struct xs_heap *h, void *p, uint64_t entry, size_t old_size, s
         return p;
     }
     q = on_its_way ? xs_large_roomy(h, size) : NULL;
-    if (q == NULL)
-        q = xs_large_malloc(h, size, 0, &is_zero);
-    if (q == NULL)
+    if (q == NULL) {
+        /* What a magazine has is there already. */
+        q = xs_heap_malloc(size);
+        *counted = q != NULL;
+    }
+    if (q == NULL) {
+        xs_heap_forgive(size);
         return NULL;
+    }
     memcpy(q, p, old_size);
     xs_heap_free_moved(p, xs_page_map_get(p));
     if (h != NULL)
@@ -440,7 +446,7 @@ static void *grow(struct xs_heap *h, void *p, uint64_t entry, size_t old_size, s
     return q;
 }
 
-/* *counted: the request was, by malloc. */
+/* As grow. */
 static void *resize(struct xs_heap *h, void *p, uint64_t entry, size_t size, bool *counted)
 {
     bool is_mine = h != NULL && is_my_roomy(h, p, entry);
@@ -453,8 +459,8 @@ static void *resize(struct xs_heap *h, void *p, uint64_t entry, size_t size, boo
         return NULL;
     usable = is_mine ? h->room_bytes : xs_large_usable(p, entry);
     if (size > usable)
-        return is_mine ? grow(h, p, entry, h->roomy_size, size)
-                       : grow(h, p, xs_page_map_get(p), usable, size);
+        return is_mine ? grow(h, p, entry, h->roomy_size, size, counted)
+                       : grow(h, p, xs_page_map_get(p), usable, size, counted);
     if (is_mine && size > h->roomy_size / 2) {
         h->roomy_size = size > h->roomy_size ? size : h->roomy_size;
         if (size >= h->minded_size)
