@@ -28,7 +28,7 @@
 #define XS_CLASS_MIXED 3u
 
 struct xs_send {
-    struct xs_slab *slab;
+    _Alignas(32) struct xs_slab *slab; /* so that none lies in two lines */
     uint32_t room; /* for one object less than this; 1: the chain is full, 0: it is empty */
     uint32_t most; /* of a full chain */
     void **head;
