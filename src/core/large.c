@@ -453,7 +453,10 @@ static void *resize(struct xs_heap *h, void *p, uint64_t entry, size_t size, boo
     xs_chunk chunk = XS_ENTRY_CHUNK(entry);
     size_t usable;
 
-    if (XS_ENTRY_CHUNK_CLASS(entry) == XS_CLASS_DEAD)
+    unsigned class = XS_ENTRY_CHUNK_CLASS(entry);
+    bool is_marked = class < XS_CLASS_COUNT && ((const uintptr_t *)p)[1] == xs_heap_key();
+
+    if (class == XS_CLASS_DEAD || (XS_UNLIKELY(is_marked) && xs_heap_any_holds(p, class)))
         xs_die("realloc of a freed block", p);
     if (size > XS_SIZE_MAX_REQUEST - XS_SPAN_PAGE)
         return NULL;

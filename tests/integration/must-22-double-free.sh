@@ -12,7 +12,8 @@ freed() { # CASE [NAME=VALUE...]
 }
 
 for name in small smallest small-later small-each medium medium-later medium-gone chunk chunk-later large calloc realloc \
-    other-then-this other-then-this-chunk this-then-other this-then-other-chunk; do
+    other-then-this other-then-this-chunk this-then-other this-then-other-chunk \
+    realloc-chunk realloc-longer-chunk realloc-large realloc-longer-large; do
     for setting in XSIGMA_STATS=auto XSIGMA_STATS=0 XSIGMA_CPU_CACHE=0 XSIGMA_CPU_ALIGN=64; do
         # Without a cache the other thread's first slab takes the place of the chunk: it is in use.
         [ "$name $setting" = 'this-then-other-chunk XSIGMA_CPU_CACHE=0' ] && continue
@@ -20,7 +21,7 @@ for name in small smallest small-later small-each medium medium-later medium-gon
         rc=$?
         # timeout, as env, passes the signal on as 128 + 6.
         { [ $rc -eq 134 ] && [ ! -s "$work/out" ]; } || fail "$name, $setting: status $rc: $(cat "$work/out")"
-        grep -qE '^xsigma: double free: 0x[0-9a-f]+$' "$work/err" || {
+        grep -qE '^xsigma: (double free|realloc of a freed block): 0x[0-9a-f]+$' "$work/err" || {
             fail "$name, $setting: no line that says so; standard error:"
             head -n 5 "$work/err"
         }

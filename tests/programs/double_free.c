@@ -182,6 +182,11 @@ int main(int argc, char **argv)
         char *p = malloc(SMALL);
         free(p);
         (void)!realloc(p, 2 * SMALL);
+    } else if (strncmp(what, "realloc-", 8) == 0) {
+        size_t size = strstr(what, "chunk") != NULL ? CHUNK : LARGE;
+        char *p = malloc(size);
+        free(p);
+        (void)!realloc(p, strstr(what, "longer") != NULL ? 2 * size : size);
     } else if (strcmp(what, "calloc") == 0) {
         char *p = calloc(1, SMALL);
         free(p);
