@@ -160,7 +160,9 @@ $(HOOKED): $(LIB_OBJ) build/exports.map $(B)/link.ld
 build/tests/unit/%: tests/unit/%.c $(CORE_SRC:%.c=$(B)/lib/%.o)
 	@mkdir -p $(@D)
 	$(call say,CC)
-	$(Q)$(CC) $(ALL_CPPFLAGS) -std=gnu17 -O1 -g -Wall -Wextra -pthread -o $@ $^ -lcriterion -ldl -lm
+	$(Q)$(CC) $(ALL_CPPFLAGS) -std=gnu17 -O1 -g -Wall -Wextra -pthread $(UNIT_WRAPS:%=-Wl,--wrap=%) \
+	  -o $@ $^ -lcriterion -ldl -lm
+build/tests/unit/test_left_behind: UNIT_WRAPS := xs_heap_any_holds
 
 # ---- fuzz: begin ----
 # Fuzz targets and injected failures: the own core by itself, malloc being libc's, and the readers of
