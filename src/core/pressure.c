@@ -33,7 +33,7 @@
 #define TIGHT_BYTES ((uint64_t)4 << 20)
 #define TIGHT_PART  4
 
-/* The state of pressure ends so far below where it began. */
+/* The state of pressure ends so far below where it began, or at half of that. */
 #define BELOW_PERMILLE 50
 
 /* From so much of the way from there to the limit on all that is free goes at once; before that,
@@ -209,7 +209,9 @@ static void look(size_t size)
     }
     note(&p, now);
     p.wanted_bytes = size;
-    uint64_t from = pressure.options.warn_permille - (was_pressed ? BELOW_PERMILLE : 0);
+    unsigned warn_from = pressure.options.warn_permille;
+    unsigned below = warn_from / 2 < BELOW_PERMILLE ? warn_from / 2 : BELOW_PERMILLE;
+    uint64_t from = warn_from - (was_pressed ? below : 0);
     /* A very large block is hardly ever filled. */
     uint64_t want = size < p.limit_bytes / 2 ? size : 0;
     uint64_t share = permille(&p, p.used_bytes + want);

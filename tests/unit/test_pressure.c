@@ -65,6 +65,19 @@ static uint64_t shrinks(void)
     return s.shrinks;
 }
 
+/* Pressure that begins at 1 % of the limit does not begin anew with each look. */
+Test(pressure, begins_once_however_early)
+{
+    static const struct xs_pressure_options early = {.warn_permille = 10, .say = say};
+
+    xs_pressure_open(&early);
+    for (unsigned i = 0; i < 6; i++) {
+        xs_pressure_look(0);
+        now_ns += 11000 * MS; /* longer than warnings are apart */
+    }
+    cr_assert_eq(lines, 1u, "%u lines", lines);
+}
+
 /* What a thread has for itself was counted already; where little is left it has nothing. */
 Test(pressure, what_a_thread_draws)
 {
