@@ -1,5 +1,5 @@
-/* What is left behind of blocks that went: no mark of a free one, for which it would be looked in the
- * magazines of all heaps, and no entry in the page map of memory that is no longer ours. */
+/* What is left behind of blocks that went: no mark of a free one, for which it would be looked in
+ * the magazines of all heaps, and no entry in the page map of memory that is no longer ours. */
 #include <criterion/criterion.h>
 #include <pthread.h>
 

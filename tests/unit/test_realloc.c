@@ -1,4 +1,5 @@
-/* realloc of a block that cannot grow where it is: where it moves to, and that it is counted once. */
+/* realloc of a block that cannot grow where it is: where it moves to, and that it is counted once.
+ */
 #include <criterion/criterion.h>
 #include <string.h>
 
