@@ -121,6 +121,40 @@ Test(stats, a_fork_child_starts_from_zero)
     cr_assert_eq(xs_counters_allocations(&c), 3u);
 }
 
+enum { TEAM = 8 };
+static pthread_barrier_t all_have_one;
+
+static void *have_slot(void *arg)
+{
+    struct xs_slot **slot = arg;
+
+    *slot = xs_stats_attach();
+    pthread_barrier_wait(&all_have_one); /* none ends before */
+    return NULL;
+}
+
+/* A slot has one writer, in the child too, where those of threads that are not there are free. */
+Test(stats, a_fork_child_s_threads_have_slots_of_their_own)
+{
+    struct xs_slot *slot[TEAM + 1];
+    pthread_t t[TEAM];
+
+    slot[TEAM] = xs_stats_attach();
+    for (unsigned n = TEAM - 1; n <= TEAM; n++) { /* then more than there were */
+        cr_assert_eq(pthread_barrier_init(&all_have_one, NULL, n), 0);
+        for (unsigned i = 0; i < n; i++)
+            cr_assert_eq(pthread_create(&t[i], NULL, have_slot, &slot[i]), 0);
+        for (unsigned i = 0; i < n; i++)
+            pthread_join(t[i], NULL);
+        for (unsigned i = 0; i < n; i++) {
+            cr_assert(slot[i] != NULL && slot[i] != slot[TEAM]);
+            for (unsigned k = 0; k < i; k++)
+                cr_assert(slot[i] != slot[k]);
+        }
+        xs_stats_fork_child();
+    }
+}
+
 Test(stats, live_blocks)
 {
     struct xs_counters c = {.frees = 3,
