@@ -1,6 +1,7 @@
 #include "sys/mem.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -153,6 +154,57 @@ unsigned xs_mem_resident(void *p, size_t size)
     for (unsigned i = 0; i < pages; i++)
         n += in_core[i] & 1;
     return n;
+}
+
+/* Shorter parts without memory are written to like the rest: a call for each would take longer. */
+#define GAP_LEAST ((size_t)64 << 10)
+
+/* Whole pages without memory that lie behind one another. They may be in swap, which mincore does
+ * not count, so they are not zero for having none: a purge drops that too. */
+static void clear_gap(char *from, char *to)
+{
+    size_t size = (size_t)(to - from);
+
+    if (size < GAP_LEAST || xs_mem_purge(from, size) != 0)
+        memset(from, 0, size);
+}
+
+void xs_mem_clear(void *p, size_t size)
+{
+    unsigned char in_core[XS_MEM_HUGE >> 12];
+    size_t page = xs_mem_page();
+    char *at = p, *end = at + size;
+    char *last = (char *)((uintptr_t)end & ~(page - 1)); // NOLINT(performance-no-int-to-ptr)
+    char *pages = (char *)xs_align_up((uintptr_t)p, page);
+
+    if (pages >= last || xs_is_filtered()) {
+        memset(p, 0, size);
+        return;
+    }
+    memset(at, 0, (size_t)(pages - at));
+    at = pages; /* all before it is done */
+    bool is_gap = false;
+    while (pages < last) {
+        size_t left = (size_t)(last - pages);
+        size_t bytes = left < XS_MEM_HUGE ? left : XS_MEM_HUGE;
+        if (mincore(pages, bytes, in_core) != 0)
+            memset(in_core, 1, sizeof(in_core));
+        for (size_t i = 0; i < bytes / page; i++, pages += page) {
+            if (is_gap != (in_core[i] & 1))
+                continue;
+            if (is_gap)
+                clear_gap(at, pages);
+            else
+                memset(at, 0, (size_t)(pages - at));
+            is_gap = !is_gap;
+            at = pages;
+        }
+    }
+    if (is_gap) {
+        clear_gap(at, last);
+        at = last;
+    }
+    memset(at, 0, (size_t)(end - at));
 }
 
 static int huge_flags(size_t page)

@@ -21,6 +21,10 @@ int xs_mem_unmap(void *p, size_t size);
 /* The memory behind whole pages goes back to the system; they read as zero from then on. */
 int xs_mem_purge(void *p, size_t size);
 
+/* Has private memory read as zero: what has memory is written to, longer parts that have none are
+ * left without, so that a large block of which little is used takes little. */
+void xs_mem_clear(void *p, size_t size);
+
 /* Whole pages of private memory that read as zero in every process that is made by copying this
  * one, however that is done. False: the kernel cannot, or pages are larger. */
 bool xs_mem_wipe_in_copies(void *p, size_t size);

@@ -1,0 +1,110 @@
+/* Memory of which only a part is resident reads as zero, and what has none is left without. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "sys/mem.h"
+
+enum { MIB = 1 << 20, SIZE = 9 * MIB };
+
+static enum how { TELLS, CANNOT, IN_SWAP } kernel;
+
+/* In swap: all of it is. */
+int mincore(void *p, size_t size, unsigned char *pages)
+{
+    if (kernel == CANNOT) {
+        errno = EAGAIN;
+        return -1;
+    }
+    int rc = (int)syscall(SYS_mincore, p, size, pages);
+    if (kernel == IN_SWAP)
+        memset(pages, 0, size / xs_mem_page());
+    return rc;
+}
+
+static bool is_all(const char *p, size_t size, char value)
+{
+    return size == 0 || (p[0] == value && memcmp(p, p + 1, size - 1) == 0);
+}
+
+static unsigned resident(char *p)
+{
+    unsigned n = 0;
+
+    kernel = TELLS;
+    for (size_t at = 0; at < SIZE; at += MIB)
+        n += xs_mem_resident(p + at, MIB);
+    return n;
+}
+
+/* Clears all but the ends of a block of which some parts have memory. The number of pages that
+ * came to have it is returned. */
+static unsigned clear(enum how how, size_t head, size_t tail)
+{
+    char *p = xs_mem_map(SIZE, XS_MEM_HUGE);
+    size_t page = xs_mem_page();
+
+    cr_assert_not_null(p);
+    xs_mem_want_small(p, SIZE);
+    memset(p, 1, 5 * page);
+    memset(p + MIB, 2, MIB / 2);
+    for (size_t i = 0; i < 40; i++) /* single pages, with gaps of one page and of more and more */
+        memset(p + 3 * (size_t)MIB + i * (i + 1) / 2 * page, 3, page);
+    memset(p + SIZE - 3 * page, 4, 3 * page);
+    unsigned before = resident(p);
+    kernel = how;
+    xs_mem_clear(p + head, SIZE - head - tail);
+    unsigned after = resident(p);
+    cr_assert(is_all(p, head, 1));
+    cr_assert(is_all(p + head, SIZE - head - tail, 0));
+    cr_assert(is_all(p + SIZE - tail, tail, 4));
+    cr_assert_eq(xs_mem_unmap(p, SIZE), 0);
+    return after > before ? after - before : 0;
+}
+
+Test(clear, what_has_no_memory_stays_without)
+{
+    static const size_t ends[] = {0, 1, 17, 4095, 4096, 4097};
+
+    for (unsigned i = 0; i < sizeof(ends) / sizeof(ends[0]); i++)
+        for (unsigned j = 0; j < sizeof(ends) / sizeof(ends[0]); j++)
+            /* The gaps of less than 64 KiB, from 0 to 15 pages, are filled. */
+            cr_assert_leq(clear(TELLS, ends[i], ends[j]), 15 * 16 / 2);
+}
+
+Test(clear, pages_in_swap_are_zero_too)
+{
+    (void)clear(IN_SWAP, 100, 200);
+}
+
+Test(clear, where_the_kernel_does_not_tell)
+{
+    cr_assert_geq(clear(CANNOT, 100, 200), SIZE / xs_mem_page() / 2);
+}
+
+Test(clear, locked_memory)
+{
+    char *p = xs_mem_map(SIZE, XS_MEM_HUGE);
+
+    if (xs_mem_lock(p, MIB) != 0)
+        return;
+    memset(p, 1, SIZE);
+    kernel = IN_SWAP; /* so that a purge is tried, which the kernel refuses */
+    xs_mem_clear(p, SIZE);
+    cr_assert(is_all(p, SIZE, 0));
+}
+
+Test(clear, less_than_a_page)
+{
+    char *p = xs_mem_map(MIB, MIB);
+
+    memset(p, 1, MIB);
+    xs_mem_clear(p + 100, 50);
+    xs_mem_clear(p + 5000, 4000);
+    xs_mem_clear(p + 100000, 0);
+    for (size_t i = 0; i < MIB; i++)
+        cr_assert_eq(p[i], !((i >= 100 && i < 150) || (i >= 5000 && i < 9000)), "at %zu", i);
+}
