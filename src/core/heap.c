@@ -400,7 +400,7 @@ static bool in_list(void *const *list, const void *p, uint32_t most)
 XS_COLD static void die_if_free(struct xs_heap *h, void *p, uint64_t entry)
 {
     struct xs_slab *s = XS_ENTRY_SLAB(entry);
-    uint32_t objects = (uint32_t)(xs_slab_span_bytes(s->class) / s->size);
+    uint32_t objects = (uint32_t)(xs_slab_span_bytes(s->kind) / s->size);
 
     bool found = xs_heap_any_holds(p, XS_ENTRY_CLASS(entry)) || in_list(s->free, p, objects);
     /* What others freed and have handed over. An empty slab would forget it. */

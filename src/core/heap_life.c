@@ -483,7 +483,7 @@ __attribute__((no_sanitize("thread"))) static uint64_t free_in_slabs(uint32_t *s
         uint64_t remote = XS_REMOTE_COUNT(atomic_load_explicit(&s->remote, memory_order_relaxed));
         uint64_t used = xs_slab_used(s) > remote ? xs_slab_used(s) - remote : 0;
         (*slabs)++;
-        bytes += xs_slab_span_bytes(s->class) - used * s->size;
+        bytes += xs_slab_span_bytes(s->kind) - used * s->size;
     }
     return bytes;
 }
@@ -591,11 +591,11 @@ bool xs_heap_check(struct xs_buf *why)
                 if (!check_slab(h, s, why))
                     return false;
             if (h->empty[c] != NULL)
-                kept += xs_slab_span_bytes(c);
+                kept += xs_slab_span_bytes(h->empty[c]->kind);
         }
         for (unsigned kind = 0; kind < XS_SLAB_SPAN_KINDS; kind++)
             for (const struct xs_slab *s = h->spare[kind]; s != NULL; s = s->next)
-                kept += xs_slab_span_bytes(s->class);
+                kept += xs_slab_span_bytes(s->kind);
         if (kept != h->kept_bytes) {
             xs_put_str(why, "the heap's sum of kept bytes is wrong");
             return false;

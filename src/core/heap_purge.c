@@ -27,7 +27,7 @@ static void purge_object(const struct xs_heap *h, void *p, size_t size)
 
 static void purge_slab(const struct xs_heap *h, const struct xs_slab *s)
 {
-    uint32_t most = (uint32_t)(xs_slab_span_bytes(s->class) / s->size);
+    uint32_t most = (uint32_t)(xs_slab_span_bytes(s->kind) / s->size);
 
     for (void **p = s->free; p != NULL && most > 0; p = p[0], most--)
         purge_object(h, p, s->size);

@@ -74,7 +74,7 @@ static void give_record(struct xs_heap *h, struct xs_slab *s)
 
 static void cut(struct xs_heap *h, struct xs_slab *s, unsigned class)
 {
-    size_t span_bytes = xs_slab_span_bytes(class);
+    size_t span_bytes = xs_slab_span_bytes(s->kind);
 
     s->class = (uint8_t) class;
     s->size = (uint32_t)xs_class_bytes(class);
@@ -146,6 +146,17 @@ static bool is_at_rest(const struct xs_heap *h, unsigned class)
     return true;
 }
 
+static struct xs_slab *take_spare(struct xs_heap *h, unsigned kind)
+{
+    struct xs_slab *s = h->spare[kind];
+
+    if (s != NULL) {
+        h->spare[kind] = s->next;
+        use_kept(h, xs_slab_span_bytes(kind));
+    }
+    return s;
+}
+
 /* The class's slab when nothing of it is in use: the kept one, or the current one. */
 static struct xs_slab *take_resting(struct xs_heap *h, unsigned class)
 {
@@ -154,7 +165,7 @@ static struct xs_slab *take_resting(struct xs_heap *h, unsigned class)
 
     if (s != NULL) {
         h->empty[class] = NULL;
-        use_kept(h, xs_slab_span_bytes(class));
+        use_kept(h, xs_slab_span_bytes(s->kind));
         return s;
     }
     if (!is_at_rest(h, class))
@@ -166,14 +177,14 @@ static struct xs_slab *take_resting(struct xs_heap *h, unsigned class)
     return s;
 }
 
-/* The same if its slabs are of the kind. Most classes have none. */
+/* The same if it is of the kind. Most classes have none. */
 XS_INLINE struct xs_slab *take_resting_of(struct xs_heap *h, unsigned class, unsigned kind)
 {
-    const struct xs_slab *current = h->hot[class].current;
+    const struct xs_slab *s = h->empty[class];
 
-    if (h->empty[class] == NULL && (current == NULL || current == &xs_slab_none))
-        return NULL;
-    return xs_slab_span_kind(class) == kind ? take_resting(h, class) : NULL;
+    if (s == NULL)
+        s = h->hot[class].current;
+    return s != NULL && s != &xs_slab_none && s->kind == kind ? take_resting(h, class) : NULL;
 }
 
 /* What another class does not need now: else a program that asks for each size in turn, as a block
@@ -182,12 +193,12 @@ XS_INLINE struct xs_slab *take_resting_of(struct xs_heap *h, unsigned class, uns
 static struct xs_slab *take_from_another(struct xs_heap *h, unsigned kind)
 {
     struct xs_slab *s = NULL;
-    uint64_t lower = kind == 0 ? ~xs_class_above_page : xs_class_above_page;
+    uint64_t lower = kind <= XS_SLAB_SMALL ? ~xs_class_above_page : xs_class_above_page;
 
     for (; lower != 0 && s == NULL; lower &= lower - 1)
         s = take_resting_of(h, (unsigned)__builtin_ctzll(lower), kind);
-    for (unsigned c = kind == 0 ? XS_CLASS_SLABS : XS_CLASS_UPPER; c < XS_CLASS_SLABS && s == NULL;
-         c++)
+    for (unsigned c = kind <= XS_SLAB_SMALL ? XS_CLASS_SLABS : XS_CLASS_UPPER;
+         c < XS_CLASS_SLABS && s == NULL; c++)
         s = take_resting_of(h, c, kind);
     return s;
 }
@@ -223,21 +234,56 @@ bool xs_heap_span_used(struct xs_heap *h, size_t bytes, size_t align, struct xs_
     return done;
 }
 
+/* Nothing of the class is in use but for what its magazine holds, as far as its slabs are known. */
+static bool rests(const struct xs_heap *h, unsigned class)
+{
+    const struct xs_magazine *m = &h->hot[class];
+    uint32_t used = 0;
+
+    if (xs_magazine_is_empty(m))
+        return false;
+    if (m->current != &xs_slab_none)
+        used = xs_slab_used(m->current);
+    for (const struct xs_slab *s = h->partial[class].first; s != NULL; s = s->next)
+        used += xs_slab_used(s);
+    return used <= xs_magazine_count(m);
+}
+
+/* Of a heap that has little: what another class has left behind, if need be in its magazine. */
+static struct xs_slab *take_left(struct xs_heap *h, unsigned class)
+{
+    struct xs_slab *s = NULL;
+
+    for (uint64_t lower = ~xs_class_above_page; lower != 0 && s == NULL; lower &= lower - 1) {
+        unsigned c = (unsigned)__builtin_ctzll(lower);
+        if (c == class || h->hot[c].current == NULL)
+            continue;
+        if (rests(h, c))
+            xs_heap_empty_magazine(h, &h->hot[c]);
+        s = take_spare(h, XS_SLAB_FEW);
+        if (s == NULL)
+            s = take_resting_of(h, c, XS_SLAB_FEW);
+    }
+    return s;
+}
+
 /* `is_next`: the class has used up one just now. Of a first one little may be wanted, so it is
  * better one that was never touched than one that is there. */
 static struct xs_slab *new_slab(struct xs_heap *h, unsigned class, bool is_next)
 {
-    size_t span_bytes = xs_slab_span_bytes(class);
     unsigned kind = xs_slab_span_kind(class);
-    struct xs_slab *s = h->spare[kind];
+    if (h->few != 0 && xs_class_bytes(class) <= XS_SLAB_FEW_BYTES)
+        kind = XS_SLAB_FEW;
+    size_t span_bytes = xs_slab_span_bytes(kind);
+    struct xs_slab *s = take_spare(h, kind);
     struct xs_span span;
 
-    if (s != NULL) {
-        h->spare[kind] = s->next;
-        use_kept(h, span_bytes);
-    } else if ((is_next && kind > 0) || xs_span_in_hurry()) {
+    if (kind == XS_SLAB_FEW)
+        h->few--;
+    if (s == NULL && kind == XS_SLAB_FEW && is_next)
+        s = take_left(h, class);
+    else if (s == NULL && ((is_next && kind > XS_SLAB_SMALL) || xs_span_in_hurry()))
         s = take_from_another(h, kind);
-    }
     if (s != NULL) {
         if (s->class != class)
             cut(h, s, class);
@@ -250,9 +296,10 @@ static struct xs_slab *new_slab(struct xs_heap *h, unsigned class, bool is_next)
             return NULL;
         }
         s->base = s->bump = span.p;
+        s->kind = (uint8_t)kind;
         /* Larger objects leave no marks behind (forget), and a small one's that is left is no
          * more than a slow free. */
-        s->marked = span.is_zero || kind > 0 ? 0 : (int32_t)span_bytes;
+        s->marked = span.is_zero || kind > XS_SLAB_SMALL ? 0 : (int32_t)span_bytes;
         s->chunk = span.chunk;
         s->held = XS_SLAB_HOLDS_NONE;
         cut(h, s, class);
@@ -269,7 +316,7 @@ static void forget(struct xs_slab *s)
 {
     uint64_t dead = xs_entry_of_chunk(XS_CLASS_DEAD, 0, s->chunk);
 
-    if (xs_slab_span_kind(s->class) == 0)
+    if (s->kind <= XS_SLAB_SMALL)
         return;
     for (char *p = s->base; p < s->base + s->marked; p += s->size) {
         ((uintptr_t *)(void *)p)[1] = 0;
@@ -316,7 +363,7 @@ void xs_heap_release_kept(struct xs_heap *h)
  * class. */
 static void keep_or_release(struct xs_heap *h, struct xs_slab *s)
 {
-    size_t span_bytes = xs_slab_span_bytes(s->class);
+    size_t span_bytes = xs_slab_span_bytes(s->kind);
 
     xs_slab_reset(s);
     s->next = NULL;
@@ -332,10 +379,9 @@ static void keep_or_release(struct xs_heap *h, struct xs_slab *s)
         s->state = XS_SLAB_EMPTY;
         h->empty[s->class] = s;
     } else {
-        unsigned kind = xs_slab_span_kind(s->class);
         s->state = XS_SLAB_SPARE;
-        s->next = h->spare[kind];
-        h->spare[kind] = s;
+        s->next = h->spare[s->kind];
+        h->spare[s->kind] = s;
     }
 }
 
@@ -352,7 +398,7 @@ bool xs_heap_settle_alone(struct xs_heap *h, struct xs_slab *s)
     if (s->state == XS_SLAB_CURRENT) {
         /* A small one stays until the next look at the clock. */
         xs_slab_reset(s);
-        if (xs_slab_span_kind(s->class) == 0)
+        if (s->kind <= XS_SLAB_SMALL)
             return false;
         h->hot[s->class].current = &xs_slab_none;
     } else if (s->state == XS_SLAB_PARTIAL) {
@@ -442,7 +488,7 @@ struct xs_slab *xs_heap_next_slab(struct xs_heap *h, unsigned class)
         if (s == NULL)
             return NULL;
         h->empty[class] = NULL;
-        use_kept(h, xs_slab_span_bytes(class));
+        use_kept(h, xs_slab_span_bytes(s->kind));
     } else if (s->state == XS_SLAB_PARTIAL) {
         unlink_partial(h, s);
         if (s->free == NULL && s->bump == s->end)

@@ -8,9 +8,14 @@
  * one of its own class would, all together less than the page that most of these never need. */
 #define BORROWS 64u
 
+/* So many of its slabs are short: what blocks that grow leave behind is the sooner of use to
+ * others. Of a large heap the longer ones cost less time. */
+#define FEW 64u
+
 void xs_heap_begin_young(struct xs_heap *h)
 {
     h->borrows = BORROWS;
+    h->few = FEW;
     for (uint32_t top = YOUNG_LEAST; top <= YOUNG_MOST; top *= 2)
         h->young |= top;
 }
@@ -83,7 +88,7 @@ bool xs_heap_grow_up(struct xs_heap *h, struct xs_slab *s)
 
     if (s->end != s->base + XS_YOUNG_BYTES)
         return false;
-    s->end = s->base + xs_slab_span_bytes(s->class) / top * top;
+    s->end = s->base + xs_slab_span_bytes(s->kind) / top * top;
     h->young &= ~top;
     /* All but the largest size are asked for anew. */
     for (size_t at = top / 32 + 1; xs_class_of(16 * at) != s->class; at++)

@@ -68,15 +68,15 @@ unsigned xs_slab_span_kind(unsigned class)
 {
     size_t bytes = xs_class_bytes(class);
 
-    return bytes <= (size_t)4 << 10 ? 0 : bytes <= (size_t)32 << 10 ? 1 : 2;
+    return bytes <= (size_t)4 << 10 ? XS_SLAB_SMALL : bytes <= (size_t)32 << 10 ? 2 : 3;
 }
 
-size_t xs_slab_span_bytes(unsigned class)
+size_t xs_slab_span_bytes(unsigned kind)
 {
-    static const size_t bytes[XS_SLAB_SPAN_KINDS] = {(size_t)64 << 10, (size_t)256 << 10,
-                                                     XS_SLAB_SPAN};
+    static const size_t bytes[XS_SLAB_SPAN_KINDS] = {(size_t)16 << 10, (size_t)64 << 10,
+                                                     (size_t)256 << 10, XS_SLAB_SPAN};
 
-    return bytes[xs_slab_span_kind(class)];
+    return bytes[kind];
 }
 
 bool xs_slab_push_remote(struct xs_slab *s, void **head, uint32_t n, uintptr_t key)

@@ -86,6 +86,7 @@ struct xs_slab {
     uint32_t size;
     uint8_t class;
     uint8_t state;
+    uint8_t kind; /* of its span */
     /* So many bytes from `bump` on may bear marks of free objects. What is behind is not written
      * to before the program has it: there may be no memory there yet. */
     int32_t marked;
@@ -128,13 +129,18 @@ bool xs_slab_records(unsigned n, uint32_t *first);
 /* Records ever made, in use or not. [any] */
 uint32_t xs_slab_count(void);
 
-/* The largest span; the kinds of spans, smallest first. */
+/* The largest span; the kinds of spans, smallest first. The first is for objects of up to
+ * XS_SLAB_FEW_BYTES in a heap of which little was asked; there the second would be for these too.
+ */
 #define XS_SLAB_SPAN       ((size_t)512 << 10)
-#define XS_SLAB_SPAN_KINDS 3
+#define XS_SLAB_SPAN_KINDS 4
+#define XS_SLAB_FEW        0u
+#define XS_SLAB_SMALL      1u
+#define XS_SLAB_FEW_BYTES  1024u
 
-/* Of a slab of this class. */
+/* Of a slab of this class, usually. */
 unsigned xs_slab_span_kind(unsigned class);
-size_t xs_slab_span_bytes(unsigned class);
+size_t xs_slab_span_bytes(unsigned kind);
 
 /* Chains are linked through their heads' second words, where the mark of a free block is: together
  * with it, so that at least the last one is still marked. */

@@ -105,6 +105,7 @@ struct xs_heap {
     /* Doublings of which little was asked, by their largest sizes, all in one word. */
     uint32_t young;
     uint32_t borrows; /* objects of larger classes that may still serve */
+    uint32_t few;     /* slabs that are still XS_SLAB_FEW */
 
     /* What every free looks at does not lie, page for page, where the counts of small classes do: a
      * load waits for a store before it whose address ends in the same 12 bits. */

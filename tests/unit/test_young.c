@@ -102,3 +102,27 @@ Test(young, exact_classes_are_exact)
     cr_assert_eq(xs_heap_usable_size(xs_heap_malloc(32)), 32);
     check();
 }
+
+/* Strings that grow side by side: what they leave behind in one class serves the next ones. */
+Test(young, what_outgrew_a_class_leaves_little_there)
+{
+    enum { STRINGS = 777, MOST = 128 };
+    static void *strings[STRINGS];
+    struct xs_heap_stats stats;
+    begin(false);
+    for (size_t size = 16; size <= MOST; size += 4) {
+        for (unsigned i = 0; i < STRINGS; i++) {
+            void *p = xs_heap_malloc(size);
+            cr_assert_not_null(p);
+            cr_assert(strings[i] == NULL || xs_heap_free(strings[i]));
+            strings[i] = p;
+        }
+    }
+    check();
+    cr_assert(xs_heap_stats_get(&stats, true));
+    cr_assert_lt(stats.bfc.in_use_bytes, 4u * STRINGS * MOST, "%lu",
+                 (unsigned long)stats.bfc.in_use_bytes);
+    for (unsigned i = 0; i < STRINGS; i++)
+        cr_assert(xs_heap_free(strings[i]));
+    check();
+}
