@@ -168,10 +168,9 @@ __attribute__((noinline)) static void *other_operator(enum operator_id id, uintp
 #define PC ((uintptr_t)__builtin_return_address(0))
 
 /* The rest of a new that the own core's magazines do not serve at once. */
-XS_INLINE void *new_refilled(enum operator_id id, size_t size, struct xs_magazine *m,
-                             struct xs_heap *h)
+XS_INLINE void *new_refilled(enum operator_id id, size_t size, size_t place, struct xs_heap *h)
 {
-    void *p = xs_heap_refill(size, m, h);
+    void *p = xs_heap_refill(size, place, h);
 
     return XS_LIKELY(p != NULL) ? p : next_operator(id, size, 0, 0);
 }
@@ -205,10 +204,10 @@ XS_INLINE void *new_aligned(enum operator_id id, size_t size, size_t align, cons
     type name(__VA_ARGS__)
 
 #define NEW(name, symbol, id)                                                                      \
-    __attribute__((noinline)) static void *name##_refilled(size_t size, struct xs_magazine *m,     \
+    __attribute__((noinline)) static void *name##_refilled(size_t size, size_t place,              \
                                                            struct xs_heap *h)                      \
     {                                                                                              \
-        return new_refilled(id, size, m, h);                                                       \
+        return new_refilled(id, size, place, h);                                                   \
     }                                                                                              \
     OPERATOR(void *, name, symbol, size_t size)                                                    \
     {                                                                                              \

@@ -39,6 +39,7 @@ XS_INLINE void xs_entry_free(void *p)
     }
     if (XS_LIKELY(xs_heap_free_inline(h, p, entry)))
         return;
+    __asm__("" : "+r"(entry)); /* else the compiler has its lower half ready from the start */
     if (XS_LIKELY(XS_PAGE_MAP_OWNER(entry) == XS_OWNER_BFC))
         xs_heap_free_slow(p, entry);
     else

@@ -170,7 +170,7 @@ size_t xs_hardened_accuse(void *p, uint64_t entry, enum xs_block_kind kind, uint
         xs_hardened_die(what.at, p, &s, pc);
     }
     if (s.freed != 0 || xs_block_class(entry) == XS_CLASS_DEAD ||
-        (!known && ((uintptr_t *)p)[1] == xs_heap_key()))
+        (!known && ((uintptr_t *)p)[1] == XS_FREE_MARK))
         xs_hardened_die("double free", p, &s, pc);
     if (known && s.kind != kind && is_whole(p, entry, s.size)) {
         xs_hardened_accuse_kind(p, &s, kind, pc);

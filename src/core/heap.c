@@ -124,7 +124,7 @@ XS_INLINE void *take_from_next(struct xs_heap *h, unsigned class)
     void *p = s != NULL ? xs_slab_take(s) : NULL;
 
     if (p != NULL)
-        xs_heap_count_taken(h, &h->hot[class]);
+        xs_heap_count_taken(h, XS_MAGAZINE_OF(class));
     return p;
 }
 
@@ -137,10 +137,12 @@ XS_COLD static void *refill_slow(size_t size)
         return xs_heap_fail(size, 0);
     xs_heap_want_end();
     unsigned class = xs_heap_open_class(h, size);
+    size_t place = XS_MAGAZINE_OF(class);
     /* A heap on loan, or adopted, may have something. */
-    struct xs_magazine *m = &h->hot[class];
-    void *p = !xs_magazine_is_empty(m) ? xs_magazine_pop(h, m) : NULL;
-    if (p == NULL && m->current == &xs_slab_none)
+    void *p = xs_magazine_pop(h, place);
+    if (p != NULL)
+        xs_heap_count_taken(h, place);
+    if (p == NULL && h->hot.current[place] == &xs_slab_none)
         p = xs_heap_borrow(h, class);
     if (p == NULL)
         p = take_from_next(h, class);
@@ -151,22 +153,23 @@ XS_COLD static void *refill_slow(size_t size)
     return is_due ? xs_heap_tick(size, p, h) : p;
 }
 
-static __attribute__((noinline)) void *reuse(size_t size, struct xs_magazine *m, struct xs_heap *h)
+static __attribute__((noinline)) void *reuse(size_t size, size_t place, struct xs_heap *h)
 {
-    (void)xs_slab_take_remote(m->current, h->key);
-    (void)xs_slab_use_chain(m->current, h->key);
-    void *p = xs_slab_take(m->current);
+    struct xs_slab *s = h->hot.current[place];
+
+    (void)xs_slab_take_remote(s);
+    (void)xs_slab_use_chain(s);
+    void *p = xs_slab_take(s);
     if (p == NULL)
         return refill_slow(size);
-    xs_heap_count_taken(h, m);
+    xs_heap_count_taken(h, place);
     return (h->counts.until_tick -= (int64_t)size) >= 0 ? p : xs_heap_tick(size, p, h);
 }
 
 /* The current slab is used up. */
-static __attribute__((noinline)) void *refill_next(size_t size, struct xs_magazine *m,
-                                                   struct xs_heap *h)
+static __attribute__((noinline)) void *refill_next(size_t size, size_t place, struct xs_heap *h)
 {
-    void *p = take_from_next(h, (unsigned)(m - h->hot));
+    void *p = take_from_next(h, (unsigned)place - 1);
 
     if (p == NULL)
         return xs_heap_fail(size, 0);
@@ -175,20 +178,20 @@ static __attribute__((noinline)) void *refill_next(size_t size, struct xs_magazi
 
 /* Straight from the slab: to fill the magazine first would cost more than it saves, and what is in
  * it keeps slabs from getting empty. All calls are jumps, so no register need be saved. */
-XS_LINE void *xs_heap_refill(size_t size, struct xs_magazine *m, struct xs_heap *h)
+XS_LINE void *xs_heap_refill(size_t size, size_t place, struct xs_heap *h)
 {
-    struct xs_slab *s = m->current;
+    struct xs_slab *s = h->hot.current[place];
 
     if (XS_UNLIKELY(s == &xs_slab_none))
         return refill_slow(size);
     /* What others freed is used again before memory that was never used. */
     if (s->free == NULL &&
         XS_UNLIKELY(s->chains != NULL || atomic_load_explicit(&s->remote, memory_order_relaxed)))
-        return reuse(size, m, h);
+        return reuse(size, place, h);
     void *p = xs_slab_take(s);
     if (XS_UNLIKELY(p == NULL))
-        return refill_next(size, m, h);
-    xs_heap_count_taken(h, m);
+        return refill_next(size, place, h);
+    xs_heap_count_taken(h, place);
     if (XS_UNLIKELY((h->counts.until_tick -= (int64_t)size) < 0))
         return xs_heap_tick(size, p, h);
     return p;
@@ -219,22 +222,22 @@ XS_COLD static void *large_malloc(size_t size, size_t align, bool *is_zero)
 XS_INLINE void *pop_chunk(struct xs_heap *h, size_t size)
 {
     unsigned class = xs_class_of_upper(size);
-    struct xs_magazine *m = &h->hot[class];
-    void *p = NULL;
+    unsigned from = class;
 
-    if (xs_magazine_is_empty(m)) {
+    if (xs_magazine_is_empty(&h->hot, XS_MAGAZINE_OF(from))) {
         /* One of the next class will do, too. */
-        if (!h->takes_next || class + 1 == XS_CLASS_COUNT || xs_magazine_is_empty(++m))
+        if (!h->takes_next || ++from == XS_CLASS_COUNT ||
+            xs_magazine_is_empty(&h->hot, XS_MAGAZINE_OF(from)))
             return NULL;
     }
     bool begun = xs_heap_begin(h);
-    if (XS_LIKELY(!xs_magazine_is_empty(m))) {
+    void *p = xs_magazine_pop(h, XS_MAGAZINE_OF(from));
+    if (XS_LIKELY(p != NULL)) {
         XS_COUNT(h->counts.requested, (int64_t)size);
         XS_COUNT(h->counts.taken[class], 1);
-        h->chunk_bytes -= xs_class_bytes_upper((unsigned)(m - h->hot));
+        h->chunk_bytes -= xs_class_bytes_upper(from);
         if (h->chunk_bytes < h->chunk_least)
             h->chunk_least = h->chunk_bytes;
-        p = xs_magazine_pop_uncounted(h, m);
         h->chunks_out++;
         /* Who got his block at once has the time. */
         if (h->chunk_bytes > h->chunk_enough)
@@ -285,16 +288,15 @@ XS_LINE void *xs_heap_malloc_above(size_t size)
 
     if (size > XS_SLAB_MAX_BYTES)
         return malloc_chunk(size, h);
-    size_t place = ((size_t)xs_class_of_upper(size) + 1) << XS_CLASS_TABLE_SHIFT;
-    struct xs_magazine *m = xs_heap_magazine(&h->blank, place);
-    if (xs_magazine_is_empty(m)) {
+    size_t place = XS_MAGAZINE_OF((size_t)xs_class_of_upper(size));
+    void *p = xs_magazine_pop(h, place);
+    if (p == NULL) {
         /* Not open, as all of xs_heap_none's. */
-        if (XS_UNLIKELY(m->current == NULL))
+        if (XS_UNLIKELY(h->hot.current[place] == NULL))
             return refill_slow(size);
-        return xs_heap_refill(size, m, h);
+        return xs_heap_refill(size, place, h);
     }
-    void *p = xs_magazine_pop_uncounted(h, m);
-    xs_heap_count_taken_at(h, place);
+    xs_heap_count_taken(h, place);
     return (h->counts.until_tick -= (int64_t)size) >= 0 ? p : xs_heap_tick(size, p, h);
 }
 
@@ -404,8 +406,8 @@ XS_COLD static void die_if_free(struct xs_heap *h, void *p, uint64_t entry)
 
     bool found = xs_heap_any_holds(p, XS_ENTRY_CLASS(entry)) || in_list(s->free, p, objects);
     /* What others freed and have handed over. An empty slab would forget it. */
-    bool came_back = xs_slab_take_remote(s, h->key);
-    for (void **chain = s->chains; chain != NULL && !found; chain = xs_chain_next(chain, h->key))
+    bool came_back = xs_slab_take_remote(s);
+    for (void **chain = s->chains; chain != NULL && !found; chain = xs_chain_next(chain))
         found = in_list((void *const *)chain, p, objects);
     /* Where nothing was handed out since the slab was last empty, everything is free. */
     if (found || (char *)p >= s->bump)
@@ -431,7 +433,7 @@ XS_COLD void xs_heap_realloc_marked(struct xs_heap *h, void *p, uint64_t entry)
 
 /* Of the last slab where this came to pass the record is in the cache, but blocks that are freed in
  * no order lie in many: then it would be waited for. */
-XS_LINE void xs_heap_put_late(struct xs_heap *h, void *p, struct xs_slab *s)
+XS_LINE void xs_heap_put_late(void *p, struct xs_heap *h, struct xs_slab *s)
 {
     struct xs_slab *last = h->late_slab;
     void *late = h->late;
@@ -439,9 +441,9 @@ XS_LINE void xs_heap_put_late(struct xs_heap *h, void *p, struct xs_slab *s)
     xs_prefetch_write(s);
     h->late = p;
     h->late_slab = s;
-    ((uintptr_t *)p)[1] = h->key;
-    if (XS_LIKELY(late != NULL) && xs_heap_put_back(h, late, last))
-        xs_heap_settle_freed(h, last);
+    ((uintptr_t *)p)[1] = XS_FREE_MARK;
+    if (XS_LIKELY(late != NULL) && xs_heap_put_back(late, last))
+        xs_heap_settle_freed(last, h);
 }
 
 /* As xs_heap_free_inline, where the tag does not tell whose it is; counted already. */
@@ -449,26 +451,26 @@ static void put_own(struct xs_heap *h, void *p, uint64_t entry)
 {
     uintptr_t *word = p;
 
-    if (word[1] == h->key) {
+    if (word[1] == XS_FREE_MARK) {
         put_marked(h, p, entry);
         return;
     }
-    struct xs_magazine *m = &h->hot[XS_ENTRY_CLASS(entry)];
-    if (xs_magazine_has_room(m)) {
-        xs_magazine_push(h, m, p);
-        word[1] = h->key;
+    size_t place = XS_ENTRY_MAGAZINE(entry);
+    if (xs_magazine_has_room(&h->hot, place)) {
+        xs_magazine_push(&h->hot, place, p);
+        word[1] = XS_FREE_MARK;
     } else {
         xs_heap_put_object(h, p, entry);
     }
 }
 
-static void send_chain(struct xs_heap *h, struct xs_send *c)
+static void send_chain(struct xs_send *c)
 {
     struct xs_slab *s = c->slab;
     uint32_t n = c->most - c->room;
 
     c->room = 0; /* first: what follows may wait, and be visited */
-    if (xs_slab_push_remote(s, c->head, n, h->key))
+    if (xs_slab_push_remote(s, c->head, n))
         xs_heap_notify(s);
 }
 
@@ -476,7 +478,7 @@ void xs_heap_send_all(struct xs_heap *h)
 {
     for (unsigned i = 0; i < XS_SENDS; i++)
         if (h->send[i].room != 0)
-            send_chain(h, &h->send[i]);
+            send_chain(&h->send[i]);
 }
 
 /* An object of another heap's slab that xs_heap_send_inline did not take. */
@@ -487,7 +489,7 @@ static void send_object(struct xs_heap *h, void *p, uint64_t entry)
     uintptr_t *word = p;
 
     if (c->room != 0 && (c->slab != s || c->room == 1))
-        send_chain(h, c);
+        send_chain(c);
     if (c->room == 0) {
         unsigned class = XS_ENTRY_CLASS(entry);
         size_t most = SEND_BYTES / xs_class_bytes(class);
@@ -501,16 +503,16 @@ static void send_object(struct xs_heap *h, void *p, uint64_t entry)
         c->room = c->most;
         c->head = NULL;
     }
-    if (word[1] == h->key && (in_list((void *const *)c->head, p, c->most - c->room) ||
-                              xs_heap_any_holds(p, XS_ENTRY_CLASS(entry))))
+    if (word[1] == XS_FREE_MARK && (in_list((void *const *)c->head, p, c->most - c->room) ||
+                                    xs_heap_any_holds(p, XS_ENTRY_CLASS(entry))))
         xs_die("double free", p);
     *(void **)p = c->head;
-    word[1] = h->key;
+    word[1] = XS_FREE_MARK;
     c->head = p;
     /* A full chain goes with the first object of the next one, as to begin that is slow anyway; a
      * large object at once. */
     if (--c->room == 1 && c->most == 2)
-        send_chain(h, c);
+        send_chain(c);
 }
 
 static __attribute__((noinline)) void free_slower(void *p, uint64_t entry)
@@ -537,7 +539,7 @@ static __attribute__((noinline)) void free_slower(void *p, uint64_t entry)
     } else if (h == NULL) {
         struct xs_slab *s = XS_ENTRY_SLAB(entry);
         *(void **)p = NULL;
-        if (xs_slab_push_remote(s, p, 1, xs_heap_key()))
+        if (xs_slab_push_remote(s, p, 1))
             xs_heap_notify(s);
     } else if (xs_heap_has(h, entry)) {
         put_own(h, p, entry);
@@ -554,9 +556,9 @@ static __attribute__((noinline)) void free_slower(void *p, uint64_t entry)
     errno = saved;
 }
 
-XS_COLD void xs_heap_free_marked(struct xs_heap *h, void *p, uint64_t entry)
+XS_COLD void xs_heap_free_marked(void *p, struct xs_heap *h, uint64_t entry)
 {
-    if ((uint16_t)entry != h->tag) {
+    if (XS_ENTRY_TAG(entry) != h->tag) {
         free_slower(p, entry);
         return;
     }
@@ -595,7 +597,7 @@ XS_LINE void xs_heap_free_slow(void *p, uint64_t entry)
 
     if (!xs_entry_is_object(entry))
         free_chunk(p, entry);
-    else if (XS_LIKELY((uint16_t)entry != h->entry_tag && xs_heap_send_inline(h, p, entry)))
+    else if (XS_LIKELY(XS_ENTRY_TAG(entry) != h->entry_tag && xs_heap_send_inline(h, p, entry)))
         XS_COUNT(h->counts.frees, 1);
     else
         free_slower(p, entry);
@@ -606,27 +608,26 @@ bool xs_heap_free(void *p)
     return xs_heap_free_at(p, xs_page_map_get(p));
 }
 
-void xs_heap_empty_magazine(struct xs_heap *h, struct xs_magazine *m)
+void xs_heap_empty_magazine(struct xs_heap *h, size_t place)
 {
-    while (!xs_magazine_is_empty(m)) {
-        void *p = xs_magazine_take(h, m);
+    for (void *p; (p = xs_magazine_take(&h->hot, place)) != NULL;) {
         uint64_t entry = xs_page_map_get(p);
         if (!xs_heap_has(h, entry)) {
             ((uintptr_t *)p)[1] = 0; /* marked it would be looked for everywhere */
             send_object(h, p, entry);
-        } else if (xs_heap_put_back(h, p, XS_ENTRY_SLAB(entry)))
+        } else if (xs_heap_put_back(p, XS_ENTRY_SLAB(entry)))
             (void)xs_heap_settle_alone(h, XS_ENTRY_SLAB(entry));
     }
 }
 
 void xs_heap_flush_objects(struct xs_heap *h)
 {
-    if (h->late != NULL && xs_heap_put_back(h, h->late, h->late_slab))
+    if (h->late != NULL && xs_heap_put_back(h->late, h->late_slab))
         (void)xs_heap_settle_alone(h, h->late_slab);
     h->late = NULL;
     h->late_slab = NULL;
     for (unsigned c = 0; c < XS_CLASS_SLABS; c++)
-        xs_heap_empty_magazine(h, &h->hot[c]);
+        xs_heap_empty_magazine(h, XS_MAGAZINE_OF(c));
     xs_heap_send_all(h);
 }
 

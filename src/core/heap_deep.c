@@ -26,9 +26,10 @@
 #define PART         2u
 #define DEEPEST_PART 4u
 
-/* Each class may have places twice. Before them are some that stay empty: what lies below a stack
- * may be looked at (xs_heap_any_holds). */
-#define PLACES (XS_MAGAZINE_DEEP + (size_t)XS_CLASS_SLABS * (XS_MAGAZINE_DEEP + DEEP * XS_MAGAZINE))
+/* Each class may have places twice, with a floor below. Before them are some that stay empty: what
+ * lies below a stack may be looked at (xs_heap_any_holds). */
+#define PLACES                                                                                     \
+    (XS_MAGAZINE_DEEP + (size_t)XS_CLASS_SLABS * (XS_MAGAZINE_DEEP + DEEP * XS_MAGAZINE + 2))
 
 uint32_t xs_magazine_usual(const struct xs_heap *h, unsigned class)
 {
@@ -85,29 +86,31 @@ static bool have_places(struct xs_heap *h)
 }
 
 /* To new places, so many. The old ones are nobody's from here on. */
-static void move_stack(struct xs_heap *h, struct xs_magazine *m, uint32_t room)
+static void move_stack(struct xs_heap *h, size_t place, uint32_t room)
 {
-    void **to = h->deep + h->deep_used;
-    uint32_t n = xs_magazine_count(m);
-    uint32_t most = xs_magazine_capacity(m);
-    size_t least = (uintptr_t)to - (uintptr_t)h;
+    struct xs_magazines *m = &h->hot;
+    void **to = h->deep + h->deep_used + 1; /* behind its floor */
+    uint32_t n = xs_magazine_count(m, place);
+    uint32_t most = xs_magazine_capacity(m, place);
+    size_t least = xs_magazine_slot_at(m, to);
 
-    h->deep_used += room;
+    h->deep_used += room + 1;
     for (uint32_t i = 0; i < n; i++)
-        to[i] = xs_magazine_at(h, m, i);
-    m->at = least + n * sizeof(void *);
-    m->least = (uint32_t)least;
-    m->most = m->least + most * (uint32_t)sizeof(void *);
+        to[i] = xs_magazine_at(m, place, i);
+    m->at[place] = least + n * sizeof(void *);
+    m->least[place] = (uint32_t)least;
+    m->most[place] = m->least[place] + most * (uint32_t)sizeof(void *);
 }
 
 /* Twice what it may hold now, if that is not too much. */
-static void make_deeper(struct xs_heap *h, struct xs_magazine *m, unsigned class, uint32_t most)
+static void make_deeper(struct xs_heap *h, unsigned class, uint32_t most)
 {
+    size_t place = XS_MAGAZINE_OF(class);
     size_t size = xs_class_bytes(class);
     bool is_deepest = most > xs_magazine_usual(h, class) * DEEP;
     size_t bound = h->cache_bytes / (is_deepest ? DEEPEST_PART : PART);
     size_t left = h->deep_bytes < bound ? (bound - h->deep_bytes) / size : 0;
-    uint32_t now = xs_magazine_capacity(m);
+    uint32_t now = xs_magazine_capacity(&h->hot, place);
 
     if (now >= most || left == 0 || xs_span_in_hurry() || !have_places(h))
         return;
@@ -117,28 +120,28 @@ static void make_deeper(struct xs_heap *h, struct xs_magazine *m, unsigned class
     bool begun = xs_heap_begin(h);
     if (now + more > h->deep_room[class]) {
         h->deep_room[class] = (uint16_t)most;
-        move_stack(h, m, most);
+        move_stack(h, place, most);
     }
-    m->most += more * (uint32_t)sizeof(void *);
+    h->hot.most[place] += more * (uint32_t)sizeof(void *);
     h->deep_bytes += more * size;
     xs_heap_end(h, begun);
 }
 
-void xs_heap_put_deep(struct xs_heap *h, void *p, struct xs_slab *s, struct xs_magazine *m)
+void xs_heap_put_deep(void *p, struct xs_heap *h, struct xs_slab *s)
 {
-    unsigned class = (unsigned)(m - h->hot);
-    uint32_t most = wanted(h, class);
+    size_t place = XS_MAGAZINE_OF(s->class);
+    uint32_t most = wanted(h, s->class);
 
-    m->patience = PATIENCE - 1;
+    h->hot.patience[place] = PATIENCE - 1;
     if (most != 0)
-        make_deeper(h, m, class, most);
-    if (xs_magazine_has_room(m)) {
-        xs_magazine_push(h, m, p);
-        ((uintptr_t *)p)[1] = h->key;
+        make_deeper(h, s->class, most);
+    if (xs_magazine_has_room(&h->hot, place)) {
+        xs_magazine_push(&h->hot, place, p);
+        ((uintptr_t *)p)[1] = XS_FREE_MARK;
     } else if (s != h->late_slab) {
-        xs_heap_put_late(h, p, s);
-    } else if (xs_heap_put_back(h, p, s)) {
-        xs_heap_settle_freed(h, s);
+        xs_heap_put_late(p, h, s);
+    } else if (xs_heap_put_back(p, s)) {
+        xs_heap_settle_freed(s, h);
     }
 }
 
@@ -147,14 +150,15 @@ void xs_heap_rest_deep(struct xs_heap *h)
     if (h->deep_bytes == 0)
         return;
     for (unsigned c = 0; c < XS_CLASS_SLABS; c++) {
-        struct xs_magazine *m = &h->hot[c];
+        struct xs_magazines *m = &h->hot;
+        size_t place = XS_MAGAZINE_OF(c);
         uint32_t usual = xs_magazine_usual(h, c);
-        if (h->deep_room[c] == 0 || xs_magazine_capacity(m) <= usual)
+        if (h->deep_room[c] == 0 || xs_magazine_capacity(m, place) <= usual)
             continue;
-        xs_heap_empty_magazine(h, m);
+        xs_heap_empty_magazine(h, place);
         if (taken_since(h, c, &h->deep_seen[c]) >= PATIENCE)
             continue;
-        h->deep_bytes -= (xs_magazine_capacity(m) - usual) * xs_class_bytes(c);
-        m->most = m->least + usual * (uint32_t)sizeof(void *);
+        h->deep_bytes -= (xs_magazine_capacity(m, place) - usual) * xs_class_bytes(c);
+        m->most[place] = m->least[place] + usual * (uint32_t)sizeof(void *);
     }
 }

@@ -34,7 +34,7 @@ XS_BY_HEAD static struct {
     struct xs_heap *idle; /* stack, under xs_heaps_lock */
     _Atomic(struct xs_heap *) all;
     _Atomic uint32_t count;
-    uintptr_t key;
+    uintptr_t secret;
     uint64_t cache_bytes;
     uint64_t retry_ns;
     bool exact_classes;
@@ -50,17 +50,16 @@ int xs_heap_open(const struct xs_heap_options *o)
     uint64_t random[2] = {(uintptr_t)&heaps, (uintptr_t)&at};
     if (at != NULL)
         memcpy(random, at, sizeof(random));
-    uint64_t key = random[0] + random[1];
+    uint64_t secret = random[0] + random[1];
     int rc = xs_span_open(&o->span);
 
     /* A tag and a leaf that nothing has, not even an address that nobody owns. No size has a
      * magazine of its own, and no magazine has room. */
-    xs_heap_none.tag = xs_heap_none.entry_tag = UINT16_MAX;
+    xs_heap_none.tag = xs_heap_none.entry_tag = UINT32_MAX;
     xs_heap_none.leaf_start = XS_PAGE_MAP_NOWHERE;
-    xs_heap_none.blank.current = &xs_slab_none;
-    /* Odd, so that no aligned pointer of the program's looks like it. */
-    key = (key ^ key >> 32) * 0x9e3779b97f4a7c15u;
-    heaps.key = (key ^ key >> 29) | 1;
+    xs_heap_none.hot.current[0] = &xs_slab_none;
+    secret = (secret ^ secret >> 32) * 0x9e3779b97f4a7c15u;
+    heaps.secret = secret ^ secret >> 29;
     heaps.cache_bytes = o->cache_bytes;
     heaps.retry_ns = o->retry_ns;
     heaps.exact_classes = o->exact_classes;
@@ -69,9 +68,9 @@ int xs_heap_open(const struct xs_heap_options *o)
     return rc;
 }
 
-uintptr_t xs_heap_key(void)
+uintptr_t xs_heap_secret(void)
 {
-    return heaps.key;
+    return heaps.secret;
 }
 
 struct xs_heap *xs_heap_all(void)
@@ -119,38 +118,41 @@ void xs_heap_open_magazine(struct xs_heap *h, unsigned class)
     bool is_slabs = class < XS_CLASS_SLABS;
     size_t n = is_slabs ? xs_magazine_usual(h, class) : h->cache_bytes / xs_class_bytes(class);
     bool is_mixed = class >= h->mixed_from && is_slabs;
-    struct xs_magazine *m = &h->hot[class];
+    struct xs_magazines *m = &h->hot;
+    size_t place = XS_MAGAZINE_OF(class);
+    size_t left = XS_MAGAZINES_MOST - h->stacks_used;
 
     if (!is_slabs && n > XS_MAGAZINE_CHUNKS)
         n = XS_MAGAZINE_CHUNKS;
-    if (n > XS_MAGAZINES_MOST - h->stacks_used)
-        n = XS_MAGAZINES_MOST - h->stacks_used;
-    m->current = &xs_slab_none;
-    m->tag = is_mixed ? h->entry_tag : h->tag;
-    m->tag_mask = is_mixed ? XS_OWNER_MASK : UINT16_MAX;
-    m->least = (uint32_t)((char *)&h->stacks[h->stacks_used] - (char *)h);
-    m->most = m->least + (uint32_t)(n * sizeof(h->stacks[0]));
-    m->at = m->least;
-    h->stacks_used += (uint32_t)n;
+    m->current[place] = &xs_slab_none;
+    m->refuses[place] = is_mixed ? 0 : ~h->tag & XS_ENTRY_TAG_MASK;
+    /* With a floor below; else it has no room. */
+    if (left < 2)
+        return;
+    if (n >= left)
+        n = left - 1;
+    m->at[place] = xs_magazine_slot_at(m, &h->stacks[h->stacks_used + 1]);
+    m->least[place] = (uint32_t)m->at[place];
+    m->most[place] = m->least[place] + (uint32_t)(n * sizeof(h->stacks[0]));
+    h->stacks_used += (uint32_t)n + 1;
 }
 
 static void set_up(struct xs_heap *h, uint32_t id)
 {
     h->id = id;
     h->entry_tag = xs_heap_tag(id);
-    h->tag = id < XS_HEAP_TAGS ? h->entry_tag : UINT16_MAX;
+    h->tag = id < XS_HEAP_TAGS ? h->entry_tag : XS_NO_TAG;
     h->leaf_start = XS_PAGE_MAP_NOWHERE;
-    h->blank.current = &xs_slab_none;
+    h->hot.current[0] = &xs_slab_none;
     if (!heaps.exact_classes)
         xs_heap_begin_young(h);
-    h->key = heaps.key;
     h->cache_bytes = heaps.cache_bytes;
     h->chunk_enough = heaps.cache_bytes / 2;
     h->chunk_most = heaps.cache_bytes + heaps.cache_bytes / 2;
     h->takes_next = !heaps.exact_classes;
     h->mixed_from = xs_span_parts() > 1 ? XS_CLASS_SLABS : XS_CLASS_MIXED;
     h->sample_left = xs_sample_gap();
-    h->time_random = (uint32_t)(heaps.key >> 32) ^ id;
+    h->time_random = (uint32_t)(heaps.secret >> 32) ^ id;
 }
 
 static struct xs_heap *make_heap(unsigned part)
@@ -440,12 +442,12 @@ bool xs_heap_span(struct xs_heap *h, size_t size, size_t align, bool is_kept_fir
 
 /* Its owner may be giving it room meanwhile: then what is looked at is not the stack, but there is
  * something to look at so far below any place that a stack has. */
-__attribute__((no_sanitize("thread"))) static bool
-xs_magazine_holds(const struct xs_heap *h, const struct xs_magazine *m, const void *p)
+__attribute__((no_sanitize("thread"))) static bool xs_magazine_holds(const struct xs_magazines *m,
+                                                                     size_t place, const void *p)
 {
-    size_t at = __atomic_load_n(&m->at, __ATOMIC_RELAXED);
-    uint32_t n = ((uint32_t)at - m->least) / (uint32_t)sizeof(void *);
-    void **top = xs_magazine_place(h, at);
+    size_t at = __atomic_load_n(&m->at[place], __ATOMIC_RELAXED);
+    uint32_t n = ((uint32_t)at - m->least[place]) / (uint32_t)sizeof(void *);
+    void **top = xs_magazine_slot(m, at);
 
     for (uint32_t i = 1; i <= n && i <= XS_MAGAZINE_DEEP; i++)
         if (__atomic_load_n(top - i, __ATOMIC_RELAXED) == p)
@@ -461,7 +463,7 @@ __attribute__((no_sanitize("thread"))) bool xs_heap_any_holds(const void *p, uns
     for (const struct xs_heap *h = xs_heap_all(); h != NULL; h = h->next) {
         if (h->late == p)
             return true;
-        if (xs_magazine_holds(h, &h->hot[class], p))
+        if (xs_magazine_holds(&h->hot, XS_MAGAZINE_OF(class), p))
             return true;
     }
     return false;
@@ -494,7 +496,7 @@ __attribute__((no_sanitize("thread"))) static uint64_t free_in_heaps(void)
 
     for (const struct xs_heap *h = xs_heap_all(); h != NULL; h = h->next) {
         for (unsigned c = 0; c < XS_CLASS_COUNT; c++)
-            bytes += xs_magazine_count(&h->hot[c]) * xs_class_bytes(c);
+            bytes += xs_magazine_count(&h->hot, XS_MAGAZINE_OF(c)) * xs_class_bytes(c);
         bytes += h->kept_room_bytes + h->leaving_bytes;
         const struct xs_slab *late = h->late_slab;
         bytes += late != NULL ? late->size : 0;
@@ -545,7 +547,7 @@ static bool check_slab(const struct xs_heap *h, const struct xs_slab *s, struct 
     }
     if (!count_list(s, s->free, carved, &listed, why))
         return false;
-    for (void **chain = s->chains; chain != NULL; chain = xs_chain_next(chain, h->key))
+    for (void **chain = s->chains; chain != NULL; chain = xs_chain_next(chain))
         if (!count_list(s, chain, carved, &listed, why))
             return false;
     if (used + listed != carved) {
@@ -559,14 +561,15 @@ static bool check_slab(const struct xs_heap *h, const struct xs_slab *s, struct 
 static bool check_magazines(const struct xs_heap *h, struct xs_buf *why)
 {
     for (unsigned c = 0; c < XS_CLASS_COUNT; c++) {
-        const struct xs_magazine *m = &h->hot[c];
-        for (uint32_t i = 0; i < xs_magazine_count(m); i++) {
-            uint64_t e = xs_page_map_get(xs_magazine_at(h, m, i));
+        const struct xs_magazines *m = &h->hot;
+        size_t place = XS_MAGAZINE_OF(c);
+        for (uint32_t i = 0; i < xs_magazine_count(m, place); i++) {
+            uint64_t e = xs_page_map_get(xs_magazine_at(m, place, i));
             bool fits = c < XS_CLASS_SLABS
                             ? xs_entry_is_object(e) && xs_heap_has(XS_ENTRY_SLAB(e)->heap, e) &&
                                   XS_ENTRY_CLASS(e) == c
                             : !xs_entry_is_object(e) && XS_ENTRY_CHUNK_CLASS(e) == c;
-            if (xs_magazine_count(m) > xs_magazine_capacity(m) || !fits) {
+            if (xs_magazine_count(m, place) > xs_magazine_capacity(m, place) || !fits) {
                 xs_fmt(why, "magazine %u holds what does not belong there", c);
                 return false;
             }
@@ -584,8 +587,8 @@ bool xs_heap_check(struct xs_buf *why)
         if (!check_magazines(h, why))
             return false;
         for (unsigned c = 0; c < XS_CLASS_SLABS; c++) {
-            if (h->hot[c].current != NULL && h->hot[c].current != &xs_slab_none &&
-                !check_slab(h, h->hot[c].current, why))
+            const struct xs_slab *current = h->hot.current[XS_MAGAZINE_OF(c)];
+            if (current != NULL && current != &xs_slab_none && !check_slab(h, current, why))
                 return false;
             for (const struct xs_slab *s = h->partial[c].first; s != NULL; s = s->next)
                 if (!check_slab(h, s, why))

@@ -135,13 +135,14 @@ static void use_kept(struct xs_heap *h, size_t bytes)
 /* All that is handed out of the class's current slab, and of no other, is in its magazine. */
 static bool is_at_rest(const struct xs_heap *h, unsigned class)
 {
-    const struct xs_magazine *m = &h->hot[class];
-    const struct xs_slab *s = m->current;
+    size_t place = XS_MAGAZINE_OF(class);
+    const struct xs_slab *s = h->hot.current[place];
+    uint32_t n = xs_magazine_count(&h->hot, place);
 
-    if (s == NULL || s == &xs_slab_none || xs_slab_used(s) != xs_magazine_count(m))
+    if (s == NULL || s == &xs_slab_none || xs_slab_used(s) != n)
         return false;
-    for (uint32_t i = 0; i < xs_magazine_count(m); i++)
-        if (!xs_slab_contains(s, xs_magazine_at(h, m, i)))
+    for (uint32_t i = 0; i < n; i++)
+        if (!xs_slab_contains(s, xs_magazine_at(&h->hot, place, i)))
             return false;
     return true;
 }
@@ -160,7 +161,7 @@ static struct xs_slab *take_spare(struct xs_heap *h, unsigned kind)
 /* The class's slab when nothing of it is in use: the kept one, or the current one. */
 static struct xs_slab *take_resting(struct xs_heap *h, unsigned class)
 {
-    struct xs_magazine *m = &h->hot[class];
+    size_t place = XS_MAGAZINE_OF(class);
     struct xs_slab *s = h->empty[class];
 
     if (s != NULL) {
@@ -170,9 +171,9 @@ static struct xs_slab *take_resting(struct xs_heap *h, unsigned class)
     }
     if (!is_at_rest(h, class))
         return NULL;
-    s = m->current;
-    m->at -= (uint32_t)m->at - m->least;
-    m->current = &xs_slab_none;
+    s = h->hot.current[place];
+    h->hot.at[place] -= xs_magazine_count(&h->hot, place) * sizeof(void *);
+    h->hot.current[place] = &xs_slab_none;
     s->held = XS_SLAB_HOLDS_NONE;
     return s;
 }
@@ -183,7 +184,7 @@ XS_INLINE struct xs_slab *take_resting_of(struct xs_heap *h, unsigned class, uns
     const struct xs_slab *s = h->empty[class];
 
     if (s == NULL)
-        s = h->hot[class].current;
+        s = h->hot.current[XS_MAGAZINE_OF(class)];
     return s != NULL && s != &xs_slab_none && s->kind == kind ? take_resting(h, class) : NULL;
 }
 
@@ -237,16 +238,16 @@ bool xs_heap_span_used(struct xs_heap *h, size_t bytes, size_t align, struct xs_
 /* Nothing of the class is in use but for what its magazine holds, as far as its slabs are known. */
 static bool rests(const struct xs_heap *h, unsigned class)
 {
-    const struct xs_magazine *m = &h->hot[class];
+    size_t place = XS_MAGAZINE_OF(class);
     uint32_t used = 0;
 
-    if (xs_magazine_is_empty(m))
+    if (xs_magazine_is_empty(&h->hot, place))
         return false;
-    if (m->current != &xs_slab_none)
-        used = xs_slab_used(m->current);
+    if (h->hot.current[place] != &xs_slab_none)
+        used = xs_slab_used(h->hot.current[place]);
     for (const struct xs_slab *s = h->partial[class].first; s != NULL; s = s->next)
         used += xs_slab_used(s);
-    return used <= xs_magazine_count(m);
+    return used <= xs_magazine_count(&h->hot, place);
 }
 
 /* Of a heap that has little: what another class has left behind, if need be in its magazine. */
@@ -256,10 +257,10 @@ static struct xs_slab *take_left(struct xs_heap *h, unsigned class)
 
     for (uint64_t lower = ~xs_class_above_page; lower != 0 && s == NULL; lower &= lower - 1) {
         unsigned c = (unsigned)__builtin_ctzll(lower);
-        if (c == class || h->hot[c].current == NULL)
+        if (c == class || h->hot.current[XS_MAGAZINE_OF(c)] == NULL)
             continue;
         if (rests(h, c))
-            xs_heap_empty_magazine(h, &h->hot[c]);
+            xs_heap_empty_magazine(h, XS_MAGAZINE_OF(c));
         s = take_spare(h, XS_SLAB_FEW);
         if (s == NULL)
             s = take_resting_of(h, c, XS_SLAB_FEW);
@@ -400,7 +401,7 @@ bool xs_heap_settle_alone(struct xs_heap *h, struct xs_slab *s)
         xs_slab_reset(s);
         if (s->kind <= XS_SLAB_SMALL)
             return false;
-        h->hot[s->class].current = &xs_slab_none;
+        h->hot.current[XS_MAGAZINE_OF(s->class)] = &xs_slab_none;
     } else if (s->state == XS_SLAB_PARTIAL) {
         unlink_partial(h, s);
     } else {
@@ -433,7 +434,7 @@ void xs_heap_drain(struct xs_heap *h)
         /* From here on a push tells again; what came before is seen below. Pairs with
          * xs_heap_notify. */
         (void)atomic_exchange_explicit(&s->is_pending, false, memory_order_acq_rel);
-        if (xs_slab_take_remote(s, h->key))
+        if (xs_slab_take_remote(s))
             (void)xs_heap_settle_alone(h, s);
         s = next;
     }
@@ -465,16 +466,15 @@ struct xs_slab *xs_heap_next_slab(struct xs_heap *h, unsigned class)
     /* First: it may take the current slab away. */
     if (atomic_load_explicit(&h->pending, memory_order_relaxed) != NULL)
         xs_heap_drain(h);
-    s = h->hot[class].current;
+    s = h->hot.current[XS_MAGAZINE_OF(class)];
     bool is_next = s != &xs_slab_none;
     if (is_next) {
-        (void)xs_slab_take_remote(s, h->key);
-        if (s->free != NULL || s->bump != s->end || xs_slab_use_chain(s, h->key) ||
-            xs_heap_grow_up(h, s))
+        (void)xs_slab_take_remote(s);
+        if (s->free != NULL || s->bump != s->end || xs_slab_use_chain(s) || xs_heap_grow_up(h, s))
             return s;
         s->state = XS_SLAB_FULL;
         s->held += XS_SLAB_IS_FULL;
-        h->hot[class].current = &xs_slab_none;
+        h->hot.current[XS_MAGAZINE_OF(class)] = &xs_slab_none;
     }
     s = h->partial[class].first;
     if (s == NULL && h->empty[class] == NULL) {
@@ -492,19 +492,19 @@ struct xs_slab *xs_heap_next_slab(struct xs_heap *h, unsigned class)
     } else if (s->state == XS_SLAB_PARTIAL) {
         unlink_partial(h, s);
         if (s->free == NULL && s->bump == s->end)
-            (void)xs_slab_use_chain(s, h->key);
+            (void)xs_slab_use_chain(s);
     }
     s->state = XS_SLAB_CURRENT;
-    h->hot[class].current = s;
+    h->hot.current[XS_MAGAZINE_OF(class)] = s;
     return s;
 }
 
 void xs_heap_keep_current(struct xs_heap *h)
 {
     for (unsigned c = 0; c < XS_CLASS_SLABS; c++) {
-        struct xs_slab *s = h->hot[c].current;
+        struct xs_slab *s = h->hot.current[XS_MAGAZINE_OF(c)];
         if (s != NULL && s != &xs_slab_none && xs_slab_used(s) == 0) {
-            h->hot[c].current = &xs_slab_none;
+            h->hot.current[XS_MAGAZINE_OF(c)] = &xs_slab_none;
             keep_or_release(h, s);
         }
     }

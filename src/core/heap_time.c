@@ -170,7 +170,7 @@ static void note_free(struct xs_heap *h, uint64_t from)
 
 /* Slabs are settled some hundreds of frees apart, never soon after another: of all frees since the
  * last such one each has the same chance. */
-void xs_heap_settle_freed(struct xs_heap *h, struct xs_slab *s)
+void xs_heap_settle_freed(struct xs_slab *s, struct xs_heap *h)
 {
     bool is_due = is_free_due(h);
     uint64_t frees = h->counts.frees - h->settled_frees;
@@ -188,14 +188,14 @@ void xs_heap_settle_freed(struct xs_heap *h, struct xs_slab *s)
 void *xs_heap_malloc_timed(size_t size)
 {
     struct xs_heap *h;
+    bool is_timed = is_turn(&h);
+    uint64_t from = is_timed ? xs_latency_now() : 0;
+    void *p = xs_heap_malloc_inline(size);
 
-    if (!is_turn(&h)) {
-        void *p = xs_heap_malloc_inline(size);
+    if (!is_timed) {
         take_away(h);
         return p;
     }
-    uint64_t from = xs_latency_now();
-    void *p = xs_heap_malloc_inline(size);
     uint64_t to = xs_latency_now();
     if (p != NULL)
         note_malloc(h, from, to, since(&h->timed_requests, requests(h)));

@@ -41,12 +41,12 @@ unsigned xs_heap_open_class(struct xs_heap *h, size_t size)
             least = top / 2 + 1;
         }
     }
-    if (h->hot[class].current == NULL)
+    if (h->hot.current[XS_MAGAZINE_OF(class)] == NULL)
         xs_heap_open_magazine(h, class);
     if (size <= XS_CLASS_TABLE_MAX && h->place[(size + 15) / 16] == 0) {
         size_t at = xs_class_bytes(class) / 16;
         do
-            h->place[at] = (uint16_t)((class + 1) << XS_CLASS_TABLE_SHIFT);
+            h->place[at] = (uint8_t)XS_MAGAZINE_OF(class);
         while (at-- != 0 && (16 * at >= least || xs_class_of(16 * at) == class));
     }
     return class;
@@ -55,13 +55,13 @@ unsigned xs_heap_open_class(struct xs_heap *h, size_t size)
 /* One that is there, on a page that was touched; or NULL. */
 static void *take_touched(struct xs_heap *h, unsigned class)
 {
-    struct xs_magazine *m = &h->hot[class];
-    struct xs_slab *s = m->current;
+    size_t place = XS_MAGAZINE_OF(class);
+    struct xs_slab *s = h->hot.current[place];
 
     if (s == NULL)
         return NULL;
-    if (!xs_magazine_is_empty(m))
-        return xs_magazine_pop_uncounted(h, m);
+    if (!xs_magazine_is_empty(&h->hot, place))
+        return xs_magazine_pop(h, place);
     return s->free != NULL || (uintptr_t)s->bump % XS_SPAN_PAGE != 0 ? xs_slab_take(s) : NULL;
 }
 
@@ -77,7 +77,7 @@ void *xs_heap_borrow(struct xs_heap *h, unsigned class)
             p = take_touched(h, xs_class_of(top));
     if (p != NULL) {
         h->borrows--;
-        xs_heap_count_taken(h, &h->hot[class]);
+        xs_heap_count_taken(h, XS_MAGAZINE_OF(class));
     }
     return p;
 }

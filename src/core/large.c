@@ -255,12 +255,12 @@ static xs_chunk leave(struct xs_heap *h, void *p, unsigned class)
 
 static xs_chunk leave_oldest(struct xs_heap *h, unsigned class)
 {
-    struct xs_magazine *m = &h->hot[class];
-    void **oldest = xs_magazine_oldest(h, m);
+    size_t place = XS_MAGAZINE_OF(class);
+    void **oldest = xs_magazine_oldest(&h->hot, place);
     void *p = *oldest;
 
-    m->at -= sizeof(void *);
-    memmove(oldest, oldest + 1, m->at - m->least);
+    h->hot.at[place] -= sizeof(void *);
+    memmove(oldest, oldest + 1, xs_magazine_count(&h->hot, place) * sizeof(void *));
     return leave(h, p, class);
 }
 
@@ -300,9 +300,9 @@ void xs_large_make_room(struct xs_heap *h)
         if (*some == 0)
             some = &h->chunk_classes;
         unsigned at = next_class(h, *some);
-        if (XS_LIKELY(xs_magazine_count(&h->hot[XS_CLASS_SLABS + at]) >
+        unsigned class = XS_CLASS_SLABS + at;
+        if (XS_LIKELY(xs_magazine_count(&h->hot, XS_MAGAZINE_OF(class)) >
                       (some == &h->chunk_several))) {
-            unsigned class = XS_CLASS_SLABS + at;
             let_go(h, leave_oldest(h, class), xs_class_bytes_upper(class));
             return;
         }
@@ -316,10 +316,9 @@ void xs_large_empty_hot(struct xs_heap *h)
 
     for (; h->chunk_classes != 0; h->chunk_classes &= h->chunk_classes - 1) {
         unsigned class = XS_CLASS_SLABS + (unsigned)__builtin_ctzll(h->chunk_classes);
-        struct xs_magazine *m = &h->hot[class];
         unsigned n = 0;
-        while (!xs_magazine_is_empty(m))
-            chunks[n++] = leave(h, xs_magazine_take(h, m), class);
+        for (void *p; (p = xs_magazine_take(&h->hot, XS_MAGAZINE_OF(class))) != NULL;)
+            chunks[n++] = leave(h, p, class);
         if (n != 0)
             xs_span_give(chunks, n, NULL);
     }
@@ -329,12 +328,13 @@ void xs_large_empty_hot(struct xs_heap *h)
 static void push(struct xs_heap *h, void *p, unsigned class)
 {
     uintptr_t *word = p;
+    size_t place = XS_MAGAZINE_OF(class);
 
-    word[1] = h->key;
-    xs_magazine_push(h, &h->hot[class], p);
+    word[1] = XS_FREE_MARK;
+    xs_magazine_push(&h->hot, place, p);
     h->chunk_bytes += xs_class_bytes_upper(class);
     h->chunk_classes |= (uint64_t)1 << (class - XS_CLASS_SLABS);
-    h->chunk_several |= (uint64_t)(xs_magazine_count(&h->hot[class]) > 1)
+    h->chunk_several |= (uint64_t)(xs_magazine_count(&h->hot, place) > 1)
                         << (class - XS_CLASS_SLABS);
     xs_keeper_poke();
 }
@@ -344,9 +344,9 @@ XS_LINE bool xs_large_keep(struct xs_heap *h, void *p, uint64_t entry)
     unsigned class = XS_ENTRY_CHUNK_CLASS(entry);
     const uintptr_t *word = p;
 
-    if (class >= XS_CLASS_COUNT || !xs_magazine_has_room(&h->hot[class]) || word[1] == h->key ||
-        h->chunk_bytes + xs_class_bytes_upper(class) > h->chunk_most || xs_span_in_hurry() ||
-        xs_span_part_of(XS_ENTRY_CHUNK(entry)) != h->part)
+    if (class >= XS_CLASS_COUNT || !xs_magazine_has_room(&h->hot, XS_MAGAZINE_OF(class)) ||
+        word[1] == XS_FREE_MARK || h->chunk_bytes + xs_class_bytes_upper(class) > h->chunk_most ||
+        xs_span_in_hurry() || xs_span_part_of(XS_ENTRY_CHUNK(entry)) != h->part)
         return false;
     /* A visitor who came in between has only made more room. */
     bool begun = xs_heap_begin(h);
@@ -358,17 +358,18 @@ XS_LINE bool xs_large_keep(struct xs_heap *h, void *p, uint64_t entry)
 /* The same where room has to be made, or the mark may be there by chance: false if it may not. */
 static bool keep(struct xs_heap *h, void *p, unsigned class, xs_chunk chunk)
 {
-    struct xs_magazine *m = &h->hot[class];
+    size_t place = XS_MAGAZINE_OF(class);
     size_t bytes = xs_class_bytes(class);
     uintptr_t *word = p;
 
-    if (m->current == NULL)
+    if (h->hot.current[place] == NULL)
         xs_heap_open_magazine(h, class);
-    if (m->most == m->least || xs_span_in_hurry() || xs_span_part_of(chunk) != h->part)
+    if (xs_magazine_capacity(&h->hot, place) == 0 || xs_span_in_hurry() ||
+        xs_span_part_of(chunk) != h->part)
         return false;
-    if (word[1] == h->key && xs_heap_any_holds(p, class))
+    if (word[1] == XS_FREE_MARK && xs_heap_any_holds(p, class))
         xs_die("double free", p);
-    if (!xs_magazine_has_room(m)) {
+    if (!xs_magazine_has_room(&h->hot, place)) {
         xs_chunk oldest = leave_oldest(h, class);
         xs_span_give(&oldest, 1, NULL);
     }
@@ -454,7 +455,7 @@ static void *resize(struct xs_heap *h, void *p, uint64_t entry, size_t size, boo
     size_t usable;
 
     unsigned class = XS_ENTRY_CHUNK_CLASS(entry);
-    bool is_marked = class < XS_CLASS_COUNT && ((const uintptr_t *)p)[1] == xs_heap_key();
+    bool is_marked = class < XS_CLASS_COUNT && ((const uintptr_t *)p)[1] == XS_FREE_MARK;
 
     if (class == XS_CLASS_DEAD || (XS_UNLIKELY(is_marked) && xs_heap_any_holds(p, class)))
         xs_die("realloc of a freed block", p);

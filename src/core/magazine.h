@@ -21,83 +21,98 @@ struct xs_slab;
 #define XS_MAGAZINE_CHUNKS 28
 #define XS_MAGAZINE_DEEP   1024
 
-/* A stack of blocks, which lie in the heap's `stacks`, one magazine's behind another's, as many as
- * each may hold: so little memory is touched however many that is. Those of deep ones lie apart. */
-struct xs_magazine {
-    /* In bytes from the beginning of the heap: where the next block that is freed goes, behind the
-     * one that the next request gets; what the lower half of this is when there is none, and when
-     * there is no room for more. All are 0 in one that is not open. */
-    _Alignas(1 << XS_CLASS_TABLE_SHIFT) size_t at; /* so wide as an index is */
-    uint32_t least;
-    uint32_t most;
-    /* What it takes: entries of the page map that have these bits where the mask has ones. Of
-     * classes that are mixed the mask leaves out whose object it is, since a branch on that would
-     * go now one way, now the other. */
-    uint16_t tag;
-    uint16_t tag_mask;
-    int32_t patience;        /* so many frees may find it full until it is asked why */
-    struct xs_slab *current; /* takes over when the magazine is empty; or xs_slab_none */
+/* The place of a class's magazine among those of a heap; 0 is that of sizes of which none was asked
+ * yet, which never holds anything and has no room. */
+#define XS_MAGAZINE_OF(class) ((class) + 1u)
+#define XS_MAGAZINE_PLACES    (XS_CLASS_COUNT + 1)
+
+/* Stacks of blocks, which lie in the heap's `stacks`, one magazine's behind another's, as many as
+ * each may hold: so little memory is touched however many that is. Those of deep ones lie apart.
+ * What of them is looked at together lies so that the place is all that is needed to get there. */
+struct xs_magazines {
+    /* Below the first block of each stack there is NULL; of those that are not open, here. */
+    void *floor;
+    /* In bytes from here: where the next block that is freed goes, behind the one that the next
+     * request gets; what the lower half of this is when there is none, and when there is no room
+     * for more. All are 0 of one that is not open. */
+    size_t at[XS_MAGAZINE_PLACES]; /* so wide as an index is */
+    uint32_t most[XS_MAGAZINE_PLACES];
+    /* It takes no block whose entry of the page map has one of these bits. Of classes that are
+     * mixed that leaves out whose object it is, since a branch on that would go now one way, now
+     * the other. */
+    uint32_t refuses[XS_MAGAZINE_PLACES];
+    /* Takes over when it is empty; or xs_slab_none. NULL, not even that, of one that is not open.
+     */
+    struct xs_slab *current[XS_MAGAZINE_PLACES];
+    uint32_t least[XS_MAGAZINE_PLACES];
+    int32_t patience[XS_MAGAZINE_PLACES]; /* so many frees may find it full until it is asked why */
 };
 
-_Static_assert(sizeof(struct xs_magazine) == 1 << XS_CLASS_TABLE_SHIFT, "half a line");
-
-XS_INLINE bool xs_magazine_has_room(const struct xs_magazine *m)
+XS_INLINE bool xs_magazine_has_room(const struct xs_magazines *m, size_t place)
 {
-    return (uint32_t)m->at != m->most;
+    return (uint32_t)m->at[place] != m->most[place];
 }
 
-XS_INLINE bool xs_magazine_is_empty(const struct xs_magazine *m)
+XS_INLINE bool xs_magazine_is_empty(const struct xs_magazines *m, size_t place)
 {
-    return (uint32_t)m->at == m->least;
+    return (uint32_t)m->at[place] == m->least[place];
 }
 
-XS_INLINE uint32_t xs_magazine_count(const struct xs_magazine *m)
+XS_INLINE uint32_t xs_magazine_count(const struct xs_magazines *m, size_t place)
 {
-    return ((uint32_t)m->at - m->least) / (uint32_t)sizeof(void *);
+    return ((uint32_t)m->at[place] - m->least[place]) / (uint32_t)sizeof(void *);
 }
 
 /* So many it may hold. */
-XS_INLINE uint32_t xs_magazine_capacity(const struct xs_magazine *m)
+XS_INLINE uint32_t xs_magazine_capacity(const struct xs_magazines *m, size_t place)
 {
-    return (m->most - m->least) / (uint32_t)sizeof(void *);
+    return (m->most[place] - m->least[place]) / (uint32_t)sizeof(void *);
 }
 
-/* Where a block lies in its heap's stacks, or is to lie. Deep ones may lie in front of the heap. */
-XS_INLINE void **xs_magazine_place(const struct xs_heap *h, size_t at)
+/* Where a block lies, or is to lie. Deep ones may lie in front of the heap. */
+XS_INLINE void **xs_magazine_slot(const struct xs_magazines *m, size_t at)
 {
-    return (void **)((uintptr_t)h + at); // NOLINT(performance-no-int-to-ptr)
+    return (void **)((uintptr_t)m->at + at); // NOLINT(performance-no-int-to-ptr)
+}
+
+/* What `at` of a block in this slot is. */
+XS_INLINE size_t xs_magazine_slot_at(const struct xs_magazines *m, void **slot)
+{
+    return (uintptr_t)slot - (uintptr_t)m->at;
 }
 
 /* Where the oldest block does. */
-XS_INLINE void **xs_magazine_oldest(const struct xs_heap *h, const struct xs_magazine *m)
+XS_INLINE void **xs_magazine_oldest(const struct xs_magazines *m, size_t place)
 {
-    size_t at = m->at;
+    size_t at = m->at[place];
 
-    return xs_magazine_place(h, at - ((uint32_t)at - m->least));
+    return xs_magazine_slot(m, at - ((uint32_t)at - m->least[place]));
 }
 
-/* The block in place `i`, oldest first. */
-XS_INLINE void *xs_magazine_at(const struct xs_heap *h, const struct xs_magazine *m, uint32_t i)
+/* Block number `i`, oldest first. */
+XS_INLINE void *xs_magazine_at(const struct xs_magazines *m, size_t place, uint32_t i)
 {
-    return xs_magazine_oldest(h, m)[i];
+    return xs_magazine_oldest(m, place)[i];
 }
 
 /* Into one that has room. */
-XS_INLINE void xs_magazine_push(struct xs_heap *h, struct xs_magazine *m, void *p)
+XS_INLINE void xs_magazine_push(struct xs_magazines *m, size_t place, void *p)
 {
-    size_t at = m->at;
+    size_t at = m->at[place];
 
-    *xs_magazine_place(h, at) = p;
-    m->at = at + sizeof(void *);
+    *xs_magazine_slot(m, at) = p;
+    m->at[place] = at + sizeof(void *);
 }
 
-/* The next two of one that is not empty. take: for no request. */
-XS_INLINE void *xs_magazine_take(struct xs_heap *h, struct xs_magazine *m)
+/* The next block; NULL: it is empty. */
+XS_INLINE void *xs_magazine_take(struct xs_magazines *m, size_t place)
 {
-    size_t at = m->at - sizeof(void *);
+    size_t at = m->at[place] - sizeof(void *);
+    void *p = *xs_magazine_slot(m, at);
 
-    m->at = at;
-    return *xs_magazine_place(h, at);
+    if (XS_LIKELY(p != NULL))
+        m->at[place] = at;
+    return p;
 }
 
 #endif

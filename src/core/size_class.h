@@ -18,10 +18,9 @@
 #define XS_SLAB_MAX_BYTES  ((size_t)64 << 10)
 #define XS_CLASS_MAX_BYTES ((size_t)2 << 20)
 
-/* Sizes up to this one find their class in a table, shifted to be the place of its magazine. */
-#define XS_CLASS_TABLE_MAX   ((size_t)8208)
-#define XS_CLASS_UPPER       64u /* classes from this one on are of larger sizes, by size */
-#define XS_CLASS_TABLE_SHIFT 5
+/* Sizes up to this one find their class in a table. */
+#define XS_CLASS_TABLE_MAX ((size_t)8208)
+#define XS_CLASS_UPPER     64u /* classes from this one on are of larger sizes, by size */
 
 /* XS_CLASS_TABLE_MAX < `size` <= XS_CLASS_MAX_BYTES. */
 XS_INLINE unsigned xs_class_of_upper(size_t size)

@@ -79,7 +79,25 @@ size_t xs_slab_span_bytes(unsigned kind)
     return bytes[kind];
 }
 
-bool xs_slab_push_remote(struct xs_slab *s, void **head, uint32_t n, uintptr_t key)
+/* The next larger number with as many bits. */
+static uint32_t next_tag(uint32_t tag)
+{
+    uint32_t low = tag & (0 - tag);
+    uint32_t high = tag + low;
+
+    return high | (tag ^ high) / low >> 2;
+}
+
+uint32_t xs_heap_tag(uint32_t heap)
+{
+    uint32_t tag = XS_TAG_FIRST;
+
+    for (uint32_t i = 1; i < heap && i < XS_HEAP_TAGS; i++)
+        tag = next_tag(tag);
+    return XS_OWNER_BFC | (tag & 0x3F) << 2 | tag >> 6 << 16;
+}
+
+bool xs_slab_push_remote(struct xs_slab *s, void **head, uint32_t n)
 {
     uint64_t new;
 
@@ -87,7 +105,7 @@ bool xs_slab_push_remote(struct xs_slab *s, void **head, uint32_t n, uintptr_t k
     uint64_t old = atomic_load_explicit(&s->remote, memory_order_relaxed);
 
     do {
-        xs_chain_link(head, XS_REMOTE_LIST(old), key);
+        xs_chain_link(head, XS_REMOTE_LIST(old));
         new = (uint64_t)(uintptr_t)head | (uint64_t)(XS_REMOTE_COUNT(old) + n) << 48;
         /* Release pairs with the heap's acquire: it sees the links. */
     } while (!atomic_compare_exchange_weak_explicit(&s->remote, &old, new, memory_order_release,
@@ -100,7 +118,7 @@ void xs_slab_die(const void *p)
     xs_die("corrupted free list", p);
 }
 
-bool xs_slab_use_chain(struct xs_slab *s, uintptr_t key)
+bool xs_slab_use_chain(struct xs_slab *s)
 {
     void **chain = s->chains;
 
@@ -108,13 +126,13 @@ bool xs_slab_use_chain(struct xs_slab *s, uintptr_t key)
         return false;
     if (!xs_slab_contains(s, chain))
         xs_slab_die(chain);
-    s->chains = xs_chain_next(chain, key);
-    ((uintptr_t *)chain)[1] = key;
+    s->chains = xs_chain_next(chain);
+    ((uintptr_t *)chain)[1] = XS_FREE_MARK;
     s->free = chain;
     return true;
 }
 
-bool xs_slab_take_remote(struct xs_slab *s, uintptr_t key)
+bool xs_slab_take_remote(struct xs_slab *s)
 {
     /* Mostly there is nothing, and an exchange would wait for all stores before it. */
     if (atomic_load_explicit(&s->remote, memory_order_relaxed) == 0)
@@ -128,10 +146,10 @@ bool xs_slab_take_remote(struct xs_slab *s, uintptr_t key)
         xs_die("double free", first);
     if (s->chains != NULL) {
         void **last = first;
-        for (void **next; (next = xs_chain_next(last, key)) != NULL; last = next)
+        for (void **next; (next = xs_chain_next(last)) != NULL; last = next)
             if (!xs_slab_contains(s, next))
                 xs_slab_die(last);
-        xs_chain_link(last, s->chains, key);
+        xs_chain_link(last, s->chains);
     }
     s->chains = first;
     s->held -= n;

@@ -14,6 +14,7 @@
 #include <stdatomic.h>
 
 #include "core/bfc.h"
+#include "core/magazine.h"
 #include "core/page_map.h"
 #include "stats/stats.h"
 
@@ -21,13 +22,23 @@ struct xs_heap;
 
 /* ---- entries of the page map ----
  *
- * Bits 0-3 are the owner, 4-15 the number of the heap in whose slab an object lies: so one compare
- * of 16 bits tells whether it is one's own. The numbers do not suffice for every heap; the last one
- * stands for all beyond, and of these the slab's record tells. 0: a chunk of the BFC.
- * Of objects: 16-22 the class, 23-63 the address of the slab's record without its lowest bits.
- * Of chunks: 16-23 the class, 24-36 some bits of a heap's number, 37-63 the chunk. */
+ * Bits 0-1 are the owner, 8-15 the place of the class's magazine, 0 of all that is no object.
+ * Of objects: 2-7 and 16-22 the tag of the heap in whose slab it lies, 23-63 the address of the
+ * slab's record without its lowest bits. Tags do not suffice for every heap; the last one stands
+ * for all beyond, and of these the slab's record tells.
+ * Of chunks: 16-23 the class, 24-36 some bits of a heap's number, 37-63 the chunk; 2-7 are set, so
+ * that with a class, which has bits too, it is nobody's tag. */
+_Static_assert(XS_OWNER_COUNT - 1 <= XS_OWNER_MASK, "the owner's bits");
+#define XS_ENTRY_TAG_MASK    0x7F00FFu
+#define XS_ENTRY_TAG(e)      ((uint32_t)(e)&XS_ENTRY_TAG_MASK)
+#define XS_ENTRY_MAGAZINE(e) ((size_t)(uint8_t)((e) >> 8))
+
+/* Of the 13 bits of a tag 6 are set, so that one heap's tag has a bit that another's lacks: to ask
+ * for one of those that one's own has not is to ask whether it is one's own. There are 1,716. */
+#define XS_TAG_BITS  13u
+#define XS_TAG_FIRST 0x3Fu
 #ifndef XS_HEAP_TAGS /* tests try fewer */
-#define XS_HEAP_TAGS 0xFFFu
+#define XS_HEAP_TAGS 1716u
 #endif
 #define XS_ENTRY_CHUNK_SHIFT 37
 #define XS_ENTRY_CHUNKS      ((uint32_t)1 << (64 - XS_ENTRY_CHUNK_SHIFT))
@@ -35,30 +46,30 @@ struct xs_heap;
 
 struct xs_slab;
 
-XS_INLINE uint16_t xs_heap_tag(uint32_t heap)
-{
-    return (uint16_t)(XS_OWNER_BFC | (heap < XS_HEAP_TAGS ? heap : XS_HEAP_TAGS) << 4);
-}
+#define XS_NO_TAG ((uint32_t)1 << 31) /* of no entry */
 
-XS_INLINE uint64_t xs_entry_of_object(uint16_t tag, unsigned class, const struct xs_slab *s)
+/* Of heap number 1 and so on, as entries have it, with the owner. */
+uint32_t xs_heap_tag(uint32_t heap);
+
+XS_INLINE uint64_t xs_entry_of_object(uint32_t tag, unsigned class, const struct xs_slab *s)
 {
-    return tag | (uint64_t) class << 16 | (uint64_t)(uintptr_t)s << 16;
+    return tag | (uint64_t)XS_MAGAZINE_OF(class) << 8 | (uint64_t)(uintptr_t)s << 16;
 }
 
 XS_INLINE uint64_t xs_entry_of_chunk(unsigned class, uint16_t heap, uint32_t chunk)
 {
-    return XS_OWNER_BFC | (uint64_t) class << 16 | (heap & (XS_ENTRY_HEAPS - 1)) << 24 |
+    return XS_OWNER_BFC | 0xFC | (uint64_t) class << 16 | (heap & (XS_ENTRY_HEAPS - 1)) << 24 |
            (uint64_t)chunk << XS_ENTRY_CHUNK_SHIFT;
 }
 
 /* Of the core's entries. */
 XS_INLINE bool xs_entry_is_object(uint64_t e)
 {
-    return (e & 0xFFF0) != 0;
+    return XS_ENTRY_MAGAZINE(e) != 0;
 }
 
 /* Of objects. */
-#define XS_ENTRY_CLASS(e) ((unsigned)((e) >> 16) & 0x7F)
+#define XS_ENTRY_CLASS(e) ((unsigned)XS_ENTRY_MAGAZINE(e) - 1)
 // NOLINTNEXTLINE(performance-no-int-to-ptr)
 #define XS_ENTRY_SLAB(e) ((struct xs_slab *)(uintptr_t)((e) >> 16 & ~(uint64_t)0x7F))
 
@@ -120,6 +131,21 @@ struct xs_slab_block {
 /* Stands where there is no slab: it has nothing to give. */
 extern XS_HIDDEN struct xs_slab xs_slab_none;
 
+/* The second word of a free block. An address of ours, which is at hand without a load and is
+ * another one in the next process; odd, so that no aligned pointer of the program's looks like it.
+ * A program that has it all the same, by chance or on purpose, makes the free of that block a slow
+ * one and nothing else. */
+#define XS_FREE_MARK ((uintptr_t)&xs_slab_none + 1)
+
+/* For who compares with its lower half and then stores it: the compiler would make it twice. */
+XS_INLINE uintptr_t xs_free_mark(void)
+{
+    uintptr_t mark = XS_FREE_MARK;
+
+    __asm__("" : "+r"(mark));
+    return mark;
+}
+
 /* Of a record that exists. */
 struct xs_slab *xs_slab_at(uint32_t index);
 
@@ -144,25 +170,25 @@ size_t xs_slab_span_bytes(unsigned kind);
 
 /* Chains are linked through their heads' second words, where the mark of a free block is: together
  * with it, so that at least the last one is still marked. */
-XS_INLINE void **xs_chain_next(void **chain, uintptr_t key)
+XS_INLINE void **xs_chain_next(void **chain)
 {
-    return (void **)((uintptr_t)chain[1] ^ key); // NOLINT(performance-no-int-to-ptr)
+    return (void **)((uintptr_t)chain[1] ^ XS_FREE_MARK); // NOLINT(performance-no-int-to-ptr)
 }
 
-XS_INLINE void xs_chain_link(void **chain, void **next, uintptr_t key)
+XS_INLINE void xs_chain_link(void **chain, void **next)
 {
-    chain[1] = (void *)((uintptr_t)next ^ key); // NOLINT(performance-no-int-to-ptr)
+    chain[1] = (void *)((uintptr_t)next ^ XS_FREE_MARK); // NOLINT(performance-no-int-to-ptr)
 }
 
 /* Hands a chain of `n` freed objects to the slab's heap; [any]. True if the heap must be told. */
-bool xs_slab_push_remote(struct xs_slab *s, void **head, uint32_t n, uintptr_t key);
+bool xs_slab_push_remote(struct xs_slab *s, void **head, uint32_t n);
 
 /* The next chain becomes the list, which is used up: false if there is none. */
-bool xs_slab_use_chain(struct xs_slab *s, uintptr_t key);
+bool xs_slab_use_chain(struct xs_slab *s);
 
 /* Takes over the chains that others handed in: false if there are none. Only the heads are touched:
  * the rest lies in the cache of who freed it. */
-bool xs_slab_take_remote(struct xs_slab *s, uintptr_t key);
+bool xs_slab_take_remote(struct xs_slab *s);
 
 XS_COLD XS_NORETURN void xs_slab_die(const void *p);
 

@@ -17,7 +17,7 @@
 #include "sys/lock.h"
 
 /* So many blocks all magazines can hold together: no more are asked for. */
-#define XS_MAGAZINES_MOST 3072
+#define XS_MAGAZINES_MOST 3200
 
 /* Frees of other heaps' objects, gathered before they are handed over: chains, each at the place
  * that the address of its slab's record gives. */
@@ -99,9 +99,7 @@ struct xs_heap {
     bool kept_room_is_old;
     size_t kept_room_bytes;
 
-    /* Of the magazine for a size, behind `blank`, which is that of all sizes of which none was
-     * asked yet: core/heap_young.c. */
-    uint16_t place[XS_CLASS_TABLE_MAX / 16 + 1];
+    uint8_t place[XS_CLASS_TABLE_MAX / 16 + 1]; /* of the magazine for a size: core/heap_young.c */
     /* Doublings of which little was asked, by their largest sizes, all in one word. */
     uint32_t young;
     uint32_t borrows; /* objects of larger classes that may still serve */
@@ -109,12 +107,11 @@ struct xs_heap {
 
     /* What every free looks at does not lie, page for page, where the counts of small classes do: a
      * load waits for a store before it whose address ends in the same 12 bits. */
-    _Alignas(64) uintptr_t key; /* marks the second word of free blocks; one for the process */
-    uintptr_t leaf_start; /* of the page map's leaf that was last looked into; see page_map.h */
+    _Alignas(64) uintptr_t leaf_start; /* of the page map's leaf last looked into; page_map.h */
     const struct xs_page_map_leaf *leaf;
     /* Of the page map's entries of its slabs; or what nothing has if these do not tell. */
-    uint16_t tag;
-    uint16_t entry_tag; /* what they bear */
+    uint32_t tag;
+    uint32_t entry_tag; /* what they bear */
     uint32_t id;
     /* One of its objects on its way back into its slab, whose record is being fetched meanwhile; or
      * NULL, both. */
@@ -143,10 +140,8 @@ struct xs_heap {
     bool is_lost;         /* its thread is not in this process, a child of fork */
     struct xs_heap *next; /* of all there are; never changed */
 
-    /* The rest is not touched, page by page, before there is something for it. A magazine without a
-     * current slab, not even xs_slab_none, is not open. */
-    _Alignas(XS_NO_SHARE) struct xs_magazine blank;
-    struct xs_magazine hot[XS_CLASS_COUNT];
+    /* The rest is not touched, page by page, before there is something for it. */
+    _Alignas(XS_NO_SHARE) struct xs_magazines hot;
     void *stacks[XS_MAGAZINES_MOST]; /* in the order in which the magazines were opened */
     struct xs_slab_list partial[XS_CLASS_SLABS];
     struct xs_slab *empty[XS_CLASS_SLABS];
@@ -164,14 +159,6 @@ struct xs_heap {
     uint32_t deep_taken[XS_CLASS_SLABS];
     uint8_t deep_misses[XS_CLASS_SLABS];
 };
-
-_Static_assert(offsetof(struct xs_heap, hot) ==
-                   offsetof(struct xs_heap, blank) + sizeof(struct xs_magazine),
-               "what is behind blank");
-
-/* The place of the magazine for an object's class. */
-#define XS_ENTRY_PLACE(e)                                                                          \
-    ((size_t)((e) >> (16 - XS_CLASS_TABLE_SHIFT)) & 0x7F << XS_CLASS_TABLE_SHIFT)
 
 /* Guards the list of idle heaps, idle heaps themselves, and blocks with room. Taken before the
  * lock of core/span.c. */
@@ -205,7 +192,7 @@ XS_INLINE void xs_heap_leave(struct xs_heap *h)
 XS_INLINE bool xs_heap_has(const struct xs_heap *h, uint64_t entry)
 {
     // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): an object's entry has a slab
-    return (uint16_t)entry == h->entry_tag && XS_ENTRY_SLAB(entry)->heap == h;
+    return XS_ENTRY_TAG(entry) == h->entry_tag && XS_ENTRY_SLAB(entry)->heap == h;
 }
 
 /* Notes the page map's leaf that `p` lies in for the next frees. */
@@ -259,7 +246,7 @@ void xs_heap_time_freed(struct xs_heap *h);
 bool xs_heap_time_is_due(struct xs_heap *h, int64_t over);
 
 /* xs_heap_settle, the last of a free, which may be the call that is timed. */
-void xs_heap_settle_freed(struct xs_heap *h, struct xs_slab *s);
+void xs_heap_settle_freed(struct xs_slab *s, struct xs_heap *h);
 
 /* The heap is away. */
 void *xs_heap_malloc_timed(size_t size);
@@ -334,20 +321,20 @@ bool xs_heap_span_used(struct xs_heap *h, size_t bytes, size_t align, struct xs_
 
 /* ---- heap.c: objects ---- */
 
-/* What the fast paths cannot do: for an empty magazine, perhaps of xs_heap_none. `size` is what was
- * asked. */
-void *xs_heap_refill(size_t size, struct xs_magazine *m, struct xs_heap *h);
+/* What the fast paths cannot do: for the empty magazine of this place, perhaps of xs_heap_none.
+ * `size` is what was asked. */
+void *xs_heap_refill(size_t size, size_t place, struct xs_heap *h);
 void *xs_heap_malloc_above(size_t size);
 void xs_heap_free_slow(void *p, uint64_t entry);
 
 /* An object for which its magazine has no room: back into its slab, `s`, with the next such one. */
-void xs_heap_put_late(struct xs_heap *h, void *p, struct xs_slab *s);
+void xs_heap_put_late(void *p, struct xs_heap *h, struct xs_slab *s);
 
 /* The same when the magazine's patience is at its end: it may get room. */
-void xs_heap_put_deep(struct xs_heap *h, void *p, struct xs_slab *s, struct xs_magazine *m);
+void xs_heap_put_deep(void *p, struct xs_heap *h, struct xs_slab *s);
 
 /* The second word says that the block is free already; so it may be by chance. */
-void xs_heap_free_marked(struct xs_heap *h, void *p, uint64_t entry);
+void xs_heap_free_marked(void *p, struct xs_heap *h, uint64_t entry);
 
 /* The same of one that realloc leaves where it is. */
 void xs_heap_realloc_marked(struct xs_heap *h, void *p, uint64_t entry);
@@ -374,7 +361,7 @@ bool xs_heap_tick_over(struct xs_heap *h);
 void xs_heap_send_all(struct xs_heap *h);
 
 /* Empties a magazine of slabs, where no visitor can be. */
-void xs_heap_empty_magazine(struct xs_heap *h, struct xs_magazine *m);
+void xs_heap_empty_magazine(struct xs_heap *h, size_t place);
 
 /* Empties magazines and chains, gives room back; then every empty slab. In between other heaps may
  * hand over what they held of it. */
@@ -532,8 +519,8 @@ struct xs_heap *xs_heap_all(void);
 bool xs_heap_span(struct xs_heap *h, size_t size, size_t align, bool is_kept_first,
                   struct xs_span *out);
 
-/* The key of every heap. */
-uintptr_t xs_heap_key(void);
+/* A number of this process's that nobody can guess. */
+uintptr_t xs_heap_secret(void);
 
 /* Sees to it that the heap will be handed on when the thread ends, if that could not be arranged.
  */
@@ -590,58 +577,41 @@ void xs_large_give_room(struct xs_heap *h);
 
 /* ---- the fast paths ---- */
 
-XS_INLINE struct xs_magazine *xs_heap_magazine(struct xs_magazine *first, size_t place)
+/* One more request of the class whose magazine has this place. */
+XS_INLINE void xs_heap_count_taken(struct xs_heap *h, size_t place)
 {
-    return (struct xs_magazine *)(void *)((char *)first + place);
+    XS_COUNT(h->counts.taken[place - 1], 1);
 }
 
-/* One more request of the magazine's class; `place` is its place behind `blank`. */
-XS_INLINE void xs_heap_count_taken_at(struct xs_heap *h, size_t place)
+/* A block for a request, which is no longer marked as free, uncounted; NULL: there is none. */
+XS_INLINE void *xs_magazine_pop(struct xs_heap *h, size_t place)
 {
-    XS_COUNT(h->counts.taken[(place >> XS_CLASS_TABLE_SHIFT) - 1], 1);
-}
+    void **p = xs_magazine_take(&h->hot, place);
 
-XS_INLINE void xs_heap_count_taken(struct xs_heap *h, const struct xs_magazine *m)
-{
-    xs_heap_count_taken_at(h, (size_t)((const char *)m - (const char *)&h->blank));
-}
-
-/* take: uncounted; as a block that is no longer marked as free. */
-XS_INLINE void *xs_magazine_pop_uncounted(struct xs_heap *h, struct xs_magazine *m)
-{
-    void **p = xs_magazine_take(h, m);
-
-    p[1] = NULL;
-    return p;
-}
-
-XS_INLINE void *xs_magazine_pop(struct xs_heap *h, struct xs_magazine *m)
-{
-    void *p = xs_magazine_pop_uncounted(h, m);
-
-    xs_heap_count_taken(h, m);
+    if (XS_LIKELY(p != NULL))
+        p[1] = NULL;
     return p;
 }
 
 /* `size` <= XS_CLASS_TABLE_MAX. `refill` is xs_heap_refill, or who looks at what that returns. */
-XS_INLINE void *xs_heap_malloc_small_or(size_t size, void *(*refill)(size_t, struct xs_magazine *,
-                                                                     struct xs_heap *))
+XS_INLINE void *xs_heap_malloc_small_or(size_t size,
+                                        void *(*refill)(size_t, size_t, struct xs_heap *))
 {
     struct xs_heap *h = xs_heap_mine;
     size_t place = h->place[(size + 15) / 16];
-    struct xs_magazine *m = xs_heap_magazine(&h->blank, place);
-    void *p;
+    void *p = xs_magazine_pop(h, place);
 
-    if (XS_LIKELY(!xs_magazine_is_empty(m))) {
-        p = xs_magazine_pop_uncounted(h, m);
-    } else {
-        struct xs_slab *s = m->current;
+    if (XS_UNLIKELY(p == NULL)) {
+        struct xs_slab *s = h->hot.current[place];
         if (XS_UNLIKELY(s->free == NULL))
-            return refill(size, m, h);
+            return refill(size, place, h);
         p = xs_slab_take(s);
     }
-    xs_heap_count_taken_at(h, place);
-    return XS_LIKELY((h->counts.until_tick -= (int64_t)size) >= 0) ? p : xs_heap_tick(size, p, h);
+    xs_heap_count_taken(h, place);
+    if (XS_LIKELY((h->counts.until_tick -= (int64_t)size) >= 0))
+        return p;
+    __asm__("" : "+r"(p)); /* else the compiler has it where this call wants it from the start */
+    return xs_heap_tick(size, p, h);
 }
 
 XS_INLINE void *xs_heap_malloc_small(size_t size)
@@ -659,22 +629,22 @@ XS_INLINE void *xs_heap_malloc_inline(size_t size)
 /* The block bears the mark of a free one, or by chance its lower half, which is all that is looked
  * at: where the program has just written a part of the second word, a load of the whole of it waits
  * until that has left the processor's queue of stores. */
-XS_INLINE bool xs_may_be_marked(const struct xs_heap *h, const void *p)
+XS_INLINE bool xs_may_be_marked(const void *p, uintptr_t mark)
 {
     uint32_t half;
 
     __builtin_memcpy(&half, (const char *)p + sizeof(uintptr_t), sizeof(half));
-    return half == (uint32_t)h->key;
+    return half == (uint32_t)mark;
 }
 
 /* Back into its slab, of which true says that it must be settled. */
-XS_INLINE bool xs_heap_put_back(struct xs_heap *h, void *p, struct xs_slab *s)
+XS_INLINE bool xs_heap_put_back(void *p, struct xs_slab *s)
 {
     void **block = p;
 
     // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): an object's entry has a slab
     block[0] = s->free;
-    ((uintptr_t *)p)[1] = h->key;
+    ((uintptr_t *)p)[1] = xs_free_mark();
     s->free = block;
     return XS_UNLIKELY((int32_t)--s->held < 0);
 }
@@ -683,7 +653,7 @@ XS_INLINE void xs_heap_put_object(struct xs_heap *h, void *p, uint64_t entry)
 {
     struct xs_slab *s = XS_ENTRY_SLAB(entry);
 
-    if (xs_heap_put_back(h, p, s))
+    if (xs_heap_put_back(p, s))
         xs_heap_settle(h, s);
 }
 
@@ -699,10 +669,10 @@ XS_INLINE bool xs_heap_send_inline(struct xs_heap *h, void *p, uint64_t entry)
     struct xs_send *c = xs_heap_send_of(h, s);
     uintptr_t *word = p;
 
-    if (XS_UNLIKELY(c->slab != s || c->room <= 1 || xs_may_be_marked(h, p)))
+    if (XS_UNLIKELY(c->slab != s || c->room <= 1 || xs_may_be_marked(p, XS_FREE_MARK)))
         return false;
     *(void **)p = c->head;
-    word[1] = h->key;
+    word[1] = XS_FREE_MARK;
     c->head = p;
     c->room--;
     return true;
@@ -712,35 +682,36 @@ XS_INLINE bool xs_heap_send_inline(struct xs_heap *h, void *p, uint64_t entry)
  * While there is room the magazine says what it takes; then only one's own has a slab to go to. */
 XS_INLINE bool xs_heap_free_inline(struct xs_heap *h, void *p, uint64_t entry)
 {
-    struct xs_magazine *m = xs_heap_magazine(h->hot, XS_ENTRY_PLACE(entry));
+    size_t place = XS_ENTRY_MAGAZINE(entry);
     uintptr_t *word = p;
+    uintptr_t mark = xs_free_mark();
 
-    if (XS_LIKELY(xs_magazine_has_room(m))) {
-        if (XS_UNLIKELY((((uint16_t)entry ^ m->tag) & m->tag_mask) != 0))
+    if (XS_LIKELY(xs_magazine_has_room(&h->hot, place))) {
+        if (XS_UNLIKELY(((uint32_t)entry & h->hot.refuses[place]) != 0))
             return false;
-        if (XS_UNLIKELY(xs_may_be_marked(h, p))) {
-            xs_heap_free_marked(h, p, entry);
+        if (XS_UNLIKELY(xs_may_be_marked(p, mark))) {
+            xs_heap_free_marked(p, h, entry);
             return true;
         }
         XS_COUNT(h->counts.frees, 1);
-        xs_magazine_push(h, m, p);
-        word[1] = h->key;
+        xs_magazine_push(&h->hot, place, p);
+        word[1] = mark;
         return true;
     }
-    if (XS_UNLIKELY((uint16_t)entry != h->tag))
+    if (XS_UNLIKELY(XS_ENTRY_TAG(entry) != h->tag))
         return false;
-    if (XS_UNLIKELY(xs_may_be_marked(h, p))) {
-        xs_heap_free_marked(h, p, entry);
+    if (XS_UNLIKELY(xs_may_be_marked(p, mark))) {
+        xs_heap_free_marked(p, h, entry);
         return true;
     }
     XS_COUNT(h->counts.frees, 1);
     struct xs_slab *s = XS_ENTRY_SLAB(entry);
-    if (XS_UNLIKELY(--m->patience < 0))
-        xs_heap_put_deep(h, p, s, m);
+    if (XS_UNLIKELY(--h->hot.patience[place] < 0))
+        xs_heap_put_deep(p, h, s);
     else if (s != h->late_slab)
-        xs_heap_put_late(h, p, s);
-    else if (xs_heap_put_back(h, p, s))
-        xs_heap_settle_freed(h, s);
+        xs_heap_put_late(p, h, s);
+    else if (xs_heap_put_back(p, s))
+        xs_heap_settle_freed(s, h);
     return true;
 }
 

@@ -40,14 +40,14 @@ static void bursts(unsigned n, size_t size, uint32_t blocks)
     }
 }
 
-static struct xs_magazine *magazine(size_t size)
+static size_t place_of(size_t size)
 {
-    return &xs_heap_mine->hot[xs_class_of(size)];
+    return XS_MAGAZINE_OF(xs_class_of(size));
 }
 
 static uint32_t held(size_t size)
 {
-    return xs_magazine_count(magazine(size));
+    return xs_magazine_count(&xs_heap_mine->hot, place_of(size));
 }
 
 static void check(void)
@@ -113,7 +113,7 @@ static size_t held_beyond(void)
     size_t bytes = 0;
 
     for (unsigned c = 0; c < XS_CLASS_SLABS; c++) {
-        uint32_t n = xs_magazine_count(&xs_heap_mine->hot[c]);
+        uint32_t n = xs_magazine_count(&xs_heap_mine->hot, XS_MAGAZINE_OF(c));
         uint32_t usual = xs_magazine_usual(xs_heap_mine, c);
         if (n > usual)
             bytes += (n - usual) * xs_class_bytes(c);
@@ -157,4 +157,27 @@ Test(deep, not_where_memory_runs_short)
     xs_span_hurry(XS_HURRY_SOON, UINT64_MAX);
     bursts(100, 64, 1000);
     cr_assert_leq(held(64), XS_MAGAZINE, "%u", held(64));
+}
+
+/* One tag's missing bits are what its heap's magazines refuse: each other tag has one of them, and
+ * so has whatever is no object. */
+Test(deep, tags_exclude_each_other)
+{
+    uint32_t tag[XS_HEAP_TAGS];
+
+    for (uint32_t i = 0; i < XS_HEAP_TAGS; i++) {
+        tag[i] = xs_heap_tag(i + 1);
+        cr_assert_eq(tag[i] & ~XS_ENTRY_TAG_MASK, 0);
+        cr_assert_eq(XS_PAGE_MAP_OWNER(tag[i]), XS_OWNER_BFC);
+        for (uint32_t k = 0; k < i; k++)
+            cr_assert((tag[i] & ~tag[k]) != 0 && (tag[k] & ~tag[i]) != 0, "%u %u", k, i);
+        for (unsigned c = XS_CLASS_SLABS; c < XS_CLASS_COUNT; c++)
+            cr_assert_neq(XS_ENTRY_TAG(xs_entry_of_chunk(c, 1, 1)), tag[i]);
+        cr_assert_neq(XS_ENTRY_TAG(xs_entry_of_chunk(XS_CLASS_DEAD, 1, 1)), tag[i]);
+    }
+    cr_assert_eq(xs_heap_tag(XS_HEAP_TAGS + 1), tag[XS_HEAP_TAGS - 1]);
+    _Alignas(XS_NO_SHARE) struct xs_slab s[2];
+    uint64_t entry = xs_entry_of_object(tag[1], XS_CLASS_SLABS - 1, &s[1]);
+    cr_assert_eq(XS_ENTRY_TAG(entry), tag[1]);
+    cr_assert_eq(XS_ENTRY_CLASS(entry), XS_CLASS_SLABS - 1);
 }

@@ -48,9 +48,9 @@ Test(left_behind, a_magazine_that_is_emptied_leaves_no_marks)
     cr_assert_eq(pthread_join(thread, NULL), 0);
     const struct xs_heap *its = xs_heap_all(); /* the newest */
     cr_assert(its != xs_heap_mine && its->is_idle);
-    cr_assert_eq(xs_magazine_count(&its->hot[xs_class_of(SIZE)]), COUNT + 1);
+    cr_assert_eq(xs_magazine_count(&its->hot, XS_MAGAZINE_OF(xs_class_of(SIZE))), COUNT + 1);
     (void)xs_heap_trim();
-    cr_assert_eq(xs_magazine_count(&its->hot[xs_class_of(SIZE)]), 0u);
+    cr_assert_eq(xs_magazine_count(&its->hot, XS_MAGAZINE_OF(xs_class_of(SIZE))), 0u);
     cr_assert_eq(looks, 0u);
 }
 
