@@ -134,8 +134,9 @@ Test(latency, calls_of_all_sizes_have_the_same_chance)
         const struct xs_latency_calls *c = &l.of[k];
         cr_assert(c->samples > 250, "%lu samples", c->samples);
         cr_assert(c->calls <= 4 * TURNS && c->calls > 4 * TURNS * 9 / 10, "of %lu calls", c->calls);
+        /* A quarter; its standard deviation is 0.05. By their bytes it would be nearly all. */
         double part = part_from(c, 5000);
-        cr_assert(part > 0.15 && part < 0.35, "%u: %g of the calls were slow", k, part);
+        cr_assert(part > 0.03 && part < 0.5, "%u: %g of the calls were slow", k, part);
     }
 }
 
