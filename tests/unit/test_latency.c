@@ -155,7 +155,7 @@ Test(latency, calls_weigh_as_many_as_there_were)
     double part = part_from(&l.of[XS_LATENCY_MALLOC], 5000);
     /* The first large one stands for the small ones since the last that was timed, of which there
      * are 14,000 to a timed call; half of these are frees, so many in a row may be. */
-    cr_assert(part > 0.08 && part < 0.16, "%g of the calls were slow", part);
+    cr_assert(part > 0.04 && part < 0.3, "%g of the calls were slow", part);
     cr_assert(part_from(&l.of[XS_LATENCY_FREE], 5000) == 0);
 }
 
