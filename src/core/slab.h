@@ -156,7 +156,7 @@ bool xs_slab_records(unsigned n, uint32_t *first);
 uint32_t xs_slab_count(void);
 
 /* The largest span; the kinds of spans, smallest first. The first is for objects of up to
- * XS_SLAB_FEW_BYTES in a heap of which little was asked; there the second would be for these too.
+ * XS_SLAB_FEW_BYTES in the only heap while little was asked; else the second is for these too.
  */
 #define XS_SLAB_SPAN       ((size_t)512 << 10)
 #define XS_SLAB_SPAN_KINDS 4

@@ -2,18 +2,10 @@
  * go, nor beyond what a thread may keep; and at a look at the clock all of it goes back. */
 #include <criterion/criterion.h>
 
-#include "core/heap.h"
 #include "core/thread_heap.h"
+#include "tests/support/heap_test.h"
 
 #define MANY ((uint32_t)100000)
-
-static const struct xs_heap_options options = {
-    .span = {.initial_bytes = 2 << 20,
-             .allow_growth = true,
-             .coalesce_on_free = true,
-             .decay_ns = 3600000000000u},
-    .cache_bytes = 2 << 20,
-};
 
 static void *block[MANY];
 
@@ -50,16 +42,9 @@ static uint32_t held(size_t size)
     return xs_magazine_count(&xs_heap_mine->hot, place_of(size));
 }
 
-static void check(void)
-{
-    XS_BUF(why, 256);
-
-    cr_assert(xs_heap_check(&why), "%s", why.at);
-}
-
 static void begin(void)
 {
-    cr_assert_eq(xs_heap_open(&options), 0);
+    cr_assert_eq(xs_heap_open(&heap_options), 0);
     /* Beyond these a doubling of sizes has a class for each. */
     get(64, 0, 2000);
     get(1024, 0, 2000);
@@ -72,10 +57,10 @@ Test(deep, bursts_stay)
     cr_assert_gt(held(64), 900, "%u", held(64));
     for (uint32_t i = 0; i < 900; i++)
         cr_assert(xs_heap_any_holds(block[i], xs_class_of(64)), "a second free of block %u", i);
-    check();
+    check_heap();
     bursts(100, 1024, 1000);
     cr_assert_gt(held(1024), 16 * 20, "%u", held(1024));
-    check();
+    check_heap();
 }
 
 /* A few of all frees: then there is room for some more. */
@@ -89,7 +74,7 @@ Test(deep, what_swings_a_little_stays)
         bursts(1000, 64, 1);
     }
     cr_assert_eq(held(64), most, "%u", held(64));
-    check();
+    check_heap();
 }
 
 /* Neither what only goes, nor what comes in bursts that would fill any magazine. */
@@ -105,7 +90,7 @@ Test(deep, what_goes_does_not)
             get(64, i, i + 1);
     }
     cr_assert_leq(held(64), 2 * XS_MAGAZINE, "%u", held(64));
-    check();
+    check_heap();
 }
 
 static size_t held_beyond(void)
@@ -126,9 +111,9 @@ Test(deep, all_have_a_bound)
     begin();
     for (size_t size = 16; size <= XS_SLAB_MAX_BYTES; size += size < 1024 ? 16 : size / 8)
         bursts(40, size, 600);
-    cr_assert_gt(held_beyond(), options.cache_bytes / 8);
-    cr_assert_leq(held_beyond(), options.cache_bytes / 2);
-    check();
+    cr_assert_gt(held_beyond(), heap_options.cache_bytes / 8);
+    cr_assert_leq(held_beyond(), heap_options.cache_bytes / 2);
+    check_heap();
 }
 
 /* At a look at the clock; then those that were not used are as they were. */
@@ -145,10 +130,10 @@ Test(deep, all_goes_back)
     cr_assert_eq(xs_heap_mine->deep_bytes, 0);
     bursts(1, 64, 1000);
     cr_assert_leq(held(64), 2 * XS_MAGAZINE, "%u", held(64));
-    check();
+    check_heap();
     bursts(100, 64, 1000);
     cr_assert_gt(held(64), 900, "%u", held(64));
-    check();
+    check_heap();
 }
 
 Test(deep, not_where_memory_runs_short)

@@ -8,9 +8,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "core/heap.h"
 #include "core/thread_heap.h"
 #include "stats/latency.h"
+#include "tests/support/heap_test.h"
 
 /* ---- the clock: ours while `is_ours`, and then each reading of it takes step_ns ---- */
 
@@ -30,14 +30,9 @@ int clock_gettime(clockid_t clock, struct timespec *t)
 
 static void begin(enum xs_latency_where where)
 {
-    const struct xs_heap_options o = {
-        .span = {.initial_bytes = 2 << 20,
-                 .allow_growth = true,
-                 .coalesce_on_free = true,
-                 .decay_ns = 3600000000000u},
-        .cache_bytes = 64 << 20,
-    };
+    struct xs_heap_options o = heap_options;
 
+    o.cache_bytes = 64 << 20;
     is_ours = true;
     cr_assert_eq(xs_heap_open(&o), 0);
     xs_latency_switch(where);

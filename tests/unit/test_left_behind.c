@@ -3,20 +3,12 @@
 #include <criterion/criterion.h>
 #include <pthread.h>
 
-#include "core/heap.h"
 #include "core/thread_heap.h"
+#include "tests/support/heap_test.h"
 
 #define COUNT 30
 #define CHUNK ((size_t)XS_SLAB_MAX_BYTES * 2)
 #define SIZE  ((size_t)512) /* whose blocks a thread keeps, whosever they are */
-
-static const struct xs_heap_options options = {
-    .span = {.initial_bytes = 2 << 20,
-             .allow_growth = true,
-             .coalesce_on_free = true,
-             .decay_ns = 3600000000000u},
-    .cache_bytes = 2 << 20,
-};
 
 static unsigned looks; /* into the magazines of all heaps */
 static void *block[COUNT];
@@ -41,7 +33,7 @@ Test(left_behind, a_magazine_that_is_emptied_leaves_no_marks)
 {
     pthread_t thread;
 
-    cr_assert_eq(xs_heap_open(&options), 0);
+    cr_assert_eq(xs_heap_open(&heap_options), 0);
     for (unsigned i = 0; i < COUNT; i++)
         cr_assert_not_null(block[i] = xs_heap_malloc(SIZE));
     cr_assert_eq(pthread_create(&thread, NULL, free_all, NULL), 0);
@@ -56,7 +48,7 @@ Test(left_behind, a_magazine_that_is_emptied_leaves_no_marks)
 
 Test(left_behind, a_chunk_that_leaves_its_magazine_bears_no_mark)
 {
-    cr_assert_eq(xs_heap_open(&options), 0);
+    cr_assert_eq(xs_heap_open(&heap_options), 0);
     void *p = xs_heap_malloc(CHUNK);
     cr_assert(xs_heap_free(p));
     xs_heap_flush(xs_heap_mine);
@@ -70,7 +62,7 @@ Test(left_behind, a_region_that_went_is_in_no_page_map)
 {
     const size_t size = (size_t)100 << 20;
 
-    cr_assert_eq(xs_heap_open(&options), 0);
+    cr_assert_eq(xs_heap_open(&heap_options), 0);
     char *p = xs_heap_malloc(size);
     cr_assert(xs_heap_owns(p));
     cr_assert(xs_heap_free(p));

@@ -3,30 +3,24 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-#include "core/heap.h"
 #include "core/thread_heap.h"
+#include "tests/support/heap_test.h"
 
 #define KIB ((size_t)1 << 10)
 
 static void begin(void)
 {
-    const struct xs_heap_options options = {
-        .span = {.initial_bytes = 4 << 20,
-                 .allow_growth = true,
-                 .coalesce_on_free = true,
-                 .decay_ns = 3600000000000u},
-        .cache_bytes = 2 << 20,
-    };
+    struct xs_heap_options options = heap_options;
 
+    options.span.initial_bytes = 4 << 20;
     cr_assert_eq(xs_heap_open(&options), 0);
 }
 
 static struct xs_counters counters(void)
 {
     struct xs_counters sum = {0};
-    XS_BUF(why, 256);
 
-    cr_assert(xs_heap_check(&why), "%s", why.at);
+    check_heap();
     xs_heap_counters_add(&sum);
     return sum;
 }
