@@ -35,7 +35,6 @@ _Static_assert(XS_OWNER_COUNT - 1 <= XS_OWNER_MASK, "the owner's bits");
 
 /* Of the 13 bits of a tag 6 are set, so that one heap's tag has a bit that another's lacks: to ask
  * for one of those that one's own has not is to ask whether it is one's own. There are 1,716. */
-#define XS_TAG_BITS  13u
 #define XS_TAG_FIRST 0x3Fu
 #ifndef XS_HEAP_TAGS /* tests try fewer */
 #define XS_HEAP_TAGS 1716u
