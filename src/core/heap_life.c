@@ -29,10 +29,10 @@ static XS_TLS bool is_past_end;
 static XS_TLS struct xs_heap *own; /* the thread's, wherever it may be at the moment */
 
 XS_BY_HEAD struct xs_lock xs_heaps_lock;
+XS_BY_HEAD _Atomic(struct xs_heap *) xs_heap_newest;
 
 XS_BY_HEAD static struct {
     struct xs_heap *idle; /* stack, under xs_heaps_lock */
-    _Atomic(struct xs_heap *) all;
     _Atomic uint32_t count;
     uintptr_t secret;
     uint64_t cache_bytes;
@@ -71,11 +71,6 @@ int xs_heap_open(const struct xs_heap_options *o)
 uintptr_t xs_heap_secret(void)
 {
     return heaps.secret;
-}
-
-struct xs_heap *xs_heap_all(void)
-{
-    return atomic_load_explicit(&heaps.all, memory_order_acquire);
 }
 
 _Atomic uint64_t xs_heap_lent;
@@ -171,9 +166,9 @@ static struct xs_heap *make_heap(unsigned part)
     h->part = part;
     /* If there are too many, what this one counts is seen by this process alone. */
     (void)xs_record_area(XS_RECORD_HEAPS, &h->counts, sizeof(h->counts));
-    h->next = atomic_load_explicit(&heaps.all, memory_order_relaxed);
-    while (!atomic_compare_exchange_weak_explicit(&heaps.all, &h->next, h, memory_order_release,
-                                                  memory_order_relaxed))
+    h->next = atomic_load_explicit(&xs_heap_newest, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak_explicit(&xs_heap_newest, &h->next, h,
+                                                  memory_order_release, memory_order_relaxed))
         ;
     return h;
 }

@@ -272,11 +272,10 @@ static struct xs_slab *take_left(struct xs_heap *h, unsigned class)
  * better one that was never touched than one that is there. */
 static struct xs_slab *new_slab(struct xs_heap *h, unsigned class, bool is_next)
 {
-    unsigned kind = xs_slab_span_kind(class);
     /* Where there are other heaps, their threads free what lies here in chains, one for each slab:
      * of short ones there would be four times as many. */
-    if (h->few != 0 && xs_heap_all()->next == NULL && xs_class_bytes(class) <= XS_SLAB_FEW_BYTES)
-        kind = XS_SLAB_FEW;
+    bool is_few = h->few != 0 && xs_heap_all()->next == NULL;
+    unsigned kind = xs_slab_span_kind(class, is_few);
     size_t span_bytes = xs_slab_span_bytes(kind);
     struct xs_slab *s = take_spare(h, kind);
     struct xs_span span;

@@ -412,7 +412,7 @@ static void *grow(struct xs_heap *h, void *p, uint64_t entry, size_t old_size, s
 {
     xs_chunk chunk = XS_ENTRY_CHUNK(entry);
     bool on_its_way = h != NULL && (p == h->grown || p == h->roomy);
-    void *q;
+    void *q = NULL;
 
     if (XS_ENTRY_CHUNK_CLASS(entry) == XS_CLASS_ROOMY) {
         (void)settle_room(p, entry);
@@ -430,7 +430,8 @@ static void *grow(struct xs_heap *h, void *p, uint64_t entry, size_t old_size, s
         xs_page_map_put(p, chunk_entry(XS_CLASS_ODD, chunk));
         return p;
     }
-    q = on_its_way ? xs_large_roomy(h, size) : NULL;
+    if (on_its_way)
+        q = xs_large_roomy(h, size);
     if (q == NULL) {
         /* What a magazine has is there already. */
         q = xs_heap_malloc(size);

@@ -64,10 +64,12 @@ uint32_t xs_slab_count(void)
     return atomic_load_explicit(&count, memory_order_acquire);
 }
 
-unsigned xs_slab_span_kind(unsigned class)
+unsigned xs_slab_span_kind(unsigned class, bool is_few)
 {
     size_t bytes = xs_class_bytes(class);
 
+    if (is_few && bytes <= XS_SLAB_FEW_BYTES)
+        return XS_SLAB_FEW;
     return bytes <= (size_t)4 << 10 ? XS_SLAB_SMALL : bytes <= (size_t)32 << 10 ? 2 : 3;
 }
 

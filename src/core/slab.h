@@ -163,8 +163,8 @@ uint32_t xs_slab_count(void);
 #define XS_SLAB_SMALL      1u
 #define XS_SLAB_FEW_BYTES  1024u
 
-/* Of a slab of this class, usually. */
-unsigned xs_slab_span_kind(unsigned class);
+/* Of a slab of this class; `is_few`: in such a heap. */
+unsigned xs_slab_span_kind(unsigned class, bool is_few);
 size_t xs_slab_span_bytes(unsigned kind);
 
 /* Chains are linked through their heads' second words, where the mark of a free block is: together

@@ -512,7 +512,12 @@ void xs_heap_rest_deep(struct xs_heap *h);
 void xs_heap_open_magazine(struct xs_heap *h, unsigned class);
 
 /* All heaps that ever were, by their `next`. */
-struct xs_heap *xs_heap_all(void);
+extern XS_HIDDEN _Atomic(struct xs_heap *) xs_heap_newest;
+
+XS_INLINE struct xs_heap *xs_heap_all(void)
+{
+    return atomic_load_explicit(&xs_heap_newest, memory_order_acquire);
+}
 
 /* A span, if need be after giving back what can be given: false = none. `is_kept_first`: what
  * xs_heap_span_used finds is preferred. `h` may be NULL, and then that is false. */
