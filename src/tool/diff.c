@@ -300,14 +300,19 @@ int xs_tool_diff(int argc, char **argv)
     struct xs_site_changes sites = {0};
     struct changes c = {0};
     bool json = false;
+    bool only_words = false;
     int n = 0;
 
     xs_config_load(false);
     for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--json") == 0) {
+        bool is_option = !only_words && argv[i][0] == '-' && argv[i][1] != '\0';
+        if (is_option && strcmp(argv[i], "--json") == 0) {
             json = true;
-        } else if ((argv[i][0] == '-' && argv[i][1] != '\0') || n == 2) {
-            xs_tool_error("diff: '%s' is too much; see 'xsigma help diff'", argv[i]);
+        } else if (is_option && strcmp(argv[i], "--") == 0) {
+            only_words = true;
+        } else if (is_option || n == 2) {
+            xs_tool_error("diff: '%s' is %s; see 'xsigma help diff'", argv[i],
+                          is_option ? "no option" : "too much");
             return XS_EXIT_USAGE;
         } else {
             words[n++] = argv[i];

@@ -169,7 +169,8 @@ static int parse(struct order *o, int argc, char **argv)
         } else if (strncmp(argv[i], "--device=", 9) == 0) {
             value = argv[i] + 9;
         } else if (argv[i][0] == '-' || n == wanted) {
-            xs_tool_error("gpu %s: '%s' is too much; see 'xsigma help gpu'", o->name, argv[i]);
+            xs_tool_error("gpu %s: '%s' is %s; see 'xsigma help gpu'", o->name, argv[i],
+                          argv[i][0] == '-' ? "no option" : "too much");
             return XS_EXIT_USAGE;
         } else {
             words[n++] = argv[i];

@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* U+2028 and U+2029 end a line for some readers of scripts. */
@@ -44,35 +45,52 @@ static void to_stream(const char *text, size_t len, void *arg)
     fwrite(text, 1, len, arg);
 }
 
-/* Whole under another name first. NULL: there is no such file, errno says why. */
-static FILE *open_fresh(char fresh[PATH_MAX], const char *path)
-{
-    int n = snprintf(fresh, PATH_MAX, "%s.%d.new", path, (int)getpid());
+/* Where a page goes: into a file of another name first, which takes the place of a plain file, or
+ * of none, once it is whole; straight into a device or a pipe. */
+struct place {
+    char at[PATH_MAX];    /* links followed, so that they stay */
+    char fresh[PATH_MAX]; /* empty: there is no other name */
+};
 
+static FILE *open_place(struct place *p, const char *path)
+{
+    struct stat st;
+    int n;
+
+    p->fresh[0] = '\0';
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
+        return fopen(path, "we");
+    if (realpath(path, p->at) == NULL)
+        snprintf(p->at, PATH_MAX, "%s", path);
+    n = snprintf(p->fresh, PATH_MAX, "%s.%d.new", p->at, (int)getpid());
     if (n < 0 || n >= PATH_MAX) {
         errno = ENAMETOOLONG;
         return NULL;
     }
-    return fopen(fresh, "wxe");
+    return fopen(p->fresh, "wxe");
 }
 
 int xs_html_may_save(const char *path)
 {
-    char fresh[PATH_MAX];
+    struct place p;
+    struct stat st;
 
     if (strcmp(path, "-") == 0)
         return 0;
-    FILE *out = open_fresh(fresh, path);
+    /* A pipe is opened once only: its reader takes the close for the end. */
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
+        return S_ISDIR(st.st_mode) ? EISDIR : access(path, W_OK) == 0 ? 0 : errno;
+    FILE *out = open_place(&p, path);
     if (out == NULL)
         return errno;
     fclose(out);
-    return unlink(fresh) == 0 ? 0 : errno;
+    return unlink(p.fresh) == 0 ? 0 : errno;
 }
 
 static int save(const char *json, size_t len, const char *path)
 {
-    char fresh[PATH_MAX];
-    FILE *out = open_fresh(fresh, path);
+    struct place p;
+    FILE *out = open_place(&p, path);
     int rc;
 
     if (out == NULL)
@@ -80,10 +98,12 @@ static int save(const char *json, size_t len, const char *path)
     rc = xs_html_write(json, len, out);
     if (fclose(out) != 0 && rc == 0)
         rc = errno;
-    if (rc == 0 && rename(fresh, path) != 0)
+    if (p.fresh[0] == '\0')
+        return rc;
+    if (rc == 0 && rename(p.fresh, p.at) != 0)
         rc = errno;
     if (rc != 0)
-        (void)unlink(fresh);
+        (void)unlink(p.fresh);
     return rc;
 }
 

@@ -14,9 +14,9 @@
 /* `json` is one JSON value of `len` bytes. */
 int xs_html_write(const char *json, size_t len, FILE *out);
 
-/* The sum of the inputs as a page in a file, which is replaced once it is whole. "-": standard
- * output. Of a single JSON report all is kept, also what this version does not know, unless
- * its sites got names. */
+/* The sum of the inputs as a page in a file, which is replaced once it is whole, or in a device or
+ * pipe. "-": standard output. Of a single JSON report all is kept, also what this version does not
+ * know, unless its sites got names. */
 int xs_html_save(struct xs_inputs *in, const char *path);
 
 /* 0: it could be saved there now. */

@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -47,6 +48,8 @@ static int unknown_verb(const char *name)
         xs_nearest_try(&nearest, v->name);
     if (nearest.best != NULL)
         xs_tool_error("no verb '%s'; did you mean '%s'?", name, nearest.best);
+    else if (name[0] == '-' || name[0] == '\0')
+        xs_tool_error("'%s' is neither a verb nor an option; see 'xsigma help'", name);
     else
         xs_tool_error("no verb '%s'; see 'xsigma help', or 'xsigma run -- %s' to run a program",
                       name, name);
@@ -56,11 +59,12 @@ static int unknown_verb(const char *name)
 /* A full disk or a closed pipe must not look like success. */
 static int finish(int status)
 {
-    if (fflush(stdout) != 0 || ferror(stdout)) {
-        if (status == XS_EXIT_OK)
-            status = XS_EXIT_NO;
-    }
-    return status;
+    errno = 0;
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return status;
+    xs_tool_error("standard output: %s",
+                  errno != 0 ? strerror(errno) : "not all of it could be written");
+    return status == XS_EXIT_OK ? XS_EXIT_NO : status;
 }
 
 int main(int argc, char **argv)

@@ -10,6 +10,7 @@
 #include "tool/html.h"
 #include "tool/input.h"
 #include "tool/profile.h"
+#include "tool/settings.h"
 #include "tool/symbols.h"
 #include "tool/tool.h"
 
@@ -130,7 +131,8 @@ static int save_page(struct xs_inputs *in, const char *path, int status)
 
     if (rc == 0)
         return status;
-    xs_tool_error("%s: %s", path, strerror(rc));
+    if (strcmp(path, "-") != 0) /* else that is said at the end */
+        xs_tool_error("%s: %s", path, strerror(rc));
     return status == XS_EXIT_OK ? XS_EXIT_NO : status;
 }
 
@@ -142,18 +144,6 @@ struct wanted {
     enum xs_profile_kind kind;
     bool any; /* something was asked for */
 };
-
-/* An option with a value, `--name value` or `--name=value`; *i moves on. NULL: another word. */
-static const char *value_of(const char *word, const char *name, int argc, char **argv, int *i)
-{
-    size_t n = strlen(name);
-
-    if (strncmp(word, name, n) != 0)
-        return NULL;
-    if (word[n] == '=')
-        return word + n + 1;
-    return word[n] == '\0' && *i + 1 < argc ? argv[++*i] : NULL;
-}
 
 /* False, and said: there is none of this name. */
 static bool set_kind(struct wanted *w, const char *text)
@@ -170,37 +160,36 @@ static bool set_kind(struct wanted *w, const char *text)
     return false;
 }
 
-/* False, and said. */
-static bool refuse_option(const char *word)
+static bool is_named(const char *word, size_t len, const char *name)
 {
-    bool lacks_value =
-        strcmp(word, "--html") == 0 || strcmp(word, "--pprof") == 0 || strcmp(word, "--kind") == 0;
-
-    xs_tool_error(lacks_value ? "report: %s: a value is needed"
-                              : "report: '%s' is no option; see 'xsigma help report'",
-                  word);
-    return false;
+    return len == strlen(name) && strncmp(word, name, len) == 0;
 }
 
 /* False, and said: it is no option, or lacks its value. */
 static bool take_option(struct wanted *w, int argc, char **argv, int *i)
 {
     const char *word = argv[*i];
-    const char *value;
+    size_t len = strcspn(word, "=");
+    bool is_kind = is_named(word, len, "--kind");
 
     w->any = true;
-    if (strcmp(word, "--json") == 0)
+    if (strcmp(word, "--json") == 0) {
         w->json = true;
-    else if (strcmp(word, "--collapsed") == 0)
+    } else if (strcmp(word, "--collapsed") == 0) {
         w->collapsed = true;
-    else if ((value = value_of(word, "--pprof", argc, argv, i)) != NULL)
-        w->pprof = value;
-    else if ((value = value_of(word, "--html", argc, argv, i)) != NULL)
-        w->html = value;
-    else if ((value = value_of(word, "--kind", argc, argv, i)) != NULL)
-        return set_kind(w, value);
-    else
-        return refuse_option(word);
+    } else if (is_kind || is_named(word, len, "--html") || is_named(word, len, "--pprof")) {
+        const char *value = xs_settings_value(argc, argv, i, len);
+        if (value == NULL) {
+            xs_tool_error("report: %.*s: a value is needed", (int)len, word);
+            return false;
+        }
+        if (is_kind)
+            return set_kind(w, value);
+        *(is_named(word, len, "--html") ? &w->html : &w->pprof) = value;
+    } else {
+        xs_tool_error("report: '%s' is no option; see 'xsigma help report'", word);
+        return false;
+    }
     return true;
 }
 
@@ -274,6 +263,10 @@ int xs_tool_report(int argc, char **argv)
     if (words == 0 && wanted.any) {
         xs_tool_error("report: of what? A file, a process or a directory is needed; "
                       "'xsigma report' alone lists the processes");
+        return XS_EXIT_USAGE;
+    }
+    if (wanted.json && wanted.collapsed) {
+        xs_tool_error("report: --json or --collapsed, not both");
         return XS_EXIT_USAGE;
     }
     if (words == 0)

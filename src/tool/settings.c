@@ -147,10 +147,6 @@ int xs_settings_json(const char *file)
     size_t at = 0;
     int status;
 
-    if (file[0] == '\0') {
-        xs_tool_error("--json: a file name is needed");
-        return XS_EXIT_USAGE;
-    }
     if (file[0] != '/' && getcwd(directory, sizeof(directory)) != NULL) {
         for (const char *c = directory; *c != '\0'; c++) {
             path[at++] = *c;
@@ -184,12 +180,12 @@ enum option {
 static const char *const option_names[OPTION_COUNT] = {"--preset", "--set",  "--lib",
                                                        "--json",   "--html", "--sample"};
 
-static int refuse_option(const struct xs_settings *s, const char *arg)
+static int refuse_option(const struct xs_settings *s, const char *arg, bool runs)
 {
     struct xs_nearest nearest;
 
     xs_nearest_init(&nearest, arg);
-    for (size_t k = 0; k < OPTION_COUNT; k++)
+    for (size_t k = 0; k < (runs ? OPTION_COUNT : OPTION_JSON); k++)
         xs_nearest_try(&nearest, option_names[k]);
     if (nearest.best != NULL)
         xs_tool_error("%s has no option %s; did you mean %s?", s->verb, arg, nearest.best);
@@ -221,11 +217,15 @@ static int apply(struct xs_settings *s, enum option option, const char *value)
 
 const char *xs_settings_value(int argc, char **argv, int *i, size_t len)
 {
+    const char *value;
+
     if (argv[*i][len] == '=')
-        return argv[*i] + len + 1;
-    if (*i + 1 == argc || strcmp(argv[*i + 1], "--") == 0)
+        value = argv[*i] + len + 1;
+    else if (*i + 1 < argc && strcmp(argv[*i + 1], "--") != 0)
+        value = argv[++*i];
+    else
         return NULL;
-    return argv[++*i];
+    return value[0] != '\0' ? value : NULL;
 }
 
 int xs_settings_parse(struct xs_settings *s, int argc, char **argv, bool runs)
@@ -248,10 +248,10 @@ int xs_settings_parse(struct xs_settings *s, int argc, char **argv, bool runs)
                                          strncmp(arg, option_names[option], len) != 0))
             option++;
         if (option == OPTION_COUNT || (option >= OPTION_JSON && !runs))
-            return refuse_option(s, arg);
+            return refuse_option(s, arg, runs);
         value = xs_settings_value(argc, argv, &i, len);
         if (value == NULL) {
-            xs_tool_error("%s: a value is needed", arg);
+            xs_tool_error("%.*s: a value is needed", (int)len, arg);
             return XS_EXIT_USAGE;
         }
         status = apply(s, (enum option)option, value);

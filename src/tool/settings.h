@@ -20,7 +20,8 @@ struct xs_settings {
 };
 
 /* What belongs to the option argv[*i], whose name has `len` characters: what is behind its '=', or
- * the next word, which *i is the number of then. NULL: nothing does; "--" ends the options. */
+ * the next word, which *i is the number of then. NULL: nothing does, or an empty word; "--" ends
+ * the options. */
 const char *xs_settings_value(int argc, char **argv, int *i, size_t len);
 
 /* Reads the options and puts XSIGMA_* into the environment: 0 or an exit status. `runs`: those that

@@ -302,14 +302,17 @@ int xs_tool_top(int argc, char **argv)
                        ns >= 10000000u && ns <= 3600000000000u) {
                 o.pause_ms = (unsigned)(ns / 1000000u);
             } else {
-                xs_tool_error("top: %s '%s': expected %s", argv[i - 1], value,
+                xs_tool_error("top: %s '%s': expected %s", is_turns ? "-n" : "-d", value,
                               is_turns ? "a number from 1" : "a time such as 500ms or 2s");
                 return XS_EXIT_USAGE;
             }
         } else if (o.pid == 0 && number(argv[i], INT_MAX, &n) && n > 0) {
             o.pid = (pid_t)n;
         } else {
-            xs_tool_error("top: '%s' is no number of a process; see 'xsigma help top'", argv[i]);
+            xs_tool_error("top: '%s' is %s; see 'xsigma help top'", argv[i],
+                          argv[i][0] == '-' ? "no option"
+                          : o.pid != 0      ? "too much"
+                                            : "no number of a process");
             return XS_EXIT_USAGE;
         }
     }

@@ -117,7 +117,7 @@ static int take_options(struct xs_tune *t, int *argc, char **argv)
             continue;
         }
         if (value == NULL) {
-            xs_tool_error("tune: %s: a value is needed", argv[i]);
+            xs_tool_error("tune: %s: a value is needed", option_names[option]);
             return XS_EXIT_USAGE;
         }
         int status = apply(t, (enum option)option, value);

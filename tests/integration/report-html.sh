@@ -61,6 +61,20 @@ grep -q "none/page.html: No such file" "$work/err" || fail "no directory: $(cat 
 out=$("$tool" run --lib "$lib" --html "$work/none/page.html" -- echo ran 2>"$work/err")
 [ "$? $out" = '2 ' ] || fail "run --html into no directory: it runs, or status $?"
 grep -q "none/page.html: No such file" "$work/err" || fail "run --html into no directory: $(cat "$work/err")"
+out=$("$tool" run --lib "$lib" --html "$work" -- echo ran 2>"$work/err")
+[ "$? $out" = '2 ' ] || fail "run --html DIRECTORY: it runs, or status $?"
+
+# What is no plain file is written to and stays what it is (root would lose its /dev/null), and so does a link.
+mkfifo "$work/pipe"
+timeout 20 cat "$work/pipe" >"$work/piped" &
+"$tool" report --html "$work/pipe" "$work/full.json" || fail "--html PIPE: status $?"
+[ -p "$work/pipe" ] || fail "--html PIPE: it is no pipe any more"
+wait $!
+cmp -s "$work/piped" "$work/full.html" || fail "--html PIPE is another page"
+echo old >"$work/behind"
+ln -s behind "$work/link"
+"$tool" report --html "$work/link" "$work/full.json" || fail "--html LINK: status $?"
+[ -L "$work/link" ] && cmp -s "$work/behind" "$work/full.html" || fail "--html LINK is not followed"
 
 # `run` waits for the end, ends as the program does, and leaves nothing but the page.
 mkdir "$work/tmp"

@@ -86,6 +86,9 @@ err_has "did you mean 'doctor'?"
 expect 64 "$xsigma" help rnu
 err_has "did you mean 'run'?"
 expect 64 "$xsigma" frobnicate
+err_has 'to run a program'
+expect 64 "$xsigma" --frobnicate
+grep -q 'to run a program' err && fail 'an option is taken for a program'
 expect 0 "$xsigma" vars
 out_has XSIGMA_CPU_BACKEND=
 out_has XSIGMA_STATS=0
@@ -95,7 +98,12 @@ expect 64 "$xsigma" vars --markdown CPU
 err_has "'CPU' is too much"
 expect 64 "$xsigma" vars nothing-of-this-name
 expect 0 "$xsigma" vars xsigma_cpu_tbb CONFIG
-expect 1 bash -c '"$1" vars >/dev/full' - "$xsigma"
+expect 1 bash -c '"$1" help >/dev/full' - "$xsigma"
+err_has 'standard output: No space left on device'
+err_lines 1
+expect 1 bash -c '"$1" vars >/dev/full' - "$xsigma" # more than a buffer: the cause is lost
+err_has 'standard output: '
+err_lines 1
 
 # --- options of report ---
 for words in --json --collapsed '--html x' '--pprof x' '--kind live'; do
@@ -105,13 +113,33 @@ for words in --json --collapsed '--html x' '--pprof x' '--kind live'; do
     err_lines 1
 done
 for word in --html --pprof --kind; do
-    expect 64 "$xsigma" report . $word
+    for value in '' -- "''"; do
+        eval "expect 64 '$xsigma' report . $word $value"
+        err_has "$word: a value is needed"
+    done
+    expect 64 "$xsigma" report . $word=
     err_has "$word: a value is needed"
 done
+expect 64 "$xsigma" report --json --collapsed .
+err_has 'not both'
 expect 64 "$xsigma" report --kind most .
 err_has "'most' is none of peak"
 expect 64 "$xsigma" report --jsonn .
 err_has "'--jsonn' is no option"
+
+# --- options of diff, top and gpu ---
+expect 64 "$xsigma" diff --jsno a b
+err_has "'--jsno' is no option"
+expect 1 "$xsigma" diff -- --a b
+err_has '--a: No such file'
+expect 64 "$xsigma" top 1 -n
+err_has "top: -n '': expected a number"
+expect 64 "$xsigma" top --x 1
+err_has "'--x' is no option"
+expect 64 "$xsigma" top 1 2
+err_has "'2' is too much"
+expect 64 "$xsigma" gpu clear --x 1
+err_has "'--x' is no option"
 
 # --- options of run ---
 expect 64 "$xsigma" run
@@ -141,6 +169,7 @@ err_has 'size such as'
 expect 64 "$xsigma" run --preset montecarlo true
 err_has 'did you mean monte-carlo?'
 expect 64 "$xsigma" run --json '' true
+err_has '--json: a value is needed'
 expect 64 "$xsigma" run --html -- true
 [ ! -e ./-- ] || fail "'--' was taken for a file"
 expect 0 "$xsigma" run --preset pde --set CPU_BACKEND=system --set=XSIGMA_CPU_ALIGN=64 \
@@ -418,6 +447,7 @@ refused 127 'no-such-program' env A=1 nice no-such-program
 expect 0 "$xsigma" doctor
 out_has 'loads and serves malloc'
 expect 64 "$xsigma" doctor --json x true
+grep -q 'did you mean' err && fail "$last: the option that it has not is proposed"
 expect 1 env XSIGMA_DISABLE=1 "$xsigma" doctor true
 out_has XSIGMA_DISABLE
 expect 0 env XSIGMA_STATT=1 "$xsigma" doctor true
