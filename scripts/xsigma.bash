@@ -10,6 +10,17 @@ _xsigma() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} verb=${COMP_WORDS[1]} i
     local shared='--preset --set --lib --help'
     COMPREPLY=()
+    # bash takes "=" for a word of its own: --preset=m, --set CPU_BACKEND=m.
+    if [ "$COMP_CWORD" -ge 3 ]; then
+        [ "$cur" = = ] && cur='' i=$COMP_CWORD
+        [ "$prev" = = ] && i=$((COMP_CWORD - 1))
+        [ -n "${i-}" ] && prev=${COMP_WORDS[i - 1]}
+        if [ -n "${i-}" ] && [[ ${COMP_WORDS[*]:i-3:2} =~ (^|\ )--set(\ =)?$ ]]; then
+            _xsigma_words "$("${COMP_WORDS[0]}" vars "$prev" 2>/dev/null | sed -n '/^XSIGMA_'"${prev#XSIGMA_}"'=/{
+                n; s/^ *\([^ ]*|[^ ]*\).*/\1/; t out; d; :out; s/[^|]*:|*//g; s/|/ /g; p; }')" "$cur"
+            return
+        fi
+    fi
     if [ "$COMP_CWORD" -eq 1 ]; then
         _xsigma_words 'run doctor vars report diff top tune gpu help --help --version' "$cur"
         return
@@ -74,11 +85,16 @@ _xsigma() {
                 mapfile -t COMPREPLY < <(compgen -c -f -- "$cur")
             fi
             ;;
-        report | diff | top)
+        top)
+            case $cur in
+                -*) _xsigma_words '-n -d --help' "$cur" ;;
+                *) _xsigma_words "$("${COMP_WORDS[0]}" report 2>/dev/null | awk '/  running, / { print $1 }')" "$cur" ;;
+            esac
+            ;;
+        report | diff)
             case $verb:$cur in
                 report:-*) _xsigma_words '--json --collapsed --kind --html --pprof --help' "$cur" ;;
                 diff:-*) _xsigma_words '--json --help' "$cur" ;;
-                top:-*) _xsigma_words '-n -d --help' "$cur" ;;
                 *) mapfile -t COMPREPLY < <(
                     compgen -f -- "$cur"
                     compgen -W "$("${COMP_WORDS[0]}" report 2>/dev/null | awk '{ print $1 }')" -- "$cur"
@@ -86,7 +102,13 @@ _xsigma() {
             esac
             ;;
         vars) _xsigma_words '--markdown --help' "$cur" ;;
-        gpu) _xsigma_words 'stats clear limit defragment --device --help' "$cur" ;;
+        gpu)
+            if [ "$COMP_CWORD" -eq 2 ]; then
+                _xsigma_words 'stats clear limit defragment --device --help' "$cur"
+            else
+                _xsigma_words "--device $("${COMP_WORDS[0]}" gpu 2>/dev/null | awk '{ print $1 }')" "$cur"
+            fi
+            ;;
         help) _xsigma_words 'run doctor vars report diff top tune gpu help' "$cur" ;;
     esac
 }

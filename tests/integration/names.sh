@@ -77,6 +77,32 @@ complete_for run --preset m
 offers monte-carlo
 complete_for run --set CPU_B
 offers CPU_BACKEND=
+# bash hands "=" over as a word.
+complete_for tune --objective = r
+offers rss
+for words in '--set CPU_BACKEND = m' '--set = CPU_BACKEND = m' '--set XSIGMA_CPU_BACKEND ='; do
+    # shellcheck disable=SC2086 # words on purpose
+    complete_for run $words
+    offers mimalloc
+done
+touch mine
+complete_for run ./app CPU_BACKEND = m
+offers mine
+LD_PRELOAD=$xs_root/build/libxsigma.so sleep 20 &
+pid=$!
+for _ in {1..100}; do
+    grep -q libxsigma /proc/$pid/maps && break
+    sleep 0.05
+done
+for words in 'top' 'report'; do
+    complete_for $words ''
+    offers $pid
+done
+complete_for top ''
+for w in "${COMPREPLY[@]}"; do
+    [ "$w" != mine ] || fail 'top: a file is proposed'
+done
+kill $pid
 [ "$(bash -c '. "$1" && complete -p xsigma' - "$xs_root/scripts/xsigma.bash")" ] || fail 'no completion in a new shell'
 
 if command -v groff >/dev/null; then
