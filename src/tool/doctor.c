@@ -182,6 +182,7 @@ static void check_library(struct xs_settings *s)
 static void check_program(char **argv)
 {
     static struct xs_target target;
+    char line[PATH_MAX + 256];
     const char *name;
 
     xs_target_find(&target, argv);
@@ -204,6 +205,8 @@ static void check_program(char **argv)
             strcmp(target.path, target.first) != 0 ? target.first : "");
     if (target.note[0] != '\0')
         say(MARK_WARN, "program", "%s", target.note);
+    if (xs_target_not_reported(&target, line, sizeof(line)))
+        say(MARK_WARN, "program", "%s", line);
     name = strrchr(target.path, '/');
     if (name != NULL && strncmp(name + 1, "python", 6) == 0 && getenv("PYTHONMALLOC") == NULL)
         say(MARK_NOTE, "program",
@@ -269,7 +272,7 @@ static void check_limits(void)
 
     if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
         xs_put_bytes(&bytes, limit.rlim_cur);
-        say(MARK_WARN, "limits",
+        say(is_wanted("mimalloc") ? MARK_WARN : MARK_NOTE, "limits",
             "address space is limited to %s (ulimit -v): none is reserved for mimalloc", bytes.at);
     } else {
         say(MARK_OK, "limits", "no limit on address space");
@@ -277,7 +280,7 @@ static void check_limits(void)
     xs_buf_clear(&bytes);
     if (getrlimit(RLIMIT_DATA, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
         xs_put_bytes(&bytes, limit.rlim_cur);
-        say(MARK_WARN, "limits",
+        say(is_wanted("mimalloc") ? MARK_WARN : MARK_NOTE, "limits",
             "private memory is limited to %s (ulimit -d): nothing is reserved for mimalloc",
             bytes.at);
     }

@@ -115,6 +115,9 @@ int xs_tool_run(int argc, char **argv)
     }
     if (target.note[0] != '\0')
         xs_tool_error("note: %s", target.note);
+    xs_config_load(false);
+    if (xs_target_not_reported(&target, why, sizeof(why)))
+        xs_tool_error("note: %s", why);
     status = xs_settings_preload(&settings);
     if (status == 0)
         status = xs_settings_sample();

@@ -11,6 +11,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "policy/config.h"
 #include "tool/tool.h"
 #include "tool/wrapper.h"
 
@@ -222,8 +223,12 @@ static enum step follow_wrapper(struct xs_target *t, struct xs_words *w, const c
     const char *special = privilege(t->path);
     const char *why = NULL;
 
-    switch (xs_wrapper_skip(name, w, &why, path)) {
+    enum xs_wrapper kind = xs_wrapper_skip(name, w, &why, path);
+    switch (kind) {
+    case XS_WRAPPER_PARENT:
     case XS_WRAPPER_FOLLOW:
+        if (kind == XS_WRAPPER_PARENT)
+            t->parent = name;
         if (special == NULL)
             return STEP_AGAIN;
         break; /* judge will say it */
@@ -290,6 +295,18 @@ static enum step follow_file(struct xs_target *t, struct xs_words *w, const char
     if (!push_words(w, "/bin/sh", NULL, xs_words_keep(t->path, strlen(t->path))))
         return STEP_DONE;
     return STEP_AGAIN;
+}
+
+bool xs_target_not_reported(const struct xs_target *t, char *line, size_t cap)
+{
+    if (t->parent == NULL || xs_config(XS_KNOB_STATS_CHILDREN)->num != 0 ||
+        strcmp(xs_config(XS_KNOB_STATS)->text, "0") == 0)
+        return false;
+    snprintf(line, cap,
+             "the report will be of %s, not of what it starts: put 'xsigma run --' behind it, or "
+             "--set STATS_CHILDREN=1 in front",
+             t->parent);
+    return true;
 }
 
 void xs_target_find(struct xs_target *t, char *const argv[])

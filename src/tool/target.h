@@ -17,10 +17,15 @@ struct xs_target {
     char path[PATH_MAX];  /* the ELF file at the end, as far as it was found */
     bool is_examined;     /* `elf` is filled in */
     struct xs_elf_file elf;
-    int status;       /* 0: LD_PRELOAD would reach it; else the exit status of `run` */
-    char reason[768]; /* why not, one line */
-    char note[512];   /* "" or one line about what was met on the way */
+    const char *parent; /* the wrapper that stays as its parent, or NULL */
+    int status;         /* 0: LD_PRELOAD would reach it; else the exit status of `run` */
+    char reason[768];   /* why not, one line */
+    char note[512];     /* "" or one line about what was met on the way */
 };
+
+/* Writes one line where that wrapper's is the only report that there will be; by the configuration.
+ */
+bool xs_target_not_reported(const struct xs_target *t, char *line, size_t cap);
 
 void xs_target_find(struct xs_target *t, char *const argv[]);
 

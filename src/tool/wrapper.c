@@ -49,26 +49,27 @@ struct form {
     const char *alone;   /* letters after which no command follows */
     int operands;        /* before the command */
     bool takes_number;   /* "-5" is an option */
+    bool stays;          /* the command is a child of it */
 };
 
 static const struct form forms[] = {
-    {"nice", "n:", " adjustment: ", "", 0, true},
-    {"nohup", "", " ", "", 0, false},
-    {"time", "apqvf:o:", " append portability quiet verbose format: output: ", "", 0, false},
-    {"timeout", "fpvk:s:", " foreground preserve-status verbose kill-after: signal: ", "", 1,
-     false},
-    {"taskset", "acp", " all-tasks cpu-list pid ", "p", 1, false},
+    {"nice", "n:", " adjustment: ", "", 0, true, false},
+    {"nohup", "", " ", "", 0, false, false},
+    {"time", "apqvf:o:", " append portability quiet verbose format: output: ", "", 0, false, true},
+    {"timeout", "fpvk:s:", " foreground preserve-status verbose kill-after: signal: ", "", 1, false,
+     true},
+    {"taskset", "acp", " all-tasks cpu-list pid ", "p", 1, false, false},
     {"numactl", "abli:w:p:P:C:N:m:sH",
      " all balancing localalloc interleave: weighted-interleave: preferred: preferred-many:"
      " physcpubind: cpunodebind: membind: ",
-     "sH", 0, false},
-    {"stdbuf", "i:o:e:", " input: output: error: ", "", 0, false},
-    {"setsid", "cfw", " ctty fork wait ", "", 0, false},
+     "sH", 0, false, false},
+    {"stdbuf", "i:o:e:", " input: output: error: ", "", 0, false, false},
+    {"setsid", "cfw", " ctty fork wait ", "", 0, false, false},
     {"chrt", "abdfiorRvpT:P:D:",
      " all-tasks batch deadline fifo idle other rr reset-on-fork verbose pid sched-runtime:"
      " sched-period: sched-deadline: ",
-     "p", 1, false},
-    {"ionice", "tc:n:p:P:u:", " ignore class: classdata: pid: pgid: uid: ", "pPu", 0, false},
+     "p", 1, false, false},
+    {"ionice", "tc:n:p:P:u:", " ignore class: classdata: pid: pgid: uid: ", "pPu", 0, false, false},
 };
 
 /* Finds `word` of `len` bytes in a list of longs: 0 absent, 1 plain, 2 with a value. */
@@ -127,7 +128,9 @@ static enum xs_wrapper skip_form(const struct form *f, struct xs_words *w)
     for (int i = 0; i < f->operands && !alone; i++)
         if (xs_words_take(w) == NULL)
             return XS_WRAPPER_ALONE;
-    return alone || xs_words_peek(w) == NULL ? XS_WRAPPER_ALONE : XS_WRAPPER_FOLLOW;
+    if (alone || xs_words_peek(w) == NULL)
+        return XS_WRAPPER_ALONE;
+    return f->stays ? XS_WRAPPER_PARENT : XS_WRAPPER_FOLLOW;
 }
 
 /* --- env --- */

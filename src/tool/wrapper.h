@@ -26,6 +26,7 @@ const char *xs_words_keep(const char *text, size_t len);
 enum xs_wrapper {
     XS_WRAPPER_NONE,    /* it is no wrapper */
     XS_WRAPPER_FOLLOW,  /* the words now begin with the command that it starts */
+    XS_WRAPPER_PARENT,  /* likewise, and it stays as the parent of that */
     XS_WRAPPER_ALONE,   /* it starts nothing */
     XS_WRAPPER_UNCLEAR, /* options that we do not know: no telling */
     XS_WRAPPER_LOST,    /* it starts the command without our LD_PRELOAD */

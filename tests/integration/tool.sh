@@ -443,6 +443,19 @@ expect 0 "$xsigma" run taskset -p 1
 accepted env A=1 nice -n 1 timeout 5 true
 refused 127 'no-such-program' env A=1 nice no-such-program
 
+# Those that stay as the parent of the program are all that reports, which is said.
+expect 0 env XSIGMA_STATS=auto "$xsigma" run nice timeout 5 true
+grep -c 'note: the report will be of timeout, not' err | grep -qx 1 || fail "$last: no note"
+expect 0 env XSIGMA_STATS=auto "$xsigma" doctor timeout 5 true
+out_has 'of timeout, not'
+for words in '' '--set STATS=auto --set STATS_CHILDREN=1'; do
+    # shellcheck disable=SC2086 # words on purpose
+    expect 0 "$xsigma" run $words -- timeout 5 true
+    grep -q 'timeout, not' err && fail "$last: a note that is not true"
+done
+expect 0 env XSIGMA_STATS=auto "$xsigma" run timeout --version
+grep -q 'timeout, not' err && fail "$last: it starts nothing"
+
 # --- doctor ---
 expect 0 "$xsigma" doctor
 out_has 'loads and serves malloc'
@@ -463,6 +476,7 @@ out_has 'scalable_malloc'
 expect 0 "$xsigma" doctor --set CPU_MIMALLOC_LIBRARY=libnone.so.9 true # not wanted
 expect 0 bash -c 'ulimit -v 4000000; exec "$@"' - "$xsigma" doctor true
 out_has 'address space is limited to'
+grep -q ^warn out && fail "$last: a warning of what concerns mimalloc only"
 gcc -shared -fPIC -fno-builtin own.c -o libjemalloc.so
 expect 0 env LD_PRELOAD="$work/libjemalloc.so" "$xsigma" doctor true
 out_has 'libjemalloc.so, which has a malloc too'
