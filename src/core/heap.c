@@ -390,45 +390,59 @@ void *xs_heap_memalign(size_t align, size_t size)
 
 /* ---- free ------------------------------------------------------------------------------- */
 
-static bool in_list(void *const *list, const void *p, uint32_t most)
+/* Where free objects of a slab lie. Its heap's thread, and others, may be at them meanwhile, so
+ * each step has to lead to one that bears the mark; `left` bounds them all. */
+__attribute__((no_sanitize("thread"))) static bool
+in_list(const struct xs_slab *s, void *const *list, const void *p, uint32_t *left)
 {
-    for (; list != NULL && most > 0; list = *list, most--)
+    for (; *left > 0 && xs_slab_contains(s, list) && (uintptr_t)list % 16 == 0 &&
+           xs_may_be_marked(list, XS_FREE_MARK);
+         list = __atomic_load_n(list, __ATOMIC_RELAXED), --*left)
         if (list == p)
             return true;
     return false;
 }
 
-/* An object of the heap's own that bears the mark: does it lie where free ones do? */
-XS_COLD static void die_if_free(struct xs_heap *h, void *p, uint64_t entry)
+__attribute__((no_sanitize("thread"))) static bool in_chains(const struct xs_slab *s, void **chain,
+                                                             const void *p, uint32_t *left)
 {
-    struct xs_slab *s = XS_ENTRY_SLAB(entry);
-    uint32_t objects = (uint32_t)(xs_slab_span_bytes(s->kind) / s->size);
+    for (; *left > 0 && xs_slab_contains(s, chain); chain = xs_chain_next(chain))
+        if (in_list(s, (void *const *)chain, p, left))
+            return true;
+    return false;
+}
 
-    bool found = xs_heap_any_holds(p, XS_ENTRY_CLASS(entry)) || in_list(s->free, p, objects);
-    /* What others freed and have handed over. An empty slab would forget it. */
-    bool came_back = xs_slab_take_remote(s);
-    for (void **chain = s->chains; chain != NULL && !found; chain = xs_chain_next(chain))
-        found = in_list((void *const *)chain, p, objects);
+/* Chains in being. */
+__attribute__((no_sanitize("thread"))) static bool in_sends(const struct xs_slab *s, const void *p,
+                                                            uint32_t *left)
+{
+    for (struct xs_heap *h = xs_heap_all(); h != NULL; h = h->next) {
+        const struct xs_send *c = xs_heap_send_of(h, s);
+        if (c->room != 0 && c->slab == s && in_list(s, (void *const *)c->head, p, left))
+            return true;
+    }
+    return false;
+}
+
+__attribute__((no_sanitize("thread"))) XS_COLD void xs_heap_die_if_free(const void *p,
+                                                                        uint64_t entry)
+{
+    const struct xs_slab *s = XS_ENTRY_SLAB(entry);
+    uint32_t left = (uint32_t)(xs_slab_span_bytes(s->kind) / s->size);
+    uint64_t remote = atomic_load_explicit(&s->remote, memory_order_acquire);
+
     /* Where nothing was handed out since the slab was last empty, everything is free. */
-    if (found || (char *)p >= s->bump)
+    if ((const char *)p >= s->bump || xs_heap_any_holds(p, XS_ENTRY_CLASS(entry)) ||
+        in_list(s, (void *const *)s->free, p, &left) || in_chains(s, s->chains, p, &left) ||
+        in_chains(s, XS_REMOTE_LIST(remote), p, &left) || in_sends(s, p, &left))
         xs_die("double free", p);
-    if (came_back)
-        xs_heap_settle(h, s);
 }
 
 XS_COLD static void put_marked(struct xs_heap *h, void *p, uint64_t entry)
 {
-    die_if_free(h, p, entry);
+    xs_heap_die_if_free(p, entry);
     /* The program wrote the mark itself, by copying from a free block. */
     xs_heap_put_object(h, p, entry);
-}
-
-XS_COLD void xs_heap_realloc_marked(struct xs_heap *h, void *p, uint64_t entry)
-{
-    if (xs_heap_has(h, entry))
-        die_if_free(h, p, entry);
-    else if (xs_heap_any_holds(p, XS_ENTRY_CLASS(entry)))
-        xs_die("double free", p);
 }
 
 /* Of the last slab where this came to pass the record is in the cache, but blocks that are freed in
@@ -451,7 +465,7 @@ static void put_own(struct xs_heap *h, void *p, uint64_t entry)
 {
     uintptr_t *word = p;
 
-    if (word[1] == XS_FREE_MARK) {
+    if (xs_may_be_marked(p, XS_FREE_MARK)) {
         put_marked(h, p, entry);
         return;
     }
@@ -488,6 +502,8 @@ static void send_object(struct xs_heap *h, void *p, uint64_t entry)
     struct xs_send *c = xs_heap_send_of(h, s);
     uintptr_t *word = p;
 
+    if (XS_UNLIKELY(xs_may_be_marked(p, XS_FREE_MARK)))
+        xs_heap_die_if_free(p, entry);
     if (c->room != 0 && (c->slab != s || c->room == 1))
         send_chain(c);
     if (c->room == 0) {
@@ -503,9 +519,6 @@ static void send_object(struct xs_heap *h, void *p, uint64_t entry)
         c->room = c->most;
         c->head = NULL;
     }
-    if (word[1] == XS_FREE_MARK && (in_list((void *const *)c->head, p, c->most - c->room) ||
-                                    xs_heap_any_holds(p, XS_ENTRY_CLASS(entry))))
-        xs_die("double free", p);
     *(void **)p = c->head;
     word[1] = XS_FREE_MARK;
     c->head = p;

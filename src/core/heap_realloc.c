@@ -96,8 +96,8 @@ XS_LINE void *xs_heap_realloc_plainly(void *p, uint64_t entry, size_t size)
             if (size <= old_size / 2)
                 q = move(p, entry, size, size);
             if (q == NULL) {
-                if (XS_UNLIKELY(((const uintptr_t *)p)[1] == XS_FREE_MARK))
-                    xs_heap_realloc_marked(h, p, entry);
+                if (XS_UNLIKELY(xs_may_be_marked(p, XS_FREE_MARK)))
+                    xs_heap_die_if_free(p, entry);
                 xs_heap_count_realloc_request(h, size);
                 q = p;
             }

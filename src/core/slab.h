@@ -167,16 +167,23 @@ uint32_t xs_slab_count(void);
 unsigned xs_slab_span_kind(unsigned class, bool is_few);
 size_t xs_slab_span_bytes(unsigned kind);
 
-/* Chains are linked through their heads' second words, where the mark of a free block is: together
- * with it, so that at least the last one is still marked. */
+/* Chains are linked through their heads' second words, where the mark of a free block is: by the
+ * upper half, which is how far away the next one is, so that the head bears the lower half of the
+ * mark, which is what a second free looks at first. */
 XS_INLINE void **xs_chain_next(void **chain)
 {
-    return (void **)((uintptr_t)chain[1] ^ XS_FREE_MARK); // NOLINT(performance-no-int-to-ptr)
+    int64_t word = (int64_t)((uintptr_t)chain[1] ^ XS_FREE_MARK);
+
+    if (XS_UNLIKELY((uint32_t)word != 0)) /* written to: somewhere else */
+        return (void **)word;             // NOLINT(performance-no-int-to-ptr)
+    return word != 0 ? (void **)(void *)((char *)chain + (word >> 28)) : NULL;
 }
 
 XS_INLINE void xs_chain_link(void **chain, void **next)
 {
-    chain[1] = (void *)((uintptr_t)next ^ XS_FREE_MARK); // NOLINT(performance-no-int-to-ptr)
+    uintptr_t steps = next != NULL ? (uintptr_t)(((char *)next - (char *)chain) / 16) : 0;
+
+    ((uintptr_t *)chain)[1] = XS_FREE_MARK ^ steps << 32;
 }
 
 /* Hands a chain of `n` freed objects to the slab's heap; [any]. True if the heap must be told. */

@@ -336,8 +336,8 @@ void xs_heap_put_deep(void *p, struct xs_heap *h, struct xs_slab *s);
 /* The second word says that the block is free already; so it may be by chance. */
 void xs_heap_free_marked(void *p, struct xs_heap *h, uint64_t entry);
 
-/* The same of one that realloc leaves where it is. */
-void xs_heap_realloc_marked(struct xs_heap *h, void *p, uint64_t entry);
+/* An object that bears it, whosever it is: does it lie where free ones do? */
+void xs_heap_die_if_free(const void *p, uint64_t entry);
 
 void *xs_heap_realloc_at(void *p, uint64_t entry, size_t size);
 

@@ -11,7 +11,7 @@ freed() { # CASE [NAME=VALUE...]
     (ulimit -c 0 && under bfc "XSIGMA_STATS_FILE=$work/report" "$@" -- "$double_free" "$name") >"$work/out" 2>"$work/err"
 }
 
-for name in small smallest small-later small-each medium medium-later medium-gone chunk chunk-later large calloc realloc \
+for name in small smallest small-later small-each others-each medium medium-later medium-gone chunk chunk-later large calloc realloc \
     other-then-this other-then-this-chunk this-then-other this-then-other-chunk \
     realloc-chunk realloc-longer-chunk realloc-large realloc-longer-large; do
     for setting in XSIGMA_STATS=auto XSIGMA_STATS=0 XSIGMA_CPU_CACHE=0 XSIGMA_CPU_ALIGN=64; do

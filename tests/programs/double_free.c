@@ -39,6 +39,23 @@ static void twice(size_t size, int n)
     free(p);
 }
 
+static void dies_in_child(char *p, const char *what, int i)
+{
+    int status;
+    pid_t child = fork();
+
+    if (child == 0) {
+        free(p);
+        _exit(0);
+    }
+    if (child < 0 || waitpid(child, &status, 0) != child)
+        exit(2);
+    if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGABRT) {
+        printf("survived that of %s %d\n", what, i);
+        exit(1);
+    }
+}
+
 /* The same for each block of some, more than are kept apart from their slab: the last one here, the
  * others in children. */
 static void each(void)
@@ -49,22 +66,48 @@ static void each(void)
         memset(p[i] = malloc(SMALL), 1, SMALL);
     for (int i = 0; i < OTHERS; i++)
         free(p[i]);
-    for (int i = 0; i < OTHERS - 1; i++) {
-        int status;
-        pid_t child = fork();
-
-        if (child == 0) {
-            free(p[i]);
-            _exit(0);
-        }
-        if (child < 0 || waitpid(child, &status, 0) != child)
-            exit(2);
-        if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGABRT) {
-            printf("survived that of block %d\n", i);
-            exit(1);
-        }
-    }
+    for (int i = 0; i < OTHERS - 1; i++)
+        dies_in_child(p[i], "block", i);
     free(p[OTHERS - 1]);
+}
+
+static char *many[MANY];
+static int freed;
+
+/* The last one, which is the head of a chain, the first, and some between. */
+static void twice_in_children(const char *who)
+{
+    for (int i = freed - 1; i >= 0; i -= freed / 6 + 1)
+        dies_in_child(many[i], who, i);
+    dies_in_child(many[0], who, 0);
+}
+
+static void *freer_of_many(void *unused)
+{
+    for (int i = 0; i < freed; i++)
+        free(many[i]);
+    twice_in_children("the freer's own");
+    return unused;
+}
+
+/* Blocks that another thread has freed first: wherever they lie, chains that are full or in being,
+ * its magazine or their slab, that thread's second free and anybody else's are noticed. */
+static void each_of_others(void)
+{
+    static const size_t sizes[] = {1, 40, SMALL, 1000, MEDIUM};
+    static const int counts[] = {5, 33, 100, 257, 600};
+    pthread_t t;
+
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
+        for (size_t k = 0; k < sizeof(counts) / sizeof(counts[0]); k++) {
+            freed = counts[k];
+            for (int n = 0; n < freed; n++)
+                memset(many[n] = malloc(sizes[i]), 1, sizes[i]);
+            if (pthread_create(&t, NULL, freer_of_many, NULL) != 0 || pthread_join(t, NULL) != 0)
+                exit(2);
+            twice_in_children("another's");
+        }
+    free(many[0]);
 }
 
 static pthread_barrier_t is_free;
@@ -158,6 +201,8 @@ int main(int argc, char **argv)
         twice(SMALL, OTHERS);
     } else if (strcmp(what, "small-each") == 0) {
         each();
+    } else if (strcmp(what, "others-each") == 0) {
+        each_of_others();
     } else if (strcmp(what, "medium") == 0) {
         twice(MEDIUM, 0);
     } else if (strcmp(what, "medium-later") == 0) {
