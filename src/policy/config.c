@@ -498,8 +498,10 @@ static void warn_name(const char *name, size_t len, const char *where)
     full[PREFIX_LEN + len] = '\0';
     for (unsigned k = 0; k < XS_KNOB_COUNT; k++) {
         const char *known = xs_knob_name(&xs_knob_rows[k]);
-        unsigned d = is_end_of(name, len, known) ? 2 : xs_text_distance(full, known);
-        if (d < best) {
+        bool is_end = is_end_of(name, len, known);
+        unsigned d = is_end ? 2 : xs_text_distance(full, known);
+        /* Not a word of which little is left. */
+        if (d < best && (is_end || 2 * d <= len)) {
             best = d;
             near = known;
         }

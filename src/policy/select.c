@@ -206,7 +206,11 @@ static void open_supply(void)
     if (rc != 0)
         xs_config_warn("XSIGMA_CPU_NUMA_RUN=%s: the process cannot run there (%s)",
                        xs_config(XS_KNOB_CPU_NUMA_RUN)->text, strerrorname_np(rc));
-    xs_numa_open((enum xs_numa)xs_config(XS_KNOB_CPU_NUMA)->num, xs_config_nodes(XS_KNOB_CPU_NUMA));
+    rc = xs_numa_open((enum xs_numa)xs_config(XS_KNOB_CPU_NUMA)->num,
+                      xs_config_nodes(XS_KNOB_CPU_NUMA));
+    if (rc != 0)
+        xs_config_warn("XSIGMA_CPU_NUMA=%s: the process may use no memory there (%s); using off",
+                       xs_config(XS_KNOB_CPU_NUMA)->text, strerrorname_np(rc));
     xs_supply_open(&supply);
 }
 

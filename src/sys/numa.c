@@ -54,20 +54,22 @@ static uint64_t allowed_nodes(void)
     return mask[0];
 }
 
-void xs_numa_open(enum xs_numa how, uint64_t nodes)
+int xs_numa_open(enum xs_numa how, uint64_t nodes)
 {
     numa.how = XS_NUMA_OFF;
     numa.parts = 1;
     if (how == XS_NUMA_OFF)
-        return;
+        return 0;
     numa.allowed = allowed_nodes();
     numa.nodes =
         how == XS_NUMA_BIND || how == XS_NUMA_PREFERRED ? nodes & numa.allowed : numa.allowed;
-    if (xs_numa_count() == 1 || numa.nodes == 0)
-        return;
+    if (numa.nodes == 0)
+        return ENODEV;
+    if (xs_numa_count() == 1)
+        return 0;
     numa.how = how;
     if (how != XS_NUMA_LOCAL)
-        return;
+        return 0;
     numa.parts = 0;
     for (unsigned n = 0; n < XS_NUMA_NODES; n++) {
         /* A node without memory of its own: the first one's. */
@@ -77,6 +79,7 @@ void xs_numa_open(enum xs_numa how, uint64_t nodes)
         numa.part_of[n] = (uint8_t)numa.parts;
         numa.node_of[numa.parts++] = (uint8_t)n;
     }
+    return 0;
 }
 
 unsigned xs_numa_parts(void)

@@ -20,8 +20,8 @@ enum xs_numa {
 };
 
 /* Once, before the first range. On a machine of one node there is one part, and nothing else is
- * ever done. `nodes`: a bit for each, of bind and preferred. */
-void xs_numa_open(enum xs_numa how, uint64_t nodes);
+ * ever done. `nodes`: a bit for each, of bind and preferred. ENODEV: none of them is there. */
+int xs_numa_open(enum xs_numa how, uint64_t nodes);
 
 /* How many nodes the process may use memory of; those of them. */
 unsigned xs_numa_count(void);

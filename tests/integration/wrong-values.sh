@@ -28,6 +28,7 @@ wrong "a size" 'XSIGMA_CPU_ALIGN.*48' XSIGMA_CPU_ALIGN=48 $off
 wrong "a size's unit" 'XSIGMA_CPU_ALIGN.*64Q' XSIGMA_CPU_ALIGN=64Q $off
 wrong "a negative size" 'XSIGMA_CPU_ALIGN.*-64' XSIGMA_CPU_ALIGN=-64 $off
 wrong "a preset" 'XSIGMA_PRESET.*monte-carlo' XSIGMA_PRESET=monte_carlo $off
+wrong "a node that is not there" 'XSIGMA_CPU_NUMA=bind:63.*ENODEV.*off' XSIGMA_CPU_NUMA=bind:63 $off
 wrong "a configuration file that is not there" "$work/nofile" "XSIGMA_CONFIG=$work/nofile" $off
 printf 'XSIGMA_CPU_BACKEND=mimaloc\n' >"$work/config"
 wrong "a value in a file" 'mimaloc.*mimalloc' "XSIGMA_CONFIG=$work/config" $off

@@ -120,6 +120,10 @@ Test(config, unknown_names)
     xs_config_load(false);
     expect_warning("XSIGMA_HELP=1");
     unsetenv("XSIGMA_BANANA_SPLIT");
+    setenv("XSIGMA_FOO", "1", 1); /* XSIGMA_LOG has little of it */
+    xs_config_load(false);
+    expect_warning("XSIGMA_FOO is no variable of XSigma; XSIGMA_HELP=1");
+    unsetenv("XSIGMA_FOO");
     setenv("XSIGMA_GPU64_CACHE_MAX", "1G", 1); /* beyond the last device that there can be */
     xs_config_load(false);
     expect_warning("XSIGMA_GPU64_CACHE_MAX is no variable");
