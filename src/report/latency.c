@@ -8,14 +8,17 @@ enum { P50 = 22, P99 = 32, P999 = 42, MOST = 52, SAMPLES = 62, OF_CALLS = 74 };
 static const char *const kinds[XS_LATENCY_KINDS] = {"malloc", "free"};
 
 /* Nothing is what clocks tell of what is shorter than one step of theirs, or 1 ns where they round:
- * the shortest time that was told apart from that is above it. */
+ * the shortest time that was told apart from that, of calls of any kind, is above it. */
 #define ROUNDED_NS 1
-static void cell_ns(struct xs_emit *e, size_t end, const struct xs_latency_calls *c, uint64_t ns)
+static void cell_ns(struct xs_emit *e, size_t end, const struct xs_latency *l, uint64_t ns)
 {
     XS_BUF(cell, 24);
 
     for (unsigned b = ROUNDED_NS + 1; ns <= ROUNDED_NS && b < XS_LATENCY_BINS; b++) {
-        if (c->bin[b] != 0) {
+        uint64_t calls = 0;
+        for (unsigned k = 0; k < XS_LATENCY_KINDS; k++)
+            calls |= l->of[k].bin[b];
+        if (calls != 0) {
             xs_put_str(&cell, "<");
             ns = xs_latency_bin_end(b - 1);
         }
@@ -24,13 +27,15 @@ static void cell_ns(struct xs_emit *e, size_t end, const struct xs_latency_calls
     xs_emit_right(e, end, cell.at);
 }
 
-static void calls_row(struct xs_emit *e, const char *name, const struct xs_latency_calls *c)
+static void calls_row(struct xs_emit *e, const struct xs_latency *l, unsigned kind)
 {
-    xs_emit_left(e, 2, name);
-    cell_ns(e, P50, c, xs_latency_permille(c, 500));
-    cell_ns(e, P99, c, xs_latency_permille(c, 990));
-    cell_ns(e, P999, c, xs_latency_permille(c, 999));
-    cell_ns(e, MOST, c, c->max_ns);
+    const struct xs_latency_calls *c = &l->of[kind];
+
+    xs_emit_left(e, 2, kinds[kind]);
+    cell_ns(e, P50, l, xs_latency_permille(c, 500));
+    cell_ns(e, P99, l, xs_latency_permille(c, 990));
+    cell_ns(e, P999, l, xs_latency_permille(c, 999));
+    cell_ns(e, MOST, l, c->max_ns);
     xs_cell_number(e, SAMPLES, c->samples);
     xs_cell_number(e, OF_CALLS, c->calls);
     xs_emit_line(e);
@@ -70,7 +75,7 @@ void xs_render_latency_text(struct xs_emit *e, const struct xs_latency *l)
             xs_emit_line(e);
         }
         any = true;
-        calls_row(e, kinds[k], &l->of[k]);
+        calls_row(e, l, k);
     }
     waits_line(e, "locks of the allocator", &l->waits[XS_LOCK_CPU]);
     waits_line(e, "locks of the GPU cache", &l->waits[XS_LOCK_GPU]);

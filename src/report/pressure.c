@@ -76,7 +76,10 @@ static void put_holders(struct xs_buf *b)
     insert(list, &n, "GPU caches", gpu_cached());
     xs_proc_rss(&rss, &peak);
     xs_put_str(b, "resident ");
-    xs_put_bytes(b, rss);
+    if (rss != 0)
+        xs_put_bytes(b, rss);
+    else /* no /proc */
+        xs_put_str(b, "unknown");
     for (unsigned i = 0; i < n && i < HOLDERS_SHOWN; i++) {
         xs_fmt(b, ", %s ", list[i].what);
         xs_put_bytes(b, list[i].bytes);

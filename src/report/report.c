@@ -80,6 +80,8 @@ void xs_report_collect(struct xs_report *r, bool may_lock)
     collect_own(r);
     xs_proc_cpu_ns(&r->user_ns, &r->sys_ns);
     xs_proc_rss(&r->rss_bytes, &r->rss_peak_bytes);
+    if (r->rss_bytes == 0) /* no /proc */
+        r->rss_bytes = r->rss_peak_bytes = XS_UNKNOWN;
     for (unsigned i = 0; i < XS_OWNER_COUNT; i++)
         if (r->open[i])
             xs_backends[i]->memory(&r->memory[i], may_lock);

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/time.h>
@@ -46,9 +47,16 @@ static void find_program(void)
     char path[512];
     ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 1);
 
+    const char *name = path;
+
     path[n > 0 ? n : 0] = '\0';
-    const char *slash = strrchr(path, '/');
-    copy_name(self.program, sizeof(self.program), slash != NULL ? slash + 1 : "unknown");
+    if (n <= 0) { /* no /proc: as the kernel was told */
+        const char *told = (const char *)getauxval(AT_EXECFN); // NOLINT(performance-no-int-to-ptr)
+        name = told != NULL ? told : path;
+    }
+    const char *slash = strrchr(name, '/');
+    name = slash != NULL ? slash + 1 : name;
+    copy_name(self.program, sizeof(self.program), name[0] != '\0' ? name : "unknown");
 }
 
 static const char *first_set(const char *const *names)

@@ -33,6 +33,8 @@ bash -c 'exec "$@" >&-' bash env "LD_PRELOAD=$lib" "XSIGMA_STATS_FILE=$work/repo
 if unshare -m true 2>/dev/null; then
     for setting in off full; do
         same "no /proc" $setting unshare -m bash -c 'mount -t tmpfs none /proc && exec "$@"' bash
+        grep -q '^xsigma [0-9.]*  perl' "$work/report" || fail "no /proc: another program in $(head -n 1 "$work/report")"
+        grep -q '^  RSS  *-  *-  *-' "$work/report" || fail "no /proc: resident memory is known: $(grep RSS "$work/report")"
         same "no /dev/shm" $setting unshare -m bash -c 'mkdir -p /dev/shm && mount -t tmpfs -o ro none /dev/shm && exec "$@"' bash
         same "a full /dev/shm" $setting unshare -m bash -c 'mount -t tmpfs -o size=4k none /dev/shm && echo >/dev/shm/x; exec "$@"' bash
         same "nothing in /sys" $setting unshare -m bash -c 'mount -t tmpfs -o ro none /sys && exec "$@"' bash

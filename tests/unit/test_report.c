@@ -291,8 +291,13 @@ Test(report_text, shorter_than_a_step_of_the_clock)
     c->bin[xs_latency_bin(1)] = 200;
     c->bin[xs_latency_bin(10)] = 300;
     c->bin[xs_latency_bin(30)] = 100;
+    r.latency.of[XS_LATENCY_FREE] = (struct xs_latency_calls){.samples = 1, .calls = 9};
+    r.latency.of[XS_LATENCY_FREE].bin[xs_latency_bin(0)] = 9;
     const char *text = text_of(&r, true);
     cr_assert_not_null(strstr(text, "  malloc        <10 ns     31 ns     31 ns     31 ns"), "%s",
+                       text);
+    /* The clock is the same for both. */
+    cr_assert_not_null(strstr(text, "  free          <10 ns    <10 ns    <10 ns    <10 ns"), "%s",
                        text);
 }
 
