@@ -228,6 +228,7 @@ __attribute__((constructor)) static void start(void)
     int saved = errno;
 
     begin();
+    xs_own_stack_give_back();
     xs_own_pages_give_back(xs_hot.counting);
     errno = saved;
 }

@@ -1,6 +1,7 @@
 #include "sys/own_pages.h"
 
 #include <fcntl.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -53,4 +54,25 @@ void xs_own_pages_give_back(bool counts)
     if (are_clean)
         // NOLINTNEXTLINE(performance-no-int-to-ptr)
         (void)xs_direct_madvise((void *)from, to - from, MADV_DONTNEED);
+}
+
+/* So far the dynamic linker goes down, as a rule. The kernel begins a process with more of a stack
+ * than that, and keeps what is below it free. */
+#define STACK_USED ((size_t)32 << 10)
+
+/* What is called from here may need so much below its caller's frame. */
+#define STACK_LEFT 256u
+
+__attribute__((noinline)) void xs_own_stack_give_back(void)
+{
+    uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+    /* The kernel has put these bytes above the first frame of the first thread's stack. */
+    uintptr_t top = getauxval(AT_RANDOM);
+
+    if (here >= top || top - here > STACK_USED)
+        return;
+    uintptr_t to = xs_align_down(here - STACK_LEFT, xs_mem_page());
+    uintptr_t from = xs_align_down(to - STACK_USED, xs_mem_page());
+    // NOLINTNEXTLINE(performance-no-int-to-ptr)
+    (void)xs_direct_madvise((void *)from, to - from, MADV_DONTNEED);
 }

@@ -1,4 +1,4 @@
-/* sys/own_pages.h - pages of the library's own file that this process has no more use for.
+/* sys/own_pages.h - pages that this process has no more use for after start.
  * Threads: any. Context: anywhere. Allocates: never.
  */
 #ifndef XS_SYS_OWN_PAGES_H
@@ -11,5 +11,9 @@
  * the pages differs from the file: a debugger's breakpoint, a probe or a patch is in it. A process
  * that counts goes on to need more. */
 void xs_own_pages_give_back(bool counts);
+
+/* What the dynamic linker and the constructors before this used of the first thread's stack, below
+ * the caller's frame: main seldom goes as deep. On any other stack nothing is done. */
+void xs_own_stack_give_back(void);
 
 #endif

@@ -1,12 +1,13 @@
 #!/bin/bash
 # What the library needs only at start does not stay in a process's memory, unless a debugger or a probe
-# has changed it.
+# has changed it; nor does what start has used of the stack.
 # shellcheck source=../support/must.sh
 . "$(dirname "$0")/../support/must.sh"
 [ "$(getconf PAGESIZE)" = 4096 ] || skip "pages are larger than 4 KiB"
 nm "$lib" 2>/dev/null | grep -q ' xs_kept_end$' || skip "linked without a script of ours"
 [ -r /proc/self/pagemap ] || skip "no /proc/self/pagemap"
 patch=$(program libpatch) || exit 1
+deep=$(program libdownward) || exit 1
 
 of_code() { # KEY - KiB of the library's code and constants in a process that says so
     awk -v key="$1:" '/^[0-9a-f]+-/ { is_code = /r-xp/ && /libxsigma\.so/ } is_code && $1 == key { n += $2 } END { print n + 0 }'
@@ -32,4 +33,9 @@ done
 # What has been changed stays so.
 asleep XSIGMA_STATS=0 LD_PRELOAD="$lib $patch"
 [ "$(of_code Anonymous <"$work/smaps")" = 4 ] || fail "the changed page is gone"
+# Constructors that ran before ours have gone down the stack by 24 KiB.
+asleep XSIGMA_STATS=0 LD_PRELOAD="$lib $deep"
+kib=$(awk '/^[0-9a-f]+-/ { is_stack = /\[stack\]/ } is_stack && $1 == "Rss:" { print $2 }' "$work/smaps")
+echo "$kib KiB of stack in sleep"
+[ "$kib" -le 20 ] || fail "$kib KiB of stack"
 finish
