@@ -163,6 +163,7 @@ build/tests/unit/%: tests/unit/%.c $(CORE_SRC:%.c=$(B)/lib/%.o)
 	$(Q)$(CC) $(ALL_CPPFLAGS) -std=gnu17 -O1 -g -Wall -Wextra -pthread $(UNIT_WRAPS:%=-Wl,--wrap=%) \
 	  -o $@ $^ -lcriterion -ldl -lm
 build/tests/unit/test_left_behind: UNIT_WRAPS := xs_heap_any_holds
+build/tests/unit/test_keeps: UNIT_WRAPS := xs_bfc_add
 
 # ---- fuzz: begin ----
 # Fuzz targets and injected failures: the own core by itself, malloc being libc's, and the readers of
