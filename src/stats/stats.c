@@ -24,7 +24,7 @@ static bool has_private_sizes;
 /* Not all of them are areas of the record, which read as zero after a fork. */
 static atomic_bool has_private = true;
 
-/* Stack of free slots: (change count << 32) | (index + 1). The count defeats ABA. */
+/* Stack of free slots: (how many were taken << 32) | (index + 1). The count defeats ABA. */
 static _Atomic uint64_t free_slots;
 
 XS_TLS struct xs_slot *xs_slot_mine;
@@ -79,7 +79,7 @@ static void push_free_slot(struct xs_slot *slot)
 
     do {
         atomic_store_explicit(&slot->next_free, (uint32_t)head, memory_order_relaxed);
-        next = ((head >> 32) + 1) << 32 | (index + 1);
+        next = head >> 32 << 32 | (index + 1);
     } while (!atomic_compare_exchange_weak_explicit(&free_slots, &head, next, memory_order_release,
                                                     memory_order_relaxed));
 }

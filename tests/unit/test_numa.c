@@ -3,9 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "core/heap.h"
-#include "core/slab.h"
-#include "core/span.h"
+#include "core/thread_heap.h"
 #include "sys/numa.h"
 #include "tests/support/fake_nodes.h"
 #include "tests/support/spans_back.h"
@@ -118,6 +116,7 @@ Test(numa, heap)
     cr_assert_eq(xs_heap_open(&o), 0);
     void *small = xs_heap_malloc(1000);
     void *large = xs_heap_malloc(300000);
+    void *another = xs_heap_malloc(300000);
     uint64_t entry = xs_page_map_get(large);
     cr_assert_eq(xs_span_part_of(XS_ENTRY_CHUNK(entry)), 0u);
     xs_heap_free(small);
@@ -132,4 +131,8 @@ Test(numa, heap)
     cr_assert_eq(xs_heap_malloc(400000), there);
     xs_heap_free(there);
     xs_heap_free(large);
+    /* The same where there is a magazine with room for such. */
+    xs_heap_free(another);
+    cr_assert_eq(XS_ENTRY_CHUNK_CLASS(xs_page_map_get(another)), XS_CLASS_DEAD, "it was kept");
+    cr_assert_eq(xs_heap_malloc(300000), large);
 }

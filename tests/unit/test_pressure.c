@@ -2,10 +2,13 @@
  * clock that stands unless the test turns it. */
 #include <criterion/criterion.h>
 #include <sys/single_threaded.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "core/heap.h"
 #include "core/pressure.h"
+#include "core/span_arena.h"
 #include "core/supply.h"
 #include "sys/limits.h"
 #include "tests/support/fake_root.h"
@@ -193,6 +196,70 @@ static void use_bytes(const char *bytes)
     put(GROUP "/memory.current", bytes);
     xs_pressure_look(0);
     gave_back = 0;
+}
+
+static enum xs_hurry hurry_at(const char *bytes)
+{
+    use_bytes(bytes);
+    return xs_span_hurry_is();
+}
+
+/* From what is left on all goes at once: 4 MiB of a group's, or a fortieth of its limit. Either
+ * ends a little further from the limit than it began. */
+Test(pressure, what_is_tight_stays_so_for_a_while)
+{
+    cr_assert_eq(hurry_at("94500000\n"), XS_HURRY_SOON);
+    cr_assert_eq(hurry_at("95000000\n"), XS_HURRY_SOON); /* 4.8 MiB left */
+    cr_assert_eq(hurry_at("95900000\n"), XS_HURRY_NOW);
+    cr_assert_eq(hurry_at("95000000\n"), XS_HURRY_NOW);
+    cr_assert_eq(hurry_at("94700000\n"), XS_HURRY_SOON); /* 5.05 MiB */
+
+    put(GROUP "/memory.max", "1000000000\n");
+    cr_assert_eq(hurry_at("972000000\n"), XS_HURRY_SOON);
+    cr_assert_eq(hurry_at("976000000\n"), XS_HURRY_NOW);
+    cr_assert_eq(hurry_at("972000000\n"), XS_HURRY_NOW);
+    cr_assert_eq(hurry_at("968000000\n"), XS_HURRY_SOON);
+}
+
+/* A quarter of what is left, 32 MiB at most. */
+Test(pressure, what_may_stay_for_a_moment)
+{
+    use_bytes("94000000\n");
+    cr_assert_eq(atomic_load(&xs_spans.hurried_most), 6000000u / 4);
+    xs_pressure_look(1000000);
+    cr_assert_eq(atomic_load(&xs_spans.hurried_most), 5000000u / 4);
+    put(GROUP "/memory.max", "4000000000\n");
+    use_bytes("3700000000\n");
+    cr_assert_eq(atomic_load(&xs_spans.hurried_most), 32u << 20);
+}
+
+static int child_status = -1;
+
+/* In the midst of a look. */
+static void fork_in_look(const struct xs_pressure *p)
+{
+    (void)p;
+    pid_t child = fork();
+    if (child == 0) {
+        struct xs_pressure_stats before;
+        struct xs_pressure_stats after;
+        xs_pressure_fork_child();
+        xs_pressure_stats(&before);
+        xs_pressure_look(0);
+        xs_pressure_stats(&after);
+        _exit(after.looks == before.looks + 1 ? 0 : 1);
+    }
+    cr_assert_eq(waitpid(child, &child_status, 0), child);
+}
+
+/* Whoever was looking is not there: the child looks itself. */
+Test(pressure, a_child_looks_too)
+{
+    static const struct xs_pressure_options o = {.warn_permille = 900, .say = fork_in_look};
+
+    xs_pressure_open(&o);
+    use_bytes("95000000\n");
+    cr_assert_eq(child_status, 0);
 }
 
 static void come_and_go(unsigned times, size_t bytes)

@@ -71,3 +71,21 @@ Test(realloc, a_chunk_that_moves_is_counted_once)
     counted_once(&before, 300 * KIB);
     cr_assert(xs_heap_free(q) && xs_heap_free(behind));
 }
+
+/* A chunk stays as it is while more than half of it is wanted; of half, what is behind goes. */
+Test(realloc, a_chunk_that_shrinks)
+{
+    begin();
+    char *p = xs_heap_malloc(KIB << 10);
+    cr_assert_not_null(p);
+    size_t usable = xs_heap_usable_size(p);
+    memset(p, 7, KIB << 10);
+    cr_assert_eq(xs_heap_realloc(p, 512 * KIB + 1), p);
+    cr_assert_eq(xs_heap_usable_size(p), usable);
+    cr_assert_eq(xs_heap_realloc(p, 512 * KIB), p);
+    cr_assert_eq(xs_heap_usable_size(p), 512 * KIB);
+    for (size_t i = 0; i < 512 * KIB; i++)
+        cr_assert_eq(p[i], 7);
+    check_heap();
+    cr_assert(xs_heap_free(p));
+}

@@ -1,9 +1,14 @@
 #include <criterion/criterion.h>
 #include <limits.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
+#include <sys/mman.h>
 
+#include "base/align.h"
 #include "stats/stats.h"
+#include "sys/mem.h"
+#include "sys/thread_end.h"
 
 Test(stats, bins)
 {
@@ -46,7 +51,18 @@ static struct xs_counters total(void)
     return sum[XS_OWNER_TBB];
 }
 
-Test(stats, ended_threads_stay_in_the_sum)
+static void nothing(void)
+{
+}
+
+/* Where several threads are the first to ask, those that come while one is at it ask again with
+ * their next call: one that has none would leave its slot to nobody. */
+static void have_thread_ends(void)
+{
+    cr_assert(xs_thread_end(nothing));
+}
+
+Test(stats, ended_threads_stay_in_the_sum, .init = have_thread_ends)
 {
     uint64_t all;
     uint64_t now;
@@ -153,6 +169,88 @@ Test(stats, a_fork_child_s_threads_have_slots_of_their_own)
         }
         xs_stats_fork_child();
     }
+}
+
+/* ---- between the two ends of taking a free slot ---- */
+
+extern char __bss_start[];
+extern char _end[];
+static unsigned interruptions;
+
+static void protect_own(int prot)
+{
+    uintptr_t page = xs_mem_page();
+    uintptr_t from = xs_align_down((uintptr_t)__bss_start, page);
+    uintptr_t to = xs_align_up((uintptr_t)_end, page);
+
+    if (mprotect((void *)from, to - from, prot) != 0)
+        _exit(1);
+}
+
+/* A thread that has a slot until it is told to end. */
+struct holder {
+    pthread_t thread;
+    pthread_barrier_t step;
+    struct xs_slot *slot;
+};
+
+static void *hold(void *arg)
+{
+    struct holder *h = arg;
+
+    h->slot = xs_stats_attach();
+    pthread_barrier_wait(&h->step);
+    pthread_barrier_wait(&h->step);
+    return NULL;
+}
+
+static void begin_holder(struct holder *h)
+{
+    if (pthread_barrier_init(&h->step, NULL, 2) != 0 ||
+        pthread_create(&h->thread, NULL, hold, h) != 0)
+        _exit(1);
+    pthread_barrier_wait(&h->step);
+}
+
+static void end_holder(struct holder *h)
+{
+    pthread_barrier_wait(&h->step);
+    pthread_join(h->thread, NULL);
+}
+
+static struct holder first, second, third;
+
+/* The thread that takes a slot has read which is the first one and which comes next, and is about
+ * to write that. Meanwhile others take both, and the first one comes back. */
+static void others_come_between(int signal)
+{
+    (void)signal;
+    protect_own(PROT_READ | PROT_WRITE);
+    interruptions++;
+    begin_holder(&first);
+    begin_holder(&second);
+    end_holder(&first);
+}
+
+Test(stats, a_slot_has_one_owner_whoever_comes_between, .init = have_thread_ends)
+{
+    struct sigaction act = {.sa_handler = others_come_between};
+
+    /* Two that are free. */
+    begin_holder(&first);
+    begin_holder(&second);
+    end_holder(&first);
+    end_holder(&second);
+    cr_assert_eq(sigaction(SIGSEGV, &act, NULL), 0);
+    protect_own(PROT_READ);
+    struct xs_slot *mine = xs_stats_attach();
+    protect_own(PROT_READ | PROT_WRITE);
+    cr_assert_eq(interruptions, 1u);
+    cr_assert(mine != NULL && second.slot != NULL && mine != second.slot);
+    begin_holder(&third);
+    cr_assert(third.slot != mine && third.slot != second.slot);
+    end_holder(&third);
+    end_holder(&second);
 }
 
 Test(stats, live_blocks)
