@@ -244,9 +244,9 @@ struct xs_bfc_range {
     xs_chunk chunk;
 };
 
-/* Up to `most` free chunks dated up to `until` that have memory behind them: nobody gets them until
- * each is put back, purged or not. */
-unsigned xs_bfc_take_old(struct xs_bfc *b, uint64_t until, struct xs_bfc_range out[],
+/* Up to `most` free chunks of some `least` bytes or more, dated up to `until`, that have memory
+ * behind them: nobody gets them until each is put back, purged or not. */
+unsigned xs_bfc_take_old(struct xs_bfc *b, size_t least, uint64_t until, struct xs_bfc_range out[],
                          unsigned most);
 void xs_bfc_put_back(struct xs_bfc *b, xs_chunk c, bool is_purged, uint64_t now);
 

@@ -76,12 +76,13 @@ static struct xs_bfc_record *first_from(const struct xs_bfc *b, unsigned *bin)
     return head != NULL ? bfc_record(b, *head) : NULL;
 }
 
-unsigned xs_bfc_take_old(struct xs_bfc *b, uint64_t until, struct xs_bfc_range out[], unsigned most)
+unsigned xs_bfc_take_old(struct xs_bfc *b, size_t least, uint64_t until, struct xs_bfc_range out[],
+                         unsigned most)
 {
     unsigned n = 0;
 
     bfc_close_open(b);
-    for (unsigned bin = 0;; bin++) {
+    for (unsigned bin = bfc_bin_of(b, least);; bin++) {
         struct xs_bfc_record *r = first_from(b, &bin);
         if (r == NULL)
             return n;

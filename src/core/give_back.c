@@ -20,6 +20,13 @@
  * after so many such looks, to see whether it is still needed. */
 #define QUIET_LOOKS 4
 
+/* Where more lies free than is in use, and more than this, large parts of it go after a fraction of
+ * the time: a few pages for each MiB are soon paid for, and peers give such blocks back at once.
+ * What is wanted again makes this time longer as well. */
+#define LAVISH_FROM  ((uint64_t)32 << 20)
+#define LAVISH_LEAST ((size_t)4 << 20)
+#define LAVISH_PART  8
+
 /* When memory runs short: what is not wanted again so soon goes, and looks are so far apart. A
  * block that comes and goes would else pay for its pages each time. */
 #define HURRY_DECAY_NS 20000000u
@@ -97,8 +104,9 @@ size_t xs_span_collect(struct xs_span_arena *s)
     return collect(s, UINT64_MAX);
 }
 
-/* The memory behind free chunks dated up to `until`. The caller is the giver. */
-static size_t purge(struct xs_span_arena *s, uint64_t until, uint64_t now)
+/* The memory behind free chunks of some `least` bytes dated up to `until`. The caller is the giver.
+ */
+static size_t purge(struct xs_span_arena *s, size_t least, uint64_t until, uint64_t now)
 {
     size_t bytes = 0;
     unsigned n;
@@ -106,7 +114,7 @@ static size_t purge(struct xs_span_arena *s, uint64_t until, uint64_t now)
     do {
         bool done[XS_SPAN_OUT];
         xs_lock_take(&s->lock);
-        n = xs_bfc_take_old(&s->bfc, until, s->out, XS_SPAN_OUT);
+        n = xs_bfc_take_old(&s->bfc, least, until, s->out, XS_SPAN_OUT);
         s->out_count = n;
         xs_lock_give(&s->lock);
         for (unsigned i = 0; i < n; i++) {
@@ -129,7 +137,7 @@ void xs_span_give_back(struct xs_span_arena *s)
     if (!xs_span_begin())
         return;
     (void)collect(s, UINT64_MAX);
-    (void)purge(s, now, now);
+    (void)purge(s, 0, now, now);
     xs_span_end();
 }
 
@@ -141,13 +149,14 @@ void xs_span_make_up(struct xs_span_arena *s, size_t fresh)
     if (dirty == 0 || dirty > fresh || !xs_span_begin())
         return;
     uint64_t now = xs_span_now_ns();
-    (void)purge(s, now, now);
+    (void)purge(s, 0, now, now);
     xs_span_end();
 }
 
-/* How long free memory is kept: longer while most of what went back is taken again before long, so
- * that a load that swings does not pay for its pages with each swing. */
-static uint64_t decay_ns(uint64_t now)
+/* How many times as long free memory is kept: longer while most of what went back is taken again
+ * before long, so that a load that swings does not pay for its pages with each swing. `decay` is
+ * how long what went back was kept at the least. */
+static uint64_t patience(uint64_t now, uint64_t decay)
 {
     if (wants.patience == 0)
         wants.patience = 1;
@@ -169,9 +178,9 @@ static uint64_t decay_ns(uint64_t now)
             wants.patience /= 2;
         wants.purged = purged;
         wants.refilled = refilled;
-        wants.next_ns = now + 2 * wants.patience * xs_spans.decay_ns;
+        wants.next_ns = now + 2 * wants.patience * decay;
     }
-    return wants.patience * xs_spans.decay_ns;
+    return wants.patience;
 }
 
 uint64_t xs_span_touched_bytes(void)
@@ -185,6 +194,21 @@ uint64_t xs_span_touched_bytes(void)
         xs_lock_give(&xs_spans.arena[i]->lock);
     }
     return bytes;
+}
+
+static bool is_lavish(void)
+{
+    uint64_t free = 0;
+    uint64_t used = 0;
+
+    for (unsigned i = 0; i < xs_span_arenas(); i++) {
+        const struct xs_bfc *b = &xs_spans.arena[i]->bfc;
+        xs_lock_take(&xs_spans.arena[i]->lock);
+        free += b->dirty << b->unit_log2;
+        used += b->stats.in_use_bytes;
+        xs_lock_give(&xs_spans.arena[i]->lock);
+    }
+    return free > LAVISH_FROM && free > used;
 }
 
 static bool is_too_much(void)
@@ -203,9 +227,13 @@ static bool is_too_much(void)
 /* After the decay time free memory goes, after twice that whole free regions. */
 static void look_for_old(uint64_t now)
 {
-    uint64_t decay = decay_ns(now);
+    uint64_t decay = xs_spans.decay_ns;
+    uint64_t next = decay / LOOKS_PER_DECAY;
+    uint64_t of_large = is_lavish() ? decay / LAVISH_PART : decay;
+    uint64_t times = patience(now, of_large);
 
-    uint64_t next = xs_spans.decay_ns / LOOKS_PER_DECAY;
+    decay *= times;
+    of_large *= times;
 
     if (xs_span_in_hurry()) {
         decay = is_too_much() ? 0 : decay < HURRY_DECAY_NS ? decay : HURRY_DECAY_NS;
@@ -216,7 +244,9 @@ static void look_for_old(uint64_t now)
         return;
     for (unsigned i = 0; i < xs_span_arenas(); i++) {
         (void)collect(xs_spans.arena[i], now - 2 * decay);
-        (void)purge(xs_spans.arena[i], now - decay, now);
+        (void)purge(xs_spans.arena[i], 0, now - decay, now);
+        if (of_large < decay)
+            (void)purge(xs_spans.arena[i], LAVISH_LEAST, now - of_large, now);
     }
 }
 
@@ -249,7 +279,7 @@ size_t xs_span_trim(void)
     for (unsigned i = 0; i < xs_span_arenas(); i++) {
         bytes += collect(xs_spans.arena[i], UINT64_MAX);
         if (is_giver)
-            bytes += purge(xs_spans.arena[i], now, now);
+            bytes += purge(xs_spans.arena[i], 0, now, now);
     }
     if (is_giver)
         xs_span_end();

@@ -33,9 +33,8 @@ static const struct xs_heap_options options = {
 };
 
 /* A block that comes and goes, and `ns` without it; true if memory went back meanwhile. */
-static bool swing(uint64_t ns)
+static bool swing_of(size_t bytes, uint64_t ns)
 {
-    const size_t bytes = (size_t)16 << 20;
     unsigned before = gave_back;
     char *p = xs_heap_malloc(bytes);
 
@@ -47,6 +46,11 @@ static bool swing(uint64_t ns)
         (void)xs_span_tick();
     }
     return gave_back != before;
+}
+
+static bool swing(uint64_t ns)
+{
+    return swing_of((size_t)16 << 20, ns);
 }
 
 static unsigned given_in(unsigned swings, uint64_t ns)
@@ -74,6 +78,55 @@ Test(decay, what_rests_goes)
     cr_assert_eq(xs_heap_open(&options), 0);
     cr_assert_eq(given_in(6, SECOND * 40), 6u);
     cr_assert_eq(xs_span_dirty_bytes(), 0u);
+}
+
+/* More that lies free than is in use goes sooner, unless it swings. */
+Test(decay, much_goes_sooner)
+{
+    const size_t much = (size_t)128 << 20;
+    unsigned later = 0;
+
+    cr_assert_eq(xs_heap_open(&options), 0);
+    cr_assert(swing_of(much, SECOND / 2));
+    cr_assert_eq(xs_span_dirty_bytes(), 0u);
+    for (unsigned i = 0; i < 8; i++)
+        (void)swing_of(much, SECOND / 2);
+    for (unsigned i = 0; i < 40; i++)
+        later += swing_of(much, SECOND / 2);
+    cr_assert_lt(later, 12u, "%u of 40 swings", later);
+}
+
+/* Not where more is in use, nor in small parts. */
+Test(decay, beside_what_is_used_it_stays)
+{
+    const size_t much = (size_t)128 << 20;
+
+    cr_assert_eq(xs_heap_open(&options), 0);
+    cr_assert_not_null(xs_heap_malloc(much + much / 4));
+    cr_assert_not(swing_of(much, SECOND / 2));
+    cr_assert_neq(xs_span_dirty_bytes(), 0u);
+}
+
+Test(decay, small_parts_stay)
+{
+    enum { PARTS = 48 };
+    const size_t part = (size_t)1 << 20;
+    char *p[2 * PARTS];
+
+    cr_assert_eq(xs_heap_open(&options), 0);
+    for (unsigned i = 0; i < 2 * PARTS; i++)
+        cr_assert_not_null(p[i] = xs_heap_malloc(i % 2 == 0 ? part : 70000));
+    for (unsigned i = 0; i < 2 * PARTS; i += 2) {
+        memset(p[i], 1, part);
+        cr_assert(xs_heap_free(p[i]));
+    }
+    unsigned before = gave_back;
+    for (unsigned i = 0; i < 4; i++) {
+        skew_ns += SECOND / 8;
+        (void)xs_span_tick();
+    }
+    cr_assert_eq(gave_back, before);
+    cr_assert_gt(xs_span_dirty_bytes(), (PARTS - 8) * part);
 }
 
 /* What was prepared for threads and is not needed any more goes before the first of them. */
