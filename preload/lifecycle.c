@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "backend/counted.h"
+#include "backend/hardened.h"
 #include "backend/hot.h"
 #include "core/keeper.h"
 #include "policy/config.h"
@@ -59,11 +60,15 @@ static void at_exit(int status, void *arg)
     (void)arg;
     if (xs_is_filtered()) /* no report, and no call to ask for the way to write one */
         return;
+    if (XS_UNLIKELY(xs_hardened_has_end()))
+        xs_hardened_at_end();
     xs_finish("exit", status & 0xFF, !in_signal_handler());
 }
 
 static void at_quick(void)
 {
+    if (XS_UNLIKELY(xs_hardened_has_end()))
+        xs_hardened_at_end();
     xs_finish("quick_exit", -1, false);
 }
 
@@ -215,7 +220,7 @@ static __attribute__((noinline)) void begin(void)
         if (is_root)
             (void)say_warnings(said);
     }
-    if (reports || xs_gpu_wanted()) {
+    if (reports || xs_gpu_wanted() || xs_hardened_has_end()) {
         /* Registered before main's first handler and before the loader's own, so run after the
          * destructors of all libraries; on_exit also tells the status. */
         (void)on_exit(at_exit, NULL);

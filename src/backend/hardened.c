@@ -422,6 +422,11 @@ static void hardened_memory(struct xs_backend_memory *m, bool may_lock)
         m->in_use_bytes -= waiting < m->in_use_bytes ? waiting : m->in_use_bytes;
 }
 
+void xs_hardened_at_end(void)
+{
+    xs_full_look();
+}
+
 uint64_t xs_hardened_waiting(void)
 {
     return is_full() ? xs_full_waiting() : 0;

@@ -62,6 +62,13 @@ extern XS_HIDDEN XS_TLS uintptr_t xs_hardened_caller;
 /* Any block, through operator delete or a free that tells the size; SIZE_MAX: it does not. */
 void xs_hardened_free(void *p, enum xs_block_kind kind, size_t size, uintptr_t pc);
 
+/* At the end of the process: what was freed and still waits must be as it was left. */
+XS_INLINE bool xs_hardened_has_end(void)
+{
+    return xs_hardened_is_on() && xs_hot.hardened.mode == XS_HARDENED_FULL;
+}
+void xs_hardened_at_end(void);
+
 /* Freed blocks that wait; the program has freed them, the core does not know yet. */
 uint64_t xs_hardened_waiting(void);
 

@@ -145,6 +145,7 @@ void xs_full_retire(void *p, size_t bytes, uintptr_t pc);
 uint64_t xs_full_waiting(void);       /* blocks that were freed */
 uint64_t xs_full_waiting_bytes(void); /* of the core, with what is around them */
 void xs_full_flush(void);
+void xs_full_look(void); /* at all of them, which stay */
 void xs_full_fork_prepare(void);
 void xs_full_fork_parent(void);
 void xs_full_fork_child(void);

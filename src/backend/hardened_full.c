@@ -1,5 +1,6 @@
 /* XSIGMA_CPU_HARDENED=full: freed blocks are filled and wait in a queue; when they leave it they
- * must still be as they were. Blocks come zeroed, so that nothing shows what another one held. */
+ * must still be as they were, and at the end of the process. Blocks come zeroed, so that nothing
+ * shows what another one held. */
 #include <string.h>
 
 #include "backend/guard.h"
@@ -57,13 +58,16 @@ static size_t filled_bytes(size_t bytes)
     return bytes - sizeof(struct xs_seal);
 }
 
+static bool is_as_left(const struct waiting *w)
+{
+    return (xs_seal_open(xs_seal_at(w->p, w->bytes), w->p) & ~XS_SEAL_LOW) == XS_SEAL_DEAD &&
+           is_filled(w->p, filled_bytes(w->bytes));
+}
+
 static void leave(const struct waiting *w)
 {
-    const struct xs_seal *seal = xs_seal_at(w->p, w->bytes);
-
-    if ((xs_seal_open(seal, w->p) & ~XS_SEAL_LOW) != XS_SEAL_DEAD ||
-        !is_filled(w->p, filled_bytes(w->bytes)))
-        xs_hardened_accuse_late(w->p, seal);
+    if (!is_as_left(w))
+        xs_hardened_accuse_late(w->p, xs_seal_at(w->p, w->bytes));
     (void)xs_heap_free(w->p);
 }
 
@@ -131,6 +135,23 @@ void xs_full_flush(void)
 
     while (take_oldest(&old, 0))
         leave(&old);
+}
+
+void xs_full_look(void)
+{
+    struct waiting changed = {0};
+
+    if (xs_lock_is_mine(&full.lock)) /* exit was called in a signal's handler */
+        return;
+    xs_lock_take(&full.lock);
+    for (uint32_t i = 0; i < full.n && changed.p == NULL; i++) {
+        const struct waiting *w = &full.queue[(full.first + i) % QUEUE];
+        if (!is_as_left(w))
+            changed = *w;
+    }
+    xs_lock_give(&full.lock);
+    if (changed.p != NULL)
+        xs_hardened_accuse_late(changed.p, xs_seal_at(changed.p, changed.bytes));
 }
 
 static void *get(size_t size, size_t align)

@@ -104,6 +104,9 @@ caught XSIGMA_CPU_HARDENED=check 134 'free of a pointer inside a block' allocate
 
 # What only waiting, filling and guard pages show.
 caught XSIGMA_CPU_HARDENED=full 134 'write to a freed block' allocate_here,free_here,- "$misuse" write-after-free
+for s in XSIGMA_CPU_HARDENED=full 'XSIGMA_CPU_HARDENED=full XSIGMA_STATS=0 XSIGMA_GPU=0'; do
+    caught "$s" 134 'write to a freed block' allocate_here,free_here,- "$misuse" late-write
+done
 guarded='XSIGMA_CPU_GUARD_SAMPLE=1'
 caught "$guarded" 139 'use after free' allocate_here,free_here,write_after_free "$misuse" write-after-free
 caught "$guarded" 139 'use after free' allocate_here,free_here,read_after_free "$misuse" read-after-free

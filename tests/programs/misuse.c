@@ -218,6 +218,14 @@ static void write_after_free(void)
     churn();
 }
 
+/* Nobody wants its memory until the end. */
+static void late_write(void)
+{
+    char *p = allocate_here(block);
+    free_here(p);
+    *(char *)opaque(p + 40) = 1;
+}
+
 static void read_after_free(void)
 {
     char *p = allocate_here(block);
@@ -294,6 +302,7 @@ static const struct {
     {"read-before", read_before},
     {"write-before", write_before},
     {"write-after-free", write_after_free},
+    {"late-write", late_write},
     {"read-after-free", read_after_free},
     {"grown-overflow", grown_overflow},
     {"grown-beyond", grown_beyond},
