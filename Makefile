@@ -376,7 +376,7 @@ tests: $(PROPERTY)
 
 # ---- gpu core: begin ----
 # The core's objects and the fake driver, without the shim between them.
-GPU_UNITS := $(addprefix build/tests/unit/test_,gpu gpu_managed gpu_more gpu_old gpu_piece)
+GPU_UNITS := $(addprefix build/tests/unit/test_,gpu gpu_managed gpu_more gpu_old gpu_passed gpu_piece)
 $(GPU_UNITS): build/tests/unit/%: tests/unit/%.c tests/support/gpu_test.h \
     tests/support/cuda/fake.h $(CUDA_T)/libcuda.so.1 $(CORE_SRC:%.c=$(B)/lib/%.o)
 	@mkdir -p $(@D)

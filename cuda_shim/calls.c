@@ -2,6 +2,7 @@
  * was made. */
 #include "cuda_shim/shim.h"
 #include "gpu/gpu.h"
+#include "gpu/passed.h"
 #include "gpu/sites.h"
 
 /* ---- blocks ----------------------------------------------------------------------------- */
@@ -55,25 +56,37 @@ CUresult xs_do_cuMemGetAddressRange_v2(CUdeviceptr *base, size_t *size, CUdevice
 
 /* ---- the driver's own allocations ------------------------------------------------------- */
 
-static CUresult counted(CUresult r, enum xs_gpu_pass kind, size_t size)
+static CUresult counted_array(CUresult r)
 {
     if (r == CUDA_SUCCESS)
-        xs_gpu_passed_through(kind, -1, size);
+        xs_gpu_passed_through(XS_GPU_PASS_ARRAY, -1, 0, 0);
     return r;
+}
+
+/* While the stream is captured it is a node of a graph that comes of it, whose address is the
+ * graph's. */
+static CUresult ordered(CUresult r, const CUdeviceptr *out, size_t size, CUstream stream,
+                        bool per_thread)
+{
+    if (r == CUDA_SUCCESS && xs_gpu_is_captured(stream, per_thread))
+        xs_gpu_passed_through(XS_GPU_PASS_GRAPH, -1, 0, size);
+    else if (r == CUDA_SUCCESS)
+        xs_gpu_passed_through(XS_GPU_PASS_ASYNC, -1, *out, size);
+    return xs_gpu_note(r, out, size);
 }
 
 CUresult xs_do_cuMemAllocAsync(CUdeviceptr *out, size_t size, CUstream stream)
 {
     xs_shim_look_at(stream);
     XS_SHIM_RETRY(r, XS_REAL(cuMemAllocAsync)(out, size, stream));
-    return xs_gpu_note(counted(r, XS_GPU_PASS_ASYNC, size), out, size);
+    return ordered(r, out, size, stream, false);
 }
 
 CUresult xs_do_cuMemAllocAsync_ptsz(CUdeviceptr *out, size_t size, CUstream stream)
 {
     xs_shim_stream_seen();
     XS_SHIM_RETRY(r, XS_REAL(cuMemAllocAsync_ptsz)(out, size, stream));
-    return xs_gpu_note(counted(r, XS_GPU_PASS_ASYNC, size), out, size);
+    return ordered(r, out, size, stream, true);
 }
 
 CUresult xs_do_cuMemAllocFromPoolAsync(CUdeviceptr *out, size_t size, CUmemoryPool pool,
@@ -81,7 +94,7 @@ CUresult xs_do_cuMemAllocFromPoolAsync(CUdeviceptr *out, size_t size, CUmemoryPo
 {
     xs_shim_look_at(stream);
     XS_SHIM_RETRY_ANY(r, XS_REAL(cuMemAllocFromPoolAsync)(out, size, pool, stream));
-    return xs_gpu_note(counted(r, XS_GPU_PASS_ASYNC, size), out, size);
+    return ordered(r, out, size, stream, false);
 }
 
 CUresult xs_do_cuMemAllocFromPoolAsync_ptsz(CUdeviceptr *out, size_t size, CUmemoryPool pool,
@@ -89,7 +102,7 @@ CUresult xs_do_cuMemAllocFromPoolAsync_ptsz(CUdeviceptr *out, size_t size, CUmem
 {
     xs_shim_stream_seen();
     XS_SHIM_RETRY_ANY(r, XS_REAL(cuMemAllocFromPoolAsync_ptsz)(out, size, pool, stream));
-    return xs_gpu_note(counted(r, XS_GPU_PASS_ASYNC, size), out, size);
+    return ordered(r, out, size, stream, true);
 }
 
 CUresult xs_do_cuMemFreeAsync(CUdeviceptr p, CUstream stream)
@@ -114,33 +127,109 @@ CUresult xs_do_cuMemCreate(CUmemGenericAllocationHandle *out, size_t size,
     XS_SHIM_RETRY_AFTER(is_named ? xs_gpu_flush_of(prop->location.id) : xs_gpu_flush_here(), r,
                         XS_REAL(cuMemCreate)(out, size, prop, flags));
     if (r == CUDA_SUCCESS)
-        xs_gpu_passed_through(XS_GPU_PASS_VMM, is_named ? prop->location.id : -1, size);
+        xs_gpu_passed_through(XS_GPU_PASS_VMM, is_named ? prop->location.id : -1, *out, size);
     return xs_gpu_note_created(r, out, size, prop);
 }
 
 CUresult xs_do_cuMemRelease(CUmemGenericAllocationHandle handle)
 {
+    struct xs_gpu_passed was;
+    bool is_known = xs_gpu_passed_ends(XS_GPU_PASS_VMM, handle, &was);
+
     xs_gpu_note_released(handle);
-    return XS_REAL(cuMemRelease)(handle);
+    CUresult r = XS_REAL(cuMemRelease)(handle);
+    if (is_known && r != CUDA_SUCCESS)
+        xs_gpu_passed_stays(&was);
+    return r;
 }
+
+CUresult xs_do_cuMemRetainAllocationHandle(CUmemGenericAllocationHandle *out, void *p)
+{
+    CUresult r = XS_REAL(cuMemRetainAllocationHandle)(out, p);
+
+    if (r == CUDA_SUCCESS)
+        xs_gpu_passed_again(*out);
+    return r;
+}
+
+/* The memory is there already, but the device's tables of pages for it are not. */
+CUresult xs_do_cuMemMap(CUdeviceptr p, size_t size, size_t at, CUmemGenericAllocationHandle handle,
+                        unsigned long long flags)
+{
+    XS_SHIM_RETRY_ANY(r, XS_REAL(cuMemMap)(p, size, at, handle, flags));
+    if (r == CUDA_SUCCESS)
+        xs_gpu_passed_mapped(p, size, handle);
+    return r;
+}
+
+CUresult xs_do_cuMemUnmap(CUdeviceptr p, size_t size)
+{
+    CUresult r = XS_REAL(cuMemUnmap)(p, size);
+
+    if (r == CUDA_SUCCESS)
+        xs_gpu_passed_unmapped(p, size);
+    return r;
+}
+
+/* ---- graphs ------------------------------------------------------------------------------- */
+
+static CUresult counted_node(CUresult r, const CUDA_MEM_ALLOC_NODE_PARAMS *what)
+{
+    bool is_named = what != NULL && what->poolProps.location.type == CU_MEM_LOCATION_TYPE_DEVICE;
+
+    if (r == CUDA_SUCCESS && what != NULL)
+        xs_gpu_passed_through(XS_GPU_PASS_GRAPH, is_named ? what->poolProps.location.id : -1, 0,
+                              what->bytesize);
+    return r;
+}
+
+CUresult xs_do_cuGraphAddMemAllocNode(CUgraphNode *out, CUgraph graph, const CUgraphNode *after,
+                                      size_t n, CUDA_MEM_ALLOC_NODE_PARAMS *what)
+{
+    XS_SHIM_RETRY(r, XS_REAL(cuGraphAddMemAllocNode)(out, graph, after, n, what));
+    return counted_node(r, what);
+}
+
+static CUresult counted_any_node(CUresult r, const CUgraphNodeParams *what)
+{
+    bool is_memory = what != NULL && what->type == CU_GRAPH_NODE_TYPE_MEM_ALLOC;
+
+    return is_memory ? counted_node(r, &what->alloc) : r;
+}
+
+CUresult xs_do_cuGraphAddNode(CUgraphNode *out, CUgraph graph, const CUgraphNode *after, size_t n,
+                              CUgraphNodeParams *what)
+{
+    XS_SHIM_RETRY(r, XS_REAL(cuGraphAddNode)(out, graph, after, n, what));
+    return counted_any_node(r, what);
+}
+
+CUresult xs_do_cuGraphAddNode_v2(CUgraphNode *out, CUgraph graph, const CUgraphNode *after,
+                                 const CUgraphEdgeData *edges, size_t n, CUgraphNodeParams *what)
+{
+    XS_SHIM_RETRY(r, XS_REAL(cuGraphAddNode_v2)(out, graph, after, edges, n, what));
+    return counted_any_node(r, what);
+}
+
+/* ---- arrays, and the host's ---------------------------------------------------------------- */
 
 CUresult xs_do_cuArrayCreate_v2(CUarray *out, const CUDA_ARRAY_DESCRIPTOR *what)
 {
     XS_SHIM_RETRY(r, XS_REAL(cuArrayCreate_v2)(out, what));
-    return counted(r, XS_GPU_PASS_ARRAY, 0);
+    return counted_array(r);
 }
 
 CUresult xs_do_cuArray3DCreate_v2(CUarray *out, const CUDA_ARRAY3D_DESCRIPTOR *what)
 {
     XS_SHIM_RETRY(r, XS_REAL(cuArray3DCreate_v2)(out, what));
-    return counted(r, XS_GPU_PASS_ARRAY, 0);
+    return counted_array(r);
 }
 
 CUresult xs_do_cuMipmappedArrayCreate(CUmipmappedArray *out, const CUDA_ARRAY3D_DESCRIPTOR *what,
                                       unsigned int levels)
 {
     XS_SHIM_RETRY(r, XS_REAL(cuMipmappedArrayCreate)(out, what, levels));
-    return counted(r, XS_GPU_PASS_ARRAY, 0);
+    return counted_array(r);
 }
 
 static CUresult registered(CUresult r)
@@ -215,22 +304,46 @@ static void correct(CUpointer_attribute attribute, void *value, CUdeviceptr p)
         *(bool *)value = false;
 }
 
+/* What the driver says of it, it says of no memory: the page at 0 is nobody's. */
+#define NOWHERE ((CUdeviceptr)1)
+
 CUresult xs_do_cuPointerGetAttribute(void *value, CUpointer_attribute attribute, CUdeviceptr p)
 {
+    if (xs_gpu_is_freed(p))
+        return XS_REAL(cuPointerGetAttribute)(value, attribute, NOWHERE);
     before_attribute(attribute, p);
     CUresult r = XS_REAL(cuPointerGetAttribute)(value, attribute, p);
-    if (r == CUDA_SUCCESS)
-        correct(attribute, value, p);
+    if (r != CUDA_SUCCESS)
+        return r;
+    if (xs_gpu_is_freed_within(p))
+        return XS_REAL(cuPointerGetAttribute)(value, attribute, NOWHERE);
+    correct(attribute, value, p);
     return r;
+}
+
+/* The driver answers with a type where there is memory, and else with zeros and success. */
+static bool is_of_none(unsigned int count, const CUpointer_attribute *attributes, void **values)
+{
+    for (unsigned int i = 0; i < count; i++)
+        if (attributes[i] == CU_POINTER_ATTRIBUTE_MEMORY_TYPE && values[i] != NULL)
+            return *(const CUmemorytype *)values[i] == 0;
+    return false;
 }
 
 CUresult xs_do_cuPointerGetAttributes(unsigned int count, CUpointer_attribute *attributes,
                                       void **values, CUdeviceptr p)
 {
+    if (xs_gpu_is_freed(p))
+        return XS_REAL(cuPointerGetAttributes)(count, attributes, values, NOWHERE);
     for (unsigned int i = 0; attributes != NULL && i < count; i++)
         before_attribute(attributes[i], p);
     CUresult r = XS_REAL(cuPointerGetAttributes)(count, attributes, values, p);
-    for (unsigned int i = 0; r == CUDA_SUCCESS && attributes != NULL && i < count; i++)
+    if (r != CUDA_SUCCESS || attributes == NULL || values == NULL ||
+        is_of_none(count, attributes, values))
+        return r;
+    if (xs_gpu_is_freed_within(p))
+        return XS_REAL(cuPointerGetAttributes)(count, attributes, values, NOWHERE);
+    for (unsigned int i = 0; i < count; i++)
         correct(attributes[i], values[i], p);
     return r;
 }

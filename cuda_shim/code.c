@@ -51,17 +51,9 @@ RETRIED(cuGraphExecUpdate,
         (graph, from, wrong, why))
 RETRIED(cuGraphExecUpdate_v2, (CUgraphExec graph, CUgraph from, CUgraphExecUpdateResultInfo *why),
         (graph, from, why))
-RETRIED(cuGraphAddMemAllocNode,
-        (CUgraphNode * out, CUgraph graph, const CUgraphNode *after, size_t n,
-         CUDA_MEM_ALLOC_NODE_PARAMS *what),
-        (out, graph, after, n, what))
 RETRIED(cuCtxSetLimit, (CUlimit limit, size_t value), (limit, value))
 /* Memory that is there already, but the device's tables of pages for it are not. */
 RETRIED(cuCtxEnablePeerAccess, (CUcontext peer, unsigned int flags), (peer, flags))
-RETRIED_BY(XS_SHIM_RETRY_ANY, cuMemMap,
-           (CUdeviceptr p, size_t size, size_t at, CUmemGenericAllocationHandle handle,
-            unsigned long long flags),
-           (p, size, at, handle, flags))
 RETRIED_BY(XS_SHIM_RETRY_ANY, cuMemSetAccess,
            (CUdeviceptr p, size_t size, const CUmemAccessDesc *who, size_t n), (p, size, who, n))
 RETRIED(cuIpcOpenMemHandle, (CUdeviceptr * out, CUipcMemHandle handle, unsigned int flags),

@@ -32,8 +32,6 @@ CUresult cuLibraryLoadFromFile(CUlibrary *, const char *, CUjit_option *, void *
                                CUlibraryOption *, void **, unsigned int);
 CUresult cuGraphExecUpdate(CUgraphExec, CUgraph, CUgraphNode *, CUgraphExecUpdateResult *);
 CUresult cuGraphExecUpdate_v2(CUgraphExec, CUgraph, CUgraphExecUpdateResultInfo *);
-CUresult cuGraphAddMemAllocNode(CUgraphNode *, CUgraph, const CUgraphNode *, size_t,
-                                CUDA_MEM_ALLOC_NODE_PARAMS *);
 CUresult cuGreenCtxCreate(CUgreenCtx *, CUdevResourceDesc, CUdevice, unsigned int);
 CUresult cuGraphInstantiateWithParams(CUgraphExec *, CUgraph, CUDA_GRAPH_INSTANTIATE_PARAMS *);
 CUresult cuGraphInstantiateWithParams_ptsz(CUgraphExec *, CUgraph, CUDA_GRAPH_INSTANTIATE_PARAMS *);
@@ -159,9 +157,13 @@ CUresult cuEGLStreamProducerReturnFrame(void *, CUeglFrame *, CUstream *);
   X(cuGraphExecUpdate, 10020, 0, cuGraphExecUpdate) \
   X(cuGraphExecUpdate, 12000, 0, cuGraphExecUpdate_v2) \
   X(cuGraphAddMemAllocNode, 11040, 0, cuGraphAddMemAllocNode) \
+  X(cuGraphAddNode, 12020, 0, cuGraphAddNode) \
+  X(cuGraphAddNode, 12030, 0, cuGraphAddNode_v2) \
   X(cuCtxSetLimit, 3010, 0, cuCtxSetLimit) \
   X(cuCtxEnablePeerAccess, 4000, 0, cuCtxEnablePeerAccess) \
   X(cuMemMap, 10020, 0, cuMemMap) \
+  X(cuMemUnmap, 10020, 0, cuMemUnmap) \
+  X(cuMemRetainAllocationHandle, 11000, 0, cuMemRetainAllocationHandle) \
   X(cuMemSetAccess, 10020, 0, cuMemSetAccess) \
   X(cuIpcOpenMemHandle, 4010, 0, cuIpcOpenMemHandle) \
   X(cuIpcOpenMemHandle, 11000, 0, cuIpcOpenMemHandle_v2) \

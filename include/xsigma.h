@@ -188,12 +188,16 @@ struct xsigma_gpu_stats {
     uint64_t vmm_allocations; /* cuMemCreate: the same */
     uint64_t vmm_bytes;
     uint64_t array_allocations;
+    uint64_t graph_allocations; /* that became nodes of graphs: the same, once a node */
+    uint64_t graph_bytes;
     uint64_t in_use_bytes, in_use_bytes_peak;
     uint64_t cached_bytes, cached_bytes_peak;
     uint64_t reserved_bytes, reserved_bytes_peak; /* got from the driver and not given back */
     uint64_t pinned_in_use_bytes, pinned_in_use_bytes_peak;
     uint64_t pinned_cached_bytes, pinned_cached_bytes_peak;
     uint64_t managed_in_use_bytes, managed_in_use_bytes_peak;
+    uint64_t async_in_use_bytes, async_in_use_bytes_peak;
+    uint64_t vmm_in_use_bytes, vmm_in_use_bytes_peak; /* has a handle, or is mapped */
     uint64_t largest_request_bytes;
     uint64_t last_oom_bytes;
     uint64_t cache_max_bytes;

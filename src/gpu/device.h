@@ -75,6 +75,7 @@ struct xs_gpu_device {
     _Atomic uint64_t managed_cached; /* of what is cached: it takes no memory of the device */
     struct xs_gpu_level reserved_bytes;
     struct xs_gpu_level pinned_in_use_bytes, pinned_cached_bytes, managed_in_use_bytes;
+    struct xs_gpu_level async_in_use_bytes, vmm_in_use_bytes;
     _Atomic uint64_t largest_request, last_oom;
     _Atomic uint64_t range_bytes; /* in ranges of the sub-allocators */
     _Atomic uint64_t defragmented_ns;

@@ -53,6 +53,8 @@
     X(cuMemFreeAsync)                                                                              \
     X(cuMemFreeAsync_ptsz)                                                                         \
     X(cuMemAllocAsync)                                                                             \
+    X(cuStreamIsCapturing)                                                                         \
+    X(cuStreamIsCapturing_ptsz)                                                                    \
     X(cuEventRecord_ptsz)
 
 struct xs_cu_table {

@@ -2,6 +2,7 @@
 
 #include <sched.h>
 
+#include "gpu/passed.h"
 #include "gpu/piece.h"
 #include "sys/lock.h"
 
@@ -305,6 +306,7 @@ static void forget(struct xs_gpu_context *c)
         sched_yield();
     xs_gpu_pieces_forget(c);
     xs_gpu_cache_forget(c);
+    xs_gpu_passed_forget(c);
 }
 
 void xs_gpu_context_gone(CUcontext handle)

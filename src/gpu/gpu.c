@@ -1,6 +1,7 @@
 #include "gpu/gpu.h"
 
 #include "base/align.h"
+#include "gpu/passed.h"
 #include "gpu/piece.h"
 #include "gpu/sites.h"
 
@@ -566,11 +567,22 @@ CUresult xs_gpu_put(struct xs_gpu_shard *s, struct xs_gpu_block *b, const CUstre
     return r;
 }
 
+/* Of one that the driver gave out by itself, or nobody. */
+static CUresult free_passed(CUdeviceptr p)
+{
+    struct xs_gpu_passed was;
+    bool is_known = xs_gpu_passed_ends(XS_GPU_PASS_ASYNC, p, &was);
+    CUresult r = xs_cu.cuMemFree_v2(p);
+
+    if (is_known && r != CUDA_SUCCESS)
+        xs_gpu_passed_stays(&was);
+    return r;
+}
+
 static CUresult not_ours(struct xs_gpu_shard *s, CUdeviceptr p)
 {
     struct xs_gpu_context *c = p != 0 ? xs_gpu_here(s) : NULL;
-    CUresult r =
-        xs_gpu_piece_range_at(p) ? (CUresult)CUDA_ERROR_INVALID_VALUE : xs_cu.cuMemFree_v2(p);
+    CUresult r = xs_gpu_piece_range_at(p) ? (CUresult)CUDA_ERROR_INVALID_VALUE : free_passed(p);
 
     if (c != NULL && r == CUDA_ERROR_INVALID_VALUE)
         XS_GPU_COUNT(s, c->device, bad_frees, 1);
@@ -605,7 +617,7 @@ XS_COLD static CUresult free_slow(CUdeviceptr p, const CUstream *after)
 
     xs_gpu_note_free(p);
     if (s == NULL)
-        return xs_cu.cuMemFree_v2(p);
+        return free_passed(p);
     if (b == NULL)
         return not_ours(s, p);
     if (xs_gpu_kind_is_pinned(b->kind) || !xs_gpu_block_claim(b, p))
@@ -651,8 +663,15 @@ CUresult xs_gpu_free(CUdeviceptr p)
 CUresult xs_gpu_free_async(CUdeviceptr p, CUstream stream,
                            CUresult (*free_async)(CUdeviceptr, CUstream))
 {
-    if (xs_gpu_block_find(p) == NULL)
-        return free_async(p, stream);
+    struct xs_gpu_passed was;
+
+    if (xs_gpu_block_find(p) == NULL) {
+        bool is_known = xs_gpu_passed_ends(XS_GPU_PASS_ASYNC, p, &was);
+        CUresult r = free_async(p, stream);
+        if (is_known && r != CUDA_SUCCESS)
+            xs_gpu_passed_stays(&was);
+        return r;
+    }
     if (stream == NULL && free_async == xs_cu.cuMemFreeAsync_ptsz)
         stream = CU_STREAM_PER_THREAD;
     /* The stamp covers all that was submitted before, in whatever stream. */

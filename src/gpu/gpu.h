@@ -109,6 +109,11 @@ bool xs_gpu_holds(CUdeviceptr p);
 bool xs_gpu_exporting(CUdeviceptr p, CUresult *result);
 /* Its meaning was changed for good (SYNC_MEMOPS, peer-to-peer tokens, attach, advise): as above. */
 void xs_gpu_never_reuse(CUdeviceptr p);
+/* It lies in a block that the program has freed and we keep: the driver knows it, and natively
+ * would not. Where a whole block begins is known at once; within one the second form asks the
+ * driver. */
+bool xs_gpu_is_freed(CUdeviceptr p);
+bool xs_gpu_is_freed_within(CUdeviceptr p);
 /* For RANGE_START_ADDR and RANGE_SIZE: true and the answer if the block lies in a larger one. */
 bool xs_gpu_block_range(CUdeviceptr p, CUdeviceptr *base, size_t *size);
 
@@ -118,9 +123,6 @@ bool xs_gpu_block_range(CUdeviceptr p, CUdeviceptr *base, size_t *size);
 bool xs_gpu_flush_here(void);
 bool xs_gpu_flush_of(CUdevice device); /* the same of a device that was used */
 bool xs_gpu_flush_any(void); /* the present one, or if nothing is kept there, another one */
-/* Such a call succeeded: counted only. Kinds as in gpu_stats.h; device -1: the present context's.
- */
-void xs_gpu_passed_through(enum xs_gpu_pass kind, int device, size_t size);
 
 /* ---- what the shim sees go by ---- */
 

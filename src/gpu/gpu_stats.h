@@ -41,7 +41,9 @@
     X(async_bytes, "bytes", "sum of their sizes")                                                  \
     X(vmm_allocations, "calls", "cuMemCreate, passed through")                                     \
     X(vmm_bytes, "bytes", "sum of their sizes")                                                    \
-    X(array_allocations, "calls", "arrays and mipmaps, passed through")
+    X(array_allocations, "calls", "arrays and mipmaps, passed through")                            \
+    X(graph_allocations, "calls", "allocations that became nodes of graphs")                       \
+    X(graph_bytes, "bytes", "sum of their sizes, once a node")
 
 /* Levels: now and peak. */
 #define XS_GPU_LEVEL_FIELDS(X)                                                                     \
@@ -50,9 +52,17 @@
     X(reserved_bytes, "bytes", "got from the driver and not given back")                           \
     X(pinned_in_use_bytes, "bytes", "pinned host memory that the program holds")                   \
     X(pinned_cached_bytes, "bytes", "pinned host memory kept for reuse")                           \
-    X(managed_in_use_bytes, "bytes", "managed memory that the program holds")
+    X(managed_in_use_bytes, "bytes", "managed memory that the program holds")                      \
+    X(async_in_use_bytes, "bytes", "stream-ordered memory that is not freed yet")                  \
+    X(vmm_in_use_bytes, "bytes", "memory of cuMemCreate that has a handle, or is mapped")
 
-enum xs_gpu_pass { XS_GPU_PASS_ASYNC, XS_GPU_PASS_VMM, XS_GPU_PASS_ARRAY };
+enum xs_gpu_pass {
+    XS_GPU_PASS_ASYNC,
+    XS_GPU_PASS_VMM,
+    XS_GPU_PASS_ARRAY,
+    XS_GPU_PASS_GRAPH,
+    XS_GPU_PASSES
+};
 
 struct xs_gpu_stats {
 #define X(name, unit, help) uint64_t name;

@@ -74,6 +74,36 @@ static bool is_kept(CUdeviceptr base)
     return b != NULL && xs_gpu_block_is_kept(b);
 }
 
+/* Any memory of the kinds that are kept by whole blocks. */
+static bool keeps_any(void)
+{
+    for (unsigned i = 0; i < xs_gpu_device_count(); i++)
+        if (xs_gpu_level_now(&xs_gpu_devices[i].cached_bytes) != 0 ||
+            xs_gpu_level_now(&xs_gpu_devices[i].pinned_cached_bytes) != 0)
+            return true;
+    return false;
+}
+
+bool xs_gpu_is_freed(CUdeviceptr p)
+{
+    struct xs_sub_block piece;
+    bool live;
+
+    return is_kept(p) || (piece_around(p, &piece, &live) && !live);
+}
+
+bool xs_gpu_is_freed_within(CUdeviceptr p)
+{
+    struct xs_sub_block piece;
+    CUdeviceptr base = 0;
+    bool live;
+
+    return keeps_any() && xs_gpu_block_find(p) == NULL && !piece_around(p, &piece, &live) &&
+           xs_cu.cuPointerGetAttribute(&base, CU_POINTER_ATTRIBUTE_RANGE_START_ADDR, p) ==
+               CUDA_SUCCESS &&
+           is_kept(base);
+}
+
 CUresult xs_gpu_address_range(CUdeviceptr *base, size_t *size, CUdeviceptr p)
 {
     struct xs_sub_block piece;
@@ -144,31 +174,6 @@ bool xs_gpu_flush_any(void)
     for (unsigned i = 0; i < xs_gpu_device_count() && !any; i++)
         any = xs_gpu_flush_of((CUdevice)i);
     return any;
-}
-
-void xs_gpu_passed_through(enum xs_gpu_pass kind, int device, size_t size)
-{
-    struct xs_gpu_shard *s = xs_gpu_shard();
-    struct xs_gpu_context *c = xs_gpu_here(s);
-    struct xs_gpu_device *d = c != NULL ? c->device : NULL;
-
-    if (device >= 0)
-        d = s != NULL && xs_gpu_is_on() ? xs_gpu_device((unsigned)device) : NULL;
-    if (d == NULL)
-        return;
-    switch (kind) {
-    case XS_GPU_PASS_ASYNC:
-        XS_GPU_COUNT(s, d, async_allocations, 1);
-        XS_GPU_COUNT(s, d, async_bytes, size);
-        break;
-    case XS_GPU_PASS_VMM:
-        XS_GPU_COUNT(s, d, vmm_allocations, 1);
-        XS_GPU_COUNT(s, d, vmm_bytes, size);
-        break;
-    default:
-        XS_GPU_COUNT(s, d, array_allocations, 1);
-        break;
-    }
 }
 
 /* ---- control ---- */

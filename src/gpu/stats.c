@@ -283,6 +283,8 @@ bool xs_gpu_stats_get(unsigned device, struct xs_gpu_stats *out, bool may_lock)
     X(pinned_in_use_bytes)
     X(pinned_cached_bytes)
     X(managed_in_use_bytes)
+    X(async_in_use_bytes)
+    X(vmm_in_use_bytes)
 #undef X
     out->in_use_bytes = in_use(d);
     out->in_use_bytes_peak = atomic_load_explicit(&d->in_use_peak, memory_order_relaxed);

@@ -17,7 +17,7 @@ bool xs_report_gpu_get(unsigned device, struct xs_report_gpu *out, bool may_lock
         return false;
     return (s->allocations | s->frees | s->bad_frees | s->pinned_allocations |
             s->managed_allocations | s->async_allocations | s->vmm_allocations |
-            s->array_allocations | s->reserved_bytes_peak) != 0;
+            s->array_allocations | s->graph_allocations | s->reserved_bytes_peak) != 0;
 }
 
 /* ---- text ------------------------------------------------------------------------------- */
@@ -178,16 +178,25 @@ static void others(struct xs_emit *e, const struct xs_gpu_stats *s, struct xs_bu
         xs_put_str(b, " of managed blocks moved to the host: the device was short");
         put_line(e, b);
     }
-    if ((s->async_allocations | s->vmm_allocations | s->array_allocations) == 0)
+    if (s->async_allocations != 0) {
+        put_some(b, "stream-ordered, passed through: ", s->async_allocations, "calls of ");
+        xs_put_bytes(b, s->async_bytes);
+        put_level(b, "in use", s->async_in_use_bytes, s->async_in_use_bytes_peak);
+        put_line(e, b);
+    }
+    if (s->vmm_allocations != 0) {
+        put_some(b, "cuMemCreate, passed through: ", s->vmm_allocations, "calls of ");
+        xs_put_bytes(b, s->vmm_bytes);
+        put_level(b, "in use", s->vmm_in_use_bytes, s->vmm_in_use_bytes_peak);
+        put_line(e, b);
+    }
+    if ((s->array_allocations | s->graph_allocations) == 0)
         return;
     xs_put_str(b, "passed through: ");
-    put_some(b, NULL, s->async_allocations, "stream-ordered of ");
-    if (s->async_allocations != 0)
-        xs_put_bytes(b, s->async_bytes);
-    put_some(b, NULL, s->vmm_allocations, "cuMemCreate of ");
-    if (s->vmm_allocations != 0)
-        xs_put_bytes(b, s->vmm_bytes);
     put_some(b, NULL, s->array_allocations, "arrays");
+    put_some(b, NULL, s->graph_allocations, "nodes of graphs of ");
+    if (s->graph_allocations != 0)
+        xs_put_bytes(b, s->graph_bytes);
     put_line(e, b);
 }
 

@@ -136,6 +136,8 @@ XS_CUDA_CALL(cuMemAddressFree, 10020, 0, cuMemAddressFree, (CUdeviceptr, size_t)
 XS_CUDA_CALL(cuMemCreate, 10020, 0, cuMemCreate, (CUmemGenericAllocationHandle *, size_t, const
     CUmemAllocationProp *, unsigned long long))
 XS_CUDA_CALL(cuMemRelease, 10020, 0, cuMemRelease, (CUmemGenericAllocationHandle))
+XS_CUDA_CALL(cuMemRetainAllocationHandle, 11000, 0, cuMemRetainAllocationHandle,
+    (CUmemGenericAllocationHandle *, void *))
 XS_CUDA_CALL(cuMemMap, 10020, 0, cuMemMap, (CUdeviceptr, size_t, size_t,
     CUmemGenericAllocationHandle, unsigned long long))
 XS_CUDA_CALL(cuMemUnmap, 10020, 0, cuMemUnmap, (CUdeviceptr, size_t))
@@ -290,6 +292,12 @@ XS_CUDA_CALL(cuLaunchKernelEx, 11060, 1, cuLaunchKernelEx_ptsz, (const CUlaunchC
 XS_CUDA_CALL(cuLaunchHostFunc, 10000, 0, cuLaunchHostFunc, (CUstream, CUhostFn, void *))
 XS_CUDA_CALL(cuLaunchHostFunc, 10000, 1, cuLaunchHostFunc_ptsz, (CUstream, CUhostFn, void *))
 XS_CUDA_CALL(cuGraphCreate, 10000, 0, cuGraphCreate, (CUgraph *, unsigned int))
+XS_CUDA_CALL(cuGraphAddMemAllocNode, 11040, 0, cuGraphAddMemAllocNode, (CUgraphNode *, CUgraph, const
+    CUgraphNode *, size_t, CUDA_MEM_ALLOC_NODE_PARAMS *))
+XS_CUDA_CALL(cuGraphAddNode, 12020, 0, cuGraphAddNode, (CUgraphNode *, CUgraph, const CUgraphNode *,
+    size_t, CUgraphNodeParams *))
+XS_CUDA_CALL(cuGraphAddNode, 12030, 0, cuGraphAddNode_v2, (CUgraphNode *, CUgraph, const CUgraphNode
+    *, const CUgraphEdgeData *, size_t, CUgraphNodeParams *))
 XS_CUDA_CALL(cuGraphInstantiate, 10000, 0, cuGraphInstantiate, (CUgraphExec *, CUgraph, CUgraphNode
     *, char *, size_t))
 XS_CUDA_CALL(cuGraphInstantiate, 11000, 0, cuGraphInstantiate_v2, (CUgraphExec *, CUgraph,

@@ -84,6 +84,25 @@ env LD_PRELOAD="$XS_LIB" XSIGMA_STATS_FILE="$xs_tmp/report.json" FAKE_CUDA_MEMOR
 [ "$(cat out)" = "error 2 in cudaMalloc(&p, bytes)" ] || fail "$what: $(cat out err)"
 holds 'g["failures"] == g["ooms"] == 1 and g["last_oom_bytes"] == 4096'
 
+# What the driver gives out by itself is counted, and what of it is in use known.
+edges=$xs_build/tests/programs/cuda_edges
+what="passed through"
+env LD_PRELOAD="$XS_LIB" XSIGMA_STATS_FILE="$xs_tmp/report.json" "$edges" passed >out 2>err
+[ "$(cat out)" = 0 ] || fail "$what: $(cat out err)"
+holds 'g["async_allocations"] == 3 and g["async_bytes"] == 3 << 20'
+holds 'g["async_in_use_bytes"] == 1 << 20 and g["async_in_use_bytes_peak"] == 3 << 20'
+holds 'g["vmm_allocations"] == 3 and g["vmm_bytes"] == g["vmm_in_use_bytes_peak"] == 6 << 20'
+holds 'g["vmm_in_use_bytes"] == 2 << 20'
+holds 'g["graph_allocations"] == 2 and g["graph_bytes"] == 3 << 20'
+
+# Of a block that was freed the driver knows, and the program hears nothing of it, as without us.
+"$edges" freed >without 2>&1
+grep -q '^device: 0 2 0 0 0$' without || fail "cuda_edges freed: $(cat without)"
+for backend in caching pool bfc direct; do
+    env LD_PRELOAD="$XS_LIB" XSIGMA_STATS=0 XSIGMA_GPU_BACKEND=$backend "$edges" freed >out 2>&1
+    cmp -s without out || fail "freed, $backend: $(diff without out)"
+done
+
 # In text: one block for the device, within the screen, and none without.
 env LD_PRELOAD="$XS_LIB" XSIGMA_STATS=1 "$fakes/client-static" $blocks >out 2>err
 grep -q '^GPU .*reserved .*peak .*in use .*cached .*calls .*hits$' err || fail "no table: $(cat err)"

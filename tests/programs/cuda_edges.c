@@ -2,7 +2,9 @@
  *   fork      a block is freed, then the child of a fork asks for one, and frees it
  *   managed   what a copy left in managed memory, after a free
  *   close     libcuda is opened, used, closed, and used again
- *   threads   threads find and use the driver at the same moment, for the first time */
+ *   passed    memory that the driver gives out by itself: 1 MiB stream-ordered, 2 MiB of handles
+ * and a graph's are left freed     what is known of pointers before and after their free threads
+ * threads find and use the driver at the same moment, for the first time */
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -69,6 +71,77 @@ static int managed(void)
     return 0;
 }
 
+static int passed(void)
+{
+    CUmemAllocationProp on_device = {.type = CU_MEM_ALLOCATION_TYPE_PINNED,
+                                     .location = {CU_MEM_LOCATION_TYPE_DEVICE, 0}};
+    CUmemGenericAllocationHandle h[3], again;
+    CUdeviceptr p[4], at[2];
+    CUgraphNode node;
+    CUstream s;
+    CUgraph g, captured;
+    const size_t mib = 1 << 20;
+    unsigned r = use() | CU(cuStreamCreate)(&s, CU_STREAM_NON_BLOCKING);
+    for (int i = 0; i < 3; i++)
+        r |= CU(cuMemAllocAsync)(&p[i], mib, s);
+    r |= CU(cuMemFreeAsync)(p[0], s) | CU(cuMemFree_v2)(p[1]);
+    for (int i = 0; i < 3; i++)
+        r |= CU(cuMemCreate)(&h[i], 2 * mib, &on_device, 0);
+    for (int i = 0; i < 2; i++) {
+        r |= CU(cuMemAddressReserve)(&at[i], 2 * mib, 0, 0, 0);
+        r |= CU(cuMemMap)(at[i], 2 * mib, 0, h[i], 0);
+    }
+    r |= CU(cuMemRetainAllocationHandle)(&again, (void *)(uintptr_t)at[0]);
+    for (int i = 0; i < 3; i++)
+        r |= CU(cuMemRelease)(h[i]);
+    r |= CU(cuMemUnmap)(at[0], 2 * mib) | CU(cuMemUnmap)(at[1], 2 * mib);
+    CUDA_MEM_ALLOC_NODE_PARAMS what = {.poolProps = {.location = on_device.location},
+                                       .bytesize = mib};
+    r |= CU(cuGraphCreate)(&g, 0) | CU(cuGraphAddMemAllocNode)(&node, g, NULL, 0, &what);
+    r |= CU(cuStreamBeginCapture_v2)(s, CU_STREAM_CAPTURE_MODE_RELAXED);
+    r |= CU(cuMemAllocAsync)(&p[3], 2 * mib, s) | CU(cuMemFreeAsync)(p[3], s);
+    r |= CU(cuStreamEndCapture)(s, &captured);
+    printf("%u\n", r);
+    return 0;
+}
+
+static void ask(const char *name, CUdeviceptr p)
+{
+    CUpointer_attribute what[] = {CU_POINTER_ATTRIBUTE_MEMORY_TYPE,
+                                  CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL};
+    CUmemorytype type = 7;
+    int device = 7;
+    void *where[] = {&type, &device};
+    CUdeviceptr base;
+    unsigned r = CU(cuPointerGetAttributes)(2, what, where, p);
+    printf("%s: %u %u %d", name, r, type, device);
+    printf(" %u", CU(cuPointerGetAttribute)(&type, what[0], p));
+    printf(" %u\n", CU(cuMemGetAddressRange_v2)(&base, NULL, p));
+}
+
+static int freed(void)
+{
+    CUdeviceptr p, other;
+    void *host, *own = malloc(64);
+    unsigned r = use();
+    r |= CU(cuMemAlloc_v2)(&p, 8192) | CU(cuMemAlloc_v2)(&other, 8192);
+    r |= CU(cuMemHostAlloc)(&host, 8192, 0);
+    for (int is_freed = 0; is_freed < 2; is_freed++) {
+        ask("device", p);
+        ask("within it", p + 4096);
+        ask("host", (CUdeviceptr)(uintptr_t)host);
+        ask("within it", (CUdeviceptr)(uintptr_t)host + 4096);
+        ask("another", other);
+        ask("within it", other + 4096);
+        ask("malloc's", (CUdeviceptr)(uintptr_t)own);
+        if (!is_freed)
+            r |= CU(cuMemFree_v2)(p) | CU(cuMemFreeHost)(host);
+    }
+    printf("%u\n", r);
+    free(own);
+    return 0;
+}
+
 static int closed(void)
 {
     CUresult (*get)(CUdeviceptr *, size_t) = CU(cuMemAlloc_v2);
@@ -123,6 +196,10 @@ int main(int argc, char **argv)
         return forked();
     if (strcmp(what, "managed") == 0)
         return managed();
+    if (strcmp(what, "passed") == 0)
+        return passed();
+    if (strcmp(what, "freed") == 0)
+        return freed();
     if (strcmp(what, "close") == 0)
         return closed();
     return 2;

@@ -7,6 +7,7 @@
 
 #include "api.h"
 #include "fake.h"
+#include "gpu/passed.h"
 
 bool api_has_stats(void)
 {
@@ -92,7 +93,7 @@ CUresult api_malloc_async(CUdeviceptr *out, size_t size, CUstream s)
     while (r == CUDA_ERROR_OUT_OF_MEMORY && xs_gpu_flush_here())
         r = cuMemAllocAsync(out, size, s);
     if (r == CUDA_SUCCESS)
-        xs_gpu_passed_through(XS_GPU_PASS_ASYNC, -1, size);
+        xs_gpu_passed_through(XS_GPU_PASS_ASYNC, -1, *out, size);
     return r;
 }
 CUresult api_host_alloc(void **out, size_t size, unsigned flags, bool plain)

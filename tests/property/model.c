@@ -395,7 +395,7 @@ bool order(struct block *b, int s, bool writes)
 static void check_device(int d)
 {
     struct xs_gpu_stats s;
-    uint64_t live = 0;
+    uint64_t live = 0, pooled = 0;
     if (!api_stats((unsigned)d, &s))
         return;
     m.limit_open[d] &= s.cached_bytes > s.cache_max_bytes;
@@ -405,9 +405,13 @@ static void check_device(int d)
         const struct block *b = &m.block[i];
         if (b->used && b->kind == DEVICE && m.context[b->context].device == d)
             live += b->size;
+        if (b->used && b->kind == POOLED && m.context[b->context].device == d)
+            pooled += b->size;
     }
     check(s.in_use_bytes >= live || m.injected, "in use %lu, but %lu is held", s.in_use_bytes,
           live);
+    check(s.async_in_use_bytes == pooled || m.injected || m.poisoned,
+          "stream-ordered %lu, but %lu is held", s.async_in_use_bytes, pooled);
 }
 
 void check_stats(void)

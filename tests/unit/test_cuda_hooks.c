@@ -164,7 +164,7 @@ Test(cuda_hooks, answers_are_known_by_their_address)
               XS_HOOK_cuMemHostRegister_v2);
     cr_assert(answered("cuMemFree", &place[XS_HOOK_cuMemFree_v2], 3020, 0, false) ==
               XS_HOOK_cuMemFree_v2);
-    cr_assert(answered("cuMemUnmap", &place[XS_HOOK_cuMemFree_v2], 10020, 0, false) ==
+    cr_assert(answered("cuMemAddressFree", &place[XS_HOOK_cuMemFree_v2], 10020, 0, false) ==
               XS_HOOK_COUNT);
     /* One whose newer form has another name. */
     cr_assert(answered("cuGraphInstantiate", &elsewhere, 12000, 0, false) == XS_HOOK_COUNT);

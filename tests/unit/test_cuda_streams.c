@@ -8,6 +8,7 @@
 
 #include "cuda_shim/shim.h"
 #include "gpu/gpu.h"
+#include "gpu/passed.h"
 
 static char told[1000]; /* the calls of core and driver since the last look, by letters and words */
 static CUresult answer;
@@ -78,8 +79,9 @@ WRAP(bool, xs_gpu_flush_of, (CUdevice d), "flush:%d ", d) return flush_helps-- >
 }
 WRAP(bool, xs_gpu_flush_any, (void), "flush_any ") return flush_helps-- > 0;
 }
-WRAP(void, xs_gpu_passed_through, (enum xs_gpu_pass k, int d, size_t n), "passed:%u:%d:%zu ", k, d,
-     n)
+WRAP(void, xs_gpu_passed_through, (enum xs_gpu_pass k, int d, uint64_t key, size_t n),
+     "passed:%u:%d:%zu ", k, d, n)
+(void)key;
 }
 WRAP(void, xs_gpu_never_reuse, (CUdeviceptr p), "never:%llx ", p)
 }
@@ -437,6 +439,8 @@ Test(cuda_streams, memory_out_is_tried_again_after_a_flush)
     DRIVER(cuGraphExecUpdate, allocate);
     DRIVER(cuGraphExecUpdate_v2, allocate);
     DRIVER(cuGraphAddMemAllocNode, allocate);
+    DRIVER(cuGraphAddNode, allocate);
+    DRIVER(cuGraphAddNode_v2, allocate);
     DRIVER(cuGraphInstantiateWithFlags, allocate);
     DRIVER(cuGraphInstantiateWithParams, allocate);
     DRIVER(cuGraphInstantiateWithParams_ptsz, allocate);
@@ -451,7 +455,14 @@ Test(cuda_streams, memory_out_is_tried_again_after_a_flush)
     TRY(xs_do_cuGraphInstantiate_v2(&exec, NULL, NULL, NULL, 0), "driver ");
     TRY(xs_do_cuGraphExecUpdate(exec, NULL, NULL, NULL), "driver ");
     TRY(xs_do_cuGraphExecUpdate_v2(exec, NULL, NULL), "driver ");
+    CUgraphNodeParams node = {.type = CU_GRAPH_NODE_TYPE_MEM_ALLOC, .alloc = {.bytesize = 9}};
+    node.alloc.poolProps.location = (CUmemLocation){CU_MEM_LOCATION_TYPE_DEVICE, 1};
     TRY(xs_do_cuGraphAddMemAllocNode(NULL, NULL, NULL, 0, NULL), "driver ");
+    TRY(xs_do_cuGraphAddMemAllocNode(NULL, NULL, NULL, 0, &node.alloc), "driver passed:3:1:9 ");
+    TRY(xs_do_cuGraphAddNode(NULL, NULL, NULL, 0, &node), "driver passed:3:1:9 ");
+    TRY(xs_do_cuGraphAddNode_v2(NULL, NULL, NULL, NULL, 0, &node), "driver passed:3:1:9 ");
+    node.type = 0; /* a kernel */
+    TRY(xs_do_cuGraphAddNode_v2(NULL, NULL, NULL, NULL, 0, &node), "driver ");
     TRY(xs_do_cuGraphInstantiateWithFlags(&exec, NULL, 0), "driver ");
     TRY(xs_do_cuGraphInstantiateWithParams(&exec, NULL, NULL), "driver ");
     TRY(xs_do_cuGraphInstantiateWithParams_ptsz(&exec, NULL, NULL), "driver ");

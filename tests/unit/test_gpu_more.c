@@ -1,5 +1,6 @@
 /* The GPU core against the fake driver: sub-allocators, threads, errors, options. */
 #include "gpu/core.h"
+#include "gpu/passed.h"
 #include "gpu/range.h"
 #include "tests/support/gpu_test.h"
 
@@ -609,9 +610,9 @@ Test(gpu_more, what_other_calls_lack_may_be_kept_of_another_device)
     cr_assert(xs_gpu_flush_any());
     cr_assert(xs_gpu_stats_get(1, &s, true) && s.cached_bytes == 0);
     cr_assert_not(xs_gpu_flush_any());
-    xs_gpu_passed_through(XS_GPU_PASS_VMM, 1, 7);
-    xs_gpu_passed_through(XS_GPU_PASS_VMM, -1, 9);
-    xs_gpu_passed_through(XS_GPU_PASS_VMM, 9999, 11); /* none that we know */
+    xs_gpu_passed_through(XS_GPU_PASS_VMM, 1, 1, 7);
+    xs_gpu_passed_through(XS_GPU_PASS_VMM, -1, 2, 9);
+    xs_gpu_passed_through(XS_GPU_PASS_VMM, 9999, 3, 11); /* none that we know */
     cr_assert(xs_gpu_stats_get(1, &s, true) && s.vmm_allocations == 1 && s.vmm_bytes == 7);
     cr_assert(stats().vmm_allocations == 1 && stats().vmm_bytes == 9);
 }

@@ -13,7 +13,7 @@
 /* --- a sink that keeps everything --- */
 
 struct kept {
-    char text[65536];
+    char text[1 << 17];
     size_t len;
     size_t largest_piece;
 };
@@ -521,7 +521,12 @@ Test(report_gpu, every_kind_of_memory)
     s->async_bytes = XS_GIB(2);
     s->vmm_allocations = 3;
     s->vmm_bytes = XS_MIB(6);
+    s->async_in_use_bytes = XS_MIB(1);
+    s->async_in_use_bytes_peak = XS_MIB(2);
+    s->vmm_in_use_bytes_peak = XS_MIB(4);
     s->array_allocations = 4;
+    s->graph_allocations = 2;
+    s->graph_bytes = XS_MIB(8);
     s->failures = 2;
     s->ooms = 1;
     s->last_oom_bytes = XS_GIB(3);
@@ -536,8 +541,13 @@ Test(report_gpu, every_kind_of_memory)
               "%s", kept.text);
     cr_assert(strstr(kept.text, "    managed: 7 calls, in use 0 B (at most 0 B)\n"), "%s",
               kept.text);
-    cr_assert(strstr(kept.text, "    passed through: 12 stream-ordered of 2.00 GiB, 3 cuMemCreate "
-                                "of 6.00 MiB,\n      4 arrays\n"),
+    cr_assert(strstr(kept.text, "    stream-ordered, passed through: 12 calls of 2.00 GiB,\n"
+                                "      in use 1.00 MiB (at most 2.00 MiB)\n"),
+              "%s", kept.text);
+    cr_assert(strstr(kept.text, "    cuMemCreate, passed through: 3 calls of 6.00 MiB,\n"
+                                "      in use 0 B (at most 4.00 MiB)\n"),
+              "%s", kept.text);
+    cr_assert(strstr(kept.text, "    passed through: 4 arrays, 2 nodes of graphs of 8.00 MiB\n"),
               "%s", kept.text);
     cr_assert(strstr(kept.text,
                      "    failed: 2 allocations, 1 of these for want of memory (the last "

@@ -49,6 +49,9 @@ _Static_assert((unsigned long)CU_STREAM_PER_THREAD == 2, "the per-thread stream'
     X(CUmemAccessDesc)                                                                             \
     X(CUmemAllocationProp)                                                                         \
     X(CUmemPoolProps)                                                                              \
+    X(CUDA_MEM_ALLOC_NODE_PARAMS)                                                                  \
+    X(CUgraphNodeParams)                                                                           \
+    X(CUgraphNodeType)                                                                             \
     X(CUuuid)                                                                                      \
     X(CUipcMemHandle)                                                                              \
     X(CUipcEventHandle)                                                                            \
@@ -69,6 +72,9 @@ _Static_assert((unsigned long)CU_STREAM_PER_THREAD == 2, "the per-thread stream'
     X(CUmemPoolProps, win32SecurityAttributes)                                                     \
     X(CUmemPoolProps, maxSize)                                                                     \
     X(CUmemPoolProps, usage)                                                                       \
+    X(CUDA_MEM_ALLOC_NODE_PARAMS, bytesize)                                                        \
+    X(CUDA_MEM_ALLOC_NODE_PARAMS, dptr)                                                            \
+    X(CUgraphNodeParams, alloc)                                                                    \
     X(CUDA_MEMCPY2D, srcY)                                                                         \
     X(CUDA_MEMCPY2D, srcMemoryType)                                                                \
     X(CUDA_MEMCPY2D, srcHost)                                                                      \

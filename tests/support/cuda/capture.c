@@ -66,10 +66,33 @@ void fk_captures_of_context_spoil(CUcontext ctx)
 
 /* ---- graphs ---- */
 
+static CUgraph graph_new(void)
+{
+    CUgraph g = calloc(1, sizeof *g);
+    if (g == NULL)
+        abort();
+    g->held = 1;
+    return g;
+}
+
 static void graph_drop(CUgraph g)
 {
+    if (--g->held != 0)
+        return;
+    fk_areas_of_graph_drop(g);
     free(g->op);
     free(g);
+}
+
+CUresult fk_graph_memory(CUgraph g, CUdevice device, size_t bytes, CUdeviceptr *out)
+{
+    struct area *a;
+    CUresult r = fk_area_new(AREA_GRAPH, device, bytes, &a);
+    if (r == CUDA_SUCCESS) {
+        a->graph = g;
+        *out = a->lo;
+    }
+    return r;
 }
 
 /* A capture that is still open. */
@@ -141,8 +164,48 @@ CUresult cuGraphCreate(CUgraph *out, unsigned int flags)
 {
     ENTER(0);
     CHECK(out != NULL && flags == 0, CUDA_ERROR_INVALID_VALUE);
-    *out = calloc(1, sizeof **out);
-    LEAVE(*out != NULL ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY);
+    *out = graph_new();
+    LEAVE(CUDA_SUCCESS);
+}
+
+/* Nodes of memory only, without an order. */
+static CUresult add_memory(CUgraphNode *out, CUgraph g, CUDA_MEM_ALLOC_NODE_PARAMS *what)
+{
+    if (out == NULL || g == NULL || what->poolProps.location.id < 0 ||
+        what->poolProps.location.id >= fake.devices)
+        return CUDA_ERROR_INVALID_VALUE;
+    CUresult r = fk_graph_memory(g, what->poolProps.location.id, what->bytesize, &what->dptr);
+    if (r == CUDA_SUCCESS)
+        *out = (CUgraphNode)(uintptr_t)what->dptr;
+    return r;
+}
+
+CUresult cuGraphAddMemAllocNode(CUgraphNode *out, CUgraph g, const CUgraphNode *after, size_t n,
+                                CUDA_MEM_ALLOC_NODE_PARAMS *what)
+{
+    ENTER(NEEDS_CONTEXT);
+    (void)after;
+    CHECK(what != NULL && n == 0, CUDA_ERROR_INVALID_VALUE);
+    LEAVE(add_memory(out, g, what));
+}
+CUresult cuGraphAddNode(CUgraphNode *out, CUgraph g, const CUgraphNode *after, size_t n,
+                        CUgraphNodeParams *what)
+{
+    ENTER(NEEDS_CONTEXT);
+    (void)after;
+    CHECK(what != NULL && n == 0 && what->type == CU_GRAPH_NODE_TYPE_MEM_ALLOC,
+          CUDA_ERROR_INVALID_VALUE);
+    LEAVE(add_memory(out, g, &what->alloc));
+}
+CUresult cuGraphAddNode_v2(CUgraphNode *out, CUgraph g, const CUgraphNode *after,
+                           const CUgraphEdgeData *edges, size_t n, CUgraphNodeParams *what)
+{
+    ENTER(NEEDS_CONTEXT);
+    (void)after;
+    (void)edges;
+    CHECK(what != NULL && n == 0 && what->type == CU_GRAPH_NODE_TYPE_MEM_ALLOC,
+          CUDA_ERROR_INVALID_VALUE);
+    LEAVE(add_memory(out, g, &what->alloc));
 }
 
 static CUresult instantiate(CUgraphExec *out, CUgraph g)
@@ -156,6 +219,8 @@ static CUresult instantiate(CUgraphExec *out, CUgraph g)
     if (g->n != 0)
         memcpy(op, g->op, g->n * sizeof *op);
     exec->graph = (struct CUgraph_st){.n = g->n, .room = g->n, .op = op};
+    exec->of = g;
+    g->held++;
     *out = exec;
     return CUDA_SUCCESS;
 }
@@ -195,6 +260,7 @@ CUresult cuGraphExecDestroy(CUgraphExec exec)
 {
     ENTER(0);
     CHECK(exec != NULL, CUDA_ERROR_INVALID_VALUE);
+    graph_drop(exec->of);
     free(exec->graph.op);
     free(exec);
     LEAVE(CUDA_SUCCESS);
@@ -225,11 +291,9 @@ static CUresult begin(CUstream handle, CUgraph into, CUstreamCaptureMode mode, b
         .mode = mode,
         .status = CU_STREAM_CAPTURE_STATUS_ACTIVE,
         .thread = fk_thread(),
-        .graph = into != NULL ? into : calloc(1, sizeof *into),
+        .graph = into != NULL ? into : graph_new(),
         .graph_is_callers = into != NULL,
     };
-    if (c->graph == NULL)
-        abort();
     s->capture = c;
     fake.ncaptures++;
     return CUDA_SUCCESS;

@@ -189,6 +189,13 @@ void fk_areas_of_context_drop(CUcontext ctx)
             fk_area_drop(&areas[i]);
 }
 
+void fk_areas_of_graph_drop(CUgraph g)
+{
+    for (unsigned i = nareas; i-- > 0;)
+        if (areas[i].kind == AREA_GRAPH && areas[i].graph == g)
+            fk_area_drop(&areas[i]);
+}
+
 size_t fake_used(CUdevice device)
 {
     pthread_mutex_lock(&fake.lock);

@@ -15,10 +15,12 @@ static CUresult alloc_async(CUdeviceptr *out, size_t bytes, CUmemoryPool pool, C
         return CUDA_ERROR_INVALID_VALUE;
     if (s == NULL)
         return CUDA_ERROR_INVALID_HANDLE;
-    if (s->capture != NULL) /* memory nodes are not imitated */
-        return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
     if (pool == NULL)
         pool = fake.device[fk_current()->device].current_pool;
+    if (s->capture != NULL)
+        return s->capture->status == CU_STREAM_CAPTURE_STATUS_INVALIDATED
+                   ? (CUresult)CUDA_ERROR_STREAM_CAPTURE_INVALIDATED
+                   : fk_graph_memory(s->capture->graph, pool->device, bytes, out);
     CUresult r = fk_area_new(AREA_ASYNC, pool->device, bytes, &a);
     if (r != CUDA_SUCCESS)
         return r;
@@ -36,11 +38,15 @@ static CUresult free_async(CUdeviceptr p, CUstream stream, bool per_thread)
     struct area *a = fk_area_at(p);
     if (s == NULL)
         return CUDA_ERROR_INVALID_HANDLE;
+    if (s->capture != NULL) /* a node that frees, which does nothing here */
+        return a != NULL && a->kind == AREA_GRAPH && a->graph == s->capture->graph
+                   ? CUDA_SUCCESS
+                   : (CUresult)CUDA_ERROR_INVALID_VALUE;
     if (a == NULL || a->kind != AREA_ASYNC || a->freeing)
         return CUDA_ERROR_INVALID_VALUE;
     struct op op = {.kind = OP_FREE, .what = "cuMemFreeAsync", .u.free_base = p};
     CUresult r = fk_submit(s, &op);
-    if (r == CUDA_SUCCESS && s->capture == NULL)
+    if (r == CUDA_SUCCESS)
         a->freeing = true;
     return r;
 }
@@ -196,6 +202,16 @@ CUresult cuMemRelease(CUmemGenericAllocationHandle handle)
     ENTER(UNSAFE);
     CHECK(handle != 0, CUDA_ERROR_INVALID_VALUE);
     physical_drop(handle);
+    LEAVE(CUDA_SUCCESS);
+}
+
+CUresult cuMemRetainAllocationHandle(CUmemGenericAllocationHandle *out, void *p)
+{
+    ENTER(UNSAFE);
+    struct area *a = fk_area((uint64_t)(uintptr_t)p);
+    CHECK(out != NULL && a != NULL && a->handle != 0, CUDA_ERROR_INVALID_VALUE);
+    ((struct physical *)(uintptr_t)a->handle)->references++;
+    *out = a->handle;
     LEAVE(CUDA_SUCCESS);
 }
 

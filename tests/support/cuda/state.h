@@ -94,10 +94,12 @@ struct CUevent_st {
 struct CUgraph_st {
     unsigned n, room;
     struct op *op;
+    unsigned held; /* by the program, and by what was instantiated: so long it has its memory */
 };
 
 struct CUgraphExec_st {
     struct CUgraph_st graph;
+    CUgraph of;
 };
 
 struct capture {
@@ -132,6 +134,7 @@ enum area_kind {
     AREA_HOST,
     AREA_REGISTERED,
     AREA_ASYNC,
+    AREA_GRAPH,
     AREA_VMM,
     AREA_IPC
 };
@@ -150,6 +153,7 @@ struct area {
     uint64_t shadow; /* of an opened IPC handle: where the exporter's memory lies; else 0 */
     CUmemGenericAllocationHandle handle;
     CUmemoryPool pool;
+    CUgraph graph; /* whose node it is */
 };
 
 struct CUmemPoolHandle_st {
@@ -266,6 +270,7 @@ void fk_memory_reset(void);
 CUresult fk_area_new(enum area_kind kind, CUdevice device, size_t bytes, struct area **out);
 void fk_area_drop(struct area *a);
 void fk_areas_of_context_drop(CUcontext ctx);
+void fk_areas_of_graph_drop(CUgraph g);
 bool fk_host_visible(const struct area *a);
 void *fk_memory(uint64_t p); /* what the hidden or real memory behind p is */
 
@@ -273,6 +278,8 @@ void *fk_memory(uint64_t p); /* what the hidden or real memory behind p is */
 CUresult fk_capture_refuses(void); /* for an unsafe call of this thread */
 CUresult fk_capture_refuses_legacy(CUstream legacy);
 CUresult fk_captured(CUstream s, const struct op *op);
+/* A memory node of a graph: it has an address as long as the graph, and nothing else. */
+CUresult fk_graph_memory(CUgraph g, CUdevice device, size_t bytes, CUdeviceptr *out);
 void fk_captures_of_context_spoil(CUcontext ctx);
 bool fk_context_captures(CUcontext ctx);
 void fk_captures_reset(void);
