@@ -2,8 +2,8 @@
  * of it is counted; of the first two we know what is in use, by an entry for each block until it is
  * freed, whatever call frees it.
  *
- * Memory of cuMemCreate is there as long as it has a handle or is mapped: its entry counts both, and
- * each mapping has an entry of its own. */
+ * Memory of cuMemCreate is there as long as it has a handle or is mapped: its entry counts both,
+ * and each mapping has an entry of its own. */
 #include "gpu/passed.h"
 
 #include "gpu/cache.h"

@@ -24,8 +24,8 @@ void xs_gpu_passed_through(enum xs_gpu_pass kind, int device, uint64_t key, size
 /* A stream-ordered allocation on it has become a part of a graph, and no memory yet. */
 bool xs_gpu_is_captured(CUstream stream, bool per_thread);
 
-/* Before the call that is to free a block, or to release a handle: later another thread may have got
- * the same one. True: if the driver refuses, xs_gpu_passed_stays(was). */
+/* Before the call that is to free a block, or to release a handle: later another thread may have
+ * got the same one. True: if the driver refuses, xs_gpu_passed_stays(was). */
 bool xs_gpu_passed_ends(enum xs_gpu_pass kind, uint64_t key, struct xs_gpu_passed *was);
 void xs_gpu_passed_stays(const struct xs_gpu_passed *was);
 

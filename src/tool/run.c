@@ -84,6 +84,19 @@ static int run_and_make_page(const char *file, char **argv, const char *page)
     return rc;
 }
 
+/* Said before hours of work, not after them only. The program runs: it may make the directory. */
+static void look_at_place(const char *file)
+{
+    const char *slash = strrchr(file, '/');
+    char directory[PATH_MAX] = ".";
+
+    if (slash != NULL)
+        snprintf(directory, sizeof(directory), "%.*s", (int)(slash - file + 1), file);
+    if (strchr(directory, '%') == NULL && access(directory, W_OK | X_OK) != 0)
+        xs_tool_error("note: --json %s: %s: as it is now, the report cannot be written there", file,
+                      strerror(errno));
+}
+
 int xs_tool_run(int argc, char **argv)
 {
     static struct xs_settings settings;
@@ -97,7 +110,7 @@ int xs_tool_run(int argc, char **argv)
         xs_tool_error("run: a program is needed; see 'xsigma help run'");
         return XS_EXIT_USAGE;
     }
-    if (settings.html != NULL && settings.has_json) {
+    if (settings.html != NULL && settings.json != NULL) {
         xs_tool_error("run: --html or --json, not both; 'xsigma report --html' makes a page of a "
                       "JSON report");
         return XS_EXIT_USAGE;
@@ -123,6 +136,8 @@ int xs_tool_run(int argc, char **argv)
         status = xs_settings_sample();
     if (status != 0)
         return status;
+    if (settings.json != NULL)
+        look_at_place(settings.json);
     if (settings.html != NULL)
         return run_and_make_page(target.first, argv, settings.html);
     /* execvp for its shell when a script has no "#!". PATH was searched already. */

@@ -202,7 +202,7 @@ static int apply(struct xs_settings *s, enum option option, const char *value)
     case OPTION_SET:
         return set(value);
     case OPTION_JSON:
-        s->has_json = true;
+        s->json = value;
         return xs_settings_json(value);
     case OPTION_HTML:
         s->html = value;

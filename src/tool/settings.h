@@ -14,7 +14,7 @@ struct xs_settings {
     const char *verb;
     const char *library_option; /* --lib, or NULL */
     const char *html;           /* --html, or NULL */
-    bool has_json;              /* --json was given */
+    const char *json;           /* --json, or NULL */
     char library[PATH_MAX];     /* absolute, after xs_settings_library */
     int program;                /* index of the program in argv; argc if there is none */
 };

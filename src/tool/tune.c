@@ -261,6 +261,8 @@ static int tune(struct xs_tune *t)
         xs_tool_error("tune: the program as it is: %s", baseline->out);
         return XS_EXIT_NO;
     }
+    if (ran && t->baseline_status != 0)
+        xs_tool_error("tune: note: the program as it is ends with status %d", t->baseline_status);
     if (ran && !named) {
         xs_tune_add_advised(t);
         xs_tune_add_known(t);

@@ -180,6 +180,14 @@ printf '%s\n' XSIGMA_CPU_ALIGN=64 XSIGMA_CPU_BACKEND=system 'XSIGMA_CPU_ROUTE=*:
 cmp -s want out || fail 'variables of the program'
 expect 0 "$xsigma" run --set STATS=0 --set STATS=auto sh -c 'echo $XSIGMA_STATS'
 out_has auto
+# A place where the report cannot be written is told of before the program runs.
+expect 0 "$xsigma" run --json no-place/x -- true
+err_has 'note: --json no-place/x: No such file or directory'
+mkdir place
+for file in place/x x '%p/x'; do
+    expect 0 "$xsigma" run --json "$file" -- true
+    grep -q 'note: --json' err && fail "$last: a note that is not true"
+done
 mkdir '100%p'
 (cd '100%p' && "$xsigma" run --json x printenv XSIGMA_STATS_FILE) >out
 last='--json in a directory with a per cent sign'

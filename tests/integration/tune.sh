@@ -36,6 +36,11 @@ tune 64 --frobnicate 1 true
 tune 64 --seed
 tune 127 no-such-program
 
+tune 0 -n 3 --candidate CPU_ALIGN=32 false
+says 'as it is ends with status 1'
+tune 0 -n 3 --candidate CPU_ALIGN=32 true
+! grep -q 'ends with status' err || fail "a status that is none: $(cat err)"
+
 # --- a difference, whatever the machine does: the program takes what a variable says ---
 cat >big.py <<'END'
 import os, sys

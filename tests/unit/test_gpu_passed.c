@@ -1,5 +1,5 @@
-/* Memory that the driver gives out by itself: what of it is in use, whatever call frees it. And what
- * is said of addresses in blocks that were freed and are kept. */
+/* Memory that the driver gives out by itself: what of it is in use, whatever call frees it. And
+ * what is said of addresses in blocks that were freed and are kept. */
 #include "gpu/passed.h"
 #include "tests/support/gpu_test.h"
 
