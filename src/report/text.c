@@ -148,9 +148,8 @@ static void failures(struct xs_emit *e, const struct xs_report *r)
             any = true;
             xs_buf_clear(&item);
             xs_fmt(&item,
-                   "bfc: %lu requests were served by the system's malloc, as the kernel refused "
-                   "memory",
-                   (unsigned long)r->core.lent);
+                   "bfc: %lu request%s served by the system's malloc, as the kernel refused memory",
+                   (unsigned long)r->core.lent, r->core.lent == 1 ? " was" : "s were");
             xs_emit_item(e, 2, item.at);
         }
         if (c->failures == 0 && c->realloc_failures == 0)

@@ -435,6 +435,8 @@ Test(advice_cpu, slow_by_the_kernel)
     SAYS("kernel-time", "XSIGMA_CPU_BACKEND", "bfc");
     r.latency.of[XS_LATENCY_MALLOC] = timed(200, 800, 2000); /* it is seen in malloc itself */
     SILENT("kernel-time");
+    r.latency.of[XS_LATENCY_MALLOC] = timed(200, 30, 50); /* it is not */
+    SAYS("kernel-time", "XSIGMA_CPU_BACKEND", "bfc");
     r.latency = (struct xs_latency){0};
     r.sys_ns = 100000 * 1000ULL;
     SILENT("kernel-time");
@@ -479,6 +481,12 @@ Test(advice_cpu, growth)
     serve_by(XS_OWNER_MIMALLOC);
     SILENT("bfc-growth");
     serve_by(XS_OWNER_BFC);
+    r.processes = 2; /* each has a core of its own */
+    SILENT("bfc-growth");
+    r.processes = 1;
+    r.core.bfc.reserved_peak_bytes = XS_TIB(8) + 1; /* no first region may be as large */
+    SILENT("bfc-growth");
+    r.core.bfc.reserved_peak_bytes = XS_MIB(14);
     set("XSIGMA_BFC_INITIAL", "16M");
     SILENT("bfc-growth");
 }
@@ -501,6 +509,11 @@ Test(advice_cpu, at_the_limit)
     SAYS("bfc-limit", "XSIGMA_BFC_COALESCE", "1");
     r.core.bfc.limit_bytes = 0;
     SILENT("bfc-limit");
+    r.core.bfc.limit_bytes = XS_MIB(64);
+    r.core.bfc.largest_free_bytes = XS_MIB(10); /* it would have done */
+    SAYS("bfc-limit", "XSIGMA_BFC_LIMIT", "128M");
+    r.processes = 2;
+    SILENT("bfc-limit");
 }
 
 Test(advice_cpu, fragmentation)
@@ -514,6 +527,13 @@ Test(advice_cpu, fragmentation)
     r.core.bfc.fragmentation = 0.5;
     SILENT("bfc-fragmentation");
     r.core.bfc.fragmentation = 0.7;
+    r.core.bfc.in_use_bytes = XS_MIB(16); /* twice what is free */
+    SILENT("bfc-fragmentation");
+    r.core.bfc.in_use_bytes = 0;
+    r.core.bfc.free_bytes = XS_MIB(4) - 1;
+    SILENT("bfc-fragmentation");
+    r.core.bfc.free_bytes = XS_MIB(4);
+    cr_assert(said("bfc-fragmentation"));
     set("XSIGMA_BFC_COALESCE", "1"); /* all is done that can be */
     SILENT("bfc-fragmentation");
 }
@@ -526,6 +546,12 @@ Test(advice_cpu, more_reserved_than_used)
     r.core.bfc.reserved_peak_bytes = XS_MIB(1024);
     SAYS("bfc-over-reserved", "XSIGMA_BFC_INITIAL", "128M");
     r.core.bfc.in_use_peak_bytes = XS_MIB(700);
+    SILENT("bfc-over-reserved");
+    set("XSIGMA_BFC_INITIAL", "128M");
+    r.core.bfc.in_use_peak_bytes = XS_MIB(64);
+    r.core.bfc.reserved_peak_bytes = XS_MIB(128);
+    SAYS("bfc-over-reserved", "XSIGMA_BFC_INITIAL", "64M");
+    r.core.bfc.in_use_peak_bytes++; /* less than 64 MiB more are not worth a word */
     SILENT("bfc-over-reserved");
 }
 
@@ -563,6 +589,20 @@ Test(advice_cpu, what_only_rises)
     r.memory[XS_OWNER_BFC].in_use_bytes = XS_MIB(76);
     cr_assert(said("only-rises"));
     cr_assert(strstr(said("only-rises")->text, "to 76.0 MiB"), "%s", said("only-rises")->text);
+    for (uint64_t i = 0; i < t.count; i++)
+        t.point[i].in_use_bytes = XS_MIB(1) + i * XS_KIB(256); /* to 17 MiB: what of it */
+    r.memory[XS_OWNER_BFC].in_use_bytes = XS_MIB(17);
+    SILENT("only-rises");
+    for (uint64_t i = 0; i < t.count; i++)
+        t.point[i].in_use_bytes = XS_MIB(10) + i * XS_MIB(1);
+    r.memory[XS_OWNER_BFC].in_use_bytes = XS_MIB(73);
+    cr_assert(said("only-rises"));
+    for (uint64_t i = 40; i < 48; i++) /* for a while it rested, or nearly */
+        t.point[i].in_use_bytes = XS_MIB(42) + XS_KIB(i);
+    SILENT("only-rises");
+    for (uint64_t i = 40; i < 48; i++)
+        t.point[i].in_use_bytes = XS_MIB(43);
+    cr_assert(said("only-rises"));
     t.count = 31; /* too few to tell */
     SILENT("only-rises");
     t.count = 64;
