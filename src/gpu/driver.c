@@ -22,6 +22,7 @@ static bool fill(void *(*look_up)(void *arg, const char *symbol), void *arg)
     XS_CU_OPTIONAL(X)
 #undef X
 #undef FIND
+    xs_cu.debugged = look_up(arg, "cudbgIpcFlag");
     if (xs_cu.version < OF_12_5)
         xs_cu.cuCtxRecordEvent = NULL;
     if (xs_cu.version < OF_12_2)

@@ -61,6 +61,8 @@ struct xs_cu_table {
     _Atomic bool ready;        /* release after the rest was written; acquire before it is read */
     int version;               /* of the driver: 13000 is 13.0 */
     const char *_Atomic lacks; /* the first that is needed and that it does not have; NULL: none */
+    /* A debugger of device code writes 1 here before it attaches; NULL: this driver has no such. */
+    const _Atomic uint8_t *debugged;
 #define X(symbol) __typeof__(&symbol) symbol;
     XS_CU_NEEDED(X)
     XS_CU_OPTIONAL(X)

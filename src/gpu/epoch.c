@@ -35,7 +35,7 @@ void xs_gpu_turn_off(void)
 }
 
 /* Where no error of the driver's tells the program, we do. */
-static void turn_off_for(const char *why)
+void xs_gpu_turn_off_for(const char *why)
 {
     bool is_first = xs_gpu_is_on();
 
@@ -228,8 +228,9 @@ struct xs_gpu_context *xs_gpu_context_of(CUcontext handle)
         xs_gpu_leave_single();
     c = device != NULL ? add_context(handle, device, may_be_primary(handle, number)) : NULL;
     if (c == NULL)
-        turn_off_for(device != NULL ? "too many CUDA contexts at once"
-                                    : "too many devices"); /* its work could not be waited for */
+        xs_gpu_turn_off_for(device != NULL
+                                ? "too many CUDA contexts at once"
+                                : "too many devices"); /* its work could not be waited for */
     else if (live_contexts() > 1)
         xs_gpu_leave_single(); /* two at once */
     return c;

@@ -158,8 +158,9 @@ XS_INLINE void xs_gpu_used(void)
         atomic_store_explicit(&xs_gpu_epochs.is_used, true, memory_order_seq_cst);
 }
 
-/* From now on everything passes through. */
+/* From now on everything passes through; the second form says why, once. */
 void xs_gpu_turn_off(void);
+void xs_gpu_turn_off_for(const char *why);
 
 /* The present context's, entered at first; NULL: none, or beyond those that we can count. */
 struct xs_gpu_context *xs_gpu_context_of(CUcontext handle);

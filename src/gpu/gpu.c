@@ -455,6 +455,17 @@ CUresult xs_gpu_malloc_pitch(CUdeviceptr *out, size_t *pitch, size_t width, size
 
 /* ---- free ---- */
 
+/* cuda-gdb stops where a kernel leaves an allocation, and may have come later than we. */
+static void make_way_for_debugger(void)
+{
+    if (XS_LIKELY(xs_cu.debugged == NULL ||
+                  atomic_load_explicit(xs_cu.debugged, memory_order_relaxed) == 0) ||
+        !xs_gpu_is_on())
+        return;
+    xs_gpu_turn_off_for("a debugger of device code has attached");
+    xs_gpu_clear(-1);
+}
+
 /* Now and then, in a free: a free may wait, and so may what is done here. */
 void xs_gpu_look(struct xs_gpu_shard *s)
 {
@@ -463,6 +474,7 @@ void xs_gpu_look(struct xs_gpu_shard *s)
         return;
     }
     __atomic_store_n(&s->until_look, LOOK_EVERY, __ATOMIC_RELAXED);
+    make_way_for_debugger();
     xs_gpu_unqueue(s, false);
     if (__atomic_load_n(&s->is_loose, __ATOMIC_RELAXED))
         xs_gpu_cache_tighten(s);

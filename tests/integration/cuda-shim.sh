@@ -69,6 +69,15 @@ for debugger in cuda-gdb-python3.11 gdb; do
     same "client-static in $debugger: lines" "$wanted" "$(sed -n 's/^xsigma\[[0-9]*\]: //p' "$work/err")"
     same "client-static in $debugger: frees of the driver" $((7 - kept)) "$(count cuMemFree_v2)"
 done
+# One that attaches later is seen by what it writes into the driver.
+edges=$(program cuda_edges) || exit 1
+run "$edges" attached
+same "a debugger attaches" "0
+device: 0 0 0 1 500 0" "$out $status"
+same "a debugger attaches: lines" "a debugger of device code has attached: GPU allocations go straight to the driver" \
+    "$(sed -n 's/^xsigma\[[0-9]*\]: //p' "$work/err")"
+same "a debugger attaches: kept" "$(count cuMemAlloc_v2)" "$(count cuMemFree_v2)"
+[ "$(count cuMemFree_v2)" -ge 30 ] || fail "a debugger attaches: only $(count cuMemFree_v2) frees of the driver"
 # So it is with a driver that lacks what is needed, here by another name; and with more contexts than we know.
 mkdir "$work/lacking"
 sed 's/cuStreamGetCtx/cuStreamGetXxx/g' "$fakes/libcuda.so.1" >"$work/lacking/libcuda.so.1"

@@ -2,9 +2,11 @@
  *   fork      a block is freed, then the child of a fork asks for one, and frees it
  *   managed   what a copy left in managed memory, after a free
  *   close     libcuda is opened, used, closed, and used again
- *   passed    memory that the driver gives out by itself: 1 MiB stream-ordered, 2 MiB of handles
- * and a graph's are left freed     what is known of pointers before and after their free threads
- * threads find and use the driver at the same moment, for the first time */
+ *   passed    memory that the driver gives out by itself: of what is stream-ordered 1 MiB is left,
+ *             of handles 2 MiB, and two nodes of graphs
+ *   freed     what is known of pointers before and after their free
+ *   attached  a debugger of device code attaches while a block is kept
+ *   threads   threads find and use the driver at the same moment, for the first time */
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -142,6 +144,18 @@ static int freed(void)
     return 0;
 }
 
+static int attached(void)
+{
+    unsigned *flag = dlsym(library, "cudbgIpcFlag"), r = use();
+    CUdeviceptr p;
+    *flag = 1;
+    for (int i = 0; i < 100; i++)
+        r |= CU(cuMemAlloc_v2)(&p, 8192) | CU(cuMemFree_v2)(p);
+    printf("%u\n", r);
+    ask("device", p);
+    return 0;
+}
+
 static int closed(void)
 {
     CUresult (*get)(CUdeviceptr *, size_t) = CU(cuMemAlloc_v2);
@@ -200,6 +214,8 @@ int main(int argc, char **argv)
         return passed();
     if (strcmp(what, "freed") == 0)
         return freed();
+    if (strcmp(what, "attached") == 0)
+        return attached();
     if (strcmp(what, "close") == 0)
         return closed();
     return 2;

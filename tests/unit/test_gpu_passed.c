@@ -83,8 +83,14 @@ Test(gpu_passed, blocks_go_with_the_primary_context)
     start();
     (void)get_ordered(MIB);
     xs_gpu_passed_through(XS_GPU_PASS_VMM, 0, 0x7000, 2 * MIB);
+    CUcontext other;
+    CUdeviceptr p;
+    OK(cuCtxCreate_v2(&other, 0, 0));
+    xs_gpu_after_context(other);
+    OK(cuMemAllocAsync(&p, 512, NULL));
+    xs_gpu_passed_through(XS_GPU_PASS_ASYNC, -1, p, 512);
     xs_gpu_device_reset(0);
-    expect_ordered(0, MIB);
+    expect_ordered(512, MIB + 512);                  /* another context's */
     cr_assert_eq(stats().vmm_in_use_bytes, 2 * MIB); /* that has a handle still */
 }
 
@@ -230,4 +236,24 @@ Test(gpu_passed, pieces_that_were_freed_are_none)
     cr_assert_not(xs_gpu_is_freed_within(q + 8)); /* though where the driver says it begins is */
     cr_assert_eq(get(4096), p);
     cr_assert_not(xs_gpu_is_freed(p) || xs_gpu_is_freed(p + 8));
+}
+
+/* ---- a debugger ---- */
+
+Test(gpu_passed, nothing_is_kept_once_a_debugger_has_attached)
+{
+    static _Atomic uint8_t flag;
+
+    start();
+    xs_cu.debugged = &flag;
+    give(get(MIB));
+    cr_assert_eq(stats().cached_bytes, MIB);
+    flag = 1;
+    for (unsigned i = 0; i < 64; i++)
+        give(get(4096));
+    cr_assert_eq(stats().cached_bytes, 0);
+    cr_assert_eq(fake_blocks(), 0);
+    unsigned long before = fake_calls("cuMemFree_v2");
+    give(get(MIB));
+    cr_assert_eq(fake_calls("cuMemFree_v2"), before + 1);
 }

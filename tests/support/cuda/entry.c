@@ -16,6 +16,9 @@ struct fake fake = {
     .granule = 512,
 };
 
+/* What a debugger of device code writes to. */
+__attribute__((visibility("default"))) unsigned cudbgIpcFlag;
+
 struct call {
     const char *name, *symbol;
     int version, per_thread;
