@@ -280,6 +280,16 @@ static bool reserved_permille(const struct xs_advice_subject *s, uint64_t *value
            g->cached_bytes_peak >= g->in_use_bytes_peak / 2;
 }
 
+/* What is held beyond the blocks in use was handed out so often that it is no waste: with less, the
+ * rule for hits would ask for more again. */
+#define REUSED 4
+static bool is_worth_its_room(const struct xs_gpu_stats *g)
+{
+    uint64_t rest = g->reserved_bytes_peak - g->in_use_bytes_peak;
+
+    return xs_gpu_hit_rate(g) * (double)g->requested_bytes >= REUSED * (double)rest;
+}
+
 static bool over_reserved(const struct xs_advice_subject *s, struct xs_advice *out,
                           struct xs_buf *why)
 {
@@ -288,7 +298,7 @@ static bool over_reserved(const struct xs_advice_subject *s, struct xs_advice *o
 
     /* A cache that is too small for the program is no cache that is too large. */
     if (!uses(&s->options, XS_GPU_CACHING) || half >= g->cache_max_bytes ||
-        main_cause(g) == EVICTED)
+        main_cause(g) == EVICTED || is_worth_its_room(g))
         return false;
     xs_put_bytes(why, g->reserved_bytes_peak);
     xs_put_str(why, " was held at most where ");

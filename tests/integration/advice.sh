@@ -168,6 +168,12 @@ silent gpu-oom -- "$gpu"
 follow gpu-over-reserved XSIGMA_GPU_CACHE_MAX 'g["reserved_bytes_peak"]' -- "$gpu"
 blocks 20 $M >steps
 silent gpu-over-reserved -- "$gpu"
+# Sizes by turns: with less room each turn would go to the driver, and the advice be to have more.
+for _ in {1..10}; do
+    blocks 20 $M
+    blocks 10 $((2 * M))
+done >steps
+silent gpu-over-reserved -- "$gpu"
 
 # Each call of the driver takes a tenth of a millisecond; a few in a hundred blocks need two.
 for _ in {1..20}; do

@@ -303,7 +303,11 @@ Test(advice_gpu, more_reserved_than_used)
     s->reserved_bytes_peak = XS_MIB(150);
     SILENT("gpu-over-reserved");
     s->reserved_bytes_peak = XS_MIB(151);
+    s->requested_bytes = XS_MIB(204); /* of which hits are 999 in 1000 */
     SAYS("gpu-over-reserved", "XSIGMA_GPU_CACHE_MAX", "32M");
+    s->requested_bytes = XS_MIB(205); /* the other 51 were handed out four times */
+    SILENT("gpu-over-reserved");
+    s->requested_bytes = XS_MIB(204);
     s->misses_evicted = 1000; /* it is too small already */
     SILENT("gpu-over-reserved");
 }
