@@ -17,7 +17,7 @@ say = $(if $(V),,@printf '  %-5s %s\n' $(1) $@)
 # that is younger than this and warns of more.
 WARN := -Wall -Wextra -Wconversion -Wshadow -Wmissing-prototypes -Wstrict-prototypes $(if $(WERROR),-Werror)
 OPT_release := -O2 -g
-OPT_debug   := -O1 -g -DXS_DEBUG=1
+OPT_debug   := -O1 -g
 OPT_asan    := -O1 -g -DXS_HEAP_TAGS=2 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 OPT_tsan    := -O1 -g -fsanitize=thread
 OPT := $(OPT_$(VARIANT))

@@ -8,18 +8,20 @@
  * Units:   bytes at the interface, always multiples of options.unit inside.
  * Owns:    regions got from ops->map and records got from ops->map_records, until xs_bfc_close.
  * Threads: the caller holds one lock for an instance. ops are called under it, which is why whoever
- *          may not hold a lock across them leaves map and purge NULL and uses what is below
- * "apart". Context: callable inside malloc and before main. Allocates: only through ops. Errors:  0
- * = exhausted, nothing changed. A handle that is no chunk in use, or a broken neighbour, is
- * reported by the return value (EINVAL, EFAULT) and never followed. Cost:    xs_bfc_alloc without
- * growth: at most 2 * XS_BFC_PROBES probes and 2 splits; xs_bfc_free: 2 merges. Before it fails, it
- * looks through the whole of one bin. Growth and collection walk the regions, never the chunks in
- * use. With coalesce off, an allocation that finds nothing merges everything once: linear. Bound:
- * no allocator that cannot move blocks does better than Robson's bound in the worst case: for
- * blocks up to n units and M live, M(log2(n)/2 + 1) - n + 1 units. Source:  Knuth's boundary tags
- * without the tags; the two-level bitmap of TLSF (Masmano et al., 2004) with a bounded best-fit
- * scan; options as the BFC allocator of TensorFlow has them. Different from the latter: exact split
- * by default, bounded search, alignment to any power of two.
+ *          may not hold a lock across them leaves map and purge NULL and uses what is below, apart.
+ * Context: callable inside malloc and before main. Allocates: only through ops.
+ * Errors:  0 = exhausted, nothing changed. A handle that is no chunk in use, or a broken neighbour,
+ *          is reported by the return value (EINVAL, EFAULT) and never followed.
+ * Cost:    xs_bfc_alloc without growth: at most 2 * XS_BFC_PROBES probes and 2 splits; xs_bfc_free:
+ *          2 merges. Before it fails, it looks through the whole of one bin. Growth and collection
+ *          walk the regions, never the chunks in use. With coalesce off, an allocation that finds
+ *          nothing merges everything once: linear.
+ * Bound:   no allocator that cannot move blocks does better than Robson's bound in the worst case:
+ *          for blocks up to n units and M live, M(log2(n)/2 + 1) - n + 1 units.
+ * Source:  Knuth's boundary tags without the tags; the two-level bitmap of TLSF (Masmano et al.,
+ *          2004) with a bounded best-fit scan; options as the BFC allocator of TensorFlow has them.
+ *          Different from the latter: exact split by default, bounded search, alignment to any
+ *          power of two.
  */
 #ifndef XS_CORE_BFC_H
 #define XS_CORE_BFC_H
@@ -164,8 +166,6 @@ static inline uint64_t xs_bfc_free_bytes(const struct xs_bfc *b)
 }
 
 size_t xs_bfc_used(const struct xs_bfc *b, xs_chunk c); /* so much had memory, about, when taken */
-/* Fresh from the system or purged: where the supplier gives zeroed memory, it is zeroed. */
-bool xs_bfc_is_zero(const struct xs_bfc *b, xs_chunk c);
 bool xs_bfc_in_use(const struct xs_bfc *b, xs_chunk c);
 
 /* Whole free regions dated up to `until` go back to the system; the bytes given back. */
@@ -180,7 +180,7 @@ size_t xs_bfc_purge(struct xs_bfc *b, uint64_t until);
 struct xs_bfc_taken {
     void *p;
     xs_chunk chunk;
-    bool is_zero; /* xs_bfc_is_zero */
+    bool is_zero; /* fresh from the system or purged: where the supplier gives zeroed memory */
 };
 
 enum xs_bfc_how {
@@ -253,8 +253,6 @@ void xs_bfc_put_back(struct xs_bfc *b, xs_chunk c, bool is_purged, uint64_t now)
 /* Up to `most` wholly free regions dated up to `until`: they are the instance's no more. */
 unsigned xs_bfc_take_regions(struct xs_bfc *b, uint64_t until, struct xs_bfc_range out[],
                              unsigned most);
-
-void xs_bfc_set_limit(struct xs_bfc *b, uint64_t limit_bytes);
 
 void xs_bfc_stats_get(const struct xs_bfc *b, struct xs_bfc_stats *out);
 

@@ -79,11 +79,6 @@ bool xs_bfc_add_kept(struct xs_bfc *b, void *p, size_t size)
     return true;
 }
 
-bool xs_bfc_is_zero(const struct xs_bfc *b, xs_chunk c)
-{
-    return bfc_is_purged(bfc_record(b, c));
-}
-
 size_t xs_bfc_size(const struct xs_bfc *b, xs_chunk c)
 {
     return bfc_record(b, c)->size;
@@ -112,12 +107,6 @@ size_t xs_bfc_fresh_bytes(const struct xs_bfc *b, xs_chunk c, size_t size)
 size_t xs_bfc_requested(const struct xs_bfc *b, xs_chunk c)
 {
     return bfc_record(b, c)->requested;
-}
-
-void xs_bfc_set_limit(struct xs_bfc *b, uint64_t limit_bytes)
-{
-    b->options.limit_bytes = limit_bytes;
-    b->stats.limit_bytes = limit_bytes;
 }
 
 size_t xs_bfc_less(const struct xs_bfc *b, size_t size, size_t least)

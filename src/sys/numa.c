@@ -97,11 +97,6 @@ unsigned xs_numa_count(void)
     return (unsigned)__builtin_popcountll(numa.allowed);
 }
 
-uint64_t xs_numa_mask(void)
-{
-    return numa.allowed;
-}
-
 unsigned xs_numa_here(void)
 {
     unsigned cpu;

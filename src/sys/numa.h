@@ -23,9 +23,8 @@ enum xs_numa {
  * ever done. `nodes`: a bit for each, of bind and preferred. ENODEV: none of them is there. */
 int xs_numa_open(enum xs_numa how, uint64_t nodes);
 
-/* How many nodes the process may use memory of; those of them. */
+/* How many nodes the process may use memory of. */
 unsigned xs_numa_count(void);
-uint64_t xs_numa_mask(void);
 
 unsigned xs_numa_parts(void);
 

@@ -346,7 +346,8 @@ static void alloc(struct slot *s, size_t size, size_t align)
 
     system_.failed = false;
     system_.until = UINT64_MAX; /* collection under pressure takes all */
-    xs_chunk c = xs_bfc_alloc(&b, size, align);
+    struct xs_bfc_taken taken = {0};
+    xs_chunk c = xs_bfc_take(&b, size, align, XS_BFC_ANY, &taken) ? taken.chunk : 0;
     /* The whole of a bin is searched only when no region can be had. */
     bool may_search =
         system_.failed || !b.options.allow_growth || b.options.limit_bytes != 0 || c == 0;
@@ -358,7 +359,8 @@ static void alloc(struct slot *s, size_t size, size_t align)
         return;
     }
     *s = (struct slot){c, (uintptr_t)xs_bfc_address(&b, c), xs_bfc_size(&b, c), size};
-    FUZZ_CHECK(xs_bfc_in_use(&b, c), "a fresh chunk is not in use");
+    FUZZ_CHECK(xs_bfc_in_use(&b, c) && taken.p == xs_bfc_address(&b, c),
+               "a fresh chunk is not in use, or elsewhere");
     FUZZ_CHECK(s->size >= size && s->size % b.options.unit == 0, "alloc(%zu) got %zu", size,
                s->size);
     FUZZ_CHECK(b.options.fragmentation_permille != 0 ||
@@ -369,7 +371,7 @@ static void alloc(struct slot *s, size_t size, size_t align)
     (void)region_of(s->at, s->at + s->size, "chunk");
     range_is_free(s->at, s->at + s->size, "alloc");
     unsigned dirty = range_at(s->at);
-    FUZZ_CHECK(!xs_bfc_is_zero(&b, c) || dirty == ranges || range[dirty].start >= s->at + s->size,
+    FUZZ_CHECK(!taken.is_zero || dirty == ranges || range[dirty].start >= s->at + s->size,
                "a chunk at 0x%lx is called zeroed, but was used", (unsigned long)s->at);
     range_set(s->at, s->at + s->size, LIVE);
     in_use_bytes += s->size;
@@ -532,10 +534,8 @@ static void step(struct fuzz_input *in)
         unsigned what = fuzz_byte(in);
         if (what % 8 < 4)
             system_.fail_maps = what / 8 % 4;
-        else if (what % 8 < 6)
-            system_.fail_records = what / 8 % 4;
         else
-            xs_bfc_set_limit(&b, what / 8 % 4 == 0 ? 0 : any_size(in));
+            system_.fail_records = what / 8 % 4;
         break;
     }
     }
