@@ -8,6 +8,9 @@
 _Static_assert(XS_BFC_RECORDS_BYTES >= RECORDS_PER_BLOCK * sizeof(struct xs_bfc_record), "fits");
 _Static_assert(sizeof(struct xs_bfc_record) == XS_BFC_RECORD_BYTES, "as others know it");
 
+/* So many free chunks are looked at for one that has memory. */
+#define USED_PROBES 32
+
 /* ---- records ---------------------------------------------------------------------------- */
 
 XS_COLD static bool add_block(struct xs_bfc *b)
@@ -364,6 +367,31 @@ static void reopen(struct xs_bfc *b, struct xs_bfc_record *r)
         bfc_bin_unlink(b, r);
         bfc_open_chunk(b, r);
     }
+}
+
+bool xs_bfc_open_used(struct xs_bfc *b, size_t size)
+{
+    struct xs_bfc_record *r = find(b, size);
+    unsigned probes = 0;
+
+    if (r == NULL || !is_fresh(b, r, size))
+        return false;
+    if (b->open != NULL && b->open->size >= size && !is_fresh(b, b->open, size))
+        return true;
+    for (unsigned bin = bfc_bin_of(b, size); bin < XS_BFC_BINS; bin++) {
+        const xs_chunk *head = bfc_filled_from(b, &bin);
+        if (head == NULL)
+            return false;
+        for (r = bfc_record(b, *head); r != NULL; r = r->next) {
+            if (r->size >= size && !is_fresh(b, r, size)) {
+                reopen(b, r);
+                return true;
+            }
+            if (++probes == USED_PROBES)
+                return false;
+        }
+    }
+    return false;
 }
 
 /* Where nothing was found: a region for `size` at a multiple of `align`, or what is in the whole

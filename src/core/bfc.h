@@ -196,6 +196,10 @@ enum xs_bfc_how {
 bool xs_bfc_take(struct xs_bfc *b, size_t size, size_t align, enum xs_bfc_how how,
                  struct xs_bfc_taken *out);
 
+/* True: the best fit for `size` bytes, whole units, has no memory yet, and another free chunk that
+ * has is the open one now, to be taken from by XS_BFC_OPEN. */
+bool xs_bfc_open_used(struct xs_bfc *b, size_t size);
+
 /* As XS_BFC_HELD, but all of the chunk that it would be cut from. */
 xs_chunk xs_bfc_alloc_whole(struct xs_bfc *b, size_t size);
 

@@ -244,6 +244,10 @@ XS_INLINE bool take_free(struct xs_span_arena *s, size_t size, size_t align, enu
 {
     struct xs_bfc_taken taken;
 
+    if (XS_UNLIKELY(size >= MAKE_UP_FROM) && how == XS_BFC_HELD && align <= XS_SPAN_PAGE &&
+        size <= XS_SIZE_MAX_REQUEST / 4 &&
+        xs_bfc_open_used(&s->bfc, xs_align_up(size, s->bfc.options.unit)))
+        how = XS_BFC_OPEN;
     if (XS_UNLIKELY(!xs_bfc_take(&s->bfc, size, align, how, &taken)))
         return false;
     hand_out(s, &taken, out);

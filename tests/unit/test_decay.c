@@ -129,6 +129,26 @@ Test(decay, small_parts_stay)
     cr_assert_gt(xs_span_dirty_bytes(), (PARTS - 8) * part);
 }
 
+/* A large block goes where there is memory, though a part that has none is the better fit. */
+Test(decay, used_before_fresh)
+{
+    const size_t mib = (size_t)1 << 20;
+
+    cr_assert_eq(xs_heap_open(&options), 0);
+    char *a = xs_heap_malloc(30 * mib);
+    char *b = xs_heap_malloc(30 * mib);
+    char *c = xs_heap_malloc(20 * mib); /* in a region of its own */
+    cr_assert(a != NULL && b != NULL && c != NULL);
+    memset(a, 1, 30 * mib);
+    memset(b, 1, 30 * mib);
+    cr_assert(xs_heap_free(a));
+    cr_assert(xs_heap_free(b));
+    uint64_t before = xs_span_touched_bytes();
+    char *p = xs_heap_malloc(40 * mib);
+    cr_assert_not_null(p);
+    cr_assert_leq(xs_span_touched_bytes(), before - 40 * mib);
+}
+
 /* What was prepared for threads and is not needed any more goes before the first of them. */
 Test(decay, before_the_first_thread)
 {
