@@ -23,10 +23,11 @@
 /* Objects up to this size are cleared in place: a call of memset would take as long as all else. */
 #define CLEAR_MAX 128u
 
-/* Chunks that are handed out, and such that go into a magazine, between two looks: some MiB, as of
- * small blocks, since to read the clock takes as long as all else. */
+/* Chunks that are handed out between two looks: some MiB, as of small blocks, since to read the
+ * clock takes as long as all else. And frees, of which one that puts a chunk into a magazine looks:
+ * fewer than one in a thousand, or these would be the slowest. */
 #define CHUNKS_A_LOOK 64
-#define KEPT_A_LOOK   256
+#define KEPT_A_LOOK   2048
 
 /* After a block of this size it is always looked. */
 #define LOOK_BYTES ((size_t)1 << 20)

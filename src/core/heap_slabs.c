@@ -9,6 +9,10 @@
  * the processor's cache, the next one that the BFC gives is not. */
 #define KEPT_PER_CACHE 2u
 
+/* Slabs that get empty between two looks at the clock: as long as one takes, each of these frees
+ * would be among the slowest. */
+#define EMPTIED_A_LOOK 8u
+
 /* One heap may keep so many times more, as long as all that heaps keep beyond their bound is not
  * more than so many caches: few busy threads go without the BFC, many idle ones cost no more. */
 #define KEPT_ALONE  4u
@@ -419,7 +423,7 @@ void xs_heap_settle(struct xs_heap *h, struct xs_slab *s)
     bool is_empty = xs_heap_settle_alone(h, s);
     xs_heap_end(h, begun);
     /* Without this, who only frees would keep all. */
-    if (is_empty)
+    if (is_empty && ++h->emptied % EMPTIED_A_LOOK == 0)
         xs_heap_look_for_old();
 }
 

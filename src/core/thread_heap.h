@@ -60,6 +60,7 @@ struct xs_heap {
     uint64_t chunk_least; /* the least of either since the last look at the clock */
     uint64_t kept_least;
     uint32_t chunks_out;   /* chunks handed out */
+    uint32_t emptied;      /* slabs that got empty */
     uint32_t reached;      /* how far the last blocks grew: core/heap_realloc.c */
     uint32_t stacks_used;  /* places in `stacks` that are some magazine's */
     _Atomic uint32_t turn; /* odd while its owner is at what a visitor would take: below */
