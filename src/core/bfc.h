@@ -260,8 +260,11 @@ unsigned xs_bfc_take_regions(struct xs_bfc *b, uint64_t until, struct xs_bfc_ran
 
 void xs_bfc_stats_get(const struct xs_bfc *b, struct xs_bfc_stats *out);
 
-/* Free bytes in the bins of each doubling, [0] being below 32 units. */
-void xs_bfc_free_by_size(const struct xs_bfc *b, uint64_t bytes[XS_BFC_FLS + 1]);
+/* Adds the free bytes by the size of their chunks: [0] those below 8 KiB, then of each doubling.
+ * Goes through all free chunks. */
+#define XS_BFC_FREE_SIZES       32
+#define XS_BFC_FREE_BELOW(size) (UINT64_C(8192) << (size))
+void xs_bfc_free_by_size(const struct xs_bfc *b, uint64_t bytes[XS_BFC_FREE_SIZES]);
 
 /* Walks everything; true if all is in order, else what is not in *why. For tests. */
 bool xs_bfc_check(const struct xs_bfc *b, struct xs_buf *why);

@@ -192,19 +192,26 @@ void xs_bfc_stats_get(const struct xs_bfc *b, struct xs_bfc_stats *out)
         out->free_bytes == 0 ? 0.0 : 1.0 - (double)largest / (double)out->free_bytes;
 }
 
-void xs_bfc_free_by_size(const struct xs_bfc *b, uint64_t bytes[XS_BFC_FLS + 1])
+static unsigned free_size_of(size_t size)
 {
-    for (unsigned fl = 0; fl <= XS_BFC_FLS; fl++)
-        bytes[fl] = 0;
+    unsigned at = 0;
+
+    while (at < XS_BFC_FREE_SIZES - 1 && size >= XS_BFC_FREE_BELOW(at))
+        at++;
+    return at;
+}
+
+void xs_bfc_free_by_size(const struct xs_bfc *b, uint64_t bytes[XS_BFC_FREE_SIZES])
+{
     for (unsigned bin = 0; bin < XS_BFC_BINS; bin++) {
         const xs_chunk *head = bfc_filled_from(b, &bin);
         if (head == NULL)
             break;
         for (const struct xs_bfc_record *r = bfc_record(b, *head); r != NULL; r = r->next)
-            bytes[bin / XS_BFC_SLS] += r->size;
+            bytes[free_size_of(r->size)] += r->size;
     }
     if (b->open != NULL)
-        bytes[bfc_bin_of(b, b->open->size) / XS_BFC_SLS] += b->open->size;
+        bytes[free_size_of(b->open->size)] += b->open->size;
 }
 
 /* ---- the end ---------------------------------------------------------------------------- */

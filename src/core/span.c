@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <string.h>
 
 #include "base/align.h"
 #include "core/huge.h"
@@ -599,6 +600,16 @@ void xs_span_stats(struct xs_bfc_stats *out)
 bool xs_span_stats_try(struct xs_bfc_stats *out)
 {
     return stats(out, false);
+}
+
+void xs_span_free_by_size(uint64_t bytes[XS_BFC_FREE_SIZES])
+{
+    memset(bytes, 0, XS_BFC_FREE_SIZES * sizeof(bytes[0]));
+    for (unsigned i = 0; i < xs_span_arenas(); i++) {
+        xs_lock_take(&xs_spans.arena[i]->lock);
+        xs_bfc_free_by_size(&xs_spans.arena[i]->bfc, bytes);
+        xs_lock_give(&xs_spans.arena[i]->lock);
+    }
 }
 
 void xs_span_part_stats(unsigned part, struct xs_bfc_stats *out)

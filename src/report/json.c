@@ -120,6 +120,16 @@ static void core(struct xs_emit *e, const struct xs_report *r)
     xs_emit_u64(e, "growth_ns", s->growth_ns);
     xs_emit_u64(e, "collected_regions", b->collected);
     xs_emit_u64(e, "fragmentation_permille", (uint64_t)(b->fragmentation * 1000));
+    xs_emit_array(e, "free_sizes", false);
+    for (unsigned i = 0; i < XS_BFC_FREE_SIZES; i++) {
+        if (r->core_free[i] == 0)
+            continue;
+        xs_emit_object(e, NULL);
+        xs_emit_u64(e, "below_bytes", XS_BFC_FREE_BELOW(i));
+        xs_emit_u64(e, "free_bytes", r->core_free[i]);
+        xs_emit_end(e);
+    }
+    xs_emit_end(e);
     xs_emit_end(e);
 }
 

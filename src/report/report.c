@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "backend/counted.h"
+#include "core/span.h"
 #include "policy/select.h"
 #include "report/gpu.h"
 #include "report/sites.h"
@@ -87,6 +88,8 @@ void xs_report_collect(struct xs_report *r, bool may_lock)
             xs_backends[i]->memory(&r->memory[i], may_lock);
     if (r->open[XS_OWNER_BFC])
         r->has_core = xs_heap_stats_get(&r->core, may_lock);
+    if (r->has_core && may_lock)
+        xs_span_free_by_size(r->core_free);
     xs_report_pages_get(&r->pages);
     collect_gpus(r, may_lock);
     xs_timeline_lend(r);

@@ -74,6 +74,8 @@ struct xs_report {
     /* the own core, when it is open and could be asked */
     bool has_core;
     struct xs_heap_stats core;
+    /* what is free of it, by xs_bfc_free_by_size; none where nobody could wait for that */
+    uint64_t core_free[XS_BFC_FREE_SIZES];
     struct xs_report_pages pages;
     /* of a record: what does not count by itself is as it was then; 0: as everything else */
     uint64_t levels_ns;

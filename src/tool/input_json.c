@@ -136,6 +136,13 @@ static void core(const struct reader *rd, const struct xs_json *c)
     b->fragmentation = part(rd, c, "fragmentation_permille");
     b->reserved_bytes = rd->r->memory[XS_OWNER_BFC].reserved_bytes;
     b->reserved_peak_bytes = rd->r->memory[XS_OWNER_BFC].reserved_peak_bytes;
+    for (const struct xs_json *v = xs_json_first(rd->t, xs_json_get(rd->t, c, "free_sizes"));
+         v != NULL; v = xs_json_next(rd->t, v)) {
+        uint64_t below = number(rd, v, "below_bytes");
+        for (unsigned i = 0; i < XS_BFC_FREE_SIZES; i++)
+            if (XS_BFC_FREE_BELOW(i) == below)
+                rd->r->core_free[i] = number(rd, v, "free_bytes");
+    }
 }
 
 static void pressure(const struct reader *rd, const struct xs_json *o)

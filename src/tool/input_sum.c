@@ -132,6 +132,8 @@ static void add(struct xs_report *to, const struct xs_report *from)
     else if (from->has_core)
         to->core = from->core;
     to->has_core |= from->has_core;
+    for (unsigned i = 0; i < XS_BFC_FREE_SIZES; i++)
+        to->core_free[i] += from->core_free[i];
     for (unsigned d = 0; d < from->gpu_count; d++)
         add_device(to, &from->gpu[d]);
     to->gpus_left_out += from->gpus_left_out;

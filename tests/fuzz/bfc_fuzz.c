@@ -433,7 +433,7 @@ static void wrong_chunk(xs_chunk c)
 static void check(void)
 {
     struct xs_bfc_stats s;
-    uint64_t by_size[XS_BFC_FLS + 1];
+    uint64_t by_size[XS_BFC_FREE_SIZES] = {0};
     uint64_t sum = 0;
     struct gaps g = find_gaps();
     XS_BUF(why, 256);
@@ -457,7 +457,7 @@ static void check(void)
                    s.fragmentation >= 0 && s.fragmentation < 1,
                "statistics contradict each other");
     xs_bfc_free_by_size(&b, by_size);
-    for (unsigned i = 0; i <= XS_BFC_FLS; i++)
+    for (unsigned i = 0; i < XS_BFC_FREE_SIZES; i++)
         sum += by_size[i];
     FUZZ_CHECK(sum == s.free_bytes, "the bins do not add up");
 }

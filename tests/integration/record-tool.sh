@@ -34,6 +34,14 @@ says 64 "or 'xsigma run -- foo'" foo
 
 # The same report from the process, from its JSON, and from the record that it keeps.
 LD_PRELOAD=$lib XSIGMA_STATS_FILE=$work/own.json XSIGMA_RECORD_KEEP=1 "$ends" exit 1000
+python3 - "$work/own.json" <<'END' || fail "free_sizes are not what is free"
+import json, sys
+core = json.load(open(sys.argv[1]))["cpu"]["core"]
+sizes, largest = core["free_sizes"], core["largest_free_bytes"]
+print(core)
+assert sum(s["free_bytes"] for s in sizes) == core["free_bytes"] > 0
+assert sizes[-1]["below_bytes"] // 2 <= largest < sizes[-1]["below_bytes"]
+END
 "$tool" report --json "$work/own.json" | cmp - "$work/own.json" || fail "JSON read and written is not the same"
 "$tool" report --json "$records"/ends.*.xsr | cmp - "$work/own.json" || fail "the kept record is not the same"
 "$tool" report --json - <"$work/own.json" | cmp - "$work/own.json" || fail "standard input is not the same"

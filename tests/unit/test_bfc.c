@@ -692,18 +692,28 @@ Test(bfc, worst_case_steps, .timeout = 60)
 
 Test(bfc, free_by_size)
 {
-    uint64_t bytes[XS_BFC_FLS + 1];
+    uint64_t bytes[XS_BFC_FREE_SIZES] = {0};
     uint64_t sum = 0;
+    xs_chunk c[3];
 
     start(defaults());
-    xs_chunk c = xs_bfc_alloc(&b, 256 * 10, 0);
+    /* Each ends before one that stays, so that nothing is joined. */
+    c[0] = xs_bfc_alloc(&b, 8192 - 256, 0);
     xs_bfc_alloc(&b, 256, 0);
-    cr_assert_eq(xs_bfc_free(&b, c, 0), 0);
+    c[1] = xs_bfc_alloc(&b, 8192, 0);
+    xs_bfc_alloc(&b, 256, 0);
+    c[2] = xs_bfc_alloc(&b, 16384 - 256, 0);
+    xs_bfc_alloc(&b, 256, 0);
+    for (unsigned i = 0; i < 3; i++)
+        cr_assert_eq(xs_bfc_free(&b, c[i], 0), 0);
+    uint64_t rest = stats().free_bytes - (8192 - 256) - 8192 - (16384 - 256);
     xs_bfc_free_by_size(&b, bytes);
-    for (unsigned i = 0; i <= XS_BFC_FLS; i++)
+    for (unsigned i = 0; i < XS_BFC_FREE_SIZES; i++)
         sum += bytes[i];
     cr_assert_eq(sum, stats().free_bytes);
-    cr_assert_eq(bytes[0], 2560u);
+    cr_assert_geq(rest, 16384u);
+    cr_assert_eq(bytes[0], 8192u - 256);
+    cr_assert_eq(bytes[1], 8192u + 16384 - 256);
     stop();
 }
 

@@ -133,6 +133,8 @@ Test(report_core, each_figure_is_told_as_what_it_is)
                                             .growth_steps = 19,
                                             .collected = 20,
                                             .fragmentation = 0.25}};
+    r.core_free[0] = 21;
+    r.core_free[4] = 22;
     json_says(
         "\"failures\": 1,\n      \"largest_failure_bytes\": 2,\n"
         "      \"last_failure_bytes\": 3,\n      \"lent\": 4,\n      \"limit_bytes\": 5,\n"
@@ -141,7 +143,10 @@ Test(report_core, each_figure_is_told_as_what_it_is)
         "      \"largest_chunk_bytes\": 12,\n      \"free_bytes\": 13,\n"
         "      \"largest_free_bytes\": 14,\n      \"purged_bytes\": 15,\n      \"arenas\": 16,\n"
         "      \"regions\": 17,\n      \"growth_steps\": 19,\n      \"growth_ns\": 18,\n"
-        "      \"collected_regions\": 20,\n      \"fragmentation_permille\": 250\n");
+        "      \"collected_regions\": 20,\n      \"fragmentation_permille\": 250,\n"
+        "      \"free_sizes\": [\n        {\n          \"below_bytes\": 8192,\n"
+        "          \"free_bytes\": 21\n        },\n        {\n"
+        "          \"below_bytes\": 131072,\n          \"free_bytes\": 22\n        }\n      ]\n");
 }
 
 /* ---- what failed ---- */
