@@ -142,20 +142,22 @@ __asm__(".pushsection .text\n" BIND SEEN LOOK_UP("dlsym", NO_VERSION)
     HIDDEN_FUNCTION("xs_do_" symbol, TYPE)                                                         \
     IF_STREAM(compare) END("xs_do_" symbol) EXPORT(symbol)
 
-__asm__(".pushsection .rodata.xs_shim_entry, \"a\"\n.balign 4\n.hidden xs_shim_entry\n"
-        ".globl xs_shim_entry\nxs_shim_entry:\n.popsection\n"
-        ".set xs_n, 0\n"
-        ".pushsection .text\n"
+__asm__(
+    ".pushsection .rodata.xs_shim_entry, \"a\"\n.balign 4\n.hidden xs_shim_entry\n"
+    ".globl xs_shim_entry\nxs_shim_entry:\n.popsection\n"
+    ".set xs_n, 0\n"
+    /* Not beside dlsym, which every program runs: two pages that only programs with CUDA need. */
+    ".pushsection .text.exports, \"ax\", %progbits\n"
 #define X(name, version, per_thread, symbol) EXPORT(#symbol)
-        XS_HOOK_CALLS(X)
+    XS_HOOK_CALLS(X)
 #undef X
 #define X(name, version, symbol, where) STREAM(#symbol, AT_##where) STREAM(#symbol "_ptsz", IF_NEW)
-            XS_HOOK_STREAMS(X)
+        XS_HOOK_STREAMS(X)
 #undef X
 #define X(name, version, symbol, where) STREAM(#symbol, AT_##where)
-                XS_HOOK_STREAMS_ALONE(X)
+            XS_HOOK_STREAMS_ALONE(X)
 #undef X
 #define X(name, version, symbol) STREAM(#symbol "_ptds", IF_NEW)
-                    XS_HOOK_THREADS(X)
+                XS_HOOK_THREADS(X)
 #undef X
-                        ".popsection\n");
+                    ".popsection\n");

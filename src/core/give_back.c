@@ -153,62 +153,60 @@ void xs_span_make_up(struct xs_span_arena *s, size_t fresh)
     xs_span_end();
 }
 
+/* Of all arenas, one after the other. */
+struct sums {
+    uint64_t dirty_bytes; /* free, with memory behind it */
+    uint64_t in_use_bytes;
+    uint64_t purged_bytes; /* ever */
+    uint64_t refilled_bytes;
+};
+
+__attribute__((noinline)) static struct sums add_up(void)
+{
+    struct sums sum = {0};
+
+    for (unsigned i = 0; i < xs_span_arenas(); i++) {
+        const struct xs_bfc *b = &xs_spans.arena[i]->bfc;
+        xs_lock_take(&xs_spans.arena[i]->lock);
+        sum.dirty_bytes += b->dirty << b->unit_log2;
+        sum.in_use_bytes += b->stats.in_use_bytes;
+        sum.purged_bytes += b->stats.ever_purged_bytes;
+        sum.refilled_bytes += b->stats.refilled_bytes;
+        xs_lock_give(&xs_spans.arena[i]->lock);
+    }
+    return sum;
+}
+
+uint64_t xs_span_touched_bytes(void)
+{
+    return add_up().dirty_bytes;
+}
+
 /* How many times as long free memory is kept: longer while most of what went back is taken again
  * before long, so that a load that swings does not pay for its pages with each swing. `decay` is
  * how long what went back was kept at the least. */
-static uint64_t patience(uint64_t now, uint64_t decay)
+static uint64_t patience(const struct sums *sum, uint64_t now, uint64_t decay)
 {
     if (wants.patience == 0)
         wants.patience = 1;
     if (now >= wants.next_ns) {
-        uint64_t purged = 0;
-        uint64_t refilled = 0;
-        for (unsigned i = 0; i < xs_span_arenas(); i++) {
-            xs_lock_take(&xs_spans.arena[i]->lock);
-            purged += xs_spans.arena[i]->bfc.stats.ever_purged_bytes;
-            refilled += xs_spans.arena[i]->bfc.stats.refilled_bytes;
-            xs_lock_give(&xs_spans.arena[i]->lock);
-        }
-        uint64_t away = purged - wants.purged;
-        uint64_t again = refilled - wants.refilled;
+        uint64_t away = sum->purged_bytes - wants.purged;
+        uint64_t again = sum->refilled_bytes - wants.refilled;
         wants.quiet = away == 0 && again == 0 ? wants.quiet + 1 : 0;
         if (again > away / 2 && again != 0 && wants.patience < PATIENCE_MOST)
             wants.patience *= 2;
         else if (again <= away / 4 && wants.patience > 1 && wants.quiet % QUIET_LOOKS == 0)
             wants.patience /= 2;
-        wants.purged = purged;
-        wants.refilled = refilled;
+        wants.purged = sum->purged_bytes;
+        wants.refilled = sum->refilled_bytes;
         wants.next_ns = now + 2 * wants.patience * decay;
     }
     return wants.patience;
 }
 
-uint64_t xs_span_touched_bytes(void)
+static bool is_lavish(const struct sums *sum)
 {
-    uint64_t bytes = 0;
-
-    for (unsigned i = 0; i < xs_span_arenas(); i++) {
-        const struct xs_bfc *b = &xs_spans.arena[i]->bfc;
-        xs_lock_take(&xs_spans.arena[i]->lock);
-        bytes += b->dirty << b->unit_log2;
-        xs_lock_give(&xs_spans.arena[i]->lock);
-    }
-    return bytes;
-}
-
-static bool is_lavish(void)
-{
-    uint64_t free = 0;
-    uint64_t used = 0;
-
-    for (unsigned i = 0; i < xs_span_arenas(); i++) {
-        const struct xs_bfc *b = &xs_spans.arena[i]->bfc;
-        xs_lock_take(&xs_spans.arena[i]->lock);
-        free += b->dirty << b->unit_log2;
-        used += b->stats.in_use_bytes;
-        xs_lock_give(&xs_spans.arena[i]->lock);
-    }
-    return free > LAVISH_FROM && free > used;
+    return sum->dirty_bytes > LAVISH_FROM && sum->dirty_bytes > sum->in_use_bytes;
 }
 
 static bool is_too_much(void)
@@ -229,8 +227,9 @@ static void look_for_old(uint64_t now)
 {
     uint64_t decay = xs_spans.decay_ns;
     uint64_t next = decay / LOOKS_PER_DECAY;
-    uint64_t of_large = is_lavish() ? decay / LAVISH_PART : decay;
-    uint64_t times = patience(now, of_large);
+    struct sums sum = add_up();
+    uint64_t of_large = is_lavish(&sum) ? decay / LAVISH_PART : decay;
+    uint64_t times = patience(&sum, now, of_large);
 
     decay *= times;
     of_large *= times;

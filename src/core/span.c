@@ -240,15 +240,23 @@ XS_INLINE void hand_out(struct xs_span_arena *s, const struct xs_bfc_taken *take
     tell_use(s);
 }
 
+/* A large block takes what has memory before what has none. */
+XS_COLD static enum xs_bfc_how prefer_used(struct xs_span_arena *s, size_t size, size_t align,
+                                           enum xs_bfc_how how)
+{
+    return how == XS_BFC_HELD && align <= XS_SPAN_PAGE && size <= XS_SIZE_MAX_REQUEST / 4 &&
+                   xs_bfc_open_used(&s->bfc, xs_align_up(size, s->bfc.options.unit))
+               ? XS_BFC_OPEN
+               : how;
+}
+
 XS_INLINE bool take_free(struct xs_span_arena *s, size_t size, size_t align, enum xs_bfc_how how,
                          struct xs_span *out)
 {
     struct xs_bfc_taken taken;
 
-    if (XS_UNLIKELY(size >= MAKE_UP_FROM) && how == XS_BFC_HELD && align <= XS_SPAN_PAGE &&
-        size <= XS_SIZE_MAX_REQUEST / 4 &&
-        xs_bfc_open_used(&s->bfc, xs_align_up(size, s->bfc.options.unit)))
-        how = XS_BFC_OPEN;
+    if (XS_UNLIKELY(size >= MAKE_UP_FROM))
+        how = prefer_used(s, size, align, how);
     if (XS_UNLIKELY(!xs_bfc_take(&s->bfc, size, align, how, &taken)))
         return false;
     hand_out(s, &taken, out);
