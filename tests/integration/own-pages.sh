@@ -27,7 +27,7 @@ for stats in 0 1; do
     kib=$(of_code Rss <"$work/smaps")
     echo "statistics $stats: $kib KiB of the library's code and constants in sleep"
     [ "$kib" -gt 0 ] || fail "no code of the library in $(cat "$work/smaps")"
-    [ "$kib" -le $((120 + 16 * stats)) ] || fail "statistics $stats: $kib KiB"
+    [ "$kib" -le $((116 + 12 * stats)) ] || fail "statistics $stats: $kib KiB"
     [ "$(of_code Anonymous <"$work/smaps")" = 0 ] || fail "something has been written to"
 done
 # What has been changed stays so.
