@@ -29,8 +29,8 @@ WHY = {
     "left in the cache is gone when it runs again: four times the work costs as much an operation (not the start).",
     ("heap", "replace_ns"): "At 256 MiB the blocks are beyond the last level cache: the one that is freed and the place "
     "of the new one are misses, under every allocator; the floor takes the same place again. At 16 GiB the page tables, "
-    "32 MiB, are beyond it too. What differs between runs there (five of the own core: 1.2 to 5.6 us, two of tcmalloc: "
-    "2.2 and 3.6, the floor: 0.3 and 2.3) is not in the heap: 200,000 replacements make 20,000 to "
+    "32 MiB, are beyond it too. What differs between runs there (seven of the own core: 1.2 to 5.6 us, four of tcmalloc: "
+    "2.2 to 5.5, the floor: 0.3 to 3.4) is not in the heap: 200,000 replacements make 20,000 to "
     "60,000 faults on new pages, at 1.5 us or, where memory is short or the host has not backed it yet, up to 10; and "
     "while other programs have the machine at 90 % (XSIGMA_PRESSURE_WARN) free memory is not kept, so that each large "
     "block's pages are faults again: 1 GiB at 94 % of a limit takes 22 us instead of 0.7.",
@@ -39,6 +39,8 @@ WHY = {
     ("objects", "replace_ns"): "At 10^5 the objects, 5 MiB with what describes them, no longer fit the second level "
     "cache. The floor has them packed, without records, and steps one size later. At 10^8, 5 GiB, page tables are beyond "
     "the caches as well, and every allocator, whose places are spread wider than the floor's, about doubles.",
+    ("objects", "fill_ns"): "Nearly all beyond the first thousands is page faults. XSigma takes huge pages while they are "
+    "seen to cost less than small ones: 14 ns then at 10^7, 22 to 25 where the machine has none to spare, as at 10^8.",
     ("objects", "drain_ns"): "Objects are freed in the order of the list. To 10^6 each was replaced once and more "
     "often before, of 10^7 a third, of 10^8 one in thirty: so the order is random in memory where the heap is beyond "
     "the cache, and at 10^8 nearly that of the addresses again.",
@@ -76,10 +78,9 @@ def latency(results):
 def curve(results, kind, metric):
     """({allocator: [(x, y)]}, the floor's [(x, y)])."""
     series, floor = {}, []
-    for row in results.section("growth"):
-        words = row.name.split("/")
-        if words[1] != kind:
-            continue
+    rows = [(row.name.split("/"), row) for row in results.section("growth")]
+    # Rows of several runs come run by run.
+    for words, row in sorted((r for r in rows if r[0][1] == kind), key=lambda r: int(r[0][2])):
         for a in results.allocators:
             value = results.value(row, a, metric)
             if value is None:
