@@ -80,7 +80,7 @@ refused 64 "the number of a process is needed" limit 5M
 refused 64 "is no number of a process" clear x
 refused 64 "is no number of a process" clear 0
 refused 64 "is too much" clear 1 2
-refused 64 "is too much" clear -5
+refused 64 "is no option" clear -5
 refused 64 "is no number of a device" clear --device 64 1
 refused 64 "is no number of a device" clear --device
 refused 64 "did you mean 'clear'?" claer 1
