@@ -501,7 +501,7 @@ static void warn_name(const char *name, size_t len, const char *where)
         bool is_end = is_end_of(name, len, known);
         unsigned d = is_end ? 2 : xs_text_distance(full, known);
         /* Not a word of which little is left. */
-        if (d < best && (is_end || 2 * d <= len)) {
+        if (d < best && (is_end || d <= len / 2)) {
             best = d;
             near = known;
         }
