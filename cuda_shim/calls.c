@@ -137,10 +137,7 @@ CUresult xs_do_cuMemRelease(CUmemGenericAllocationHandle handle)
     bool is_known = xs_gpu_passed_ends(XS_GPU_PASS_VMM, handle, &was);
 
     xs_gpu_note_released(handle);
-    CUresult r = XS_REAL(cuMemRelease)(handle);
-    if (is_known && r != CUDA_SUCCESS)
-        xs_gpu_passed_stays(&was);
-    return r;
+    return xs_gpu_passed_ended(is_known, &was, XS_REAL(cuMemRelease)(handle));
 }
 
 CUresult xs_do_cuMemRetainAllocationHandle(CUmemGenericAllocationHandle *out, void *p)

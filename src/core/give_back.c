@@ -155,7 +155,8 @@ void xs_span_make_up(struct xs_span_arena *s, size_t fresh)
 
 /* Of all arenas, one after the other. */
 struct sums {
-    uint64_t dirty_bytes; /* free, with memory behind it */
+    uint64_t touched_bytes; /* these two as span.h has them */
+    uint64_t dirty_bytes;
     uint64_t in_use_bytes;
     uint64_t purged_bytes; /* ever */
     uint64_t refilled_bytes;
@@ -168,7 +169,8 @@ __attribute__((noinline)) static struct sums add_up(void)
     for (unsigned i = 0; i < xs_span_arenas(); i++) {
         const struct xs_bfc *b = &xs_spans.arena[i]->bfc;
         xs_lock_take(&xs_spans.arena[i]->lock);
-        sum.dirty_bytes += b->dirty << b->unit_log2;
+        sum.touched_bytes += b->dirty << b->unit_log2;
+        sum.dirty_bytes += xs_bfc_free_bytes(b) - b->stats.purged_bytes;
         sum.in_use_bytes += b->stats.in_use_bytes;
         sum.purged_bytes += b->stats.ever_purged_bytes;
         sum.refilled_bytes += b->stats.refilled_bytes;
@@ -178,6 +180,11 @@ __attribute__((noinline)) static struct sums add_up(void)
 }
 
 uint64_t xs_span_touched_bytes(void)
+{
+    return add_up().touched_bytes;
+}
+
+uint64_t xs_span_dirty_bytes(void)
 {
     return add_up().dirty_bytes;
 }
@@ -206,7 +213,7 @@ static uint64_t patience(const struct sums *sum, uint64_t now, uint64_t decay)
 
 static bool is_lavish(const struct sums *sum)
 {
-    return sum->dirty_bytes > LAVISH_FROM && sum->dirty_bytes > sum->in_use_bytes;
+    return sum->touched_bytes > LAVISH_FROM && sum->touched_bytes > sum->in_use_bytes;
 }
 
 static bool is_too_much(void)
@@ -283,19 +290,6 @@ size_t xs_span_trim(void)
     if (is_giver)
         xs_span_end();
     errno = saved;
-    return bytes;
-}
-
-uint64_t xs_span_dirty_bytes(void)
-{
-    uint64_t bytes = 0;
-
-    for (unsigned i = 0; i < xs_span_arenas(); i++) {
-        const struct xs_bfc *b = &xs_spans.arena[i]->bfc;
-        xs_lock_take(&xs_spans.arena[i]->lock);
-        bytes += xs_bfc_free_bytes(b) - b->stats.purged_bytes;
-        xs_lock_give(&xs_spans.arena[i]->lock);
-    }
     return bytes;
 }
 

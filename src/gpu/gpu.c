@@ -584,11 +584,8 @@ static CUresult free_passed(CUdeviceptr p)
 {
     struct xs_gpu_passed was;
     bool is_known = xs_gpu_passed_ends(XS_GPU_PASS_ASYNC, p, &was);
-    CUresult r = xs_cu.cuMemFree_v2(p);
 
-    if (is_known && r != CUDA_SUCCESS)
-        xs_gpu_passed_stays(&was);
-    return r;
+    return xs_gpu_passed_ended(is_known, &was, xs_cu.cuMemFree_v2(p));
 }
 
 static CUresult not_ours(struct xs_gpu_shard *s, CUdeviceptr p)
@@ -679,10 +676,7 @@ CUresult xs_gpu_free_async(CUdeviceptr p, CUstream stream,
 
     if (xs_gpu_block_find(p) == NULL) {
         bool is_known = xs_gpu_passed_ends(XS_GPU_PASS_ASYNC, p, &was);
-        CUresult r = free_async(p, stream);
-        if (is_known && r != CUDA_SUCCESS)
-            xs_gpu_passed_stays(&was);
-        return r;
+        return xs_gpu_passed_ended(is_known, &was, free_async(p, stream));
     }
     if (stream == NULL && free_async == xs_cu.cuMemFreeAsync_ptsz)
         stream = CU_STREAM_PER_THREAD;

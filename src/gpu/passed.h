@@ -25,9 +25,17 @@ void xs_gpu_passed_through(enum xs_gpu_pass kind, int device, uint64_t key, size
 bool xs_gpu_is_captured(CUstream stream, bool per_thread);
 
 /* Before the call that is to free a block, or to release a handle: later another thread may have
- * got the same one. True: if the driver refuses, xs_gpu_passed_stays(was). */
+ * got the same one. True: it was known, and is again if the driver refuses. */
 bool xs_gpu_passed_ends(enum xs_gpu_pass kind, uint64_t key, struct xs_gpu_passed *was);
 void xs_gpu_passed_stays(const struct xs_gpu_passed *was);
+
+/* After that call, which returned `r`. */
+XS_INLINE CUresult xs_gpu_passed_ended(bool is_known, const struct xs_gpu_passed *was, CUresult r)
+{
+    if (is_known && r != CUDA_SUCCESS)
+        xs_gpu_passed_stays(was);
+    return r;
+}
 
 /* Memory of cuMemCreate that somebody got a handle of once more, mapped, or unmapped: after the
  * call. */

@@ -45,9 +45,8 @@ static void copy_name(char *out, size_t cap, const char *text)
 static void find_program(void)
 {
     char path[512];
-    ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 1);
-
     const char *name = path;
+    ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 1);
 
     path[n > 0 ? n : 0] = '\0';
     if (n <= 0) { /* no /proc: as the kernel was told */

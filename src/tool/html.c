@@ -52,13 +52,19 @@ struct place {
     char fresh[PATH_MAX]; /* empty: there is no other name */
 };
 
+/* A device, a pipe, a directory. */
+static bool is_special(const char *path, struct stat *st)
+{
+    return stat(path, st) == 0 && !S_ISREG(st->st_mode);
+}
+
 static FILE *open_place(struct place *p, const char *path)
 {
     struct stat st;
     int n;
 
     p->fresh[0] = '\0';
-    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
+    if (is_special(path, &st))
         return fopen(path, "we");
     if (realpath(path, p->at) == NULL)
         snprintf(p->at, PATH_MAX, "%s", path);
@@ -78,7 +84,7 @@ int xs_html_may_save(const char *path)
     if (strcmp(path, "-") == 0)
         return 0;
     /* A pipe is opened once only: its reader takes the close for the end. */
-    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
+    if (is_special(path, &st))
         return S_ISDIR(st.st_mode) ? EISDIR : access(path, W_OK) == 0 ? 0 : errno;
     FILE *out = open_place(&p, path);
     if (out == NULL)
