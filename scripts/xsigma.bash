@@ -77,7 +77,7 @@ _xsigma() {
                 _command_offset "$i"
             elif [[ $cur == -* && $i -ge $COMP_CWORD ]]; then
                 case $verb in
-                    run) _xsigma_words "$shared --json --html --sample" "$cur" ;;
+                    run) _xsigma_words "$shared --json --html --children --sample" "$cur" ;;
                     doctor) _xsigma_words "$shared" "$cur" ;;
                     tune) _xsigma_words "$shared -n --objective --check --candidate --save --timeout --seed" "$cur" ;;
                 esac

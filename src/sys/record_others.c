@@ -28,23 +28,34 @@ bool xs_record_path(char *out, size_t cap, const char *directory, pid_t pid, uns
     return !b.truncated;
 }
 
-uint64_t xs_record_start_of(pid_t pid)
+/* The fields of /proc/PID/stat from the third on, the state; NULL where there is none. */
+static const char *stat_of(pid_t pid, char *text, size_t cap)
 {
-    char text[1024];
-    uint64_t ticks = 0;
     XS_BUF(path, 32);
 
     xs_fmt(&path, "/proc/%d/stat", (int)pid);
-    if (xs_io_read_file(path.at, text, sizeof(text)) <= 0)
-        return 0;
-    char *at = strrchr(text, ')'); /* the name may hold anything; the third field follows */
-    for (int field = 3; at != NULL && field <= 22; field++) {
+    if (xs_io_read_file(path.at, text, cap) <= 0)
+        return NULL;
+    const char *at = strrchr(text, ')'); /* the name may hold anything */
+    return at != NULL && at[1] == ' ' ? at + 2 : NULL;
+}
+
+static uint64_t stat_field(const char *at, int field)
+{
+    uint64_t n = 0;
+
+    for (int i = 3; at != NULL && i < field; i++) {
         at = strchr(at, ' ');
         at = at != NULL ? at + 1 : NULL;
     }
-    if (at == NULL || xs_text_count(at, strcspn(at, " "), &ticks) != 0)
-        return 0;
-    return ticks;
+    return at != NULL && xs_text_count(at, strcspn(at, " "), &n) == 0 ? n : 0;
+}
+
+uint64_t xs_record_start_of(pid_t pid)
+{
+    char text[1024];
+
+    return stat_field(stat_of(pid, text, sizeof(text)), 22);
 }
 
 uint64_t xs_record_now(void)
@@ -154,8 +165,15 @@ bool xs_record_is_alive(const struct xs_record_head *h)
 {
     if (h->pid_space != xs_record_pid_space())
         return true;
-    uint64_t started = xs_record_start_of(h->pid);
-    return started != 0 ? started <= h->made : kill(h->pid, 0) == 0 || errno != ESRCH;
+    char text[1024];
+    const char *stat = stat_of(h->pid, text, sizeof(text));
+    uint64_t started = stat_field(stat, 22);
+    if (started == 0)
+        return kill(h->pid, 0) == 0 || errno != ESRCH;
+    /* Its parent has not heard of its end yet. One whose first thread alone has ended is alive. */
+    if ((stat[0] == 'Z' || stat[0] == 'X') && stat_field(stat, 20) <= 1)
+        return false;
+    return started <= h->made;
 }
 
 static int map_others(struct xs_record_file *f, int fd)

@@ -311,9 +311,7 @@ int xs_tool_diff(int argc, char **argv)
         } else if (is_option && strcmp(argv[i], "--") == 0) {
             only_words = true;
         } else if (is_option || n == 2) {
-            xs_tool_error("diff: '%s' is %s; see 'xsigma help diff'", argv[i],
-                          is_option ? "no option" : "too much");
-            return XS_EXIT_USAGE;
+            return xs_tool_refuse("diff", argv[i], NULL);
         } else {
             words[n++] = argv[i];
         }

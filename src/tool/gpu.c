@@ -9,6 +9,7 @@
 #include "policy/config.h"
 #include "sys/record.h"
 #include "tool/ask.h"
+#include "tool/settings.h"
 #include "tool/tool.h"
 
 #define PATIENCE_NS 2000000000u
@@ -163,21 +164,18 @@ static int parse(struct order *o, int argc, char **argv)
     size_t n = 0;
 
     for (int i = 2; i < argc; i++) {
-        const char *value = NULL;
-        if (strcmp(argv[i], "--device") == 0) {
-            value = i + 1 < argc ? argv[++i] : "";
-        } else if (strncmp(argv[i], "--device=", 9) == 0) {
-            value = argv[i] + 9;
+        size_t len = strcspn(argv[i], "=");
+        if (len == 8 && strncmp(argv[i], "--device", len) == 0) {
+            const char *value = xs_settings_value(argc, argv, &i, len);
+            if (value == NULL || !number(value, 63, &o->device)) {
+                xs_tool_error("gpu %s: --device '%s' is no number of a device", o->name,
+                              value != NULL ? value : "");
+                return XS_EXIT_USAGE;
+            }
         } else if (argv[i][0] == '-' || n == wanted) {
-            xs_tool_error("gpu %s: '%s' is %s; see 'xsigma help gpu'", o->name, argv[i],
-                          argv[i][0] == '-' ? "no option" : "too much");
-            return XS_EXIT_USAGE;
+            return xs_tool_refuse("gpu", argv[i], NULL);
         } else {
             words[n++] = argv[i];
-        }
-        if (value != NULL && !number(value, 63, &o->device)) {
-            xs_tool_error("gpu %s: --device '%s' is no number of a device", o->name, value);
-            return XS_EXIT_USAGE;
         }
     }
     if (o->command == XS_RECORD_LIMIT &&
@@ -202,12 +200,6 @@ int xs_tool_gpu(int argc, char **argv)
     struct order o = {.device = -1};
     int status;
 
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
-            fputs(xs_help_gpu, stdout);
-            return XS_EXIT_OK;
-        }
-    }
     xs_config_load(false);
     if (argc < 2 || strcmp(argv[1], "list") == 0)
         return list();

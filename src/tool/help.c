@@ -13,8 +13,8 @@
     "                 in ../lib, or where it was installed\n"
 
 const char xs_help_run[] =
-    "usage: xsigma run [--preset P] [--set K=V]... [--json FILE | --html FILE] [--sample SIZE]\n"
-    "                  [--lib PATH] [--] program args...\n"
+    "usage: xsigma run [--preset P] [--set K=V]... [--json FILE | --html FILE] [--children]\n"
+    "                  [--sample SIZE] [--lib PATH] [--] program args...\n"
     "\n"
     "Runs a program with libxsigma.so in front of LD_PRELOAD. The program takes the place of this\n"
     "process: its process id, its signals and its exit status are what they would be without.\n"
@@ -23,6 +23,9 @@ const char xs_help_run[] =
     "  --html FILE    make a page for a browser of it; the program is then a child of this "
     "process,\n"
     "                 which passes its signals on, waits for it and ends as it ends\n"
+    "  --children     report on all that the program starts too, as a script does, in one report "
+    "at\n"
+    "                 its end; the program is a child as with --html\n"
     "  --sample SIZE  note where one block in SIZE bytes is allocated: 512K unless something else "
     "is\n"
     "                 set; 1 for every block, off for none\n"
@@ -170,17 +173,17 @@ void xs_help_print_all(void)
 
 bool xs_help_asked(int argc, char **argv)
 {
-    static const char *const with_value[] = {"--preset", "--set",       "--json",  "--lib",
-                                             "-n",       "--objective", "--check", "--candidate",
-                                             "--save",   "--timeout",   "--seed",  "--html",
-                                             "--sample", "--kind",      "--pprof"};
+    static const char *const with_value[] = {
+        "--preset", "--set",       "--json",  "--lib",     "-n",     "--objective",
+        "--check",  "--candidate", "--save",  "--timeout", "--seed", "--html",
+        "--sample", "--kind",      "--pprof", "--device",  "-d"};
     const bool takes_program = strcmp(argv[0], "run") == 0 || strcmp(argv[0], "doctor") == 0 ||
                                strcmp(argv[0], "tune") == 0;
 
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
             return true;
-        if (argv[i][0] != '-' || strcmp(argv[i], "--") == 0)
+        if (strcmp(argv[i], "--") == 0 || (takes_program && argv[i][0] != '-'))
             return false;
         for (size_t k = 0; k < XS_COUNT_OF(with_value); k++)
             if (strcmp(argv[i], with_value[k]) == 0) {

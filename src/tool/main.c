@@ -39,6 +39,15 @@ void xs_tool_error(const char *format, ...)
     va_end(ap);
 }
 
+int xs_tool_refuse(const char *verb, const char *word, const char *what)
+{
+    if (word[0] == '-' && word[1] != '\0')
+        what = "no option";
+    xs_tool_error("%s: '%s' is %s; see 'xsigma help %s'", verb, word,
+                  what != NULL ? what : "too much", verb);
+    return XS_EXIT_USAGE;
+}
+
 static int unknown_verb(const char *name)
 {
     struct xs_nearest nearest;

@@ -187,7 +187,7 @@ static bool take_option(struct wanted *w, int argc, char **argv, int *i)
             return set_kind(w, value);
         *(is_named(word, len, "--html") ? &w->html : &w->pprof) = value;
     } else {
-        xs_tool_error("report: '%s' is no option; see 'xsigma help report'", word);
+        (void)xs_tool_refuse("report", word, NULL);
         return false;
     }
     return true;

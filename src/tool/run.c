@@ -21,41 +21,56 @@ static int not_started(const char *name, int rc)
     return rc == ENOENT ? XS_EXIT_NOT_FOUND : XS_EXIT_NOT_EXECUTABLE;
 }
 
+static void to_stderr(const char *text, size_t len, void *arg)
+{
+    (void)arg;
+    fwrite(text, 1, len, stderr);
+}
+
 /* What the program left: its report, with those of its children if they wrote any, or where it did
  * not get to write one its record. */
-static void make_page(const char *directory, const struct xs_ended *e, const char *page)
+static void show_reports(const char *directory, const struct xs_ended *e, const char *page)
 {
     static struct xs_profile profile;
     struct xs_inputs in = {0};
     char report[PATH_MAX + 32];
     char number[16];
     struct stat st;
-    int rc;
 
     snprintf(report, sizeof(report), "%s/%d.json", directory, (int)e->pid);
     snprintf(number, sizeof(number), "%d", (int)e->pid);
     xs_config_load(false);
-    if (xs_inputs_add(&in, stat(report, &st) == 0 && st.st_size > 0 ? directory : number) != 0) {
-        xs_tool_error("no report of the program, so no page in %s", page);
+    if (stat(report, &st) != 0 || st.st_size == 0)
+        (void)xs_inputs_add(&in, number);
+    if (!xs_scratch_is_empty(directory))
+        (void)xs_inputs_add(&in, directory);
+    const struct xs_report *sum = in.count != 0 ? xs_inputs_sum(&in) : NULL;
+    if (sum == NULL) {
+        xs_tool_error("no report of the program%s%s", page != NULL ? ", so no page in " : "",
+                      page != NULL ? page : "");
         return;
     }
     xs_input_settings(&in.at[0]);
     xs_inputs_name_sites(&in, &profile);
-    rc = xs_html_save(&in, page);
-    if (rc != 0)
-        xs_tool_error("%s: %s", page, strerror(rc));
-    else
-        xs_tool_error("the report is in %s", page);
+    if (page != NULL) {
+        int rc = xs_html_save(&in, page);
+        if (rc != 0)
+            xs_tool_error("%s: %s", page, strerror(rc));
+        else
+            xs_tool_error("the report is in %s", page);
+    } else {
+        xs_report_text(xs_inputs_sum(&in), xs_tool_utf8(), to_stderr, NULL);
+    }
     xs_inputs_free(&in);
 }
 
 /* The program is a child here, as there is something to do after its end. */
-static int run_and_make_page(const char *file, char **argv, const char *page)
+static int run_and_show(const char *file, char **argv, const char *page)
 {
     char directory[PATH_MAX];
     char report[PATH_MAX + 32];
     struct xs_ended ended;
-    int rc = xs_html_may_save(page);
+    int rc = page != NULL ? xs_html_may_save(page) : 0;
 
     /* Said before hours of work, not after them. */
     if (rc != 0) {
@@ -75,7 +90,7 @@ static int run_and_make_page(const char *file, char **argv, const char *page)
             rc = not_started(file, rc);
     }
     if (rc == 0)
-        make_page(directory, &ended, page);
+        show_reports(directory, &ended, page);
     int left = xs_scratch_remove(directory);
     if (left != 0)
         xs_tool_error("%s: %s", directory, strerror(left));
@@ -121,6 +136,14 @@ int xs_tool_run(int argc, char **argv)
         return status;
     }
     argv += settings.program;
+    if (settings.children && settings.json != NULL) {
+        xs_tool_error(
+            "run: --json writes a file for each process: --set STATS_CHILDREN=1 and %%p in "
+            "its name instead of --children");
+        return XS_EXIT_USAGE;
+    }
+    if (settings.children && (status = xs_settings_children()) != 0)
+        return status;
     xs_target_find(&target, argv);
     if (target.status != 0) {
         xs_tool_error("%s", target.reason);
@@ -138,8 +161,8 @@ int xs_tool_run(int argc, char **argv)
         return status;
     if (settings.json != NULL)
         look_at_place(settings.json);
-    if (settings.html != NULL)
-        return run_and_make_page(target.first, argv, settings.html);
+    if (settings.html != NULL || settings.children)
+        return run_and_show(target.first, argv, settings.html);
     /* execvp for its shell when a script has no "#!". PATH was searched already. */
     execvp(target.first, argv);
     return not_started(target.first, errno);

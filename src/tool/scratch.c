@@ -31,6 +31,19 @@ void xs_scratch_clear(const char *path)
     closedir(d);
 }
 
+bool xs_scratch_is_empty(const char *path)
+{
+    DIR *d = opendir(path);
+    bool any = false;
+
+    if (d == NULL)
+        return true;
+    for (const struct dirent *e; !any && (e = readdir(d)) != NULL;)
+        any = strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0;
+    closedir(d);
+    return !any;
+}
+
 int xs_scratch_remove(const char *path)
 {
     xs_scratch_clear(path);

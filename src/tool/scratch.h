@@ -9,10 +9,13 @@
 #ifndef XS_TOOL_SCRATCH_H
 #define XS_TOOL_SCRATCH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* Its path goes to `path`; `cap` is 64 at least. */
 int xs_scratch_make(char *path, size_t cap);
+
+bool xs_scratch_is_empty(const char *path);
 
 /* The files in it, which has no directories, go. */
 void xs_scratch_clear(const char *path);

@@ -166,6 +166,11 @@ int xs_settings_json(const char *file)
     return status;
 }
 
+int xs_settings_children(void)
+{
+    return set_variable(xs_knob_name(&xs_knob_rows[XS_KNOB_STATS_CHILDREN]), "1");
+}
+
 /* From OPTION_JSON on only where a program is run. */
 enum option {
     OPTION_PRESET,
@@ -174,11 +179,12 @@ enum option {
     OPTION_JSON,
     OPTION_HTML,
     OPTION_SAMPLE,
+    OPTION_CHILDREN, /* has no value */
     OPTION_COUNT
 };
 
-static const char *const option_names[OPTION_COUNT] = {"--preset", "--set",  "--lib",
-                                                       "--json",   "--html", "--sample"};
+static const char *const option_names[OPTION_COUNT] = {
+    "--preset", "--set", "--lib", "--json", "--html", "--sample", "--children"};
 
 static int refuse_option(const struct xs_settings *s, const char *arg, bool runs)
 {
@@ -249,6 +255,12 @@ int xs_settings_parse(struct xs_settings *s, int argc, char **argv, bool runs)
             option++;
         if (option == OPTION_COUNT || (option >= OPTION_JSON && !runs))
             return refuse_option(s, arg, runs);
+        if (option == OPTION_CHILDREN) {
+            if (arg[len] == '=')
+                return refuse_option(s, arg, runs);
+            s->children = true;
+            continue;
+        }
         value = xs_settings_value(argc, argv, &i, len);
         if (value == NULL) {
             xs_tool_error("%.*s: a value is needed", (int)len, arg);

@@ -15,6 +15,7 @@ struct xs_settings {
     const char *library_option; /* --lib, or NULL */
     const char *html;           /* --html, or NULL */
     const char *json;           /* --json, or NULL */
+    bool children;              /* --children */
     char library[PATH_MAX];     /* absolute, after xs_settings_library */
     int program;                /* index of the program in argv; argc if there is none */
 };
@@ -27,6 +28,9 @@ const char *xs_settings_value(int argc, char **argv, int *i, size_t len);
 /* Reads the options and puts XSIGMA_* into the environment: 0 or an exit status. `runs`: those that
  * say where the report goes are taken too. */
 int xs_settings_parse(struct xs_settings *s, int argc, char **argv, bool runs);
+
+/* All processes report that the program starts: 0 or an exit status. */
+int xs_settings_children(void);
 
 /* The report goes to this file, as JSON: 0 or an exit status. */
 int xs_settings_json(const char *file);

@@ -213,6 +213,40 @@ static bool follow_script(struct xs_target *t, struct xs_words *w, char *line)
     return true;
 }
 
+/* --- shells --- */
+
+static bool is_shell(const char *name)
+{
+    static const char *const shells[] = {"sh",  "bash", "dash", "ash",
+                                         "ksh", "mksh", "zsh",  "busybox"};
+
+    for (size_t i = 0; i < XS_COUNT_OF(shells); i++)
+        if (strcmp(name, shells[i]) == 0)
+            return true;
+    return false;
+}
+
+/* Behind the shell's name stands a script that starts programs and stays. One with "exec" in it may
+ * become the program that it is for; what "-c" makes of its last command no two shells agree on. */
+static bool starts_more(const struct xs_words *w)
+{
+    struct xs_words words = *w;
+    const char *script;
+    char text[8192];
+
+    while ((script = xs_words_take(&words)) != NULL && script[0] == '-')
+        if (script[1] != '-' && strchr(script, 'c') != NULL)
+            return false;
+    if (script == NULL)
+        return false;
+    int fd = open(script, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    ssize_t len = fd >= 0 ? pread(fd, text, sizeof(text) - 1, 0) : -1;
+    if (fd >= 0)
+        close(fd);
+    text[len > 0 ? len : 0] = '\0';
+    return len > 0 && strstr(text, "exec") == NULL;
+}
+
 /* --- one step --- */
 
 enum step { STEP_DONE, STEP_AGAIN };
@@ -247,6 +281,8 @@ static enum step follow_wrapper(struct xs_target *t, struct xs_words *w, const c
     default:
         break;
     }
+    if (kind == XS_WRAPPER_NONE && special == NULL && is_shell(name) && starts_more(w))
+        t->parent = name;
     if (t->is_examined)
         judge(t);
     return STEP_DONE;
@@ -303,8 +339,8 @@ bool xs_target_not_reported(const struct xs_target *t, char *line, size_t cap)
         strcmp(xs_config(XS_KNOB_STATS)->text, "0") == 0)
         return false;
     snprintf(line, cap,
-             "the report will be of %s, not of what it starts: put 'xsigma run --' behind it, or "
-             "--set STATS_CHILDREN=1 in front",
+             "the report will be of %s, not of what it starts: put 'xsigma run --' in front of "
+             "that, or 'xsigma run --children' in front of all",
              t->parent);
     return true;
 }

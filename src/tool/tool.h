@@ -60,6 +60,10 @@ bool xs_tool_utf8(void);
 /* "xsigma: ...", a line on stderr. */
 void xs_tool_error(const char *format, ...) XS_FORMAT(1, 2);
 
+/* Says of a word that a verb does not take that it is an unknown option, or else what `what` says,
+ * NULL for too much: XS_EXIT_USAGE. */
+int xs_tool_refuse(const char *verb, const char *word, const char *what);
+
 /* The candidate nearest to `word`, NULL if all are more than 2 edits away. An edit is one
  * character more, less or different, or two exchanged; letter case counts for nothing. */
 struct xs_nearest {

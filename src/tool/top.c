@@ -15,7 +15,9 @@
 #include "report/gpu.h"
 #include "report/render.h"
 #include "report/summary.h"
+#include "sys/proc.h"
 #include "tool/input.h"
+#include "tool/settings.h"
 #include "tool/tool.h"
 #include "xsigma.h"
 
@@ -220,6 +222,7 @@ static void screen(const struct xs_report *r, const struct moment *then)
 
 static struct termios before;
 static bool is_changed;
+static bool is_listening; /* to the terminal's keys */
 
 static void quiet_keys(void)
 {
@@ -230,6 +233,7 @@ static void quiet_keys(void)
     t = before;
     t.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
     is_changed = tcsetattr(STDIN_FILENO, TCSANOW, &t) == 0;
+    is_listening = is_changed;
 }
 
 static void restore_keys(void)
@@ -238,14 +242,22 @@ static void restore_keys(void)
         (void)tcsetattr(STDIN_FILENO, TCSANOW, &before);
 }
 
-/* q ends it. Without a terminal to read from it only waits. */
+/* q ends it. Without a terminal to read from, or with one that has gone, it only waits. */
 static void wait_for_key(unsigned ms)
 {
-    struct pollfd p = {.fd = is_changed ? STDIN_FILENO : -1, .events = POLLIN};
-    char c;
+    uint64_t end = xs_proc_now_ns() + ms * UINT64_C(1000000);
+    uint64_t now;
 
-    if (poll(&p, 1, (int)ms) > 0 && read(STDIN_FILENO, &c, 1) == 1 && (c == 'q' || c == 'Q'))
-        is_over = 1;
+    while (!is_over && (now = xs_proc_now_ns()) < end) {
+        struct pollfd p = {.fd = is_listening ? STDIN_FILENO : -1, .events = POLLIN};
+        char c = '\0';
+
+        if (poll(&p, 1, (int)((end - now + 999999) / 1000000)) <= 0)
+            continue;
+        is_listening = read(STDIN_FILENO, &c, 1) == 1;
+        if (c == 'q' || c == 'Q')
+            is_over = 1;
+    }
 }
 
 static int run(const struct options *o)
@@ -292,10 +304,13 @@ int xs_tool_top(int argc, char **argv)
 
     xs_config_load(false);
     for (int i = 1; i < argc; i++) {
-        bool is_turns = strcmp(argv[i], "-n") == 0;
-        if (is_turns || strcmp(argv[i], "-d") == 0) {
+        size_t len = strcspn(argv[i], "=");
+        bool is_turns = len == 2 && strncmp(argv[i], "-n", len) == 0;
+        if (is_turns || (len == 2 && strncmp(argv[i], "-d", len) == 0)) {
             uint64_t ns;
-            const char *value = i + 1 < argc ? argv[++i] : "";
+            const char *value = xs_settings_value(argc, argv, &i, len);
+            if (value == NULL)
+                value = "";
             if (is_turns && number(value, UINT_MAX, &n) && n > 0) {
                 o.turns = (unsigned)n;
             } else if (!is_turns && xs_text_time(value, strlen(value), &ns) == 0 &&
@@ -309,11 +324,7 @@ int xs_tool_top(int argc, char **argv)
         } else if (o.pid == 0 && number(argv[i], INT_MAX, &n) && n > 0) {
             o.pid = (pid_t)n;
         } else {
-            xs_tool_error("top: '%s' is %s; see 'xsigma help top'", argv[i],
-                          argv[i][0] == '-' ? "no option"
-                          : o.pid != 0      ? "too much"
-                                            : "no number of a process");
-            return XS_EXIT_USAGE;
+            return xs_tool_refuse("top", argv[i], o.pid != 0 ? NULL : "no number of a process");
         }
     }
     if (o.pid == 0) {

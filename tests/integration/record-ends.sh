@@ -53,6 +53,18 @@ check() { # WAY HOW STATUS
     [ "$8" = "$2" ] || fail "$1: it ended by '$8' instead of '$2'"
     [ "$9" = "$3" ] || fail "$1: status $9 instead of $3"
 }
+# All of a tree in one report, on stderr, whatever the program's status; nothing stays in TMPDIR.
+mkdir "$work/tmp"
+cat >"$work/both" <<END
+#!/bin/sh
+"$ends" exit 1000 || "$ends" exit 3000 || exit 5
+END
+chmod 755 "$work/both"
+TMPDIR=$work/tmp "$tool" run --lib "$lib" --children -- "$work/both" >"$work/out" 2>"$work/err" && fail "--children: status 0"
+grep -q ' 3 processes ' "$work/err" || fail "--children: not one report of 3: $(cat "$work/err")"
+[ "$(grep -c '^xsigma 0' "$work/err")" -eq 1 ] || fail "--children: not one report: $(cat "$work/err")"
+[ -z "$(ls "$work/tmp")" ] || fail "--children leaves $(ls "$work/tmp")"
+
 check return exit 3
 check exit exit 3
 check _exit _exit 3

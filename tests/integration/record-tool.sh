@@ -127,6 +127,19 @@ if r["process"]["how"] != "running" or r["process"]["rss_bytes"] is None:
 print(n, "points", wrong)
 sys.exit(bool(wrong))
 END
+# Killed, but its parent has not heard of it yet, nor is this shell asked to.
+python3 - "$lib" "$tool" <<'END' || fail "a process that was killed and not waited for runs"
+import os, signal, subprocess, sys, time
+p = subprocess.Popen(["sleep", "100"], env=dict(os.environ, LD_PRELOAD=sys.argv[1]))
+tell = lambda: subprocess.run([sys.argv[2], "report"], capture_output=True, text=True).stdout
+while f"{p.pid}  sleep  running" not in tell():
+    time.sleep(0.01)
+p.send_signal(signal.SIGKILL)
+os.waitid(os.P_PID, p.pid, os.WEXITED | os.WNOWAIT)
+assert f"{p.pid}  sleep  ended without a report" in tell(), tell()
+p.wait()
+os.remove(f"{os.environ['XSIGMA_RECORD']}/xsigma-{os.getuid()}-{p.pid}")
+END
 kill -9 $pid
 wait $pid 2>/dev/null
 says 0 'ended without a report' report $pid

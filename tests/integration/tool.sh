@@ -138,6 +138,16 @@ expect 64 "$xsigma" top --x 1
 err_has "'--x' is no option"
 expect 64 "$xsigma" top 1 2
 err_has "'2' is too much"
+for words in '-n 0' -n=0 '-d 1' -n -d --; do
+    # shellcheck disable=SC2086 # words on purpose
+    expect 64 "$xsigma" top $words
+done
+expect 0 "$xsigma" top 1 --help
+out_has 'usage: xsigma top'
+expect 0 "$xsigma" gpu clear --device 1 -h
+out_has 'usage: xsigma gpu'
+expect 64 "$xsigma" gpu clear --device --help
+err_has "--device '--help' is no number"
 expect 64 "$xsigma" gpu clear --x 1
 err_has "'--x' is no option"
 
@@ -171,6 +181,10 @@ err_has 'did you mean monte-carlo?'
 expect 64 "$xsigma" run --json '' true
 err_has '--json: a value is needed'
 expect 64 "$xsigma" run --html -- true
+expect 64 "$xsigma" run --children=1 true
+err_has 'did you mean --children?'
+expect 64 "$xsigma" run --children --json x true
+err_has '%p'
 [ ! -e ./-- ] || fail "'--' was taken for a file"
 expect 0 "$xsigma" run --preset pde --set CPU_BACKEND=system --set=XSIGMA_CPU_ALIGN=64 \
     --set 'CPU_ROUTE=*:system' --json r/%p.json -- sh -c 'env | grep ^XSIGMA_ | sort'
@@ -460,6 +474,19 @@ for words in '' '--set STATS=auto --set STATS_CHILDREN=1'; do
     # shellcheck disable=SC2086 # words on purpose
     expect 0 "$xsigma" run $words -- timeout 5 true
     grep -q 'timeout, not' err && fail "$last: a note that is not true"
+done
+printf '#!/bin/sh\n/bin/true\n' >script-starts
+printf '#!/bin/sh\nexec /bin/true\n' >script-becomes
+chmod 755 script-starts script-becomes
+for words in ./script-starts 'sh -eu script-starts'; do
+    # shellcheck disable=SC2086 # words on purpose
+    expect 0 env XSIGMA_STATS=auto "$xsigma" run $words
+    err_has 'report will be of sh, not'
+done
+for words in '--children ./script-starts' ./script-becomes 'sh -c true script-starts' sh; do
+    # shellcheck disable=SC2086 # words on purpose
+    expect 0 env XSIGMA_STATS=auto "$xsigma" run $words
+    grep -q 'of sh, not' err && fail "$last: a note that is not true"
 done
 expect 0 env XSIGMA_STATS=auto "$xsigma" run timeout --version
 grep -q 'timeout, not' err && fail "$last: it starts nothing"
