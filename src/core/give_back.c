@@ -155,8 +155,9 @@ void xs_span_make_up(struct xs_span_arena *s, size_t fresh)
 
 /* Of all arenas, one after the other. */
 struct sums {
-    uint64_t touched_bytes; /* these two as span.h has them */
+    uint64_t touched_bytes; /* these three as span.h has them */
     uint64_t dirty_bytes;
+    uint64_t untouched_bytes;
     uint64_t in_use_bytes;
     uint64_t purged_bytes; /* ever */
     uint64_t refilled_bytes;
@@ -171,6 +172,7 @@ __attribute__((noinline)) static struct sums add_up(void)
         xs_lock_take(&xs_spans.arena[i]->lock);
         sum.touched_bytes += b->dirty << b->unit_log2;
         sum.dirty_bytes += xs_bfc_free_bytes(b) - b->stats.purged_bytes;
+        sum.untouched_bytes += xs_bfc_free_bytes(b) - (b->dirty << b->unit_log2);
         sum.in_use_bytes += b->stats.in_use_bytes;
         sum.purged_bytes += b->stats.ever_purged_bytes;
         sum.refilled_bytes += b->stats.refilled_bytes;
@@ -187,6 +189,11 @@ uint64_t xs_span_touched_bytes(void)
 uint64_t xs_span_dirty_bytes(void)
 {
     return add_up().dirty_bytes;
+}
+
+uint64_t xs_span_untouched_bytes(void)
+{
+    return add_up().untouched_bytes;
 }
 
 /* How many times as long free memory is kept: longer while most of what went back is taken again

@@ -20,7 +20,9 @@
 #define PART_OF_DRAW 1024
 #define DRAW_LEAST   ((uint64_t)64 << 10)
 
-/* Looks by the clock, and two warnings, are so far apart. */
+/* Looks by the clock, without a group that has a limit, with one, and near to it; and two warnings
+ * are so far apart. */
+#define POLL_FAR_NS  1000000000u
 #define POLL_NS      250000000u
 #define POLL_NEAR_NS 10000000u
 #define WARN_NS      10000000000u
@@ -66,8 +68,8 @@ XS_BY_HEAD static struct {
     _Atomic uint64_t shrinks;
     _Atomic uint64_t given;
     _Atomic uint64_t warnings;
-    _Atomic uint64_t most_permille;
-    struct xs_pressure last; /* by who looks */
+    _Atomic uint64_t most_permille[XS_PRESSURE_LIMIT + 1]; /* by what it is of */
+    struct xs_pressure last;                               /* by who looks */
 } pressure;
 
 void xs_pressure_open(const struct xs_pressure_options *o)
@@ -96,32 +98,74 @@ static uint64_t left_of(const struct xs_pressure *p)
     return p->limit_bytes > p->used_bytes ? p->limit_bytes - p->used_bytes : 0;
 }
 
-/* What has least left, of the machine, the cgroup and our own limit. */
-static bool measure(struct xs_pressure *p)
+/* A very large block is hardly ever filled. */
+static uint64_t share_with(const struct xs_pressure *p, size_t size)
 {
-    struct xs_supply_stats own;
-    struct xs_limits l;
-    bool known = !xs_is_filtered() && xs_limits_look(&l);
+    return permille(p, p->used_bytes + (size < p->limit_bytes / 2 ? size : 0));
+}
 
-    *p = (struct xs_pressure){0};
-    if (known)
-        *p = (struct xs_pressure){l.is_cgroup ? XS_PRESSURE_CGROUP : XS_PRESSURE_MACHINE,
-                                  l.limit_bytes,
-                                  l.used_bytes,
-                                  0,
-                                  l.stalled,
-                                  0};
+static bool is_stalled(const struct xs_pressure *p)
+{
+    return p->stalled >= STALLED_FROM && permille(p, p->used_bytes) >= STALLED_SHARE;
+}
+
+/* Of the machine, the cgroups and our own limit. */
+struct state {
+    struct xs_pressure fullest;
+    struct xs_pressure stalled; /* or one that is waited for; limit 0: none */
+    uint64_t left_bytes;        /* the least that any of them leaves */
+    uint64_t left_in_group_bytes;
+};
+
+static void consider(struct state *s, const struct xs_pressure *p, size_t size)
+{
+    uint64_t left = left_of(p);
+
+    if (s->fullest.limit_bytes == 0 || share_with(p, size) > share_with(&s->fullest, size))
+        s->fullest = *p;
+    if (is_stalled(p) && p->stalled > s->stalled.stalled)
+        s->stalled = *p;
+    if (left < s->left_bytes)
+        s->left_bytes = left;
+    if (p->of == XS_PRESSURE_CGROUP && left < s->left_in_group_bytes)
+        s->left_in_group_bytes = left;
+}
+
+/* What lies free without memory is taken, but not used. */
+static uint64_t used_of_ours(const struct xs_supply_stats *own)
+{
+    uint64_t untouched = xs_span_untouched_bytes();
+
+    return own->charged_bytes > untouched ? own->charged_bytes - untouched : 0;
+}
+
+/* `size` bytes more are wanted. False: no limit is known. */
+static bool measure(struct state *s, size_t size)
+{
+    struct xs_limits l[XS_LIMITS_MOST];
+    unsigned n = xs_is_filtered() ? 0 : xs_limits_look(l);
+    struct xs_supply_stats own;
+
+    *s = (struct state){.left_bytes = UINT64_MAX, .left_in_group_bytes = UINT64_MAX};
+    for (unsigned i = 0; i < n; i++) {
+        const struct xs_pressure p = {
+            .of = l[i].is_cgroup ? XS_PRESSURE_CGROUP : XS_PRESSURE_MACHINE,
+            .limit_bytes = l[i].limit_bytes,
+            .used_bytes = l[i].used_bytes,
+            .stalled = l[i].stalled,
+        };
+        consider(s, &p, size);
+    }
     xs_supply_stats(&own);
     if (own.limit_bytes != 0) {
-        /* Nobody waits for our limit's sake. */
-        bool is_their = permille(p, p->used_bytes) >= STALLED_SHARE;
-        struct xs_pressure ours = {
-            XS_PRESSURE_LIMIT, own.limit_bytes, own.charged_bytes, 0, is_their ? p->stalled : 0, 0};
-        if (!known || left_of(&ours) < left_of(p))
-            *p = ours;
-        known = true;
+        const struct xs_pressure p = {
+            .of = XS_PRESSURE_LIMIT,
+            .limit_bytes = own.limit_bytes,
+            .used_bytes = used_of_ours(&own),
+        };
+        consider(s, &p, size);
     }
-    return known;
+    return s->fullest.limit_bytes != 0;
 }
 
 /* One warning each time that it gets tight, and not too often. */
@@ -143,47 +187,47 @@ static void shrink(struct xs_pressure *p)
     add(&pressure.given, p->given_bytes);
 }
 
-static void note(const struct xs_pressure *p, uint64_t now)
+static void note(const struct state *s, uint64_t now)
 {
-    uint64_t part = left_of(p) / PART_OF_LEFT;
-    uint64_t share = permille(p, p->used_bytes);
+    _Atomic uint64_t *most = &pressure.most_permille[s->fullest.of];
+    uint64_t part = s->left_bytes / PART_OF_LEFT;
+    uint64_t share = permille(&s->fullest, s->fullest.used_bytes);
 
     part = part < LEFT_LEAST ? LEFT_LEAST : part > LEFT_MOST ? LEFT_MOST : part;
     uint64_t draw = part / PART_OF_DRAW;
     atomic_store_explicit(&xs_pressure_left, (int64_t)part, memory_order_relaxed);
     XS_CHANGE_TO(xs_pressure_draw, (int64_t)(draw < DRAW_LEAST ? 0 : draw));
-    bool is_near = left_of(p) < NEAR_BYTES && xs_limits_has_cgroup();
+    bool is_near = s->left_in_group_bytes < NEAR_BYTES;
+    uint64_t pause = is_near ? POLL_NEAR_NS : xs_limits_has_cgroup() ? POLL_NS : POLL_FAR_NS;
     atomic_store_explicit(&xs_pressure_near, is_near, memory_order_relaxed);
-    atomic_store_explicit(&pressure.next_poll_ns, now + (is_near ? POLL_NEAR_NS : POLL_NS),
-                          memory_order_relaxed);
-    atomic_store_explicit(&pressure.polls, xs_limits_has_cgroup(), memory_order_relaxed);
+    atomic_store_explicit(&pressure.next_poll_ns, now + pause, memory_order_relaxed);
+    atomic_store_explicit(&pressure.polls, true, memory_order_relaxed);
     add(&pressure.looks, 1);
-    if (share > atomic_load_explicit(&pressure.most_permille, memory_order_relaxed))
-        atomic_store_explicit(&pressure.most_permille, share, memory_order_relaxed);
+    if (share > atomic_load_explicit(most, memory_order_relaxed))
+        atomic_store_explicit(most, share, memory_order_relaxed);
 }
 
-static bool is_tight(const struct xs_pressure *p, size_t size, bool was_tight)
+static bool is_tight(const struct state *s, size_t size, bool was_tight)
 {
     uint64_t from = TIGHT_BYTES + (was_tight ? TIGHT_BYTES / TIGHT_PART : 0);
-    uint64_t left = left_of(p);
+    uint64_t left = s->left_in_group_bytes;
 
-    return p->of == XS_PRESSURE_CGROUP && (left < from || left - from < size);
+    return left < from || left - from < size;
 }
 
 /* With `size` bytes more, which make `share` of the limit. */
-static bool is_urgent(const struct xs_pressure *p, size_t size, uint64_t share, enum xs_hurry was)
+static bool is_urgent(const struct state *s, size_t size, uint64_t share, enum xs_hurry was)
 {
     unsigned warn = pressure.options.warn_permille;
     unsigned from = warn + (1000 - warn) / 4 * URGENT_QUARTERS;
 
     if (was == XS_HURRY_NOW)
         from -= BELOW_URGENT_PERMILLE;
-    return share >= from || is_tight(p, size, was == XS_HURRY_NOW);
+    return share >= from || is_tight(s, size, was == XS_HURRY_NOW);
 }
 
-static uint64_t may_keep(const struct xs_pressure *p, size_t size)
+static uint64_t may_keep(uint64_t left, size_t size)
 {
-    uint64_t left = left_of(p);
     uint64_t keep = left > size ? (left - size) / KEEP_PART : 0;
 
     return keep < KEEP_MOST ? keep : KEEP_MOST;
@@ -201,30 +245,31 @@ static void look(size_t size)
 {
     uint64_t now = xs_proc_now_ns();
     bool was_pressed = atomic_load_explicit(&pressure.is_pressed, memory_order_relaxed);
-    struct xs_pressure p;
+    struct state s;
 
-    if (!measure(&p)) {
+    if (!measure(&s, size)) {
         leave_much();
         return;
     }
-    note(&p, now);
-    p.wanted_bytes = size;
+    note(&s, now);
     unsigned warn_from = pressure.options.warn_permille;
     unsigned below = warn_from / 2 < BELOW_PERMILLE ? warn_from / 2 : BELOW_PERMILLE;
     uint64_t from = warn_from - (was_pressed ? below : 0);
-    /* A very large block is hardly ever filled. */
-    uint64_t want = size < p.limit_bytes / 2 ? size : 0;
-    uint64_t share = permille(&p, p.used_bytes + want);
-    bool is_pressed = share >= from || (p.stalled >= STALLED_FROM && share >= STALLED_SHARE);
+    uint64_t share = share_with(&s.fullest, size);
+    uint64_t want = size < s.fullest.limit_bytes / 2 ? size : 0;
+    bool is_full = share >= from;
+    bool is_pressed = is_full || s.stalled.limit_bytes != 0;
+    struct xs_pressure p = is_full || !is_pressed ? s.fullest : s.stalled;
+    p.wanted_bytes = size;
     enum xs_hurry was = xs_span_hurry_is();
-    enum xs_hurry hurry = is_urgent(&p, want, share, was) ? XS_HURRY_NOW
+    enum xs_hurry hurry = is_urgent(&s, want, share, was) ? XS_HURRY_NOW
                           : is_pressed                    ? XS_HURRY_SOON
                                                           : XS_HURRY_NONE;
     /* Or as much of what was left has been handed out anew as to be looked at. */
     if (hurry == XS_HURRY_NOW || (is_pressed && (size != 0 || was == XS_HURRY_NONE)))
         shrink(&p);
     atomic_store_explicit(&pressure.is_pressed, is_pressed, memory_order_relaxed);
-    xs_span_hurry(hurry, hurry == XS_HURRY_SOON ? may_keep(&p, want) : 0);
+    xs_span_hurry(hurry, hurry == XS_HURRY_SOON ? may_keep(s.left_bytes, want) : 0);
     pressure.last = p;
     warn(&p, now, is_pressed && !was_pressed);
 }
@@ -280,7 +325,8 @@ void xs_pressure_stats(struct xs_pressure_stats *out)
         .shrinks = atomic_load_explicit(&pressure.shrinks, memory_order_relaxed),
         .given_bytes = atomic_load_explicit(&pressure.given, memory_order_relaxed),
         .warnings = atomic_load_explicit(&pressure.warnings, memory_order_relaxed),
-        .most_permille = atomic_load_explicit(&pressure.most_permille, memory_order_relaxed),
         .last = pressure.last,
     };
+    out->most_permille =
+        atomic_load_explicit(&pressure.most_permille[out->last.of], memory_order_relaxed);
 }

@@ -104,6 +104,9 @@ uint64_t xs_span_dirty_bytes(void);
 /* The same without what was never touched of a chunk that is partly dirty. */
 uint64_t xs_span_touched_bytes(void);
 
+/* Free memory without those: there is nothing behind it. */
+uint64_t xs_span_untouched_bytes(void);
+
 /* One thread at a time gives memory back; false: another one is at it. Meanwhile no look is due, so
  * no system call is made for what is given to us. */
 bool xs_span_begin(void);

@@ -5,26 +5,37 @@
 
 #include "base/fmt.h"
 #include "sys/io.h"
+#include "sys/proc.h"
 
 /* A limit from here on is none. */
 #define NO_LIMIT  ((uint64_t)1 << 60)
 
 #define TEXT_MOST 8192
 
+/* The group may change, and the limits that groups have: both are looked for anew after so long. */
+#define OPEN_NS UINT64_C(1000000000)
+
 const char *xs_limits_root = "";
 
 struct version {
     const char *mount;
     const char *limit;
+    const char *high; /* from here on processes wait, so it is a limit too; NULL: none */
     const char *used;
-    const char *cold; /* of memory.stat: files that would be dropped first */
+    /* Of memory.stat. What the kernel would drop first; files that are in use, of which it keeps
+     * those that are mapped, as programs are; its own caches. */
+    const char *cold;
+    const char *warm;
+    const char *mapped;
+    const char *slabs;
     const char *stalls;
 };
 
 static const struct version versions[] = {
-    {"/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file ", "memory.pressure"},
-    {"/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes",
-     "total_inactive_file ", NULL},
+    {"/sys/fs/cgroup", "memory.max", "memory.high", "memory.current", "inactive_file ",
+     "active_file ", "file_mapped ", "slab_reclaimable ", "memory.pressure"},
+    {"/sys/fs/cgroup/memory", "memory.limit_in_bytes", NULL, "memory.usage_in_bytes",
+     "total_inactive_file ", "total_active_file ", "total_mapped_file ", NULL, NULL},
 };
 
 static bool is_open;
@@ -33,23 +44,39 @@ static bool is_open;
 
 /* What is mostly written to lies in one page. */
 XS_SELDOM static struct {
-    _Alignas(4096) const struct version *version; /* NULL: no cgroup with a limit */
-    char group[PATH_MOST];                        /* that the process is in */
-    char path[PATH_MOST]; /* of it, or of the one above it, whose limit counts */
+    _Alignas(4096) uint64_t opened_ns;
+    const struct version *version;
+    unsigned groups;                    /* that have a limit, from the process's own up */
+    uint16_t group[XS_LIMITS_MOST - 1]; /* how much of the path is theirs */
+    char path[PATH_MOST];               /* of the group that the process is in */
     char text[TEXT_MOST];
 } limits;
 
-/* The file's text, or NULL. */
-static const char *text_of(const char *directory, const char *name)
+/* The text of a file in the directory of so many characters, or NULL. */
+static const char *text_in(const char *directory, size_t len, const char *name)
 {
     char mem[1280];
     struct xs_buf path;
 
+    if (name == NULL)
+        return NULL;
     xs_buf_init(&path, mem, sizeof(mem));
-    xs_fmt(&path, "%s%s/%s", xs_limits_root, directory, name);
+    xs_put_str(&path, xs_limits_root);
+    xs_put_mem(&path, directory, len);
+    xs_fmt(&path, "/%s", name);
     if (path.truncated || xs_io_read_file(path.at, limits.text, sizeof(limits.text)) < 0)
         return NULL;
     return limits.text;
+}
+
+static const char *text_of(const char *directory, const char *name)
+{
+    return text_in(directory, strlen(directory), name);
+}
+
+static const char *text_of_group(size_t len, const char *name)
+{
+    return text_in(limits.path, len, name);
 }
 
 static uint64_t number(const char *c)
@@ -80,38 +107,40 @@ static uint64_t number_of(const char *text, const char *key)
     return 0;
 }
 
-static uint64_t limit_of(const struct version *v, const char *directory)
+static uint64_t limit_in(size_t group, const char *name)
 {
-    const char *text = text_of(directory, v->limit);
+    const char *text = text_of_group(group, name);
     uint64_t limit = text != NULL ? number(text) : UINT64_MAX;
 
     return limit < NO_LIMIT ? limit : UINT64_MAX;
 }
 
-/* The tightest limit on the way from the group up to where the hierarchy is mounted. */
-static void find_tightest(const struct version *v, const char *group, size_t len)
+static uint64_t limit_of(size_t group)
 {
-    char mem[sizeof(limits.path)];
-    uint64_t least = UINT64_MAX;
-    struct xs_buf path;
+    uint64_t limit = limit_in(group, limits.version->limit);
+    uint64_t high = limit_in(group, limits.version->high);
 
-    for (;;) {
-        xs_buf_init(&path, mem, sizeof(mem));
-        xs_put_str(&path, v->mount);
-        if (len > 1)
-            xs_put_mem(&path, group, len);
-        uint64_t limit = path.truncated ? UINT64_MAX : limit_of(v, path.at);
-        if (limit < least) {
-            least = limit;
-            limits.version = v;
-            memcpy(limits.path, path.at, path.len + 1);
-        }
-        if (len <= 1)
+    return high < limit ? high : limit;
+}
+
+/* On the way from the group up to where the hierarchy is mounted: the groups above count what
+ * others use there as well, so any of them may be the one that is full first. */
+static void find_limited(const struct version *v, const char *group, size_t len)
+{
+    size_t mount = strlen(v->mount);
+
+    if (mount + len >= sizeof(limits.path))
+        return;
+    memmove(limits.path + mount, group, len); /* it may lie in the text, which is read over */
+    memcpy(limits.path, v->mount, mount);
+    limits.version = v;
+    for (size_t at = len > 1 ? mount + len : mount;;) {
+        if (limits.groups < XS_COUNT_OF(limits.group) && limit_of(at) != UINT64_MAX)
+            limits.group[limits.groups++] = (uint16_t)at;
+        if (at <= mount)
             return;
-        while (len > 0 && group[len - 1] != '/')
-            len--;
-        if (len > 0)
-            len--;
+        while (limits.path[--at] != '/')
+            ;
     }
 }
 
@@ -121,7 +150,8 @@ static void open_limits(void)
     const char *line = text;
 
     is_open = true;
-    limits.version = NULL;
+    limits.opened_ns = xs_proc_now_ns();
+    limits.groups = 0;
     for (; line != NULL && *line != '\0'; line++) {
         const char *at = strchr(line, ':');
         const char *path = at != NULL ? strchr(at + 1, ':') : NULL;
@@ -131,12 +161,10 @@ static void open_limits(void)
         bool is_first = strncmp(line, "0::", 3) == 0;
         /* Controllers of version 1 may share a hierarchy. */
         const char *found = memmem(at, (size_t)(path - at), "memory", 6);
-        size_t len = (size_t)(end - path - 1);
-        if ((is_first || found != NULL) && len < sizeof(limits.group)) {
-            memcpy(limits.group, path + 1, len);
+        if (is_first || found != NULL) {
             size_t next = (size_t)(end - text);
-            find_tightest(&versions[is_first ? 0 : 1], limits.group, len);
-            if (limits.version != NULL)
+            find_limited(&versions[is_first ? 0 : 1], path + 1, (size_t)(end - path - 1));
+            if (limits.groups != 0)
                 return;
             text = text_of("/proc/self", "cgroup"); /* that was written over */
             if (text == NULL || strlen(text) <= next)
@@ -145,38 +173,6 @@ static void open_limits(void)
         }
         line = end;
     }
-}
-
-static void look_at_cgroup(struct xs_limits *out)
-{
-    const char *text;
-
-    *out = (struct xs_limits){.is_cgroup = true};
-    out->limit_bytes = limit_of(limits.version, limits.path);
-    text = text_of(limits.path, limits.version->used);
-    if (text == NULL || out->limit_bytes == UINT64_MAX) {
-        out->limit_bytes = 0;
-        return;
-    }
-    uint64_t used = number(text);
-    text = text_of(limits.path, "memory.stat");
-    uint64_t cold = text != NULL ? number_of(text, limits.version->cold) : 0;
-    out->used_bytes = used > cold ? used - cold : 0;
-}
-
-static void look_at_machine(struct xs_limits *out)
-{
-    const char *text = text_of("/proc", "meminfo");
-
-    *out = (struct xs_limits){0};
-    if (text == NULL)
-        return;
-    uint64_t total = number_of(text, "MemTotal:") << 10;
-    uint64_t available = number_of(text, "MemAvailable:") << 10;
-    if (available == 0 || available > total)
-        return;
-    out->limit_bytes = total;
-    out->used_bytes = total - available;
 }
 
 /* "some avg10=12.34 ..." as 1234 */
@@ -194,41 +190,82 @@ static unsigned stalled_of(const char *text)
     return n;
 }
 
-static uint64_t left(const struct xs_limits *l)
+/* What the kernel would give up before it kills, of memory.stat. */
+static uint64_t droppable(const struct version *v, const char *text)
 {
-    return l->limit_bytes == 0              ? UINT64_MAX
-           : l->limit_bytes > l->used_bytes ? l->limit_bytes - l->used_bytes
-                                            : 0;
+    uint64_t warm = number_of(text, v->warm);
+    uint64_t mapped = number_of(text, v->mapped);
+
+    return number_of(text, v->cold) + (warm > mapped ? warm - mapped : 0) +
+           (v->slabs != NULL ? number_of(text, v->slabs) : 0);
 }
 
-bool xs_limits_look(struct xs_limits *out)
+static bool look_at_group(size_t group, struct xs_limits *out)
 {
-    struct xs_limits machine;
-    const char *stalls = NULL;
+    const struct version *v = limits.version;
+    const char *text;
+
+    *out = (struct xs_limits){.is_cgroup = true, .limit_bytes = limit_of(group)};
+    text = text_of_group(group, v->used);
+    if (text == NULL || out->limit_bytes == UINT64_MAX || out->limit_bytes == 0)
+        return false;
+    uint64_t used = number(text);
+    text = text_of_group(group, "memory.stat");
+    uint64_t idle = text != NULL ? droppable(v, text) : 0;
+    out->used_bytes = used > idle ? used - idle : 0;
+    out->stalled = stalled_of(text_of_group(group, v->stalls));
+    return true;
+}
+
+static bool look_at_machine(struct xs_limits *out)
+{
+    const char *text = text_of("/proc", "meminfo");
+
+    *out = (struct xs_limits){0};
+    if (text == NULL)
+        return false;
+    uint64_t total = number_of(text, "MemTotal:") << 10;
+    uint64_t available = number_of(text, "MemAvailable:") << 10;
+    if (available == 0 || available > total)
+        return false;
+    out->limit_bytes = total;
+    out->used_bytes = total - available;
+    return true;
+}
+
+static uint64_t left(const struct xs_limits *l)
+{
+    return l->limit_bytes > l->used_bytes ? l->limit_bytes - l->used_bytes : 0;
+}
+
+unsigned xs_limits_look(struct xs_limits out[XS_LIMITS_MOST])
+{
+    uint64_t least = UINT64_MAX;
+    unsigned n = 0;
     int cancel;
 
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
-    if (!is_open)
+    if (!is_open || xs_proc_now_ns() - limits.opened_ns >= OPEN_NS)
         open_limits();
-    *out = (struct xs_limits){0};
-    if (limits.version != NULL)
-        look_at_cgroup(out);
-    look_at_machine(&machine);
-    if (left(&machine) < left(out))
-        *out = machine;
-    /* The machine's are not for a group: another one's may be all there is to them. */
-    if (!out->is_cgroup)
-        stalls = text_of("/proc/pressure", "memory");
-    else if (limits.version->stalls != NULL)
-        stalls = text_of(limits.path, limits.version->stalls);
-    out->stalled = stalled_of(stalls);
+    for (unsigned i = 0; i < limits.groups; i++) {
+        if (!look_at_group(limits.group[i], &out[n]))
+            continue;
+        least = left(&out[n]) < least ? left(&out[n]) : least;
+        n++;
+    }
+    if (look_at_machine(&out[n])) {
+        /* For a group that is nearer to its limit they say nothing: they may be another one's. */
+        if (left(&out[n]) < least)
+            out[n].stalled = stalled_of(text_of("/proc/pressure", "memory"));
+        n++;
+    }
     pthread_setcancelstate(cancel, NULL);
-    return out->limit_bytes != 0;
+    return n;
 }
 
 bool xs_limits_has_cgroup(void)
 {
-    return limits.version != NULL;
+    return limits.groups != 0;
 }
 
 void xs_limits_fork_child(void)

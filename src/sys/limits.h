@@ -1,7 +1,7 @@
-/* sys/limits.h - how much memory the process may still get: its memory cgroup's limit, version 1 or
- * 2, and what the machine has free.
+/* sys/limits.h - how much memory the process may still get: the limits of its memory cgroup and of
+ * those above it, version 1 or 2, and what the machine has free.
  * Units:   bytes; stalls in 1/100 of a per cent, as the kernel averages them over ten seconds.
- * Owns:    the paths of the process's cgroup, found by the first look.
+ * Owns:    the paths of the process's cgroup, found by a look now and then.
  * Threads: one at a time. Context: inside malloc, no lock held: reads files. errno may change.
  *          Allocates: never.
  * Errors:  what the kernel does not tell is 0.
@@ -13,21 +13,23 @@
 
 struct xs_limits {
     uint64_t limit_bytes;
-    uint64_t used_bytes; /* without what the kernel would drop: files that nobody has used lately */
-    bool is_cgroup;      /* of the cgroup, else of the machine */
+    uint64_t used_bytes; /* without what the kernel would drop: files that nobody has mapped */
+    bool is_cgroup;      /* of a cgroup, else of the machine */
     unsigned stalled; /* processes waited for memory so long; 10000 is all the time; 0: unknown */
 };
 
-/* The one of the two that has less left. False: neither is known. */
-bool xs_limits_look(struct xs_limits *out);
+/* Each one that there is, of the cgroups that the process is in, from its own up, and at last of
+ * the machine. How many; 0: none is known. */
+#define XS_LIMITS_MOST 8
+unsigned xs_limits_look(struct xs_limits out[XS_LIMITS_MOST]);
 
-/* There is a cgroup with a limit, as of the first look. */
+/* There is a cgroup with a limit, as of the last look. */
 bool xs_limits_has_cgroup(void);
 
 /* In front of every path, for tests: "" but there. */
 extern XS_HIDDEN const char *xs_limits_root;
 
-/* The process may have moved. */
+/* The process may have moved: the next look finds out, as others do once a second. */
 void xs_limits_fork_child(void);
 
 #endif

@@ -1,5 +1,6 @@
 /* Limits read from a made-up /proc and /sys. */
 #include <criterion/criterion.h>
+#include <unistd.h>
 
 #include "sys/limits.h"
 #include "tests/support/fake_root.h"
@@ -15,91 +16,176 @@ static void begin(void)
 
 TestSuite(limits, .init = begin, .fini = fake_root_end);
 
-Test(limits, the_machine)
-{
-    struct xs_limits l;
+static struct xs_limits l[XS_LIMITS_MOST];
 
-    put("/proc/self/cgroup", "0::/\n");
-    cr_assert(xs_limits_look(&l));
-    cr_assert(!l.is_cgroup && !xs_limits_has_cgroup());
-    cr_assert_eq(l.limit_bytes, 16000u << 10);
-    cr_assert_eq(l.used_bytes, 7000u << 10);
-    cr_assert_eq(l.stalled, 150u);
+/* As after a second, when the groups are looked for anew. */
+static unsigned look_anew(void)
+{
+    xs_limits_fork_child();
+    return xs_limits_look(l);
 }
 
-/* The tightest limit on the way up counts, with what is used there. */
+Test(limits, the_machine)
+{
+    put("/proc/self/cgroup", "0::/\n");
+    cr_assert_eq(look_anew(), 1u);
+    cr_assert(!l[0].is_cgroup && !xs_limits_has_cgroup());
+    cr_assert_eq(l[0].limit_bytes, 16000u << 10);
+    cr_assert_eq(l[0].used_bytes, 7000u << 10);
+    cr_assert_eq(l[0].stalled, 150u);
+}
+
+/* The limits on the way up count, with what is used there. */
 Test(limits, version_2)
 {
-    struct xs_limits l;
-
     put("/proc/self/cgroup", "0::/a/b\n");
     put("/sys/fs/cgroup/a/b/memory.max", "max\n");
+    put("/sys/fs/cgroup/a/b/memory.high", "max\n");
     put("/sys/fs/cgroup/a/memory.max", "4096000\n");
     put("/sys/fs/cgroup/a/memory.current", "3000000\n");
     put("/sys/fs/cgroup/a/memory.stat", "anon 5\ninactive_file 1000000\nfile 7\n");
     put("/sys/fs/cgroup/a/memory.pressure", "some avg10=25.25 avg60=1.00\n");
-    cr_assert(xs_limits_look(&l));
-    cr_assert(l.is_cgroup && xs_limits_has_cgroup());
-    cr_assert_eq(l.limit_bytes, 4096000u);
-    cr_assert_eq(l.used_bytes, 2000000u);
-    cr_assert_eq(l.stalled, 2525u);
+    cr_assert_eq(look_anew(), 2u);
+    cr_assert(l[0].is_cgroup && xs_limits_has_cgroup() && !l[1].is_cgroup);
+    cr_assert_eq(l[0].limit_bytes, 4096000u);
+    cr_assert_eq(l[0].used_bytes, 2000000u);
+    cr_assert_eq(l[0].stalled, 2525u);
+    cr_assert_eq(l[1].stalled, 0u, "the machine's may be this group's");
     put("/sys/fs/cgroup/a/memory.current", "4000000\n"); /* it changes, and so does the limit */
     put("/sys/fs/cgroup/a/memory.max", "5000000\n");
-    cr_assert(xs_limits_look(&l));
-    cr_assert_eq(l.limit_bytes, 5000000u);
-    cr_assert_eq(l.used_bytes, 3000000u);
+    cr_assert_eq(xs_limits_look(l), 2u);
+    cr_assert_eq(l[0].limit_bytes, 5000000u);
+    cr_assert_eq(l[0].used_bytes, 3000000u);
+}
+
+/* A group whose limit is the smaller one may have more left than the one above it, which others
+ * fill. */
+Test(limits, groups_in_groups)
+{
+    put("/proc/self/cgroup", "0::/a/b/c\n");
+    put("/sys/fs/cgroup/a/b/c/memory.max", "5000000\n");
+    put("/sys/fs/cgroup/a/b/c/memory.current", "1000000\n");
+    put("/sys/fs/cgroup/a/b/memory.max", "max\n");
+    put("/sys/fs/cgroup/a/memory.max", "8000000\n");
+    put("/sys/fs/cgroup/a/memory.current", "7900000\n");
+    cr_assert_eq(look_anew(), 3u);
+    cr_assert_eq(l[0].limit_bytes, 5000000u);
+    cr_assert_eq(l[0].used_bytes, 1000000u);
+    cr_assert_eq(l[1].limit_bytes, 8000000u);
+    cr_assert_eq(l[1].used_bytes, 7900000u);
+}
+
+/* Where processes are made to wait is a limit. */
+Test(limits, high)
+{
+    put("/proc/self/cgroup", "0::/a\n");
+    put("/sys/fs/cgroup/a/memory.max", "5000000\n");
+    put("/sys/fs/cgroup/a/memory.high", "3000000\n");
+    put("/sys/fs/cgroup/a/memory.current", "1000000\n");
+    cr_assert_eq(look_anew(), 2u);
+    cr_assert_eq(l[0].limit_bytes, 3000000u);
+    put("/sys/fs/cgroup/a/memory.max", "max\n");
+    cr_assert_eq(look_anew(), 2u);
+    cr_assert_eq(l[0].limit_bytes, 3000000u);
+}
+
+/* Files that were read twice are dropped before anybody is killed, and so are the kernel's caches;
+ * what is mapped of files is wanted. */
+Test(limits, what_the_kernel_would_drop)
+{
+    put("/proc/self/cgroup", "0::/a\n");
+    put("/sys/fs/cgroup/a/memory.max", "5000000\n");
+    put("/sys/fs/cgroup/a/memory.current", "4800000\n");
+    put("/sys/fs/cgroup/a/memory.stat", "anon 100000\nfile 4500000\nfile_mapped 300000\n"
+                                        "inactive_file 1000000\nactive_file 3500000\n"
+                                        "slab_reclaimable 150000\n");
+    cr_assert_eq(look_anew(), 2u);
+    cr_assert_eq(l[0].used_bytes, 4800000u - 1000000u - 3200000u - 150000u);
+    put("/proc/self/cgroup", "4:memory:/job\n");
+    put("/sys/fs/cgroup/memory/job/memory.limit_in_bytes", "5000000\n");
+    put("/sys/fs/cgroup/memory/job/memory.usage_in_bytes", "4800000\n");
+    put("/sys/fs/cgroup/memory/job/memory.stat",
+        "inactive_file 1\nactive_file 1\nmapped_file 1\ntotal_mapped_file 300000\n"
+        "total_inactive_file 1000000\ntotal_active_file 3500000\n");
+    cr_assert_eq(look_anew(), 2u);
+    cr_assert_eq(l[0].used_bytes, 4800000u - 1000000u - 3200000u);
+}
+
+/* The process is moved, and its group gets a limit, while it runs. */
+Test(limits, moves)
+{
+    put("/proc/self/cgroup", "0::/a\n");
+    put("/sys/fs/cgroup/a/memory.current", "1\n");
+    cr_assert_eq(look_anew(), 1u);
+    put("/sys/fs/cgroup/a/memory.max", "5000000\n");
+    put("/sys/fs/cgroup/b/memory.max", "6000000\n");
+    put("/sys/fs/cgroup/b/memory.current", "2\n");
+    usleep(1000100);
+    cr_assert_eq(xs_limits_look(l), 2u);
+    cr_assert_eq(l[0].limit_bytes, 5000000u);
+    put("/proc/self/cgroup", "0::/b\n");
+    usleep(1000100);
+    cr_assert_eq(xs_limits_look(l), 2u);
+    cr_assert_eq(l[0].limit_bytes, 6000000u);
 }
 
 Test(limits, version_1)
 {
-    struct xs_limits l;
-
     put("/proc/self/cgroup", "5:cpu:/x\n4:memory:/job/1\n0::/\n");
     put("/sys/fs/cgroup/memory/job/1/memory.limit_in_bytes", "2097152\n");
     put("/sys/fs/cgroup/memory/job/1/memory.usage_in_bytes", "2000000\n");
     put("/sys/fs/cgroup/memory/job/1/memory.stat", "inactive_file 9\ntotal_inactive_file 500000\n");
     put("/sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
-    cr_assert(xs_limits_look(&l));
-    cr_assert(l.is_cgroup);
-    cr_assert_eq(l.limit_bytes, 2097152u);
-    cr_assert_eq(l.used_bytes, 1500000u);
-    cr_assert_eq(l.stalled, 0u,
-                 "version 1 tells none of its own, and the machine's may be another group's");
+    cr_assert_eq(look_anew(), 2u);
+    cr_assert(l[0].is_cgroup);
+    cr_assert_eq(l[0].limit_bytes, 2097152u);
+    cr_assert_eq(l[0].used_bytes, 1500000u);
+    cr_assert_eq(l[0].stalled, 0u, "version 1 tells none");
+    cr_assert_eq(l[1].stalled, 0u, "the machine's may be another group's");
 }
 
 /* A container sees the path of the host, and its own group at the mount. */
 Test(limits, container)
 {
-    struct xs_limits l;
-
     put("/proc/self/cgroup", "0::/../../docker/abc\n");
     put("/sys/fs/cgroup/memory.max", "1048576\n");
     put("/sys/fs/cgroup/memory.current", "1000000\n");
-    cr_assert(xs_limits_look(&l));
-    cr_assert(l.is_cgroup);
-    cr_assert_eq(l.limit_bytes, 1048576u);
+    cr_assert_eq(look_anew(), 2u);
+    cr_assert(l[0].is_cgroup);
+    cr_assert_eq(l[0].limit_bytes, 1048576u);
 }
 
-/* The cgroup has room, the machine has not. */
-Test(limits, what_is_less)
+/* More groups with a limit than there is room for, and a path that is too long. */
+Test(limits, too_many)
 {
-    struct xs_limits l;
+    char path[2048] = "/sys/fs/cgroup";
+    char line[3000];
 
-    put("/proc/self/cgroup", "0::/a\n");
-    put("/sys/fs/cgroup/a/memory.max", "15000000\n");
-    put("/sys/fs/cgroup/a/memory.current", "1000000\n");
-    put("/proc/meminfo", "MemTotal:       16000 kB\nMemAvailable:    100 kB\n");
-    cr_assert(xs_limits_look(&l));
-    cr_assert(!l.is_cgroup);
-    cr_assert_eq(l.used_bytes, 15900u << 10);
+    for (unsigned i = 0; i < 12; i++) {
+        char file[2100];
+        strcat(path, "/d");
+        snprintf(file, sizeof(file), "%s/memory.max", path);
+        put(file, "6000000\n");
+        snprintf(file, sizeof(file), "%s/memory.current", path);
+        put(file, "1000000\n");
+    }
+    snprintf(line, sizeof(line), "0::%s\n", path + strlen("/sys/fs/cgroup"));
+    put("/proc/self/cgroup", line);
+    cr_assert_eq(look_anew(), (unsigned)XS_LIMITS_MOST);
+    cr_assert(l[XS_LIMITS_MOST - 2].is_cgroup && !l[XS_LIMITS_MOST - 1].is_cgroup);
+
+    memset(path, 'x', sizeof(path) - 1);
+    path[0] = '/';
+    path[sizeof(path) - 1] = '\0';
+    snprintf(line, sizeof(line), "0::%s\n", path);
+    put("/proc/self/cgroup", line);
+    cr_assert_eq(look_anew(), 1u);
+    cr_assert(!l[0].is_cgroup);
 }
 
 Test(limits, nothing_is_known)
 {
-    struct xs_limits l;
-
     xs_limits_root = "/nowhere";
-    cr_assert(!xs_limits_look(&l));
-    cr_assert_eq(l.limit_bytes, 0u);
+    cr_assert_eq(look_anew(), 0u);
     xs_limits_root = fake_root;
 }

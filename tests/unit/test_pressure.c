@@ -154,7 +154,7 @@ Test(pressure, stalls_far_from_the_limit)
 }
 
 /* Nor do processes wait for the limit that is ours alone: only where the machine or the group has
- * used half of its own is that pressure. */
+ * used half of its own is that pressure, and theirs. */
 Test(pressure, stalls_of_others_and_our_limit)
 {
     xs_supply_open(&(struct xs_supply_options){.limit_bytes = 40000000});
@@ -166,8 +166,89 @@ Test(pressure, stalls_of_others_and_our_limit)
     put(GROUP "/memory.current", "55000000\n");
     xs_pressure_look(0);
     cr_assert_eq(lines, 1u);
-    cr_assert_eq((int)said.of, (int)XS_PRESSURE_LIMIT);
+    cr_assert_eq((int)said.of, (int)XS_PRESSURE_CGROUP);
     cr_assert_eq(said.stalled, 8000u);
+}
+
+/* Each limit counts, whichever leaves the fewest bytes. */
+Test(pressure, any_limit)
+{
+    struct xs_pressure_stats s;
+
+    /* 92 % of the group, and of the machine less, in bytes and by share. */
+    put(GROUP "/memory.max", "10000000000\n");
+    put(GROUP "/memory.current", "9200000000\n");
+    put("/proc/meminfo", "MemTotal: 1000000 kB\nMemAvailable: 500000 kB\n");
+    xs_pressure_look(0);
+    cr_assert_eq(lines, 1u);
+    cr_assert_eq((int)said.of, (int)XS_PRESSURE_CGROUP);
+    cr_assert_leq(atomic_load(&xs_pressure_left), 500000 * 1024 / 4,
+                  "the machine's end comes first");
+    xs_pressure_stats(&s);
+    cr_assert_eq(s.most_permille, 920u);
+
+    /* The machine, and the group has less left. */
+    put(GROUP "/memory.max", "100000000\n");
+    put(GROUP "/memory.current", "60000000\n");
+    xs_pressure_look(0);
+    cr_assert(!xs_span_in_hurry());
+    now_ns += 11000 * MS;
+    put("/proc/meminfo", "MemTotal: 1000000 kB\nMemAvailable: 60000 kB\n");
+    xs_pressure_look(0);
+    cr_assert_eq(lines, 2u);
+    cr_assert_eq((int)said.of, (int)XS_PRESSURE_MACHINE);
+    cr_assert_leq(atomic_load(&xs_pressure_left), 40000000 / 4);
+    xs_pressure_stats(&s);
+    cr_assert_eq(s.most_permille, 940u, "%lu are not the machine's",
+                 (unsigned long)s.most_permille);
+}
+
+/* The group above, which others fill, has the larger limit. */
+Test(pressure, the_group_above)
+{
+    put("/proc/self/cgroup", "0::/a/b\n");
+    put(GROUP "/b/memory.max", "80000000\n");
+    put(GROUP "/b/memory.current", "10000000\n");
+    put(GROUP "/memory.current", "95000000\n");
+    xs_limits_fork_child();
+    xs_pressure_look(0);
+    cr_assert_eq(lines, 1u);
+    cr_assert_eq(said.limit_bytes, 100000000u);
+    cr_assert_eq(said.used_bytes, 95000000u);
+}
+
+/* A limit that comes while the process runs is seen by a look at the clock. */
+Test(pressure, a_limit_that_comes)
+{
+    put(GROUP "/memory.max", "max\n");
+    put("/proc/meminfo", "MemTotal: 1000000 kB\nMemAvailable: 500000 kB\n");
+    xs_limits_fork_child();
+    xs_pressure_look(0);
+    cr_assert(!xs_limits_has_cgroup());
+    put(GROUP "/memory.max", "65000000\n");
+    xs_pressure_poll();
+    cr_assert_eq(lines, 0u);
+    now_ns += 1001 * MS;
+    xs_pressure_poll();
+    cr_assert_eq(lines, 1u);
+    cr_assert_eq(said.limit_bytes, 65000000u);
+}
+
+/* Of our own limit what lies free without memory is not used. */
+Test(pressure, of_our_limit_what_has_memory)
+{
+    struct xs_supply_stats own;
+
+    put(GROUP "/memory.max", "max\n");
+    xs_limits_fork_child();
+    void *p = xs_heap_malloc(300000);
+    cr_assert(p != NULL);
+    xs_supply_stats(&own);
+    cr_assert_geq(own.charged_bytes, 1u << 20);
+    xs_supply_open(&(struct xs_supply_options){.limit_bytes = own.charged_bytes});
+    xs_pressure_look(0);
+    cr_assert_eq(lines, 0u, "all of it is taken, but little is used");
+    cr_assert(xs_heap_free(p));
 }
 
 /* By use: with what is wanted just now, once, and again only when it was 5 % better meanwhile. */
