@@ -290,9 +290,10 @@ bool xs_finish_plan(bool is_root, const char *malloc_owner)
         struct xs_buf b;
         xs_buf_init(&b, start_directory, sizeof(start_directory));
         xs_io_put_here(&b, xs_config(XS_KNOB_STATS_FILE)->text);
-    } else if (!to_file && !plan.aside) {
-        xs_io_keep_stderr();
     }
+    /* For a file too, in case that it cannot be written: many programs close stderr as they end. */
+    if (to_file ? !xs_io_stderr_is_pipe() : !plan.aside)
+        xs_io_keep_stderr();
     return true;
 }
 

@@ -85,13 +85,17 @@ XS_EXPORT XS_LINE void *realloc(void *p, size_t size)
     return xs_realloc(p, size);
 }
 
+/* The one that the program has, as the C library's does: a program or a library with a malloc of
+ * its own seldom has this one too, and its blocks come here. */
+extern void *program_realloc(void *p, size_t size) __asm__("realloc");
+
 XS_EXPORT void *reallocarray(void *p, size_t count, size_t size)
 {
     size_t bytes;
 
     if (XS_UNLIKELY(!xs_mul(count, size, &bytes)))
         return out_of_memory();
-    return xs_realloc(p, bytes);
+    return program_realloc(p, bytes);
 }
 
 XS_COLD static void *from_system(size_t align, size_t size)

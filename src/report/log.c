@@ -53,6 +53,10 @@ void xs_log(const char *format, ...)
     va_end(ap);
     if (line.truncated)
         line.len = line.cap - 2;
+    /* What a variable or a file holds is anything, and the log may be a terminal. */
+    for (size_t i = 0; i < line.len; i++)
+        if ((unsigned char)line.at[i] < ' ' || line.at[i] == 0x7F)
+            line.at[i] = '?';
     line.at[line.len] = '\n';
     write_log(line.at, line.len + 1);
     pthread_setcancelstate(cancel, NULL);

@@ -20,6 +20,7 @@ static struct {
     dev_t device;
     ino_t inode;
     bool same_as_stdout;
+    bool is_pipe;
 } kept = {.fd = -1};
 
 static bool is_kept_file(int fd)
@@ -39,6 +40,7 @@ void xs_io_note_stderr(void)
         kept.known = true;
         kept.device = err.st_dev;
         kept.inode = err.st_ino;
+        kept.is_pipe = S_ISFIFO(err.st_mode) || S_ISSOCK(err.st_mode);
         kept.same_as_stdout = fstat(STDOUT_FILENO, &out) == 0 && out.st_dev == err.st_dev &&
                               out.st_ino == err.st_ino && !isatty(STDERR_FILENO);
     }
@@ -76,6 +78,11 @@ int xs_io_stderr(void)
         fd = STDERR_FILENO;
     errno = saved;
     return fd;
+}
+
+bool xs_io_stderr_is_pipe(void)
+{
+    return kept.is_pipe;
 }
 
 bool xs_io_stderr_is_stdout(void)

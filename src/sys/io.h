@@ -22,6 +22,9 @@ void xs_io_drop_stderr(void);
 /* The descriptor of the stderr that the process started with, or -1 if it is gone. */
 int xs_io_stderr(void);
 
+/* Somebody may wait for its end. */
+bool xs_io_stderr_is_pipe(void);
+
 /* What the process started with: stderr and stdout are one file, and it is no terminal. */
 bool xs_io_stderr_is_stdout(void);
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <unistd.h>
 
 #include "policy/config.h"
@@ -289,8 +290,12 @@ static bool search_library(struct xs_settings *s, char *why, size_t cap)
     char self[PATH_MAX];
     ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
 
-    if (len > 0 && self[0] == '/') {
-        self[len] = '\0';
+    self[len > 0 ? len : 0] = '\0';
+    /* Without /proc, what the kernel was asked to execute. */
+    const char *asked = (const char *)getauxval(AT_EXECFN); // NOLINT(performance-no-int-to-ptr)
+    if (len <= 0 && (asked == NULL || realpath(asked, self) == NULL))
+        self[0] = '\0';
+    if (self[0] == '/') {
         *strrchr(self, '/') = '\0';
         if (try_library(s, self, "") || try_library(s, self, "/../lib"))
             return true;

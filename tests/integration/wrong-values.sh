@@ -27,6 +27,7 @@ wrong "a boolean of the GPU part" 'XSIGMA_GPU_PREFETCH_BACK.*maybe' XSIGMA_GPU_P
 wrong "a size" 'XSIGMA_CPU_ALIGN.*48' XSIGMA_CPU_ALIGN=48 $off
 wrong "a size's unit" 'XSIGMA_CPU_ALIGN.*64Q' XSIGMA_CPU_ALIGN=64Q $off
 wrong "a negative size" 'XSIGMA_CPU_ALIGN.*-64' XSIGMA_CPU_ALIGN=-64 $off
+wrong "what a terminal would obey" 'XSIGMA_CPU_ALIGN=4\?8\?\[31m is' "XSIGMA_CPU_ALIGN=4"$'\n'"8"$'\033[31m' $off
 wrong "a preset" 'XSIGMA_PRESET.*monte-carlo' XSIGMA_PRESET=monte_carlo $off
 wrong "a node that is not there" 'XSIGMA_CPU_NUMA=bind:63.*ENODEV.*off' XSIGMA_CPU_NUMA=bind:63 $off
 wrong "a configuration file that is not there" "$work/nofile" "XSIGMA_CONFIG=$work/nofile" $off
@@ -38,6 +39,9 @@ wrong "no such directory" '/nonexistent/dir/report' XSIGMA_STATS_FILE=/nonexiste
 wrong "a directory" "$work" "XSIGMA_STATS_FILE=$work"
 [ -w /dev/full ] && wrong "a full disk" '/dev/full' XSIGMA_STATS_FILE=/dev/full
 [ -w /dev/full ] && wrong "a full disk, as JSON" '/dev/full' XSIGMA_STATS_FILE=/dev/full XSIGMA_STATS_FORMAT=json
+# Programs of coreutils close stderr before they end.
+under none XSIGMA_STATS_FILE=/nonexistent/report -- ls / >/dev/null 2>"$work/err"
+grep -q '/nonexistent/report (ENOENT)' "$work/err" || fail "a report that cannot be written, and stderr is closed: $(cat "$work/err")"
 # A log is opened when there is something to say, so here one line says that and one says why here.
 under none XSIGMA_LOG=/nonexistent/log $off XSIGMA_VERBOSE=1 -- echo output >"$work/out" 2>"$work/err"
 { [ "$(grep -c '/nonexistent/log cannot' "$work/err")" -eq 1 ] && [ "$(wc -l <"$work/err")" -eq 2 ]; } || {

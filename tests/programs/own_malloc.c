@@ -82,6 +82,8 @@ int main(void)
         return 2;
     header_of(s);
     header_of(line);
+    s = reallocarray(s, 10, 10); /* the C library's, which calls our realloc */
+    header_of(s);
     free(s);
     free(line);
     fclose(f);
