@@ -44,7 +44,7 @@ unsigned xs_heap_open_class(struct xs_heap *h, size_t size)
     if (h->hot.current[XS_MAGAZINE_OF(class)] == NULL)
         xs_heap_open_magazine(h, class);
     if (size <= XS_CLASS_TABLE_MAX && h->place[(size + 15) / 16] == 0) {
-        size_t at = xs_class_bytes(class) / 16;
+        size_t at = xs_class_table_bytes[class] / 16u;
         do
             h->place[at] = (uint8_t)XS_MAGAZINE_OF(class);
         while (at-- != 0 && (16 * at >= least || xs_class_of(16 * at) == class));
