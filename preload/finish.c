@@ -33,7 +33,9 @@ XS_FORKED static struct {
     _Atomic uint64_t next_ns;
 } plan;
 
-XS_UNLIKELY_DATA static struct xs_report last; /* large, and one thread at a time gets to it */
+/* Large, and one thread at a time gets to it; and whether that may wait for locks. */
+XS_UNLIKELY_DATA static struct xs_report last;
+XS_UNLIKELY_DATA static bool may_lock_now;
 
 /* Where the program was at its start, with a slash, if the report's file is named relative to that:
  * it may be elsewhere at its end, or anywhere if it is a service. */
@@ -79,16 +81,19 @@ static bool is_utf8(void)
     return false;
 }
 
-static void render(const struct xs_report *r, const char *path, struct fd_sink *f)
+static void render(struct xs_report *r, const char *path, struct fd_sink *f)
 {
-    if (wants_json(path))
-        xs_report_json(r, to_fd, f);
-    else
+    if (!wants_json(path)) {
         xs_report_text(r, is_utf8(), to_fd, f);
+        return;
+    }
+    if (may_lock_now)
+        xs_report_collect_free_sizes(r);
+    xs_report_json(r, to_fd, f);
 }
 
 /* True: it was written whole. */
-static bool report_to_file(const struct xs_report *r, const char *pattern)
+static bool report_to_file(struct xs_report *r, const char *pattern)
 {
     XS_UNLIKELY_DATA static char mem[4096]; /* only one thread ever gets here */
     struct xs_buf path;
@@ -109,7 +114,7 @@ static bool report_to_file(const struct xs_report *r, const char *pattern)
     return f.error == 0;
 }
 
-static bool report_beside(const char *directory, const struct xs_report *r)
+static bool report_beside(const char *directory, struct xs_report *r)
 {
     XS_BUF(final, 256);
     XS_BUF(path, 256);
@@ -137,7 +142,7 @@ static bool report_beside(const char *directory, const struct xs_report *r)
 }
 
 /* stderr is where the program's own output goes: a report there would change what it prints. */
-static bool report_aside(const struct xs_report *r)
+static bool report_aside(struct xs_report *r)
 {
     const char *records = xs_config(XS_KNOB_RECORD)->text;
 
@@ -145,7 +150,7 @@ static bool report_aside(const struct xs_report *r)
            report_beside("/dev/shm", r);
 }
 
-static bool write_report(const struct xs_report *r)
+static bool write_report(struct xs_report *r)
 {
     const char *pattern = xs_config(XS_KNOB_STATS_FILE)->text;
 
@@ -163,6 +168,7 @@ static bool report(const char *how, int status, bool may_lock)
 {
     struct xs_report *r = &last;
 
+    may_lock_now = may_lock;
     xs_report_collect(r, may_lock);
     r->how = how;
     r->status = status;
@@ -175,8 +181,11 @@ static bool report(const char *how, int status, bool may_lock)
 static void finish(const char *how, int status, bool may_lock)
 {
     bool told = report(how, status, may_lock);
+    bool keep = xs_config(XS_KNOB_RECORD_KEEP)->num != 0;
 
-    xs_control_stop(&last, told, xs_config(XS_KNOB_RECORD_KEEP)->num != 0);
+    if (may_lock && (keep || !told))
+        xs_report_collect_free_sizes(&last);
+    xs_control_stop(&last, told, keep);
 }
 
 /* ---- a stack to do it on ---------------------------------------------------------------- */

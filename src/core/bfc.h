@@ -146,6 +146,9 @@ bool xs_bfc_add(struct xs_bfc *b, void *p, size_t size);
 /* The same for good: collection passes it by. */
 bool xs_bfc_add_kept(struct xs_bfc *b, void *p, size_t size);
 
+/* One that xs_bfc_take_regions took and that could not go after all; it has no memory behind it. */
+bool xs_bfc_add_back(struct xs_bfc *b, void *p, size_t size, uint64_t now);
+
 /* `size` > 0; `align` a power of two or 0. The address is xs_bfc_address of the result. */
 xs_chunk xs_bfc_alloc(struct xs_bfc *b, size_t size, size_t align);
 

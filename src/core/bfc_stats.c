@@ -79,6 +79,19 @@ bool xs_bfc_add_kept(struct xs_bfc *b, void *p, size_t size)
     return true;
 }
 
+bool xs_bfc_add_back(struct xs_bfc *b, void *p, size_t size, uint64_t now)
+{
+    size_t next = b->next_region_bytes;
+
+    if (!xs_bfc_add(b, p, size))
+        return false;
+    b->next_region_bytes = next;
+    b->stats.growth_steps--;
+    b->stats.collected--;
+    b->first_region->right->freed_at = now;
+    return true;
+}
+
 size_t xs_bfc_size(const struct xs_bfc *b, xs_chunk c)
 {
     return bfc_record(b, c)->size;

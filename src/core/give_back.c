@@ -3,6 +3,7 @@
  * What is on its way is in no bin, so nobody can get it; who finds nothing else waits for it
  * (span.c). One thread at a time gives back. */
 #include <errno.h>
+#include <string.h>
 #include <time.h>
 
 #include "core/huge.h"
@@ -72,12 +73,25 @@ bool xs_span_is_giver(void)
            (uintptr_t)__builtin_thread_pointer();
 }
 
-void xs_span_unmap(void *p, size_t size)
+bool xs_span_unmap(void *p, size_t size)
 {
     /* Out of the map first: once unmapped, the range may be anybody's. */
     (void)xs_page_map_set(p, size, 0);
-    (void)xs_supply_unmap(p, size);
+    if (xs_supply_unmap(p, size) != 0)
+        return false;
     atomic_fetch_sub_explicit(&xs_spans.reserved_bytes, size, memory_order_relaxed);
+    return true;
+}
+
+/* A region that the kernel did not take, as a hole would be one mapping more than a process may
+ * have: it is the arena's again, and the memory behind it goes all the same. */
+XS_COLD static void take_back(struct xs_span_arena *s, const struct xs_bfc_range *region)
+{
+    if (!xs_supply_purge(region->p, region->size))
+        memset(region->p, 0, region->size); /* for who takes it for fresh */
+    xs_lock_take(&s->lock);
+    (void)xs_bfc_add_back(&s->bfc, region->p, region->size, xs_span_now_ns());
+    xs_lock_give(&s->lock);
 }
 
 /* Whole regions dated up to `until`. The caller is the giver, or at the limit. */
@@ -85,6 +99,7 @@ static size_t collect(struct xs_span_arena *s, uint64_t until)
 {
     struct xs_bfc_range gone[XS_SPAN_OUT];
     size_t bytes = 0;
+    bool all_went = true;
     unsigned n;
 
     do {
@@ -92,10 +107,14 @@ static size_t collect(struct xs_span_arena *s, uint64_t until)
         n = xs_bfc_take_regions(&s->bfc, until, gone, XS_SPAN_OUT);
         xs_lock_give(&s->lock);
         for (unsigned i = 0; i < n; i++) {
-            xs_span_unmap(gone[i].p, gone[i].size);
-            bytes += gone[i].size;
+            bool went = xs_span_unmap(gone[i].p, gone[i].size);
+            if (went)
+                bytes += gone[i].size;
+            else
+                take_back(s, &gone[i]);
+            all_went &= went;
         }
-    } while (n == XS_SPAN_OUT);
+    } while (n == XS_SPAN_OUT && all_went);
     return bytes;
 }
 

@@ -244,7 +244,12 @@ struct xs_heap *xs_heap_enter_slow(void)
             return own;
     int saved = errno;
     struct xs_heap *h = adopt_or_make();
-    if (h != NULL && !is_past_end) {
+    if (own != NULL && !is_past_end) {
+        /* The thread has got one meanwhile: programs hook mmap, and allocate there. */
+        if (h != NULL)
+            put_idle(h);
+        h = xs_heap_enter_slow();
+    } else if (h != NULL && !is_past_end) {
         xs_heap_mine = own = h;
         xs_heap_owned(h);
         xs_arena_follow(h->arena);

@@ -464,6 +464,28 @@ void xs_heap_notify(struct xs_slab *s)
         xs_heap_help(h);
 }
 
+static void is_used_up(struct xs_heap *h, struct xs_slab *s)
+{
+    s->state = XS_SLAB_FULL;
+    s->held += XS_SLAB_IS_FULL;
+    h->hot.current[XS_MAGAZINE_OF(s->class)] = &xs_slab_none;
+}
+
+/* Programs hook mmap, and allocate there: the class has got a current slab meanwhile, which goes
+ * where it is found again. */
+XS_COLD static void set_aside(struct xs_heap *h, struct xs_slab *s)
+{
+    if (s->free == NULL && s->bump == s->end && s->chains == NULL) {
+        is_used_up(h, s);
+        return;
+    }
+    h->hot.current[XS_MAGAZINE_OF(s->class)] = &xs_slab_none;
+    if (xs_slab_used(s) == 0)
+        keep_or_release(h, s);
+    else
+        link_partial(h, s);
+}
+
 struct xs_slab *xs_heap_next_slab(struct xs_heap *h, unsigned class)
 {
     struct xs_slab *s;
@@ -477,13 +499,13 @@ struct xs_slab *xs_heap_next_slab(struct xs_heap *h, unsigned class)
         (void)xs_slab_take_remote(s);
         if (s->free != NULL || s->bump != s->end || xs_slab_use_chain(s) || xs_heap_grow_up(h, s))
             return s;
-        s->state = XS_SLAB_FULL;
-        s->held += XS_SLAB_IS_FULL;
-        h->hot.current[XS_MAGAZINE_OF(class)] = &xs_slab_none;
+        is_used_up(h, s);
     }
     s = h->partial[class].first;
     if (s == NULL && h->empty[class] == NULL) {
         s = new_slab(h, class, is_next);
+        if (XS_UNLIKELY(h->hot.current[XS_MAGAZINE_OF(class)] != &xs_slab_none))
+            set_aside(h, h->hot.current[XS_MAGAZINE_OF(class)]);
         /* To make room for it others may have been given back, or filled up. */
         if (s == NULL)
             s = h->partial[class].first;

@@ -114,7 +114,10 @@ static void keep_rest(struct xs_heap *h)
     if (h->kept_room != 0 || rest < REST_LEAST || rest > ROOM_KEPT_PER_CACHE * h->cache_bytes ||
         !xs_span_take(rest, 0, &span))
         return;
-    keep_as_room(h, span.chunk);
+    if (h->kept_room == 0)
+        keep_as_room(h, span.chunk);
+    else /* a hook of mmap has left some */
+        xs_span_give(&span.chunk, 1, NULL);
 }
 
 /* Under the lock from the look at the entry on: another thread may just free the block, or ask how
@@ -124,17 +127,20 @@ void xs_large_give_room(struct xs_heap *h)
     if (h->roomy == NULL)
         return;
     bool begun = xs_heap_begin(h);
+    bool is_cut = false;
     xs_lock_take(&xs_heaps_lock);
     if (xs_page_map_get(h->roomy) == h->roomy_entry) {
         xs_chunk chunk = XS_ENTRY_CHUNK(h->roomy_entry);
-        bool is_cut = xs_span_resize(chunk, h->roomy_size);
+        is_cut = xs_span_resize(chunk, h->roomy_size);
         xs_page_map_put(h->roomy, chunk_entry(XS_CLASS_ODD, chunk));
-        if (is_cut)
-            keep_rest(h);
     }
     xs_lock_give(&xs_heaps_lock);
     h->roomy = NULL;
     h->roomy_entry = 0;
+    /* Not under the lock: where another thread was faster, it may be got from the system, and
+     * programs hook mmap. */
+    if (is_cut)
+        keep_rest(h);
     xs_heap_end(h, begun);
 }
 

@@ -291,7 +291,7 @@ static bool take_new(struct xs_span_arena *s, size_t size, size_t least, size_t 
             hand_out(s, &taken, out);
         xs_lock_give(&s->lock);
         if (!added)
-            xs_span_unmap(p, size);
+            (void)xs_span_unmap(p, size);
         if (done)
             see_to_pages(out);
     }

@@ -149,8 +149,8 @@ void xs_arenas_fork_child(void);
 
 uint64_t xs_span_now_ns(void);
 
-/* A region goes back, with no lock held. */
-void xs_span_unmap(void *p, size_t size);
+/* A region goes back, with no lock held; false: the kernel did not take it. */
+bool xs_span_unmap(void *p, size_t size);
 
 /* All that is free in it goes back now, unless another thread is at this. */
 void xs_span_give_back(struct xs_span_arena *s);

@@ -88,13 +88,17 @@ void xs_report_collect(struct xs_report *r, bool may_lock)
             xs_backends[i]->memory(&r->memory[i], may_lock);
     if (r->open[XS_OWNER_BFC])
         r->has_core = xs_heap_stats_get(&r->core, may_lock);
-    if (r->has_core && may_lock)
-        xs_span_free_by_size(r->core_free);
     xs_report_pages_get(&r->pages);
     collect_gpus(r, may_lock);
     xs_timeline_lend(r);
     xs_sites_lend(r);
     pthread_setcancelstate(cancel, NULL);
+}
+
+void xs_report_collect_free_sizes(struct xs_report *r)
+{
+    if (r->has_core)
+        xs_span_free_by_size(r->core_free);
 }
 
 void xs_report_begin(struct xs_report *r)

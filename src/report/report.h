@@ -74,7 +74,7 @@ struct xs_report {
     /* the own core, when it is open and could be asked */
     bool has_core;
     struct xs_heap_stats core;
-    /* what is free of it, by xs_bfc_free_by_size; none where nobody could wait for that */
+    /* what is free of it: xs_report_collect_free_sizes; none where nobody could wait for that */
     uint64_t core_free[XS_BFC_FREE_SIZES];
     struct xs_report_pages pages;
     /* of a record: what does not count by itself is as it was then; 0: as everything else */
@@ -102,6 +102,10 @@ void xs_report_collect(struct xs_report *r, bool may_lock);
 /* The same without system calls and without waiting: what would take any is unknown, or as `r` has
  * it already. */
 void xs_report_collect_quickly(struct xs_report *r);
+
+/* Into a snapshot that may lock: how what is free is cut up. All free chunks are gone through for
+ * it, with the locks held that threads want for theirs, so not where nobody is shown it. */
+void xs_report_collect_free_sizes(struct xs_report *r);
 
 /* Into a snapshot that is all zero: who the process is and what is in use, without any count. */
 void xs_report_begin(struct xs_report *r);

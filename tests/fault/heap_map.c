@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "core/heap.h"
+#include "core/supply.h"
 #include "tests/fuzz/model.h"
 
 #define KIB          ((size_t)1 << 10)
@@ -290,6 +291,13 @@ static void free_all(void)
     (void)xs_heap_trim();
     model_check();
     model_stats(&model, 0, true);
+    struct xs_heap_stats core;
+    struct xs_supply_stats supply;
+    (void)xs_heap_stats_get(&core, true);
+    xs_supply_stats(&supply);
+    FUZZ_CHECK(core.bfc.reserved_bytes == supply.charged_bytes,
+               "%lu bytes are mapped, but the core has %lu", (unsigned long)supply.charged_bytes,
+               (unsigned long)core.bfc.reserved_bytes);
 }
 
 static void open_heap(void)
