@@ -6,6 +6,7 @@
  * jump, hence the assembler.
  */
 #include <dlfcn.h>
+#include <errno.h>
 #include <sys/syscall.h>
 
 #include "core/keeper.h"
@@ -15,6 +16,7 @@
 #include "sample/sample.h"
 #include "sys/elf.h"
 #include "sys/filter.h"
+#include "sys/proc.h"
 
 /* Of dlopen's flags, those that reach the real function. A library loaded with RTLD_DEEPBIND calls
  * glibc's free directly, on blocks that another back end made. */
@@ -38,13 +40,18 @@ void xs_jumps_find(void)
     xs_next_clone = xs_elf_next("clone");
 }
 
-/* A filter of system calls is about to be set: the report's own would kill the process. */
+/* A filter of system calls is about to be set: the report's own would kill the process. A child of
+ * vfork puts it over itself alone, and what it changes here is its parent's. */
 void xs_jumps_seccomp(void)
 {
+    int saved = errno;
+    bool is_others = xs_is_filtered() || xs_proc_is_in_parent();
+
+    errno = saved;
+    if (is_others)
+        return;
     xs_keep_silent();
     xs_sample_end();
-    if (xs_is_filtered())
-        return;
     xs_filter_note();
     xs_keeper_filtered();
 }

@@ -1,11 +1,13 @@
 #include "sys/proc.h"
 
 #include <fcntl.h>
+#include <linux/kcmp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/utsname.h>
 #include <time.h>
@@ -14,6 +16,7 @@
 #include "base/fmt.h"
 #include "base/text.h"
 #include "sys/env.h"
+#include "sys/filter.h"
 #include "sys/io.h"
 
 static struct {
@@ -21,6 +24,7 @@ static struct {
     char host[65];
     char job[32];
     int rank;
+    pid_t pid;
     uint64_t start_ns;
     uint64_t start_time_s;
 } self = {.rank = -1};
@@ -92,6 +96,7 @@ void xs_proc_start(void)
 {
     struct utsname u;
 
+    self.pid = getpid();
     self.start_ns = clock_ns(CLOCK_MONOTONIC);
     self.start_time_s = clock_ns(CLOCK_REALTIME) / 1000000000u;
     copy_name(self.host, sizeof(self.host), uname(&u) == 0 ? u.nodename : "");
@@ -100,8 +105,17 @@ void xs_proc_start(void)
 
 void xs_proc_fork_child(void)
 {
+    if (!xs_is_filtered()) /* else nobody asks */
+        self.pid = getpid();
     self.start_ns = clock_ns(CLOCK_MONOTONIC);
     self.start_time_s = clock_ns(CLOCK_REALTIME) / 1000000000u;
+}
+
+bool xs_proc_is_in_parent(void)
+{
+    pid_t pid = getpid();
+
+    return pid != self.pid && syscall(SYS_kcmp, pid, getppid(), KCMP_VM, 0, 0) == 0;
 }
 
 const char *xs_proc_program(void)

@@ -12,6 +12,10 @@
 void xs_proc_start(void);
 void xs_proc_fork_child(void); /* time and CPU time count from the fork on */
 
+/* A child in its parent's memory, as vfork makes them. False too if the kernel does not tell. May
+ * change errno. */
+bool xs_proc_is_in_parent(void);
+
 /* Base name of the executable. Looked up when first asked for: what the kernel keeps of each name
  * that it was asked for below /proc weighs as much as a fifth of a page. */
 const char *xs_proc_program(void);

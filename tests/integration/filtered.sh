@@ -33,4 +33,15 @@ for case in "${cases[@]}"; do
             fail "$case, $setting: status $rc: $(head -n 3 "$work/err")"
     done
 done
+
+# One that a child of vfork puts over itself is not its parent's, which reports as ever.
+filtered=$(program vfork_filter) || exit 1
+for how in prctl seccomp; do
+    rm -f "$work/report"
+    LD_PRELOAD="$lib" XSIGMA_STATS_FILE="$work/report" "$filtered" $how >"$work/out" 2>"$work/err"
+    rc=$?
+    { [ $rc -eq 3 ] && [ "$(cat "$work/out")" = "done" ] && [ ! -s "$work/err" ]; } ||
+        fail "$how in a child of vfork: status $rc: $(head -n 3 "$work/err")"
+    grep -q 'exit 3' "$work/report" || fail "$how in a child of vfork: its parent did not report"
+done
 finish
