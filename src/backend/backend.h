@@ -4,9 +4,9 @@
  * Context: calls: inside malloc. open: in our constructor, where dlopen is allowed.
  * Errors:  allocation: NULL with errno ENOMEM. open: errno, and why as one line.
  *
- * Preconditions are settled by the caller (preload/malloc.c): sizes are at most PTRDIFF_MAX,
- * alignments are powers of two of at least 16, reallocated pointers are not NULL and their new size
- * is not 0.
+ * Preconditions are settled by the caller (preload/malloc.c): alignments are powers of two of at
+ * least 16, and size and alignment together at most PTRDIFF_MAX; reallocated pointers are not NULL
+ * and their new size is not 0. malloc, zalloc and realloc get any size: what is too large fails.
  */
 #ifndef XS_BACKEND_BACKEND_H
 #define XS_BACKEND_BACKEND_H

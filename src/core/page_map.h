@@ -34,8 +34,9 @@
 #define XS_PAGE_MAP_TABLE_ENTRIES ((size_t)1 << (XS_PAGE_MAP_TABLE_LOG2 - XS_PAGE_MAP_LEAF_LOG2))
 #define XS_PAGE_MAP_LEAF_ENTRIES  ((size_t)1 << (XS_PAGE_MAP_LEAF_LOG2 - XS_PAGE_MAP_GRANULE_LOG2))
 
-/* The low 2 bits of an entry name the owner (enum xs_owner); the rest is the owner's. */
-#define XS_OWNER_MASK        0x3u
+/* The lowest bits of an entry name the owner (enum xs_owner); the rest is the owner's. */
+#define XS_OWNER_BITS        2
+#define XS_OWNER_MASK        ((1u << XS_OWNER_BITS) - 1)
 #define XS_PAGE_MAP_OWNER(e) ((unsigned)(e)&XS_OWNER_MASK)
 
 struct xs_page_map_leaf {

@@ -96,7 +96,7 @@ uint32_t xs_heap_tag(uint32_t heap)
 
     for (uint32_t i = 1; i < heap && i < XS_HEAP_TAGS; i++)
         tag = next_tag(tag);
-    return XS_OWNER_BFC | (tag & 0x3F) << 2 | tag >> 6 << 16;
+    return XS_OWNER_BFC | (tag << XS_OWNER_BITS & 0xFF) | tag >> (8 - XS_OWNER_BITS) << 16;
 }
 
 bool xs_slab_push_remote(struct xs_slab *s, void **head, uint32_t n)

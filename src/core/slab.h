@@ -22,12 +22,12 @@ struct xs_heap;
 
 /* ---- entries of the page map ----
  *
- * Bits 0-1 are the owner, 8-15 the place of the class's magazine, 0 of all that is no object.
- * Of objects: 2-7 and 16-22 the tag of the heap in whose slab it lies, 23-63 the address of the
- * slab's record without its lowest bits. Tags do not suffice for every heap; the last one stands
- * for all beyond, and of these the slab's record tells.
- * Of chunks: 16-23 the class, 24-36 some bits of a heap's number, 37-63 the chunk; 2-7 are set, so
- * that with a class, which has bits too, it is nobody's tag. */
+ * Bits 0-1 are the owner (XS_OWNER_BITS), 8-15 the place of the class's magazine, 0 of all that is
+ * no object. Of objects: 2-7 and 16-22 the tag of the heap in whose slab it lies, 23-63 the address
+ * of the slab's record without its lowest bits. Tags do not suffice for every heap; the last one
+ * stands for all beyond, and of these the slab's record tells. Of chunks: 16-23 the class, 24-36
+ * some bits of a heap's number, 37-63 the chunk; 2-7 are set, so that with a class, which has bits
+ * too, it is nobody's tag. */
 _Static_assert(XS_OWNER_COUNT - 1 <= XS_OWNER_MASK, "the owner's bits");
 #define XS_ENTRY_TAG_MASK    0x7F00FFu
 #define XS_ENTRY_TAG(e)      ((uint32_t)(e)&XS_ENTRY_TAG_MASK)
@@ -37,7 +37,8 @@ _Static_assert(XS_OWNER_COUNT - 1 <= XS_OWNER_MASK, "the owner's bits");
  * for one of those that one's own has not is to ask whether it is one's own. There are 1,716. */
 #define XS_TAG_FIRST 0x3Fu
 #ifndef XS_HEAP_TAGS /* tests try fewer */
-#define XS_HEAP_TAGS 1716u
+#define XS_HEAP_TAGS (XS_OWNER_BITS == 2 ? 1716u : 924u)
+_Static_assert(XS_OWNER_BITS == 2 || XS_OWNER_BITS == 3, "6 of 15 bits less the owner's");
 #endif
 #define XS_ENTRY_CHUNK_SHIFT 37
 #define XS_ENTRY_CHUNKS      ((uint32_t)1 << (64 - XS_ENTRY_CHUNK_SHIFT))
@@ -57,8 +58,8 @@ XS_INLINE uint64_t xs_entry_of_object(uint32_t tag, unsigned class, const struct
 
 XS_INLINE uint64_t xs_entry_of_chunk(unsigned class, uint16_t heap, uint32_t chunk)
 {
-    return XS_OWNER_BFC | 0xFC | (uint64_t) class << 16 | (heap & (XS_ENTRY_HEAPS - 1)) << 24 |
-           (uint64_t)chunk << XS_ENTRY_CHUNK_SHIFT;
+    return XS_OWNER_BFC | (0xFF ^ XS_OWNER_MASK) | (uint64_t) class << 16 |
+           (heap & (XS_ENTRY_HEAPS - 1)) << 24 | (uint64_t)chunk << XS_ENTRY_CHUNK_SHIFT;
 }
 
 /* Of the core's entries. */

@@ -17,6 +17,7 @@ int xs_html_write(const char *json, size_t len, FILE *out)
 {
     size_t done = 0;
 
+    errno = 0; /* what fails here fails early, with a buffer that is full */
     fputs(xs_html_before, out);
     for (size_t i = 0; i < len; i++) {
         const char *instead = NULL;
@@ -36,7 +37,6 @@ int xs_html_write(const char *json, size_t len, FILE *out)
     }
     fwrite(json + done, 1, len - done, out);
     fputs(xs_html_after, out);
-    errno = 0;
     return fflush(out) != 0 || ferror(out) ? (errno != 0 ? errno : EIO) : 0;
 }
 

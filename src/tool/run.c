@@ -56,7 +56,7 @@ static void show_reports(const char *directory, const struct xs_ended *e, const 
         int rc = xs_html_save(&in, page);
         if (rc != 0)
             xs_tool_error("%s: %s", page, strerror(rc));
-        else
+        else if (strcmp(page, "-") != 0)
             xs_tool_error("the report is in %s", page);
     } else {
         xs_report_text(xs_inputs_sum(&in), xs_tool_utf8(), to_stderr, NULL);

@@ -33,7 +33,7 @@ only=${1-}
 run "plain glibc" glibc
 small='<=1K:tbb,<=256K:mimalloc,*:system'
 for stats in auto 0; do
-    for policy in system bfc mimalloc tbb "$route" "$small" "$own_route"; do
+    for policy in "${policies[@]}" "$small" "$own_route"; do
         run "$policy STATS=$stats" "$policy" XSIGMA_STATS=$stats
     done
     run "mimalloc RESERVE=off STATS=$stats" mimalloc XSIGMA_RESERVE=off XSIGMA_STATS=$stats

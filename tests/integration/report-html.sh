@@ -64,6 +64,11 @@ grep -q "none/page.html: No such file" "$work/err" || fail "run --html into no d
 out=$("$tool" run --lib "$lib" --html "$work" -- echo ran 2>"$work/err")
 [ "$? $out" = '2 ' ] || fail "run --html DIRECTORY: it runs, or status $?"
 
+"$tool" report --html /dev/full "$work/full.json" 2>"$work/err" && fail "a full disk, but status 0"
+grep -q "/dev/full: No space left on device" "$work/err" || fail "a full disk: $(cat "$work/err")"
+"$tool" run --lib "$lib" --html - -- true >"$work/out" 2>"$work/err" || fail "run --html -: status $?"
+{ grep -q '</html>' "$work/out" && [ ! -s "$work/err" ]; } || fail "run --html -: $(cat "$work/err")"
+
 # What is no plain file is written to and stays what it is (root would lose its /dev/null), and so does a link.
 mkfifo "$work/pipe"
 timeout 20 cat "$work/pipe" >"$work/piped" &

@@ -136,7 +136,7 @@ policies=(system bfc)
 for xs_name in mimalloc tbb; do
     have_backend $xs_name && policies+=("$xs_name")
 done
-[ ${#policies[@]} -eq 4 ] && policies+=(route)
+have_backend mimalloc && have_backend tbb && policies+=(route)
 
 # The value of one field of a JSON file by its path: json_get FILE cpu.frees
 json_get() { # FILE PATH
