@@ -25,6 +25,7 @@
 #include "sys/env.h"
 #include "sys/filter.h"
 #include "sys/io.h"
+#include "sys/limits.h"
 #include "sys/own_pages.h"
 #include "sys/proc.h"
 #include "xsigma.h"
@@ -166,13 +167,26 @@ static void start_policy(bool is_root)
     /* Else who started this process may read its stderr. */
     bool says = is_root || xs_config(XS_KNOB_LOG)->source != XS_SOURCE_DEFAULT;
 
-    xs_report_pressure_start(is_root);
+    if (!xs_config_is_small())
+        xs_report_pressure_start(is_root);
     xs_policy_start(says ? say_mismatch : NULL);
     xs_new_harden();
     wants_keeper = xs_backend_is_open(XS_OWNER_BFC) && xs_config(XS_KNOB_CPU_IDLE_THREAD)->num != 0;
     for (unsigned i = 0; i < XS_OWNER_COUNT; i++)
         if (i != XS_OWNER_SYSTEM && xs_backend_is_open((enum xs_owner)i))
             xs_dlopen_strip_deepbind();
+}
+
+/* The root of a tree of processes looks at its cgroup, which takes a tenth of the start of a small
+ * process; the others find its mark where they look for the library anyway. */
+static void leave_room(bool is_root, bool is_small)
+{
+    if (is_root && xs_config(XS_KNOB_PRESSURE_WARN)->num != 0)
+        is_small = xs_limits_cgroup() < XS_CONFIG_SMALL_CGROUP;
+    if (is_small) {
+        xs_config_small_cgroup(is_root);
+        xs_own_pages_mark();
+    }
 }
 
 static __attribute__((noinline)) void begin(void)
@@ -190,7 +204,9 @@ static __attribute__((noinline)) void begin(void)
         _exit(0);
     }
     xs_gpu_options_start();
-    bool is_root = !xs_proc_parent_maps("/libxsigma.so");
+    bool is_small;
+    bool is_root = !xs_proc_parent_maps("/libxsigma.so", &is_small);
+    leave_room(is_root, is_small);
     size_t said = 0;
     if (has_own_malloc())
         bypass();
@@ -214,7 +230,8 @@ static __attribute__((noinline)) void begin(void)
     xs_fork_watch();
     bool reports = xs_finish_plan(is_root, life.malloc_owner);
     if (reports) {
-        (void)xs_proc_program(); /* while /proc is surely where it was */
+        if (!xs_config_is_small())
+            (void)xs_proc_program(); /* while /proc is surely where it was */
         xs_control_begin();
         xs_policy_sample(!life.bypassed);
         if (is_root)
@@ -234,6 +251,7 @@ __attribute__((constructor)) static void start(void)
 
     begin();
     xs_own_stack_give_back();
-    xs_own_pages_give_back(xs_hot.counting);
+    if (!xs_config_is_small()) /* it takes two objects of the kernel's to look at them */
+        xs_own_pages_give_back(xs_hot.counting);
     errno = saved;
 }

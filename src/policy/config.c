@@ -173,7 +173,7 @@ void xs_config_device_name(struct xs_buf *b, unsigned device, enum xs_knob knob)
 
 const char *xs_config_source_name(enum xs_source source)
 {
-    static const char *const names[] = {"default", "preset", "file", "env"};
+    static const char *const names[] = {"default", "cgroup", "preset", "file", "env"};
 
     return names[source];
 }
@@ -689,6 +689,29 @@ void xs_config_load(bool secure)
         load_file(path, false);
     load_environment();
     check_neighbours();
+}
+
+static bool is_default(unsigned first, unsigned last)
+{
+    for (unsigned k = first; k <= last; k++)
+        if (values[k].source != XS_SOURCE_DEFAULT)
+            return false;
+    return true;
+}
+
+void xs_config_small_cgroup(bool is_root)
+{
+    if (is_default(XS_KNOB_CPU_BACKEND, XS_KNOB_RESERVE))
+        set_row(XS_KNOB_CPU_BACKEND, "system", XS_SOURCE_CGROUP, "");
+    if (is_default(XS_KNOB_RECORD, XS_KNOB_RECORD_RSS))
+        set_row(XS_KNOB_RECORD, "off", XS_SOURCE_CGROUP, "");
+    if (!is_root && is_default(XS_KNOB_STATS, XS_KNOB_STATS_INTERVAL))
+        set_row(XS_KNOB_STATS, "0", XS_SOURCE_CGROUP, "");
+}
+
+bool xs_config_is_small(void)
+{
+    return values[XS_KNOB_CPU_BACKEND].source == XS_SOURCE_CGROUP;
 }
 
 /* ---- the table for people --------------------------------------------------------------- */

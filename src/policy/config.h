@@ -16,6 +16,7 @@
 /* In order of precedence, lowest first. */
 enum xs_source {
     XS_SOURCE_DEFAULT,
+    XS_SOURCE_CGROUP, /* that is small */
     XS_SOURCE_PRESET,
     XS_SOURCE_FILE, /* XSIGMA_CONFIG */
     XS_SOURCE_ENVIRONMENT
@@ -73,6 +74,13 @@ const char *xs_knob_help(const struct xs_knob_row *row);
 /* Reads environment, file, preset, defaults. Nothing is read when `secure` (AT_SECURE). */
 void xs_config_load(bool secure);
 
+/* In a memory cgroup so small that the own core would take a part of it that counts: the C
+ * library's malloc, unless anything is set of what serves; no record, and no counts where nobody is
+ * to be told, unless they are asked for. */
+#define XS_CONFIG_SMALL_CGROUP XS_MIB(8)
+void xs_config_small_cgroup(bool is_root);
+bool xs_config_is_small(void); /* the C library's malloc serves for that */
+
 bool xs_config_is_loaded(void);
 
 /* For another process's report: the defaults and no warnings, then its values one by one. What is
@@ -98,7 +106,8 @@ void xs_config_device_name(struct xs_buf *b, unsigned device, enum xs_knob knob)
 
 /* The row that a name stands for, with or without prefix; *device is -1 unless it names one. */
 bool xs_config_find(const char *name, size_t len, enum xs_knob *knob, int *device);
-const char *xs_config_source_name(enum xs_source source); /* "default" "preset" "file" "env" */
+const char *
+xs_config_source_name(enum xs_source source); /* "default" "cgroup" "preset" "file" "env" */
 
 /* Warnings of the load, one line each without newline, at most 32 kept; NULL past the end. */
 const char *xs_config_warning(size_t i);

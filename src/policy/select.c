@@ -353,7 +353,8 @@ void xs_policy_start(void (*warn)(const char *text))
     for (size_t i = 0; i < route.count; i++)
         owners |= 1u << owner_of_choice(route.step[i].choice);
     struct xs_backend_options options = backend_options(owners);
-    open_supply();
+    if (!xs_config_is_small()) /* each page counts there */
+        open_supply();
     policy.count = 0;
     for (size_t i = 0; i < route.count; i++)
         add_steps(route.step[i].last,

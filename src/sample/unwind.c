@@ -13,6 +13,7 @@
 #include "sample/modules.h"
 #include "sample/walk.h"
 #include "sys/elf.h"
+#include "sys/mem.h"
 
 #if defined(__x86_64__)
 #define ITS(name)       "_Ux86_64_" name
@@ -43,9 +44,8 @@ static struct {
     int (*get_reg)(void *cursor, int reg, uintptr_t *value);
     void (*flush_cache)(void *space, uintptr_t low, uintptr_t high);
     void **space;
+    char *stack; /* mapped with the first need: a library of more than 2 MiB is laid out worse */
 } own;
-
-XS_UNLIKELY_DATA static _Alignas(16) char stack[STACK_BYTES];
 
 /* ---- a call on another stack ------------------------------------------------------------ */
 
@@ -104,10 +104,15 @@ static void flush(void)
 /* An object that the list did not have ends the walk too early: then again, from the start. */
 static void ask(struct asked *a)
 {
+    a->count = 0;
+    if (own.stack == NULL)
+        own.stack = xs_mem_map(STACK_BYTES, 0);
+    if (own.stack == NULL)
+        return;
     for (int round = 0; round < ROUNDS; round++) {
         bool has_learnt = false;
         a->count = 0;
-        xs_call_on_stack(ask_there, a, stack + STACK_BYTES);
+        xs_call_on_stack(ask_there, a, own.stack + STACK_BYTES);
         for (int i = 0; i < a->count; i++) {
             uintptr_t at = a->address[i] - 1;
             if (!xs_modules_know(at))

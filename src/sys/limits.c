@@ -2,8 +2,10 @@
 
 #include <pthread.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/fmt.h"
+#include "sys/direct.h"
 #include "sys/io.h"
 #include "sys/proc.h"
 
@@ -51,6 +53,13 @@ XS_SELDOM static struct {
     char path[PATH_MOST];               /* of the group that the process is in */
     char text[TEXT_MOST];
 } limits;
+
+/* Read once for a small answer, it is no use to have the pages. */
+static void forget_all(void)
+{
+    is_open = false;
+    (void)xs_direct_madvise(&limits, sizeof(limits), MADV_DONTNEED);
+}
 
 /* The text of a file in the directory of so many characters, or NULL. */
 static const char *text_in(const char *directory, size_t len, const char *name)
@@ -261,6 +270,19 @@ unsigned xs_limits_look(struct xs_limits out[XS_LIMITS_MOST])
     }
     pthread_setcancelstate(cancel, NULL);
     return n;
+}
+
+uint64_t xs_limits_cgroup(void)
+{
+    uint64_t least = UINT64_MAX;
+
+    open_limits();
+    for (unsigned i = 0; i < limits.groups; i++) {
+        uint64_t limit = limit_of(limits.group[i]);
+        least = limit < least ? limit : least;
+    }
+    forget_all();
+    return least;
 }
 
 bool xs_limits_has_cgroup(void)

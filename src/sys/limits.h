@@ -23,6 +23,9 @@ struct xs_limits {
 #define XS_LIMITS_MOST 8
 unsigned xs_limits_look(struct xs_limits out[XS_LIMITS_MOST]);
 
+/* The least limit of those cgroups, UINT64_MAX without one. At start: no page is kept of it. */
+uint64_t xs_limits_cgroup(void);
+
 /* There is a cgroup with a limit, as of the last look. */
 bool xs_limits_has_cgroup(void);
 

@@ -19,6 +19,16 @@ extern char xs_constants_end[] __attribute__((weak)) XS_HIDDEN;
 #define IS_SWAPPED (1UL << 62)
 #define IS_THERE   (1UL << 63)
 
+/* Nothing looks at it in the process itself. */
+XS_SELDOM_READ static const char mark[4096] __attribute__((aligned(4096), used));
+
+void xs_own_pages_mark(void)
+{
+    if (xs_mem_page() == sizeof(mark))
+        (void)xs_mem_forbid((void *)(uintptr_t)mark,
+                            sizeof(mark)); // NOLINT(performance-no-int-to-ptr)
+}
+
 static bool are_as_in_file(int pagemap, uintptr_t from, uintptr_t to)
 {
     uint64_t pages[128];

@@ -12,6 +12,10 @@
  * that counts goes on to need more. */
 void xs_own_pages_give_back(bool counts);
 
+/* One page of the library is neither to be read nor written from now on: for processes that this
+ * one starts, who look where it has the library (xs_proc_parent_maps). */
+void xs_own_pages_mark(void);
+
 /* What the dynamic linker and the constructors before this used of the first thread's stack, below
  * the caller's frame: main seldom goes as deep. On any other stack nothing is done. */
 void xs_own_stack_give_back(void);

@@ -365,25 +365,54 @@ void xs_proc_nodes(uint64_t bytes[64])
     (void)each_line("/proc/self/numa_maps", numa_line, bytes);
 }
 
-/* Not line by line: every process that starts does this, and its parent may have many mappings. */
-bool xs_proc_parent_maps(const char *library)
+/* Of the lines of one file, which follow each other: the first one that is another's, or what is
+ * left of the text behind the last whole line. */
+static char *its_lines(char *line, const char *text_end, const char *library, bool *is_marked,
+                       bool *is_end)
 {
-    const size_t len = strlen(library);
-    char text[4096 + 64];
-    size_t kept = 0; /* of what was read before: the name may begin there */
+    char *end;
+
+    while ((end = memchr(line, '\n', (size_t)(text_end - line))) != NULL) {
+        const char *rights = memchr(line, ' ', (size_t)(end - line));
+        *is_end = memmem(line, (size_t)(end - line), library, strlen(library)) == NULL;
+        if (*is_end)
+            break;
+        *is_marked |= rights != NULL && strncmp(rights, " ---", 4) == 0;
+        line = end + 1;
+    }
+    return line;
+}
+
+/* Line by line only what is the file's: every process that starts does this, and its parent may
+ * have many mappings. */
+bool xs_proc_parent_maps(const char *library, bool *is_marked)
+{
+    char text[4096 + 256];
+    size_t kept = 0; /* of what was read before: the line that the rest is of */
     bool found = false;
+    bool is_end = false;
     ssize_t n;
     XS_BUF(path, 64);
 
+    *is_marked = false;
     xs_fmt(&path, "/proc/%d/maps", (int)getppid());
     int fd = open(path.at, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return false;
-    while (!found && (n = read(fd, text + kept, sizeof(text) - kept)) > 0) {
-        size_t have = kept + (size_t)n;
-        found = memmem(text, have, library, len) != NULL;
-        kept = have < len - 1 ? have : len - 1;
-        memmove(text, text + have - kept, kept);
+    while (!is_end && (n = read(fd, text + kept, sizeof(text) - kept)) > 0) {
+        char *end = text + kept + n;
+        char *line = found ? text : memmem(text, (size_t)(end - text), library, strlen(library));
+        found = line != NULL;
+        if (line == NULL)
+            line = end;
+        while (line > text && line[-1] != '\n')
+            line--;
+        if (found)
+            line = its_lines(line, end, library, is_marked, &is_end);
+        kept = (size_t)(end - line);
+        if (kept == sizeof(text))
+            kept = 0;
+        memmove(text, line, kept);
     }
     close(fd);
     return found;

@@ -45,8 +45,9 @@ void xs_proc_nodes(uint64_t bytes[64]);
 
 /* The parent has a file mapped in whose path this stands (of at most 64 bytes): it runs under us,
  * so this process is not the root of the tree. Its environment would say less: programs write over
- * it, and static ones only pass it on. */
-bool xs_proc_parent_maps(const char *library);
+ * it, and static ones only pass it on. *is_marked: a page of the file there is neither to be read
+ * nor written (sys/own_pages.h). */
+bool xs_proc_parent_maps(const char *library, bool *is_marked);
 
 /* A debugger whose name begins so traces this process. */
 bool xs_proc_is_traced_by(const char *name);

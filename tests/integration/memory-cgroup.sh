@@ -42,6 +42,24 @@ cgroup_limit $((900 << 20))
 inside env LD_PRELOAD="$lib" XSIGMA_STATS=0 "$heavy" 60 180 8 || fail "cache_heavy in 900 MiB: status $?"
 [ "$(lines)" = 0 ] || fail "a warning far from the limit: $(cat "$work/err")"
 
+# ---- a cgroup so small that the core's pages would count ----
+served() { # VARIABLE... - what the report says of each variable
+    rm -f "$work/r.json"
+    inside env -u XSIGMA_RECORD LD_PRELOAD="$lib" XSIGMA_STATS_FILE="$work/r.json" "$@" sh -c : || fail "status $?"
+    python3 -c 'import json, sys
+for c in json.load(open(sys.argv[1]))["config"]: print(c["name"] + "=" + c["value"], c["source"])' "$work/r.json"
+}
+cgroup_limit $((7 << 20))
+served >"$work/config"
+grep -qx 'XSIGMA_CPU_BACKEND=system cgroup' "$work/config" || fail "in 7 MiB: $(cat "$work/config")"
+grep -qx 'XSIGMA_RECORD=off cgroup' "$work/config" || fail "in 7 MiB: $(cat "$work/config")"
+[ "$(json_get "$work/r.json" cpu.totals.allocations)" -gt 0 ] || fail "nothing was counted"
+served XSIGMA_CPU_BACKEND=bfc >"$work/config"
+grep -qx 'XSIGMA_CPU_BACKEND=bfc env' "$work/config" || fail "bfc in 7 MiB: $(cat "$work/config")"
+cgroup_limit $((9 << 20))
+served >"$work/config"
+grep -q 'cgroup$' "$work/config" && fail "in 9 MiB: $(cat "$work/config")"
+
 # ---- what fits under glibc ----
 fits() { # NAME COMMAND... - within 2 %
     local name=$1

@@ -30,6 +30,14 @@ for stats in 0 1; do
     [ "$kib" -le $((116 + 12 * stats)) ] || fail "statistics $stats: $kib KiB"
     [ "$(of_code Anonymous <"$work/smaps")" = 0 ] || fail "something has been written to"
 done
+# A library of 2 MiB, variables and all, the kernel would align to that, and each process would pay with a
+# page of the kernel's table.
+bytes=0
+while read -r type _ at _ _ size _; do
+    [ "$type" != LOAD ] || bytes=$((at + size))
+done < <(readelf -lW "$lib")
+[ $bytes -gt 0 ] || fail "readelf says nothing of $lib"
+[ $bytes -lt $((2 << 20)) ] || fail "the library takes $bytes bytes of address space"
 # What has been changed stays so.
 asleep XSIGMA_STATS=0 LD_PRELOAD="$lib $patch"
 [ "$(of_code Anonymous <"$work/smaps")" = 4 ] || fail "the changed page is gone"

@@ -11,22 +11,30 @@
 cgroup_make || skip "no memory cgroup can be made here"
 trap 'cgroup_remove; rm -rf "$xs_tmp"' EXIT
 
-xs_records=/dev/shm/xs-fits-$$
 xs_fits_s=60
+
+# Records lie where they do by default, and those of processes that the limit ended stay there.
+unset XSIGMA_RECORD
+: >"$xs_tmp/began"
+xs_drop_records() {
+    local record
+    for record in /dev/shm/xsigma-"$EUID"-*; do
+        if [ "$record" -nt "$xs_tmp/began" ] && [ ! -e "/proc/${record##*-}" ]; then rm -f "$record"; fi
+    done
+}
 
 # Within the limit it does what it does without one.
 xs_lives() { # STATUS COMMAND...
     local expected=$1
     shift
-    mkdir -p "$xs_records"
     # As libc's: what is read here first is not charged to the group.
     cat "$XS_LIB" "$xs_tmp/empty.so" >/dev/null 2>&1
-    XSIGMA_RECORD=$xs_records cgroup_run timeout "$xs_fits_s" "$@" </dev/null >got.out 2>"$xs_stderr"
+    cgroup_run timeout "$xs_fits_s" "$@" </dev/null >got.out 2>"$xs_stderr"
     [ $? -eq "$expected" ] && cmp -s expected.out got.out
     local same=$?
     # What one process leaves would be charged to the next one.
     cgroup_renew
-    rm -rf "$xs_records"
+    xs_drop_records
     return $same
 }
 

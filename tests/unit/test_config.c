@@ -152,6 +152,43 @@ Test(config, preset_yields_to_the_environment)
     cr_assert(xs_config_warning(0) == NULL, "%s", xs_config_warning(0));
 }
 
+/* In a small cgroup: unless anything is said of what serves, or of the record. */
+Test(config, small_cgroup)
+{
+    xs_config_load(false);
+    cr_assert(!xs_config_is_small());
+    xs_config_small_cgroup(true);
+    cr_assert(xs_config_is_small());
+    cr_assert_str_eq(xs_config(XS_KNOB_CPU_BACKEND)->text, "system");
+    cr_assert_str_eq(xs_config(XS_KNOB_RECORD)->text, "off");
+    cr_assert_str_eq(xs_config_source_name(xs_config(XS_KNOB_RECORD)->source), "cgroup");
+
+    cr_assert_str_eq(xs_config(XS_KNOB_STATS)->text, "auto");
+    xs_config_small_cgroup(false);
+    cr_assert_str_eq(xs_config(XS_KNOB_STATS)->text, "0");
+    setenv("XSIGMA_STATS_CHILDREN", "1", 1);
+    xs_config_load(false);
+    xs_config_small_cgroup(false);
+    cr_assert_str_eq(xs_config(XS_KNOB_STATS)->text, "auto");
+    static const char *const sets[] = {"XSIGMA_CPU_BACKEND", "bfc",  "XSIGMA_CPU_ROUTE",    "*:bfc",
+                                       "XSIGMA_BFC_LIMIT",   "1M",   "XSIGMA_CPU_HARDENED", "check",
+                                       "XSIGMA_PRESET",      "risk", "XSIGMA_MEMORY_LIMIT", "2M"};
+    for (size_t i = 0; i < XS_COUNT_OF(sets); i += 2) {
+        clean();
+        setenv(sets[i], sets[i + 1], 1);
+        xs_config_load(false);
+        xs_config_small_cgroup(true);
+        cr_assert(!xs_config_is_small(), "%s", sets[i]);
+        cr_assert_str_eq(xs_config(XS_KNOB_CPU_BACKEND)->text, "bfc", "%s", sets[i]);
+    }
+    clean();
+    setenv("XSIGMA_RECORD_KEEP", "1", 1);
+    xs_config_load(false);
+    xs_config_small_cgroup(true);
+    cr_assert(xs_config_is_small());
+    cr_assert_str_eq(xs_config(XS_KNOB_RECORD)->text, "/dev/shm");
+}
+
 Test(config, all_presets_are_whole)
 {
     static const char *const presets[] = {"monte-carlo", "pde", "risk"};

@@ -144,6 +144,25 @@ Test(limits, version_1)
     cr_assert_eq(l[1].stalled, 0u, "the machine's may be another group's");
 }
 
+/* What is asked at start is forgotten: the process may be in another group later. */
+Test(limits, at_start)
+{
+    struct xs_limits l[XS_LIMITS_MOST];
+
+    put("/proc/self/cgroup", "0::/\n");
+    cr_assert_eq(xs_limits_cgroup(), UINT64_MAX);
+    put("/proc/self/cgroup", "4:memory:/job/1\n0::/\n");
+    put("/sys/fs/cgroup/memory/job/1/memory.limit_in_bytes", "9223372036854771712\n");
+    cr_assert_eq(xs_limits_cgroup(), UINT64_MAX);
+    put("/sys/fs/cgroup/memory/job/memory.limit_in_bytes", "2097152\n");
+    cr_assert_eq(xs_limits_cgroup(), 2097152u);
+    put("/proc/self/cgroup", "4:memory:/other\n");
+    put("/sys/fs/cgroup/memory/other/memory.limit_in_bytes", "1048576\n");
+    put("/sys/fs/cgroup/memory/other/memory.usage_in_bytes", "1000000\n");
+    cr_assert(xs_limits_look(l) != 0);
+    cr_assert_eq(l[0].limit_bytes, 1048576u);
+}
+
 /* A container sees the path of the host, and its own group at the mount. */
 Test(limits, container)
 {
