@@ -54,6 +54,14 @@ served >"$work/config"
 grep -qx 'XSIGMA_CPU_BACKEND=system cgroup' "$work/config" || fail "in 7 MiB: $(cat "$work/config")"
 grep -qx 'XSIGMA_RECORD=off cgroup' "$work/config" || fail "in 7 MiB: $(cat "$work/config")"
 [ "$(json_get "$work/r.json" cpu.totals.allocations)" -gt 0 ] || fail "nothing was counted"
+# A child knows by its parent's mark.
+inside env -u XSIGMA_RECORD LD_PRELOAD="$lib" XSIGMA_STATS_CHILDREN=1 XSIGMA_STATS_FILE="$work/c-%p.json" sh -c 'sh -c :; :' || fail "status $?"
+json_flat=$(program json_flat) || exit 1
+reports=("$work"/c-*.json)
+[ ${#reports[@]} -eq 2 ] || fail "${#reports[@]} reports of two processes"
+for report in "${reports[@]}"; do
+    "$json_flat" "$report" | grep -q '[.]source cgroup$' || fail "of two processes in 7 MiB: $report"
+done
 served XSIGMA_CPU_BACKEND=bfc >"$work/config"
 grep -qx 'XSIGMA_CPU_BACKEND=bfc env' "$work/config" || fail "bfc in 7 MiB: $(cat "$work/config")"
 cgroup_limit $((9 << 20))
