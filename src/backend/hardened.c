@@ -173,7 +173,7 @@ static __attribute__((noinline)) void any_free(void *p)
 /* In another leaf of the page map than the thread's last free. */
 static __attribute__((noinline)) void any_free_far(void *p)
 {
-    xs_heap_note_leaf(p);
+    xs_heap_note_leaf(xs_heap_mine, p);
     xs_hardened_free(p, XS_BLOCK_MALLOC, SIZE_MAX, XS_PC);
 }
 

@@ -67,7 +67,7 @@ void xs_bfc_free_far(void *p)
         xs_any_free(p); /* the core may not even be open */
         return;
     }
-    xs_heap_note_leaf(p);
+    xs_heap_note_leaf(xs_heap_mine, p);
     bfc_free(p);
 }
 

@@ -191,7 +191,9 @@ XS_HOT_PLACE union xs_hot_page xs_hot_page = {
     .hot = {
         .entry = {system_counted_malloc, system_counted_zalloc, system_counted_realloc,
                   system_counted_memalign, system_counted_free},
-        .short_below = UINTPTR_MAX,
+        /* Not all: a free of the loader's finds out that its block is far from a heap that is not
+         * open, and does not take a branch that none will take later. */
+        .short_below = XS_PAGE_MAP_LEAF_BYTES,
         .short_from = UINTPTR_MAX,
         .counting = true,
         .step_count = 1,

@@ -309,6 +309,10 @@ static struct xs_slab *new_slab(struct xs_heap *h, unsigned class, bool is_next)
         s->chunk = span.chunk;
         s->held = XS_SLAB_HOLDS_NONE;
         cut(h, s, class);
+        /* So that in most processes no free ever takes the branch to where it is looked for: of one
+         * that was taken once the processor predicts anew each time whether it is. */
+        if (h->leaf == NULL)
+            xs_heap_note_leaf(h, s->base);
     }
     if (xs_heap_is_young(h, class))
         s->end = s->base + XS_YOUNG_BYTES;

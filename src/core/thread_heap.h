@@ -197,9 +197,8 @@ XS_INLINE bool xs_heap_has(const struct xs_heap *h, uint64_t entry)
 }
 
 /* Notes the page map's leaf that `p` lies in for the next frees. */
-XS_INLINE void xs_heap_note_leaf(const void *p)
+XS_INLINE void xs_heap_note_leaf(struct xs_heap *h, const void *p)
 {
-    struct xs_heap *h = xs_heap_mine;
     const struct xs_page_map_leaf *leaf = xs_page_map_leaf_at(p);
 
     if (leaf != NULL && h != &xs_heap_none) {
