@@ -327,5 +327,6 @@ bool xs_finish_reports(void)
 void xs_keep_silent(void)
 {
     plan.pid = 0;
+    xs_io_drop_stderr(); /* a child, which is under the filter too, may not */
     xs_control_keep_off();
 }
