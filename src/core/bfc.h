@@ -8,7 +8,7 @@
  * Units:   bytes at the interface, always multiples of options.unit inside.
  * Owns:    regions got from ops->map and records got from ops->map_records, until xs_bfc_close.
  * Threads: the caller holds one lock for an instance. ops are called under it, which is why whoever
- *          may not hold a lock across them leaves map and purge NULL and uses what is below, apart.
+ *          may not hold a lock across them leaves map NULL and uses what is below, apart.
  * Context: callable inside malloc and before main. Allocates: only through ops.
  * Errors:  0 = exhausted, nothing changed. A handle that is no chunk in use, or a broken neighbour,
  *          is reported by the return value (EINVAL, EFAULT) and never followed.
@@ -51,9 +51,6 @@ struct xs_bfc_ops {
      * the instance himself. */
     void *(*map)(void *ctx, size_t size, size_t align);
     void (*unmap)(void *ctx, void *p, size_t size);
-    /* Gives the memory behind a free range back but keeps the range; false: it did not, as for
-     * memory that the program has locked. NULL: it never can. */
-    bool (*purge)(void *ctx, void *p, size_t size);
     /* Zeroed host memory for records, never given back before close; as an op NULL: the caller adds
      * records before they run out. */
     void *(*map_records)(void *ctx, size_t size);
@@ -153,7 +150,7 @@ bool xs_bfc_add_back(struct xs_bfc *b, void *p, size_t size, uint64_t now);
 xs_chunk xs_bfc_alloc(struct xs_bfc *b, size_t size, size_t align);
 
 /* 0; EINVAL if `c` is not in use; EFAULT if its neighbours contradict it. `now` dates the memory
- * for xs_bfc_purge. */
+ * for xs_bfc_take_old. */
 int xs_bfc_free(struct xs_bfc *b, xs_chunk c, uint64_t now);
 
 /* Grows into a free neighbour above or gives the tail back: true if the chunk now holds `size`. */
@@ -169,13 +166,9 @@ static inline uint64_t xs_bfc_free_bytes(const struct xs_bfc *b)
 }
 
 size_t xs_bfc_used(const struct xs_bfc *b, xs_chunk c); /* so much had memory, about, when taken */
-bool xs_bfc_in_use(const struct xs_bfc *b, xs_chunk c);
 
 /* Whole free regions dated up to `until` go back to the system; the bytes given back. */
 size_t xs_bfc_collect(struct xs_bfc *b, uint64_t until);
-
-/* Free chunks dated up to `until` lose the memory behind them; the bytes given back. */
-size_t xs_bfc_purge(struct xs_bfc *b, uint64_t until);
 
 /* ---- apart: what happens to memory while the lock is not held ---- */
 

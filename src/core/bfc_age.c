@@ -102,12 +102,6 @@ unsigned xs_bfc_take_old(struct xs_bfc *b, size_t least, uint64_t until, struct 
     }
 }
 
-static void has_none(struct xs_bfc *b, struct xs_bfc_record *r)
-{
-    b->dirty -= r->dirty;
-    r->dirty = PURGED;
-}
-
 void xs_bfc_put_back(struct xs_bfc *b, xs_chunk c, bool is_purged, uint64_t now)
 {
     struct xs_bfc_record *r = bfc_record(b, c);
@@ -116,31 +110,10 @@ void xs_bfc_put_back(struct xs_bfc *b, xs_chunk c, bool is_purged, uint64_t now)
     b->out_bytes -= r->size;
     if (is_purged) {
         b->stats.ever_purged_bytes += (uint64_t)r->dirty << b->unit_log2;
-        has_none(b, r);
+        b->dirty -= r->dirty;
+        r->dirty = PURGED;
     } else {
         r->freed_at = now; /* not again before it has aged once more */
     }
     (void)bfc_release(b, r);
-}
-
-size_t xs_bfc_purge(struct xs_bfc *b, uint64_t until)
-{
-    size_t bytes = 0;
-
-    if (b->ops.purge == NULL)
-        return 0;
-    bfc_close_open(b);
-    for (unsigned bin = 0;; bin++) {
-        struct xs_bfc_record *r = first_from(b, &bin);
-        if (r == NULL)
-            return bytes;
-        for (; r != NULL; r = r->next) {
-            if (!bfc_is_purged(r) && r->freed_at <= until &&
-                b->ops.purge(b->ops.ctx, xs_bfc_address(b, r->number), r->size)) {
-                has_none(b, r);
-                b->stats.purged_bytes += r->size;
-                bytes += r->size;
-            }
-        }
-    }
 }

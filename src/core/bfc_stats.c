@@ -58,11 +58,6 @@ bool xs_bfc_add_records(struct xs_bfc *b, void *fresh)
     return xs_bfc_add_few(b, fresh, RECORDS_PER_BLOCK);
 }
 
-bool xs_bfc_in_use(const struct xs_bfc *b, xs_chunk c)
-{
-    return bfc_in_use(b, c);
-}
-
 void *xs_bfc_address(const struct xs_bfc *b, xs_chunk c)
 {
     return (void *)bfc_record(b, c)->base; // NOLINT(performance-no-int-to-ptr)

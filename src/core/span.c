@@ -555,16 +555,12 @@ static void add(struct xs_bfc_stats *sum, const struct xs_bfc_stats *s)
         sum->largest_free_bytes = s->largest_free_bytes;
 }
 
-/* `part`: of this one; ALL_PARTS. False: a lock is held, and the caller may not wait. */
-#define ALL_PARTS (~0u)
-
-static bool add_arenas(struct xs_bfc_stats *sum, unsigned part, bool may_wait)
+/* False: a lock is held, and the caller may not wait. */
+static bool add_arenas(struct xs_bfc_stats *sum, bool may_wait)
 {
     for (unsigned i = 0; i < xs_span_arenas(); i++) {
         struct xs_span_arena *s = xs_spans.arena[i];
         struct xs_bfc_stats one;
-        if (part != ALL_PARTS && part != xs_span_part_of_arena(s))
-            continue;
         if (may_wait)
             xs_lock_take(&s->lock);
         else if (!xs_lock_try(&s->lock))
@@ -579,7 +575,7 @@ static bool add_arenas(struct xs_bfc_stats *sum, unsigned part, bool may_wait)
 static bool stats(struct xs_bfc_stats *sum, bool may_wait)
 {
     *sum = (struct xs_bfc_stats){.limit_bytes = xs_spans.limit_bytes};
-    if (!add_arenas(sum, ALL_PARTS, may_wait))
+    if (!add_arenas(sum, may_wait))
         return false;
     /* Not the sums of peaks, which were at different times. */
     uint64_t told = atomic_load_explicit(&xs_spans.told_peak_bytes, memory_order_relaxed);
@@ -618,12 +614,6 @@ void xs_span_free_by_size(uint64_t bytes[XS_BFC_FREE_SIZES])
         xs_bfc_free_by_size(&xs_spans.arena[i]->bfc, bytes);
         xs_lock_give(&xs_spans.arena[i]->lock);
     }
-}
-
-void xs_span_part_stats(unsigned part, struct xs_bfc_stats *out)
-{
-    *out = (struct xs_bfc_stats){.limit_bytes = xs_spans.limit_bytes};
-    (void)add_arenas(out, part, true);
 }
 
 bool xs_span_check(struct xs_buf *why)

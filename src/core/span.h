@@ -149,9 +149,6 @@ bool xs_span_stats_try(struct xs_bfc_stats *out);
 /* What is free in all arenas, by size: see xs_bfc_free_by_size. Waits for their locks. */
 void xs_span_free_by_size(uint64_t bytes[XS_BFC_FREE_SIZES]);
 
-/* Of one part. */
-void xs_span_part_stats(unsigned part, struct xs_bfc_stats *out);
-
 /* Everything in order? For tests. */
 bool xs_span_check(struct xs_buf *why);
 

@@ -382,10 +382,7 @@ static uint64_t may_go(const struct xs_sub *s, bool all)
 
 static uint64_t must_go(const struct xs_sub *s)
 {
-    uint64_t over = held(s) > s->limit_bytes ? held(s) - s->limit_bytes : 0;
-    uint64_t wanted = s->room_wanted > room(s) ? s->room_wanted - room(s) : 0;
-
-    return over + wanted;
+    return s->room_wanted > room(s) ? s->room_wanted - room(s) : 0;
 }
 
 /* Marks ranges as leaving, the newest first: later ones are larger, and the older ones have what
@@ -554,12 +551,6 @@ unsigned xs_sub_merge(struct xs_sub *s, uint64_t address[], size_t size[], unsig
     s->owed_bytes += before - s->reserved;
     s->owed_bytes = s->owed_bytes < most ? s->owed_bytes : most;
     return n;
-}
-
-void xs_sub_set_limit(struct xs_sub *s, uint64_t bytes)
-{
-    s->limit_bytes = bytes;
-    s->room_wanted = 0;
 }
 
 /* ---- looking ---------------------------------------------------------------------------- */

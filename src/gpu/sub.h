@@ -97,9 +97,8 @@ void xs_sub_free_all(struct xs_sub *s, const struct xs_sub_given given[], unsign
 
 /* Whole free ranges leave the sub-allocator: at most `capacity`; how many. The caller gives them
  * back to the driver. `all` (defragment, flush): every one; call it until it gives fewer than
- * `capacity`. Else, after a free: those above the limit, those in the way of a request that got
- * XS_SUB_NONE, and those that nobody has needed for the last 16 to 32 thousand operations; mostly
- * none, in O(1). */
+ * `capacity`. Else, after a free: those in the way of a request that got XS_SUB_NONE, and those
+ * that nobody has needed for the last 16 to 32 thousand operations; mostly none, in O(1). */
 unsigned xs_sub_spare(struct xs_sub *s, bool all, uint64_t address[], size_t size[],
                       unsigned capacity);
 
@@ -130,8 +129,6 @@ unsigned xs_sub_merge(struct xs_sub *s, uint64_t address[], size_t size[], unsig
 
 /* The block or free piece around an address of one of the ranges: for address ranges and checks. */
 bool xs_sub_find(const struct xs_sub *s, uint64_t address, struct xs_sub_block *out, bool *in_use);
-
-void xs_sub_set_limit(struct xs_sub *s, uint64_t bytes);
 
 struct xs_sub_stats {
     uint64_t reserved_bytes, reserved_peak_bytes;

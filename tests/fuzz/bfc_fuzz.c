@@ -5,8 +5,9 @@
 #include <string.h>
 
 #include "base/align.h"
-#include "core/bfc.h"
+#include "core/bfc_record.h"
 #include "tests/fuzz/fuzz.h"
+#include "tests/support/bfc_purge.h"
 
 const char fuzz_name[] = "bfc";
 const unsigned fuzz_profiles = 1;
@@ -109,6 +110,7 @@ static struct {
     bool failed; /* one did, in the call that goes on */
     uint64_t until;
     bool is_closing;
+    bool keeps_memory; /* locked memory does not go */
 } system_;
 
 static struct xs_bfc b;
@@ -185,13 +187,14 @@ static unsigned region_of(uintptr_t start, uintptr_t end, const char *what)
 
 static uint64_t purged;
 
-static bool purge(void *ctx, void *p, size_t size)
+static bool purge(void *p, size_t size)
 {
     uintptr_t start = (uintptr_t)p;
 
-    FUZZ_CHECK(ctx == &system_, "the context is lost");
     (void)region_of(start, start + size, "purge");
     range_is_free(start, start + size, "purge");
+    if (system_.keeps_memory)
+        return false;
     range_forget(start, start + size);
     purged += size;
     return true;
@@ -359,7 +362,7 @@ static void alloc(struct slot *s, size_t size, size_t align)
         return;
     }
     *s = (struct slot){c, (uintptr_t)xs_bfc_address(&b, c), xs_bfc_size(&b, c), size};
-    FUZZ_CHECK(xs_bfc_in_use(&b, c) && taken.p == xs_bfc_address(&b, c),
+    FUZZ_CHECK(bfc_in_use(&b, c) && taken.p == xs_bfc_address(&b, c),
                "a fresh chunk is not in use, or elsewhere");
     FUZZ_CHECK(s->size >= size && s->size % b.options.unit == 0, "alloc(%zu) got %zu", size,
                s->size);
@@ -424,7 +427,7 @@ static void wrong_chunk(xs_chunk c)
     for (unsigned i = 0; i < SLOTS; i++)
         if (slot[i].c == c && c != 0)
             return;
-    FUZZ_CHECK(!xs_bfc_in_use(&b, c), "chunk %u is in use", c);
+    FUZZ_CHECK(!bfc_in_use(&b, c), "chunk %u is in use", c);
     int rc = xs_bfc_free(&b, c, now);
     FUZZ_CHECK(rc == EINVAL, "free of chunk %u, which is none: %d", c, rc);
     FUZZ_CHECK(!xs_bfc_resize(&b, c, 1, now), "resize of chunk %u, which is none", c);
@@ -512,7 +515,7 @@ static void step(struct fuzz_input *in)
         uint64_t age = fuzz_byte(in);
         purged = 0;
         system_.until = now > age ? now - age : 0;
-        size_t bytes = xs_bfc_purge(&b, system_.until);
+        size_t bytes = bfc_purge(&b, system_.until, now + 1, purge);
         FUZZ_CHECK(bytes == purged, "purge says %zu, was %lu", bytes, (unsigned long)purged);
         break;
     }
@@ -563,7 +566,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct fuzz_input in = {data, size};
     unsigned first = fuzz_byte(&in);
     unsigned check_every = 1u << first % 4;
-    struct xs_bfc_ops ops = {map, unmap, purge, map_records, unmap_records, &system_};
+    struct xs_bfc_ops ops = {map, unmap, map_records, unmap_records, &system_};
     struct xs_bfc_options o = any_options(&in);
 
     memset(&system_, 0, sizeof(system_));
@@ -576,8 +579,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     stale = 0;
     system_.next = SPACE_START;
     system_.gap = first & 16 ? 0 : (size_t)1 << 20;
-    if (first & 32)
-        ops.purge = NULL;
+    system_.keeps_memory = (first & 32) != 0;
     /* What makes no sense is refused, and nothing is left of it. */
     struct xs_bfc_options wrong = o;
     wrong.unit = o.unit * 3;

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "gpu/sub.h"
+#include "gpu/sub_range.h"
 
 enum { BLOCKS = 12000, RANGES = 4096 };
 

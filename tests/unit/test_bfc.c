@@ -3,7 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/bfc.h"
+#include "core/bfc_record.h"
+#include "tests/support/bfc_purge.h"
 
 /* A supplier of addresses without memory behind them: what the core manages it must never touch. */
 static struct {
@@ -38,9 +39,8 @@ static void unmap(void *ctx, void *p, size_t size)
     mem.mapped -= size;
 }
 
-static bool purge(void *ctx, void *p, size_t size)
+static bool to_system(void *p, size_t size)
 {
-    (void)ctx;
     (void)p;
     mem.purged += size;
     return true;
@@ -59,7 +59,7 @@ static void unmap_records(void *ctx, void *p, size_t size)
     free(p);
 }
 
-static const struct xs_bfc_ops ops = {map, unmap, purge, map_records, unmap_records, NULL};
+static const struct xs_bfc_ops ops = {map, unmap, map_records, unmap_records, NULL};
 static struct xs_bfc b;
 
 static struct xs_bfc_options defaults(void)
@@ -101,6 +101,11 @@ static struct xs_bfc_stats stats(void)
 
     xs_bfc_stats_get(&b, &s);
     return s;
+}
+
+static size_t purge(uint64_t until)
+{
+    return bfc_purge(&b, until, until, to_system);
 }
 
 static xs_chunk alloc_used(size_t size, size_t align)
@@ -368,13 +373,13 @@ Test(bfc, the_date_of_joined_chunks_is_that_of_most_of_it)
         cr_assert(wall != 0);
         cr_assert_eq(xs_bfc_free(&b, old, 10), 0);
         cr_assert_eq(xs_bfc_free(&b, young, 20), 0);
-        cr_assert_eq(xs_bfc_purge(&b, 19), unit == 1 ? 129u << 10 : 0u);
-        cr_assert_eq(xs_bfc_purge(&b, 20), unit == 1 ? 0u : 160u << 10);
+        cr_assert_eq(purge(19), unit == 1 ? 129u << 10 : 0u);
+        cr_assert_eq(purge(20), unit == 1 ? 0u : 160u << 10);
         check();
         /* What is purged has no date: what is beside it keeps its own. */
         xs_chunk next = xs_bfc_alloc(&b, 4 << 10, 0);
         cr_assert_eq(xs_bfc_free(&b, next, 40), 0);
-        cr_assert_eq(xs_bfc_purge(&b, 39), 0u);
+        cr_assert_eq(purge(39), 0u);
         check();
         stop();
     }
@@ -384,14 +389,14 @@ Test(bfc, purging_counts_each_byte_once)
 {
     start(defaults());
     xs_chunk c = xs_bfc_alloc(&b, 1 << 19, 0);
-    cr_assert_eq(xs_bfc_purge(&b, UINT64_MAX), 0u); /* the rest was never touched */
+    cr_assert_eq(purge(UINT64_MAX), 0u); /* the rest was never touched */
     cr_assert_eq(xs_bfc_free(&b, c, 5), 0);
     check();
-    cr_assert_eq(xs_bfc_purge(&b, 4), 0u);
-    size_t n = xs_bfc_purge(&b, 5);
+    cr_assert_eq(purge(4), 0u);
+    size_t n = purge(5);
     cr_assert(n >= 1u << 19);
     cr_assert_eq(mem.purged, n);
-    cr_assert_eq(xs_bfc_purge(&b, 5), 0u);
+    cr_assert_eq(purge(5), 0u);
     check();
     stop();
 }
@@ -405,10 +410,10 @@ Test(bfc, used_memory_or_none)
     cr_assert_eq(xs_bfc_free(&b, c, 1), 0);
     cr_assert_eq(alloc_used(16384, 0), 0u, "a quarter was");
     c = alloc_used(8192, 0);
-    cr_assert(xs_bfc_in_use(&b, c), "half was");
+    cr_assert(bfc_in_use(&b, c), "half was");
     cr_assert_eq(xs_bfc_free(&b, c, 2), 0);
     check();
-    cr_assert_eq(xs_bfc_purge(&b, 2), 1u << 20);
+    cr_assert_eq(purge(2), 1u << 20);
     cr_assert_eq(alloc_used(4096, 0), 0u, "it has gone back");
     cr_assert_eq(stats().failures, 0u);
     check();
@@ -500,7 +505,7 @@ static void random_program(uint64_t s, struct xs_bfc_options o)
             if (xs_bfc_resize(&b, slot[i].c, rnd() % 200000 + 1, step))
                 slot[i].size = xs_bfc_size(&b, slot[i].c);
         } else if (what == 14) {
-            xs_bfc_purge(&b, step > 100 ? step - 100 : 0);
+            purge(step > 100 ? step - 100 : 0);
         } else {
             xs_bfc_collect(&b, step > 300 ? step - 300 : 0);
         }

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "core/span_arena.h"
 #include "core/thread_heap.h"
 #include "sys/numa.h"
 #include "tests/support/fake_nodes.h"
@@ -98,7 +99,7 @@ Test(numa, spans)
         chunks[i] = span[i].chunk;
     }
     cr_assert_eq(masks_seen, 3u);
-    xs_span_part_stats(1, &s);
+    xs_bfc_stats_get(&xs_spans.arena[1]->bfc, &s);
     cr_assert_eq(s.chunks_in_use, 32u);
     all_spans_go_back(chunks, 64);
 }

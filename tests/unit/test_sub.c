@@ -131,25 +131,6 @@ Test(sub, ranges_in_the_way_of_the_limit_leave)
     }
 }
 
-Test(sub, a_lower_limit)
-{
-    struct xs_sub_pool_options o = pool_options();
-    struct xs_sub_block b;
-
-    begin_pool(&o);
-    for (unsigned i = 0; i < 100; i++)
-        cr_assert(take(1 << 20, &b));
-    xs_sub_set_limit(m.s, 10 << 20);
-    m.limit = 10 << 20;
-    cr_assert_eq(spare(false, 64), 0u, "all in use");
-    while (m.blocks > 0)
-        give(0);
-    cr_assert(spare(false, 64) > 0);
-    cr_assert(m.reserved <= m.limit);
-    check();
-    end();
-}
-
 Test(sub, two_threads_had_asked)
 {
     struct xs_sub_pool_options o = pool_options();
@@ -575,8 +556,7 @@ Test(sub, a_merge_within_the_limit)
     begin_any(false);
     fill_and_empty(64);
     (void)merge(64);
-    xs_sub_set_limit(m.s, 10 << 20);
-    m.limit = 10 << 20;
+    m.s->limit_bytes = m.limit = 10 << 20;
     cr_assert(take(1 << 20, &b));
     cr_assert_eq(m.reserved, 10u << 20);
     check();
@@ -696,7 +676,7 @@ static void random_program(unsigned operations)
                 (void)merge(1 + rnd() % 64);
         } else if (what == 96 && m.limit < UINT64_MAX) {
             m.limit = m.reserved + rnd() % (4 << 20);
-            xs_sub_set_limit(m.s, m.limit);
+            m.s->limit_bytes = m.limit;
         }
         if (m.blocks > 0) {
             const struct block *c = &m.block[rnd() % m.blocks];
