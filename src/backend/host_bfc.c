@@ -15,9 +15,17 @@ static void *bfc_realloc_own(void *p, size_t size)
     return xs_heap_realloc(p, size);
 }
 
+/* Of any pointer, mostly of one in the leaf that the thread looked into last. */
+XS_INLINE uint64_t entry_of(const void *p)
+{
+    uint64_t entry;
+
+    return XS_LIKELY(xs_heap_near(xs_heap_mine, p, &entry)) ? entry : xs_page_map_get(p);
+}
+
 XS_LINE static void *bfc_realloc(void *p, size_t size)
 {
-    uint64_t entry = xs_page_map_get(p);
+    uint64_t entry = entry_of(p);
 
     if (XS_LIKELY(XS_PAGE_MAP_OWNER(entry) == XS_OWNER_BFC))
         return xs_heap_realloc_at(p, entry, size);
@@ -40,7 +48,7 @@ static void *bfc_counted_realloc_own(void *p, size_t size)
 
 static void *bfc_counted_realloc(void *p, size_t size)
 {
-    uint64_t entry = xs_page_map_get(p);
+    uint64_t entry = entry_of(p);
 
     if (XS_LIKELY(XS_PAGE_MAP_OWNER(entry) == XS_OWNER_BFC))
         return checked(xs_heap_realloc_at(p, entry, size), size);

@@ -74,20 +74,19 @@ static void *grow_object(void *p, uint64_t entry, size_t old_size, size_t size)
     return q;
 }
 
-XS_LINE void *xs_heap_realloc_plainly(void *p, uint64_t entry, size_t size)
+static __attribute__((noinline)) void *mind_room(struct xs_heap *h, void *p, size_t size)
+{
+    xs_large_mind(h, size);
+    return p;
+}
+
+/* All but a block that grows in its room. */
+static __attribute__((noinline)) void *realloc_elsewhere(void *p, uint64_t entry, size_t size)
 {
     struct xs_heap *h = xs_heap_mine;
     void *q = NULL;
 
-    if (entry == h->roomy_entry && p == h->roomy && size <= h->room_bytes &&
-        size >= h->roomy_size) {
-        h->roomy_size = size;
-        h->reached |= size > ROOMY_FROM;
-        xs_heap_count_realloc_request(h, size);
-        if (XS_UNLIKELY(size >= h->minded_size))
-            xs_large_mind(h, size);
-        q = p;
-    } else if (xs_entry_is_object(entry)) {
+    if (xs_entry_is_object(entry)) {
         size_t old_size = xs_class_bytes(XS_ENTRY_CLASS(entry));
         if (size > old_size) {
             q = grow_object(p, entry, old_size, size);
@@ -115,6 +114,22 @@ XS_LINE void *xs_heap_realloc_plainly(void *p, uint64_t entry, size_t size)
     else
         xs_heap_note_failure(size);
     return q;
+}
+
+/* A block that grows needs no register saved while there is room for it. xs_heap_none has no room.
+ */
+XS_LINE void *xs_heap_realloc_plainly(void *p, uint64_t entry, size_t size)
+{
+    struct xs_heap *h = xs_heap_mine;
+
+    if (entry != h->roomy_entry || p != h->roomy || size > h->room_bytes || size < h->roomy_size)
+        return realloc_elsewhere(p, entry, size);
+    h->roomy_size = size;
+    h->reached |= size > ROOMY_FROM;
+    h->counts.until_tick -= (int64_t)size;
+    xs_heap_count_size(h, size, 1);
+    XS_COUNT(h->counts.reallocs, 1);
+    return XS_UNLIKELY(size >= h->minded_size) ? mind_room(h, p, size) : p;
 }
 
 XS_LINE void *xs_heap_realloc_at(void *p, uint64_t entry, size_t size)
