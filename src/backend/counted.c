@@ -6,6 +6,7 @@
 
 #include "backend/hardened.h"
 #include "core/heap.h"
+#include "core/pressure.h"
 
 /* Counts into the thread's own slot if it can have one, else atomically into the shared one. */
 void xs_count_request_slow(enum xs_owner owner, size_t size)
@@ -57,6 +58,8 @@ void xs_count_failure(enum xs_owner owner, bool of_realloc, size_t size)
         XS_COUNT_LATE(c->size_bin[xs_size_bin(size)], UINT64_MAX);
         XS_COUNT_LATE(c->size_bin[XS_SIZE_BIN_ZERO - 1], 1);
     }
+    if (owner == XS_OWNER_SYSTEM) /* the others say so themselves, counted or not */
+        xs_pressure_failed(size);
 }
 
 void *xs_count_no_block(enum xs_owner owner, size_t size)

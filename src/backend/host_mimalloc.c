@@ -19,6 +19,7 @@
 #include "backend/counted.h"
 #include "backend/library.h"
 #include "base/align.h"
+#include "core/pressure.h"
 #include "core/supply.h"
 #include "sys/env.h"
 #include "sys/mem.h"
@@ -67,6 +68,8 @@ XS_UNLIKELY_DATA static struct {
                              int numa_node);
     void (*register_error)(void (*handler)(int error, void *arg), void *arg);
     void (*collect)(bool force);
+    void (*register_deferred_free)(void (*f)(bool force, unsigned long long beat, void *arg),
+                                   void *arg);
     bool want_huge; /* transparent huge pages */
     bool commits;   /* ranges are writable from the start: mimalloc dies of a refusal later */
     bool is_3;
@@ -184,8 +187,65 @@ static void on_error(int error, void *arg)
     (void)grow(0, 0, atomic_load_explicit(&growths, memory_order_relaxed)); /* for the next call */
     if (xs_hot.counting && mi.is_open)
         xs_count_failure(XS_OWNER_MIMALLOC, false, 0);
+    if (mi.is_open)
+        xs_pressure_failed(0);
     errno = ENOMEM;
 }
+
+/* ---- pressure --------------------------------------------------------------------------- */
+
+/* mimalloc takes memory of a reservation without a word; but whenever it has no block at hand, or
+ * in version 3 each hundredth time, it calls who has registered. So much may be new then. */
+#define BEAT_BYTES   ((size_t)64 << 10)
+#define BEAT_BYTES_3 ((size_t)1 << 20)
+
+/* That is not known, so looks are no nearer to each other than this; and what a heap keeps goes
+ * back no oftener than that. */
+#define LOOK_NS    5000000u
+#define COLLECT_NS 50000000u
+
+static _Atomic uint64_t next_look_ns;
+static _Atomic uint64_t next_collect_ns;
+
+static bool is_time(_Atomic uint64_t *next, uint64_t pause)
+{
+    uint64_t now = xs_proc_now_ns();
+
+    if (now < atomic_load_explicit(next, memory_order_relaxed))
+        return false;
+    atomic_store_explicit(next, now + pause, memory_order_relaxed);
+    return true;
+}
+
+static void mind(size_t size)
+{
+    if (XS_LIKELY(!xs_pressure_is_due(size)))
+        return;
+    if (is_time(&next_look_ns, LOOK_NS))
+        xs_pressure_look(size);
+    else
+        xs_pressure_forgive(size);
+}
+
+static void on_beat(bool force, unsigned long long beat, void *arg)
+{
+    static XS_TLS uint32_t seen;
+
+    (void)beat;
+    (void)arg;
+    if (force || !mi.is_open)
+        return;
+    mind(mi.is_3 ? BEAT_BYTES_3 : BEAT_BYTES);
+    uint32_t calls = atomic_load_explicit(&xs_pressure_calls, memory_order_relaxed);
+    if (XS_LIKELY(calls == seen) || !is_time(&next_collect_ns, COLLECT_NS))
+        return;
+    int saved = errno;
+    seen = calls;
+    mi.collect(true); /* what this thread keeps; nobody but it can give that back */
+    errno = saved;
+}
+
+/* ---- calls ------------------------------------------------------------------------------ */
 
 enum want { WANT_BLOCK, WANT_ZEROED, WANT_ALIGNED, WANT_REALLOC };
 
@@ -222,9 +282,11 @@ XS_INLINE void *ask(enum want want, void *p, size_t align, size_t size)
 
 XS_COLD static void *fail(enum want want, size_t size)
 {
-    errno = ENOMEM;
     if (xs_hot.counting && mi.is_open && want != WANT_REALLOC)
         xs_count_failure(XS_OWNER_MIMALLOC, false, size);
+    if (mi.is_open)
+        xs_pressure_failed(size);
+    errno = ENOMEM;
     return NULL;
 }
 
@@ -239,6 +301,8 @@ static void *ask_firmly(enum want want, void *p, size_t align, size_t size)
         return fail(want, asked);
     if (XS_UNLIKELY(size >= PROBE_FROM) && (size > XS_SIZE_MAX_REQUEST || !kernel_would_give(size)))
         return fail(want, asked);
+    if (XS_UNLIKELY(size > FAST_LAST) && mi.is_open)
+        mind(size);
     for (;;) {
         unsigned seen = atomic_load_explicit(&growths, memory_order_relaxed);
         asking = true;
@@ -567,11 +631,12 @@ static int mimalloc_open(const struct xs_backend_options *o, struct xs_buf *why)
         {"mi_manage_os_memory", &mi.manage_os_memory, false},
         {"mi_register_error", &mi.register_error, false},
         {"mi_collect", &mi.collect, false},
+        {"mi_register_deferred_free", &mi.register_deferred_free, true},
     };
 
-    if (xs_mem_limit() < LIMIT_LEAST) {
+    if (xs_mem_limit() < LIMIT_LEAST || xs_supply_limit() < LIMIT_LEAST) {
         xs_put_str(why, "it takes 64 MiB at a time, more than a fourth of the limit on memory here "
-                        "(ulimit -v, -d)");
+                        "(ulimit -v, -d, XSIGMA_MEMORY_LIMIT)");
         return ENOMEM;
     }
     /* Where it cannot reserve any, version 3 crashes when the process ends, used or not. */
@@ -606,6 +671,8 @@ static int mimalloc_open(const struct xs_backend_options *o, struct xs_buf *why)
     mi.option_set(MI_VERBOSE, o->mimalloc_verbose);
     mi.option_set(MI_EAGER_COMMIT, o->mimalloc_eager_commit);
     mi.register_error(on_error, NULL);
+    if (mi.register_deferred_free != NULL)
+        mi.register_deferred_free(on_beat, NULL);
     mi.want_huge = o->mimalloc_large_pages;
     mi.commits = xs_mem_reserves_nothing();
     if (o->mimalloc_reserve_bytes != 0 && !mi.commits)

@@ -15,7 +15,9 @@
 #include "core/pressure.h"
 #include "core/supply.h"
 #include "sys/elf.h"
+#include "sys/lock.h"
 #include "sys/mem.h"
+#include "sys/numa.h"
 
 /* oneTBB's pool interface, from its documentation; C++ there, plain functions in the library. */
 struct tbb_pool_policy {
@@ -40,6 +42,17 @@ static struct {
 /* The largest page of any kernel. */
 #define MAP_GRANULE ((size_t)64 << 10)
 
+/* Where huge pages are wanted, what it asks for, mostly 1 MiB and a little more, lies side by side
+ * in areas of this size, as each by itself has room for none, or would leave half of its own
+ * unused. */
+#define AREA_BYTES ((size_t)64 << 20)
+
+static struct {
+    struct xs_lock lock;
+    char *at; /* what follows has been given to nobody */
+    char *end;
+} area;
+
 /* It has some MiB before anybody asks, and dies of nothing more; but the program would be refused
  * what it needs. */
 #define LIMIT_LEAST ((uint64_t)32 << 20)
@@ -49,6 +62,54 @@ static struct {
 static XS_TLS enum { THREAD_NEW, THREAD_STARTING, THREAD_READY } thread_state;
 
 enum { tbb_counts_failures = false };
+
+/* The next bytes of the area; NULL: it has too few. */
+static char *next_of_area(size_t size)
+{
+    xs_lock_take(&area.lock);
+    char *p = (size_t)(area.end - area.at) < size ? NULL : area.at;
+    if (p != NULL)
+        area.at += size;
+    xs_lock_give(&area.lock);
+    return p;
+}
+
+/* No lock is held while the kernel is asked; the rest of the area before goes back. */
+static bool new_area(void)
+{
+    char *p = xs_mem_map(AREA_BYTES, XS_MEM_HUGE);
+
+    if (p == NULL)
+        return false;
+    xs_mem_want_huge(p, AREA_BYTES);
+    xs_numa_place(p, AREA_BYTES, XS_NUMA_ANY);
+    xs_lock_take(&area.lock);
+    char *rest = area.at;
+    size_t size = (size_t)(area.end - area.at);
+    area.at = p;
+    area.end = p + AREA_BYTES;
+    xs_lock_give(&area.lock);
+    if (size != 0)
+        (void)xs_mem_unmap(rest, size);
+    return true;
+}
+
+static void *map_in_area(size_t size)
+{
+    size_t had = atomic_load_explicit(&tbb.mapped_bytes, memory_order_relaxed);
+    void *p = NULL;
+
+    /* Of the kernel's pool an area cannot give a part back. */
+    if (size > AREA_BYTES / 2 || (size >= XS_MEM_HUGE && xs_supply_is_explicit()) ||
+        !(tbb.want_huge || xs_supply_is_huge(had)) || !xs_supply_charge(size))
+        return NULL;
+    do {
+        p = next_of_area(size);
+    } while (p == NULL && new_area());
+    if (p == NULL)
+        xs_supply_uncharge(size);
+    return p;
+}
 
 static void *raw_alloc(intptr_t id, size_t *bytes)
 {
@@ -60,8 +121,10 @@ static void *raw_alloc(intptr_t id, size_t *bytes)
         return NULL;
     if (xs_pressure_is_due(size))
         xs_pressure_look(size);
-    void *p = xs_supply_map(XS_NUMA_ANY, &size, MAP_GRANULE,
-                            atomic_load_explicit(&tbb.mapped_bytes, memory_order_relaxed));
+    void *p = map_in_area(size);
+    if (p == NULL)
+        p = xs_supply_map(XS_NUMA_ANY, &size, MAP_GRANULE,
+                          atomic_load_explicit(&tbb.mapped_bytes, memory_order_relaxed));
     if (p != NULL && xs_page_map_set(p, size, XS_OWNER_TBB) != 0) {
         xs_supply_unmap(p, size);
         p = NULL;
@@ -98,6 +161,13 @@ static int raw_free(intptr_t id, void *p, size_t bytes)
     return rc;
 }
 
+XS_COLD static void *fail(size_t size)
+{
+    xs_pressure_failed(size);
+    errno = ENOMEM;
+    return NULL;
+}
+
 XS_COLD static void *start_thread_and_malloc(size_t size, bool zero)
 {
     if (thread_state == THREAD_STARTING)
@@ -106,10 +176,8 @@ XS_COLD static void *start_thread_and_malloc(size_t size, bool zero)
     void *p = xs_hot.tbb.malloc(xs_hot.tbb.pool, size < 16 ? 16 : size);
     thread_state = THREAD_READY;
     if (p == NULL)
-        errno = ENOMEM;
-    else if (zero)
-        memset(p, 0, size);
-    return p;
+        return fail(size);
+    return zero ? memset(p, 0, size) : p;
 }
 
 XS_INLINE bool tbb_owns(const void *p)
@@ -117,11 +185,9 @@ XS_INLINE bool tbb_owns(const void *p)
     return XS_PAGE_MAP_OWNER(xs_page_map_get(p)) == XS_OWNER_TBB;
 }
 
-XS_INLINE void *checked(void *p)
+XS_INLINE void *checked(void *p, size_t size)
 {
-    if (XS_UNLIKELY(p == NULL))
-        errno = ENOMEM;
-    return p;
+    return XS_LIKELY(p != NULL) ? p : fail(size);
 }
 
 XS_INLINE void *tbb_do_malloc(size_t size)
@@ -129,14 +195,14 @@ XS_INLINE void *tbb_do_malloc(size_t size)
     if (XS_UNLIKELY(thread_state != THREAD_READY))
         return start_thread_and_malloc(size, false);
     /* Below 9 bytes oneTBB aligns to 8 only. */
-    return checked(xs_hot.tbb.malloc(xs_hot.tbb.pool, size < 16 ? 16 : size));
+    return checked(xs_hot.tbb.malloc(xs_hot.tbb.pool, size < 16 ? 16 : size), size);
 }
 
 XS_INLINE void *tbb_do_zalloc(size_t size)
 {
     if (XS_UNLIKELY(thread_state != THREAD_READY))
         return start_thread_and_malloc(size, true);
-    void *p = checked(xs_hot.tbb.malloc(xs_hot.tbb.pool, size < 16 ? 16 : size));
+    void *p = checked(xs_hot.tbb.malloc(xs_hot.tbb.pool, size < 16 ? 16 : size), size);
     return p != NULL ? memset(p, 0, size) : NULL;
 }
 
@@ -153,21 +219,21 @@ static __attribute__((noinline)) void *realloc_large(void *p, size_t size)
         return p;
     if (size > old && size - old < old / 8 && size < XS_SIZE_MAX_REQUEST / 2)
         q = xs_hot.tbb.realloc(xs_hot.tbb.pool, p, size + size / 4);
-    return q != NULL ? q : checked(xs_hot.tbb.realloc(xs_hot.tbb.pool, p, size));
+    return q != NULL ? q : checked(xs_hot.tbb.realloc(xs_hot.tbb.pool, p, size), size);
 }
 
 XS_INLINE void *tbb_do_realloc(void *p, size_t size)
 {
     if (size >= GROW_FROM)
         return realloc_large(p, size);
-    return checked(xs_hot.tbb.realloc(xs_hot.tbb.pool, p, size < 16 ? 16 : size));
+    return checked(xs_hot.tbb.realloc(xs_hot.tbb.pool, p, size < 16 ? 16 : size), size);
 }
 
 XS_INLINE void *tbb_do_memalign(size_t align, size_t size)
 {
     if (XS_UNLIKELY(thread_state == THREAD_STARTING))
         return xs_hot.libc.memalign(align, size);
-    return checked(xs_hot.tbb.aligned_malloc(xs_hot.tbb.pool, size < 16 ? 16 : size, align));
+    return checked(xs_hot.tbb.aligned_malloc(xs_hot.tbb.pool, size < 16 ? 16 : size, align), size);
 }
 
 XS_INLINE void tbb_do_free(void *p)
@@ -196,9 +262,9 @@ static int tbb_open(const struct xs_backend_options *o, struct xs_buf *why)
         {"_ZN3rml10pool_msizeEPNS_10MemoryPoolEPv", &xs_hot.tbb.msize, false},
     };
 
-    if (xs_mem_limit() < LIMIT_LEAST) {
+    if (xs_mem_limit() < LIMIT_LEAST || xs_supply_limit() < LIMIT_LEAST) {
         xs_put_str(why, "it takes 8 MiB at once, more than a fourth of the limit on memory here "
-                        "(ulimit -v, -d)");
+                        "(ulimit -v, -d, XSIGMA_MEMORY_LIMIT)");
         return ENOMEM;
     }
     void *library = xs_library_open(o->tbb_library, why);

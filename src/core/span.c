@@ -96,12 +96,20 @@ static void get_kept(const struct xs_span_options *o)
     size_t huge = xs_align_up(o->reserve_huge_bytes, XS_MEM_HUGE);
     size_t prefault = xs_align_up(o->prefault_bytes, XS_MEM_HUGE);
 
-    if (huge != 0) {
-        void *p = xs_supply_reserve_huge(&huge);
-        add_kept(p, huge);
+    /* In as many pieces as it takes. */
+    for (size_t got = huge; huge != 0 && got != 0; huge -= got) {
+        got = huge;
+        add_kept(xs_supply_reserve_huge(&got), got);
     }
-    if (prefault != 0)
-        add_kept(xs_supply_prefault(prefault, o->prefault_lock), prefault);
+    if (o->limit_bytes != 0) {
+        uint64_t has = atomic_load_explicit(&xs_spans.reserved_bytes, memory_order_relaxed);
+        size_t most = xs_align_down(o->limit_bytes > has ? o->limit_bytes - has : 0, XS_MEM_HUGE);
+        prefault = prefault < most ? prefault : most;
+    }
+    if (prefault != 0) {
+        void *p = xs_supply_prefault(&prefault, o->prefault_lock);
+        add_kept(p, prefault);
+    }
 }
 
 static size_t region_most(void)

@@ -5,16 +5,22 @@
 
 #include "base/align.h"
 #include "core/page_map.h"
+#include "sys/limits.h"
 #include "sys/mem.h"
 #include "sys/numa.h"
 
 /* Transparent huge pages are for regions from this size on, which only a heap as large has: a small
  * one would pay for memory that it does not use. */
-#define THP_FROM   ((size_t)32 << 20)
+#define THP_FROM ((size_t)32 << 20)
 
-#define RANGES_MAX 64
+/* Regions of 64 MiB: 256 GiB of them. */
+#define RANGES_MAX 4096
 
-/* Ranges that keep their memory. Written rarely, one writer at a time; `p` last. */
+/* What is got at start leaves so much of what is there, for all else. */
+#define LEAVE_PART 8
+
+/* Ranges that keep their memory. Written rarely, one writer at a time; `p` last, which is odd for
+ * explicit huge pages. */
 struct range {
     _Atomic uintptr_t p;
     _Atomic size_t size;
@@ -38,6 +44,11 @@ XS_UNLIKELY_DATA static struct range kept[RANGES_MAX];
 void xs_supply_open(const struct xs_supply_options *o)
 {
     supply.options = *o;
+}
+
+uint64_t xs_supply_limit(void)
+{
+    return supply.options.limit_bytes != 0 ? supply.options.limit_bytes : UINT64_MAX;
 }
 
 /* ---- the limit -------------------------------------------------------------------------- */
@@ -74,14 +85,14 @@ void xs_supply_uncharge(size_t size)
 
 /* ---- ranges that keep their memory ------------------------------------------------------ */
 
-static bool keep(const void *p, size_t size)
+static bool keep(const void *p, size_t size, bool is_explicit)
 {
     for (unsigned i = 0; i < RANGES_MAX; i++) {
         size_t none = 0;
         if (!atomic_compare_exchange_strong_explicit(&kept[i].size, &none, size,
                                                      memory_order_relaxed, memory_order_relaxed))
             continue;
-        atomic_store_explicit(&kept[i].p, (uintptr_t)p, memory_order_release);
+        atomic_store_explicit(&kept[i].p, (uintptr_t)p + is_explicit, memory_order_release);
         unsigned n = atomic_load_explicit(&supply.kept_count, memory_order_relaxed);
         while (n <= i &&
                !atomic_compare_exchange_weak_explicit(&supply.kept_count, &n, i + 1,
@@ -97,7 +108,7 @@ static struct range *kept_at(const void *p)
     unsigned n = atomic_load_explicit(&supply.kept_count, memory_order_acquire);
 
     for (unsigned i = 0; i < n; i++) {
-        uintptr_t base = atomic_load_explicit(&kept[i].p, memory_order_acquire);
+        uintptr_t base = atomic_load_explicit(&kept[i].p, memory_order_acquire) & ~(uintptr_t)1;
         if (base != 0 &&
             (uintptr_t)p - base < atomic_load_explicit(&kept[i].size, memory_order_relaxed))
             return &kept[i];
@@ -110,25 +121,32 @@ bool xs_supply_keeps(const void *p)
     return kept_at(p) != NULL;
 }
 
-static void forget(struct range *r)
+/* True: they were explicit huge pages. */
+static bool forget(struct range *r)
 {
+    bool is_explicit = atomic_load_explicit(&r->p, memory_order_relaxed) & 1;
+
     atomic_store_explicit(&r->p, 0, memory_order_relaxed);
     atomic_store_explicit(&r->size, 0, memory_order_release);
+    return is_explicit;
 }
 
 /* ---- regions ---------------------------------------------------------------------------- */
 
-static void *map_explicit(size_t size, size_t page)
+/* Their memory is put behind them at once: the kernel may lack it on these nodes, or in the group
+ * that the process is in, and would kill for it at the first touch. */
+static void *map_explicit(unsigned node, size_t size, size_t page)
 {
     void *p = xs_mem_map_huge(size, page);
 
-    if (p != NULL && keep(p, size)) {
+    if (p == NULL)
+        return NULL;
+    xs_numa_place(p, size, node);
+    if (xs_mem_fill(p, size) && keep(p, size, true)) {
         add(&supply.explicit_bytes, size);
         return p;
     }
-    if (p != NULL)
-        (void)xs_mem_unmap(p, size);
-    add(&supply.explicit_refused, size);
+    (void)xs_mem_unmap(p, size);
     return NULL;
 }
 
@@ -143,6 +161,16 @@ static bool wants_thp(size_t size, uint64_t total)
     default:
         return size >= XS_MEM_HUGE;
     }
+}
+
+bool xs_supply_is_huge(uint64_t total)
+{
+    return wants_thp(XS_MEM_HUGE, total);
+}
+
+bool xs_supply_is_explicit(void)
+{
+    return supply.options.huge == XS_HUGE_EXPLICIT;
 }
 
 bool xs_supply_is_auto(void)
@@ -175,8 +203,12 @@ void *xs_supply_map(unsigned node, size_t *size, size_t align, uint64_t total)
     }
     if (!xs_supply_charge(*size))
         return NULL;
-    if (thp && supply.options.huge == XS_HUGE_EXPLICIT && align <= XS_MEM_HUGE)
-        p = map_explicit(*size, XS_MEM_HUGE);
+    if (thp && supply.options.huge == XS_HUGE_EXPLICIT && align <= XS_MEM_HUGE) {
+        p = map_explicit(node, *size, XS_MEM_HUGE);
+        if (p != NULL)
+            return p;
+        add(&supply.explicit_refused, *size);
+    }
     if (p == NULL) {
         p = xs_mem_map(*size, align);
         if (p != NULL && thp)
@@ -196,10 +228,8 @@ int xs_supply_unmap(void *p, size_t size)
     struct range *r = kept_at(p);
 
     /* Before it is gone: then the range may be anybody's. */
-    if (r != NULL) {
-        forget(r);
+    if (r != NULL && forget(r))
         atomic_fetch_sub_explicit(&supply.explicit_bytes, size, memory_order_relaxed);
-    }
     int rc = xs_mem_unmap(p, size);
     if (rc == 0)
         xs_supply_uncharge(size);
@@ -220,7 +250,7 @@ void *xs_supply_reserve_huge(size_t *size)
              want = xs_align_down(want / 2, pages[i])) {
             if (!xs_supply_charge(want))
                 continue;
-            void *p = map_explicit(want, pages[i]);
+            void *p = map_explicit(0, want, pages[i]);
             if (p != NULL) {
                 *size = want;
                 return p;
@@ -228,6 +258,7 @@ void *xs_supply_reserve_huge(size_t *size)
             xs_supply_uncharge(want);
         }
     }
+    add(&supply.explicit_refused, *size);
     *size = 0;
     return NULL;
 }
@@ -240,19 +271,39 @@ static uint64_t now_ns(void)
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-void *xs_supply_prefault(size_t size, bool lock)
+/* Beyond this the kernel would kill the process before main. */
+static size_t most_to_prefault(void)
+{
+    struct xs_limits l[XS_LIMITS_MOST];
+    uint64_t least = UINT64_MAX;
+
+    for (unsigned i = xs_limits_look(l); i-- > 0;) {
+        uint64_t left = l[i].limit_bytes > l[i].used_bytes ? l[i].limit_bytes - l[i].used_bytes : 0;
+        least = left < least ? left : least;
+    }
+    return xs_align_down(least - least / LEAVE_PART, XS_MEM_HUGE);
+}
+
+void *xs_supply_prefault(size_t *size, bool lock)
 {
     uint64_t begun = now_ns();
-    void *p = xs_supply_map(0, &size, XS_MEM_HUGE, size);
+    size_t most = most_to_prefault();
+    size_t want = *size < most ? *size : most;
+    void *p = NULL;
 
+    for (*size = 0; p == NULL && want != 0; want = xs_align_down(want / 2, XS_MEM_HUGE)) {
+        *size = want;
+        p = xs_supply_map(0, size, XS_MEM_HUGE, want);
+    }
     if (p == NULL)
         return NULL;
-    (void)keep(p, size);
-    if (lock && xs_mem_lock(p, size) == 0)
-        supply.locked_bytes = size;
+    if (kept_at(p) == NULL)
+        (void)keep(p, *size, false);
+    if (lock && xs_mem_lock(p, *size) == 0)
+        supply.locked_bytes = *size;
     else
-        xs_mem_populate(p, size);
-    supply.prefault_bytes = size;
+        xs_mem_populate(p, *size);
+    supply.prefault_bytes = *size;
     supply.prefault_ns = now_ns() - begun;
     return p;
 }

@@ -26,7 +26,11 @@ struct xs_supply_options {
 
 void xs_supply_open(const struct xs_supply_options *options);
 
-bool xs_supply_is_auto(void); /* XS_HUGE_AUTO */
+bool xs_supply_is_auto(void);     /* XS_HUGE_AUTO */
+bool xs_supply_is_explicit(void); /* XS_HUGE_EXPLICIT */
+
+/* A region of a huge page, of who has `total` bytes already, is to be in one. */
+bool xs_supply_is_huge(uint64_t total);
 
 /* A region for `node` (of sys/numa.h), at least `size` bytes, which is made a multiple of a huge
  * page where there are to be some; *size is what it got. `total`: the bytes that the caller has
@@ -44,13 +48,16 @@ bool xs_supply_purge(void *p, size_t size);
 /* It is of those that keep their memory. */
 bool xs_supply_keeps(const void *p);
 
-/* `size` bytes of explicit huge pages of 1 GiB, else of 2 MiB; *size is what there was, NULL for
- * none. They are not purged. */
+/* `size` bytes of explicit huge pages of 1 GiB, else of 2 MiB; *size is what there was in one
+ * piece, NULL for none. They are not purged. */
 void *xs_supply_reserve_huge(size_t *size);
 
-/* A region that has all its memory at once and keeps it, `lock`: in a way that it is never swapped.
- * What that took is in the statistics. */
-void *xs_supply_prefault(size_t size, bool lock);
+/* A region that has all its memory at once and keeps it, `lock`: in a way that it is never swapped;
+ * *size is what there was, of which nearly all may be had. What that took is in the statistics. */
+void *xs_supply_prefault(size_t *size, bool lock);
+
+/* The options' limit; UINT64_MAX: none. */
+uint64_t xs_supply_limit(void);
 
 /* Memory of anybody's that counts to the limit; false: it would pass it. */
 bool xs_supply_charge(size_t size);

@@ -282,20 +282,24 @@ static enum xs_owner owner_of_choice(int choice)
     return xs_backend_find(name, strcspn(name, "|"))->owner;
 }
 
-/* The wanted back end, or system with a warning, once a back end. */
-static enum xs_owner open_or_system(enum xs_owner wanted, const struct xs_backend_options *options)
+/* The wanted back end, or with a warning, once a back end, another one: system, but where a limit
+ * is set the own core, which keeps to it. */
+static enum xs_owner open_or_other(enum xs_owner wanted, const struct xs_backend_options *options)
 {
     static bool said[XS_OWNER_COUNT];
     XS_BUF(why, 256);
 
     int rc = xs_backend_open(wanted, options, &why);
+    bool is_limited = xs_config(XS_KNOB_MEMORY_LIMIT)->num != 0 && wanted != XS_OWNER_BFC;
     if (rc != 0 && !said[wanted])
-        xs_config_warn("back end %s is not available, using system: %s", xs_backends[wanted]->name,
-                       why.at);
+        xs_config_warn("back end %s is not available, using %s: %s", xs_backends[wanted]->name,
+                       is_limited ? "bfc, which keeps to XSIGMA_MEMORY_LIMIT" : "system", why.at);
     else if (why.len != 0 && !said[wanted])
         xs_config_warn("back end %s: %s", xs_backends[wanted]->name, why.at);
     said[wanted] = true;
     policy.opened |= rc == 0 && wanted != XS_OWNER_SYSTEM;
+    if (rc != 0 && is_limited)
+        return open_or_other(XS_OWNER_BFC, options);
     return rc == 0 ? wanted : XS_OWNER_SYSTEM;
 }
 
@@ -329,9 +333,54 @@ static void add_steps(size_t last, enum xs_owner owner, const struct xs_backend_
     if (owner == XS_OWNER_MIMALLOC && last > xs_hot.mimalloc.size_max) {
         if (below < xs_hot.mimalloc.size_max)
             add_step(xs_hot.mimalloc.size_max, owner);
-        owner = open_or_system(XS_OWNER_BFC, options);
+        owner = open_or_other(XS_OWNER_BFC, options);
     }
     add_step(last, owner);
+}
+
+static bool is_asked_for(enum xs_knob knob)
+{
+    return xs_config(knob)->source > XS_SOURCE_PRESET;
+}
+
+static void warn_of(enum xs_knob knob, bool is_vain, const char *why)
+{
+    if (is_vain && is_asked_for(knob) && xs_config(knob)->num != 0)
+        xs_config_warn("%s=%s is of no effect %s", xs_knob_name(&xs_knob_rows[knob]),
+                       xs_config(knob)->text, why);
+}
+
+/* What was asked for of memory and is not had, or not of these back ends. `owners`: a bit for each
+ * that serves. */
+static void warn_of_supply(unsigned owners)
+{
+    bool has_core = (owners & 1u << XS_OWNER_BFC) != 0;
+    bool has_mimalloc = (owners & 1u << XS_OWNER_MIMALLOC) != 0;
+    bool is_system = owners == 1u << XS_OWNER_SYSTEM;
+    uint64_t prefault = xs_config(XS_KNOB_PREFAULT)->num;
+    struct xs_supply_stats had;
+
+    warn_of(XS_KNOB_MEMORY_LIMIT, (owners & 1u << XS_OWNER_SYSTEM) != 0,
+            "on the back end system, which takes what it wants");
+    warn_of(XS_KNOB_PREFAULT, !has_core, "without the back end bfc");
+    warn_of(XS_KNOB_RESERVE_HUGE_PAGES, !has_core && !has_mimalloc,
+            "without the back end bfc or mimalloc");
+    warn_of(XS_KNOB_CPU_HUGE_PAGES, is_system && wants_huge(), "with the back end system");
+    warn_of(XS_KNOB_PRESSURE_WARN, is_system, "with the back end system alone");
+    if (xs_config(XS_KNOB_CPU_NUMA)->num != XS_NUMA_OFF && xs_numa_count() > 1)
+        warn_of(XS_KNOB_CPU_NUMA,
+                is_system || (xs_config(XS_KNOB_CPU_NUMA)->num == XS_NUMA_LOCAL && !has_core),
+                is_system ? "with the back end system" : "without the back end bfc");
+    if (!has_core || prefault == 0)
+        return;
+    xs_supply_stats(&had);
+    if (had.prefault_bytes < prefault) {
+        XS_BUF(bytes, 32);
+        xs_put_bytes(&bytes, had.prefault_bytes);
+        xs_config_warn("XSIGMA_PREFAULT=%s: there are %s to be had, of the machine, its memory "
+                       "cgroup and the limits that are set",
+                       xs_config(XS_KNOB_PREFAULT)->text, bytes.at);
+    }
 }
 
 void xs_policy_start(void (*warn)(const char *text))
@@ -358,7 +407,11 @@ void xs_policy_start(void (*warn)(const char *text))
     policy.count = 0;
     for (size_t i = 0; i < route.count; i++)
         add_steps(route.step[i].last,
-                  open_or_system(owner_of_choice(route.step[i].choice), &options), &options);
+                  open_or_other(owner_of_choice(route.step[i].choice), &options), &options);
+    owners = 0;
+    for (uint32_t i = 0; i < policy.count; i++)
+        owners |= 1u << policy.step[i].owner;
+    warn_of_supply(owners);
     if (xs_hardened_is_on() && !xs_backend_is_open(XS_OWNER_BFC))
         xs_config_warn(
             "XSIGMA_CPU_HARDENED and XSIGMA_CPU_GUARD_SAMPLE are of no effect without bfc");

@@ -6,6 +6,7 @@
 #include "policy/config.h"
 #include "report/gpu.h"
 #include "report/log.h"
+#include "sys/mem.h"
 #include "sys/proc.h"
 
 /* Holders in a line, largest first. */
@@ -119,9 +120,13 @@ static void say_failure(size_t size)
 
     xs_pressure_stats(&s);
     xs_supply_stats(&own);
-    xs_put_str(&b, "out of memory: an allocation of ");
-    xs_put_bytes(&b, size);
-    xs_put_str(&b, " returns NULL");
+    xs_put_str(&b, "out of memory: an allocation ");
+    if (size != 0) { /* else mimalloc did not say */
+        xs_put_str(&b, "of ");
+        xs_put_bytes(&b, size);
+        xs_put_char(&b, ' ');
+    }
+    xs_put_str(&b, "returns NULL");
     if (own.limit_bytes != 0) {
         xs_put_str(&b, "; XSIGMA_MEMORY_LIMIT=");
         xs_put_bytes(&b, own.limit_bytes);
@@ -129,6 +134,10 @@ static void say_failure(size_t size)
     if (limit != 0) {
         xs_put_str(&b, "; XSIGMA_BFC_LIMIT=");
         xs_put_bytes(&b, limit);
+    }
+    if (xs_mem_limit() != UINT64_MAX) {
+        xs_put_str(&b, "; ulimit -v or -d is ");
+        xs_put_bytes(&b, xs_mem_limit());
     }
     if (s.last.limit_bytes != 0 && s.last.of != XS_PRESSURE_LIMIT) {
         xs_fmt(&b, "; of %s ", xs_report_pressure_of(s.last.of));

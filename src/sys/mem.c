@@ -230,6 +230,11 @@ void xs_mem_populate(void *p, size_t size)
         ((volatile char *)p)[i] = 0;
 }
 
+bool xs_mem_fill(void *p, size_t size)
+{
+    return xs_is_filtered() || madvise(p, size, MADV_POPULATE_WRITE) == 0 || errno == EINVAL;
+}
+
 int xs_mem_lock(void *p, size_t size)
 {
     return mlock(p, size) == 0 ? 0 : errno;

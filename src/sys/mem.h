@@ -59,6 +59,9 @@ void *xs_mem_map_huge(size_t size, size_t page);
 
 /* Has memory put behind the whole range now; the kernel may lack some of it. */
 void xs_mem_populate(void *p, size_t size);
+
+/* The same, which fails where the kernel lacks it; kernels before 5.14 do not tell beforehand. */
+bool xs_mem_fill(void *p, size_t size);
 int xs_mem_lock(void *p, size_t size);
 
 /* Replaces a reserved range by explicit huge pages (`page` is 1 GiB or 2 MiB); errno, and it stays

@@ -44,6 +44,26 @@ under bfc XSIGMA_STATS_FILE="$work/r.json" -- python3 -c "$fill" 1000 >/dev/null
 out=$(under bfc XSIGMA_STATS=0 -- sh -c 'ulimit -v 2000000; exec python3 -c "$1" "$2"' sh "$fill" $large)
 [ "$out" = "$expected" ] || fail "under a limit on address space: $out, not $expected"
 
+# oneTBB asks for little more than 1 MiB at a time: that is to lie in huge pages too, and not each in two.
+if have_backend tbb; then
+    weigh() { # BACKEND SETTING - sets kib, huge
+        read -r kib huge < <(under "$1" XSIGMA_STATS=0 XSIGMA_CPU_HUGE_PAGES="$2" -- python3 -c '
+a = [bytes(65536) for i in range(1400)]
+f = dict(l.split()[:2] for l in open("/proc/self/smaps_rollup") if l[0] in "RA")
+print(f["Rss:"], f["AnonHugePages:"])')
+    }
+    weigh bfc always
+    has=$huge
+    weigh tbb off
+    off=$kib
+    for setting in thp always; do
+        weigh tbb $setting
+        echo "tbb, $setting: $kib KiB, $huge in huge pages; off $off"
+        [ "$kib" -le $((off * 5 / 4)) ] || fail "tbb, $setting: $kib KiB instead of $off"
+        [ "$has" -lt 50000 ] || [ "$huge" -ge 50000 ] || fail "tbb, $setting: $huge KiB in huge pages, bfc has $has"
+    done
+fi
+
 # Explicit pages, of which there are none on most machines: a line at most, and the program runs.
 have_backend mimalloc && backends='bfc mimalloc'
 for backend in ${backends-bfc}; do

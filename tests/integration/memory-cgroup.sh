@@ -67,6 +67,16 @@ grep -qx 'XSIGMA_CPU_BACKEND=bfc env' "$work/config" || fail "bfc in 7 MiB: $(ca
 cgroup_limit $((9 << 20))
 served >"$work/config"
 grep -q 'cgroup$' "$work/config" && fail "in 9 MiB: $(cat "$work/config")"
+# ---- another back end, which takes its memory without a word ----
+if have_backend mimalloc; then
+    cgroup_limit $((200 << 20))
+    inside env LD_PRELOAD="$lib" XSIGMA_CPU_BACKEND=mimalloc XSIGMA_STATS=0 "$heavy" 184 2 1 || fail "mimalloc: status $?"
+    [ "$(lines)" = 1 ] && grep -q 'of 200 MiB of the memory cgroup used.*mimalloc [0-9]' "$work/err" || fail "mimalloc: $(cat "$work/err")"
+fi
+
+# ---- memory that is got at start ----
+cgroup_limit $((100 << 20))
+inside env LD_PRELOAD="$lib" XSIGMA_PREFAULT=200M XSIGMA_STATS=0 "$heavy" 5 5 1 || fail "more than the group has, prefaulted: status $?"
 
 # ---- what fits under glibc ----
 fits() { # NAME COMMAND... - within 2 %

@@ -14,10 +14,39 @@ for policy in bfc mimalloc tbb; do
     { [ "$peak" -gt $((150 << 20)) ] && [ "$peak" -le $((256 << 20)) ]; } || fail "$policy: charged $peak"
     out=$(under $policy XSIGMA_MEMORY_LIMIT=256M XSIGMA_STATS=0 -- "$heavy" 20 600 1 2>"$work/err")
     [ "$? $out" = '4 round 0' ] || fail "$policy: 620 MiB in 256: $out"
-    [ $policy != bfc ] || grep -q 'out of memory: an allocation of .* returns NULL; XSIGMA_MEMORY_LIMIT=256 MiB; .*bfc in use' "$work/err" ||
-        fail "no last word: $(cat "$work/err")"
-    [ "$(grep -c 'out of memory' "$work/err")" -le 1 ] || fail "more than one last word"
+    who=$policy
+    [ $policy != bfc ] || who='bfc in use'
+    grep -q "out of memory: an allocation of .* returns NULL; XSIGMA_MEMORY_LIMIT=256 MiB; .*$who [0-9]" "$work/err" ||
+        fail "$policy: no last word: $(cat "$work/err")"
+    [ "$(grep -c 'out of memory' "$work/err")" = 1 ] || fail "$policy: more than one last word"
 done
+# Where a back end takes too much at a time for the limit, no other one serves without it.
+for policy in mimalloc tbb; do
+    have_backend $policy || continue
+    out=$(under $policy XSIGMA_MEMORY_LIMIT=30M XSIGMA_STATS=0 -- "$heavy" 5 80 1 2>"$work/err")
+    [ "$? $out" = '4 round 0' ] || fail "$policy: 85 MiB in 30: $out"
+    grep -q "$policy is not available, using bfc" "$work/err" || fail "$policy in 30 MiB: $(cat "$work/err")"
+done
+# By whom what was refused, where a limit of the system's does it.
+for policy in system bfc mimalloc tbb; do
+    have_backend $policy || continue
+    (ulimit -v 1000000 && under $policy -- "$heavy" 20 1200 1) >/dev/null 2>"$work/err"
+    grep -q 'out of memory: .* returns NULL; ulimit -v or -d is 977 MiB;' "$work/err" || fail "$policy, ulimit -v: $(grep xsigma: "$work/err")"
+done
+# What the back end that serves knows nothing of is told, and only where it was asked for.
+vain() { # BACKEND SETTING WORDS
+    under "$1" XSIGMA_STATS=0 "$2" -- true 2>"$work/err"
+    grep -q "${2%%=*}=.* is of no effect $3" "$work/err" || fail "$1 $2: no word: $(cat "$work/err")"
+    under bfc XSIGMA_STATS=0 "$2" -- true 2>"$work/err"
+    ! grep -q 'no effect' "$work/err" || fail "bfc $2: $(cat "$work/err")"
+}
+vain system XSIGMA_MEMORY_LIMIT=1G 'on the back end system'
+vain system XSIGMA_PREFAULT=4M 'without the back end bfc'
+vain system XSIGMA_RESERVE_HUGE_PAGES=2M 'without'
+vain system XSIGMA_CPU_HUGE_PAGES=thp 'with the back end system'
+vain system XSIGMA_PRESSURE_WARN=80% 'with the back end system'
+out=$(under system XSIGMA_STATS=0 XSIGMA_PRESET=pde XSIGMA_CPU_HUGE_PAGES=auto -- true 2>&1)
+[ -z "$out" ] || fail "system with a preset: $out"
 # A parent may read its child's stderr, as Tcl's exec does.
 child() { # SETTINGS...
     # shellcheck disable=SC2016 # the inner shell's
@@ -38,6 +67,18 @@ got=$(json_get "$work/r.json" cpu.memory_pages.prefault_bytes)
 took=$(json_get "$work/r.json" cpu.memory_pages.prefault_ns)
 echo "prefault: $got bytes in $took ns"
 { [ "$got" = $((64 << 20)) ] && [ "$took" -gt 0 ]; } || fail "prefault: $got bytes in $took ns"
+# Beyond what there is to be had: as much as that, and a line.
+beyond() { # LIMIT_MIB SETTINGS...
+    local limit=$1
+    shift
+    under bfc "$@" XSIGMA_PREFAULT=100M XSIGMA_STATS_FILE="$work/r.json" -- "$heavy" 1 20 1 >"$work/out" 2>"$work/err" || fail "prefault, $*: status $?"
+    got=$(json_get "$work/r.json" cpu.memory_pages.prefault_bytes)
+    { [ "$got" -gt $((limit << 19)) ] && [ "$got" -le $((limit << 20)) ]; } || fail "prefault, $*: $got bytes"
+    [ "$(json_get "$work/r.json" cpu.memory_pages.charged_peak_bytes)" -le $((limit << 20)) ] || fail "prefault, $*: beyond the limit"
+    [ "$(grep -c 'XSIGMA_PREFAULT=100M: there are' "$work/err")" = 1 ] || fail "prefault, $*: $(cat "$work/err")"
+}
+beyond 50 XSIGMA_MEMORY_LIMIT=50M
+beyond 50 XSIGMA_BFC_LIMIT=50M
 # Locked: the kernel says so, and where it may not be locked the memory is there all the same.
 if [ "$(id -u)" -eq 0 ] || [ "$(ulimit -l)" = unlimited ]; then
     kib=$(under bfc XSIGMA_PREFAULT=16M XSIGMA_PREFAULT_LOCK=1 XSIGMA_STATS_FILE="$work/l.json" -- \
