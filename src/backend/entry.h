@@ -15,26 +15,11 @@
 /* Any pointer, NULL too, in another leaf of the page map than the last one. */
 void xs_bfc_free_far(void *p);
 
-/* xs_heap_refill, or for sizes of core_below and more what entry says. */
-void *xs_entry_refill(size_t size, size_t place, struct xs_heap *h);
-
 XS_INLINE void *xs_entry_malloc(size_t size)
 {
-#if XS_HAS_CMOV
-    size_t index = (size + 15) / 16;
-
-    /* As one branch with the two of xs_heap_malloc_at, and for its reason. */
-    __asm__("cmp %[below], %[size]\n\t"
-            "cmovae %[none], %[index]"
-            : [index] "+r"(index)
-            : [size] "r"(size), [below] "m"(xs_hot.core_below), [none] "m"(xs_hot.core_none)
-            : "cc");
-    return xs_heap_malloc_at(size, index, xs_entry_refill);
-#else
     if (XS_LIKELY(size < xs_hot.core_below))
         return xs_heap_malloc_small(size);
     return xs_hot.entry.malloc(size);
-#endif
 }
 
 XS_INLINE void xs_entry_free(void *p)

@@ -67,13 +67,6 @@ static void bfc_free(void *p)
         xs_any_free(p);
 }
 
-void *xs_entry_refill(size_t size, size_t place, struct xs_heap *h)
-{
-    if (XS_UNLIKELY(size >= xs_hot.core_below))
-        return xs_hot.entry.malloc(size);
-    return xs_heap_refill(size, place, h);
-}
-
 void xs_bfc_free_far(void *p)
 {
     if (p == NULL)

@@ -9,7 +9,6 @@
 
 #include "backend/counted.h"
 #include "base/align.h"
-#include "core/size_class.h"
 #include "sys/elf.h"
 
 /* Weak, and only used where the link map does not show libc.so.6: another preload may define them
@@ -196,7 +195,6 @@ XS_HOT_PLACE union xs_hot_page xs_hot_page = {
          * open, and does not take a branch that none will take later. */
         .short_below = XS_PAGE_MAP_LEAF_BYTES,
         .short_from = UINTPTR_MAX,
-        .core_none = XS_CLASS_TABLE_NONE,
         .counting = true,
         .step_count = 1,
         .step = {{SIZE_MAX, &system_calls_by_kind[true], XS_OWNER_SYSTEM}},

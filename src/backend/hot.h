@@ -40,7 +40,6 @@ struct xs_hot_state {
     /* Where entry is the own core's, malloc of sizes less than this need not jump through it; else
      * 0. */
     size_t core_below;
-    size_t core_none; /* always XS_CLASS_TABLE_NONE */
     /* free of pointers from short_from on, but below short_below, jumps to short_free, of others
      * below short_below through entry; the rest goes the core's way, which finds out whose it is.
      * Where the core alone serves short_below is 0, where frees are looked at first short_from is

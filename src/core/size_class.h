@@ -20,9 +20,6 @@
 
 /* Sizes up to this one find their class in a table. */
 #define XS_CLASS_TABLE_MAX ((size_t)8208)
-
-/* Behind the place in a table of (size + 15) / 16 of the largest of them. */
-#define XS_CLASS_TABLE_NONE (XS_CLASS_TABLE_MAX / 16 + 1)
 #define XS_CLASS_UPPER     64u /* classes from this one on are of larger sizes, by size */
 
 /* XS_CLASS_TABLE_MAX < `size` <= XS_CLASS_MAX_BYTES. */

@@ -100,8 +100,7 @@ struct xs_heap {
     bool kept_room_is_old;
     size_t kept_room_bytes;
 
-    /* Of the magazine for a size: core/heap_young.c. The last is that of none, for all others. */
-    uint8_t place[XS_CLASS_TABLE_NONE + 1];
+    uint8_t place[XS_CLASS_TABLE_MAX / 16 + 1]; /* of the magazine for a size: core/heap_young.c */
     /* Doublings of which little was asked, by their largest sizes, all in one word. */
     uint32_t young;
     uint32_t borrows; /* objects of larger classes that may still serve */
@@ -599,9 +598,12 @@ XS_INLINE void *xs_magazine_pop(struct xs_heap *h, size_t place)
     return p;
 }
 
-XS_INLINE void *xs_heap_malloc_stepwise(size_t size, size_t place, struct xs_heap *h,
+/* `size` <= XS_CLASS_TABLE_MAX. `refill` is xs_heap_refill, or who looks at what that returns. */
+XS_INLINE void *xs_heap_malloc_small_or(size_t size,
                                         void *(*refill)(size_t, size_t, struct xs_heap *))
 {
+    struct xs_heap *h = xs_heap_mine;
+    size_t place = h->place[(size + 15) / 16];
     void *p = xs_magazine_pop(h, place);
 
     if (XS_UNLIKELY(p == NULL)) {
@@ -615,47 +617,6 @@ XS_INLINE void *xs_heap_malloc_stepwise(size_t size, size_t place, struct xs_hea
         return p;
     __asm__("" : "+r"(p)); /* else the compiler has it where this call wants it from the start */
     return xs_heap_tick(size, p, h);
-}
-
-/* `index` is the size's, or XS_CLASS_TABLE_NONE. `refill` is xs_heap_refill, or who looks at what
- * that returns. That there is a block, and that it is not yet time to look at the clock, is one
- * branch: once one has been taken the processor predicts anew at each call whether it is, which
- * costs a cycle where calls are bounded by that, while two conditional moves cost nothing. */
-XS_INLINE void *xs_heap_malloc_at(size_t size, size_t index,
-                                  void *(*refill)(size_t, size_t, struct xs_heap *))
-{
-    struct xs_heap *h = xs_heap_mine;
-    size_t place = h->place[index];
-#if XS_HAS_CMOV
-    size_t at = h->hot.at[place] - sizeof(void *);
-    void **p = *xs_magazine_slot(&h->hot, at);
-
-    int64_t left = h->counts.until_tick;
-
-    /* That of place 0 is always 0. */
-    __asm__("sub %[size], %[left]\n\t"
-            "cmovs %[null], %[p]"
-            : [left] "+r"(left), [p] "+r"(p)
-            : [size] "r"(size), [null] "m"(h->hot.at[0])
-            : "cc");
-    if (XS_LIKELY(p != NULL)) {
-        h->hot.at[place] = at;
-        h->counts.until_tick = left;
-        p[1] = NULL;
-        xs_heap_count_taken(h, place);
-        return p;
-    }
-    /* Else the compiler keeps for the rest what it has computed so far. */
-    __asm__("" : "+r"(h), "+r"(place));
-#endif
-    return xs_heap_malloc_stepwise(size, place, h, refill);
-}
-
-/* `size` <= XS_CLASS_TABLE_MAX. */
-XS_INLINE void *xs_heap_malloc_small_or(size_t size,
-                                        void *(*refill)(size_t, size_t, struct xs_heap *))
-{
-    return xs_heap_malloc_at(size, (size + 15) / 16, refill);
 }
 
 XS_INLINE void *xs_heap_malloc_small(size_t size)
