@@ -54,7 +54,15 @@
 /* The same, where hardly any process writes to it, or it is whole pages. */
 #define XS_APART __attribute__((section(".data.seldom")))
 /* On constants that hardly any process looks at. */
-#define XS_SELDOM_READ   __attribute__((section(".seldom.rodata")))
+#define XS_SELDOM_READ __attribute__((section(".seldom.rodata")))
+
+/* The fast paths may use x86-64's conditional moves, of which a sanitizer would see nothing. */
+#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define XS_HAS_CMOV 1
+#else
+#define XS_HAS_CMOV 0
+#endif
+
 #define XS_COUNT_OF(arr) (sizeof(arr) / sizeof((arr)[0]))
 
 /* Not written to if it is so already: in the child of a fork each page that is costs one more. */

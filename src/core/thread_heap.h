@@ -598,12 +598,9 @@ XS_INLINE void *xs_magazine_pop(struct xs_heap *h, size_t place)
     return p;
 }
 
-/* `size` <= XS_CLASS_TABLE_MAX. `refill` is xs_heap_refill, or who looks at what that returns. */
-XS_INLINE void *xs_heap_malloc_small_or(size_t size,
+XS_INLINE void *xs_heap_malloc_stepwise(size_t size, size_t place, struct xs_heap *h,
                                         void *(*refill)(size_t, size_t, struct xs_heap *))
 {
-    struct xs_heap *h = xs_heap_mine;
-    size_t place = h->place[(size + 15) / 16];
     void *p = xs_magazine_pop(h, place);
 
     if (XS_UNLIKELY(p == NULL)) {
@@ -617,6 +614,39 @@ XS_INLINE void *xs_heap_malloc_small_or(size_t size,
         return p;
     __asm__("" : "+r"(p)); /* else the compiler has it where this call wants it from the start */
     return xs_heap_tick(size, p, h);
+}
+
+/* `size` <= XS_CLASS_TABLE_MAX. `refill` is xs_heap_refill, or who looks at what that returns.
+ * Whether there is a block, and whether the next look at the clock is still to come, is one branch:
+ * of one that was taken once the processor predicts anew at each call whether it is, which costs a
+ * cycle where calls are bounded by that; a conditional move costs none. */
+XS_INLINE void *xs_heap_malloc_small_or(size_t size,
+                                        void *(*refill)(size_t, size_t, struct xs_heap *))
+{
+    struct xs_heap *h = xs_heap_mine;
+    size_t place = h->place[(size + 15) / 16];
+#if XS_HAS_CMOV
+    size_t at = h->hot.at[place] - sizeof(void *);
+    void **p = *xs_magazine_slot(&h->hot, at);
+    int64_t left = h->counts.until_tick;
+
+    /* That of place 0 is always 0. */
+    __asm__("sub %[size], %[left]\n\t"
+            "cmovs %[null], %[p]"
+            : [left] "+r"(left), [p] "+r"(p)
+            : [size] "r"(size), [null] "m"(h->hot.at[0])
+            : "cc");
+    if (XS_LIKELY(p != NULL)) {
+        h->hot.at[place] = at;
+        h->counts.until_tick = left;
+        p[1] = NULL;
+        xs_heap_count_taken(h, place);
+        return p;
+    }
+    /* Else the compiler keeps for the rest what it has computed so far. */
+    __asm__("" : "+r"(h), "+r"(place));
+#endif
+    return xs_heap_malloc_stepwise(size, place, h, refill);
 }
 
 XS_INLINE void *xs_heap_malloc_small(size_t size)
