@@ -33,9 +33,7 @@ XS_FORKED static struct {
     _Atomic uint64_t next_ns;
 } plan;
 
-/* Large, and one thread at a time gets to it; and whether that may wait for locks. */
-XS_UNLIKELY_DATA static struct xs_report last;
-XS_UNLIKELY_DATA static bool may_lock_now;
+XS_UNLIKELY_DATA static struct xs_report last; /* large, and one thread at a time gets to it */
 
 /* Where the program was at its start, with a slash, if the report's file is named relative to that:
  * it may be elsewhere at its end, or anywhere if it is a service. */
@@ -87,8 +85,7 @@ static void render(struct xs_report *r, const char *path, struct fd_sink *f)
         xs_report_text(r, is_utf8(), to_fd, f);
         return;
     }
-    if (may_lock_now)
-        xs_report_collect_free_sizes(r);
+    xs_report_collect_free_sizes(r);
     xs_report_json(r, to_fd, f);
 }
 
@@ -168,7 +165,6 @@ static bool report(const char *how, int status, bool may_lock)
 {
     struct xs_report *r = &last;
 
-    may_lock_now = may_lock;
     xs_report_collect(r, may_lock);
     r->how = how;
     r->status = status;
@@ -183,7 +179,7 @@ static void finish(const char *how, int status, bool may_lock)
     bool told = report(how, status, may_lock);
     bool keep = xs_config(XS_KNOB_RECORD_KEEP)->num != 0;
 
-    if (may_lock && (keep || !told))
+    if (keep || !told)
         xs_report_collect_free_sizes(&last);
     xs_control_stop(&last, told, keep);
 }

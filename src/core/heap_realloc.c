@@ -126,8 +126,7 @@ XS_LINE void *xs_heap_realloc_plainly(void *p, uint64_t entry, size_t size)
         return realloc_elsewhere(p, entry, size);
     h->roomy_size = size;
     h->reached |= size > ROOMY_FROM;
-    h->counts.until_tick -= (int64_t)size;
-    xs_heap_count_size(h, size, 1);
+    xs_heap_count_down(h, size);
     XS_COUNT(h->counts.reallocs, 1);
     return XS_UNLIKELY(size >= h->minded_size) ? mind_room(h, p, size) : p;
 }

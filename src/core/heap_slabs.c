@@ -468,7 +468,7 @@ void xs_heap_notify(struct xs_slab *s)
         xs_heap_help(h);
 }
 
-static void is_used_up(struct xs_heap *h, struct xs_slab *s)
+static void set_used_up(struct xs_heap *h, struct xs_slab *s)
 {
     s->state = XS_SLAB_FULL;
     s->held += XS_SLAB_IS_FULL;
@@ -480,7 +480,7 @@ static void is_used_up(struct xs_heap *h, struct xs_slab *s)
 XS_COLD static void set_aside(struct xs_heap *h, struct xs_slab *s)
 {
     if (s->free == NULL && s->bump == s->end && s->chains == NULL) {
-        is_used_up(h, s);
+        set_used_up(h, s);
         return;
     }
     h->hot.current[XS_MAGAZINE_OF(s->class)] = &xs_slab_none;
@@ -503,7 +503,7 @@ struct xs_slab *xs_heap_next_slab(struct xs_heap *h, unsigned class)
         (void)xs_slab_take_remote(s);
         if (s->free != NULL || s->bump != s->end || xs_slab_use_chain(s) || xs_heap_grow_up(h, s))
             return s;
-        is_used_up(h, s);
+        set_used_up(h, s);
     }
     s = h->partial[class].first;
     if (s == NULL && h->empty[class] == NULL) {

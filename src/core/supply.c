@@ -278,7 +278,7 @@ static size_t most_to_prefault(void)
     uint64_t least = UINT64_MAX;
 
     for (unsigned i = xs_limits_look(l); i-- > 0;) {
-        uint64_t left = l[i].limit_bytes > l[i].used_bytes ? l[i].limit_bytes - l[i].used_bytes : 0;
+        uint64_t left = xs_limits_left(&l[i]);
         least = left < least ? left : least;
     }
     return xs_align_down(least - least / LEAVE_PART, XS_MEM_HUGE);

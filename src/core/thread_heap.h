@@ -434,15 +434,22 @@ XS_INLINE void xs_heap_count_request(struct xs_heap *h, size_t size)
     xs_heap_count_size(h, size, 1);
 }
 
-/* The same, of a realloc, which is counted down; xs_heap_realloc_at sees to what is due. */
+/* Of a realloc, which is counted down; xs_heap_realloc_at sees to what is due. Not of
+ * xs_heap_none. */
+XS_INLINE void xs_heap_count_down(struct xs_heap *h, size_t size)
+{
+    h->counts.until_tick -= (int64_t)size;
+    xs_heap_count_size(h, size, 1);
+}
+
+/* The same of any. */
 XS_INLINE void xs_heap_count_realloc_request(struct xs_heap *h, size_t size)
 {
     if (xs_heap_is_none(h)) {
         xs_heap_count_request_late(size);
         return;
     }
-    h->counts.until_tick -= (int64_t)size;
-    xs_heap_count_size(h, size, 1);
+    xs_heap_count_down(h, size);
 }
 
 XS_INLINE void xs_heap_count_realloc(struct xs_heap *h)

@@ -77,6 +77,7 @@ void xs_report_collect(struct xs_report *r, bool may_lock)
     /* Reading /proc is a cancellation point, the calls that lead here are not. */
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
     memset(r, 0, XS_REPORT_BYTES(0));
+    r->may_lock = may_lock;
     collect_names(r);
     collect_own(r);
     xs_proc_cpu_ns(&r->user_ns, &r->sys_ns);
@@ -97,7 +98,7 @@ void xs_report_collect(struct xs_report *r, bool may_lock)
 
 void xs_report_collect_free_sizes(struct xs_report *r)
 {
-    if (r->has_core)
+    if (r->has_core && r->may_lock)
         xs_span_free_by_size(r->core_free);
 }
 

@@ -76,6 +76,7 @@ struct xs_report {
     struct xs_heap_stats core;
     /* what is free of it: xs_report_collect_free_sizes; none where nobody could wait for that */
     uint64_t core_free[XS_BFC_FREE_SIZES];
+    bool may_lock; /* who collects: there is nobody whose lock would stay held */
     struct xs_report_pages pages;
     /* of a record: what does not count by itself is as it was then; 0: as everything else */
     uint64_t levels_ns;
@@ -103,7 +104,7 @@ void xs_report_collect(struct xs_report *r, bool may_lock);
  * it already. */
 void xs_report_collect_quickly(struct xs_report *r);
 
-/* Into a snapshot that may lock: how what is free is cut up. All free chunks are gone through for
+/* Into a snapshot, if it may lock: how what is free is cut up. All free chunks are gone through for
  * it, with the locks held that threads want for theirs, so not where nobody is shown it. */
 void xs_report_collect_free_sizes(struct xs_report *r);
 

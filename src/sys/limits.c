@@ -242,11 +242,6 @@ static bool look_at_machine(struct xs_limits *out)
     return true;
 }
 
-static uint64_t left(const struct xs_limits *l)
-{
-    return l->limit_bytes > l->used_bytes ? l->limit_bytes - l->used_bytes : 0;
-}
-
 unsigned xs_limits_look(struct xs_limits out[XS_LIMITS_MOST])
 {
     uint64_t least = UINT64_MAX;
@@ -259,12 +254,13 @@ unsigned xs_limits_look(struct xs_limits out[XS_LIMITS_MOST])
     for (unsigned i = 0; i < limits.groups; i++) {
         if (!look_at_group(limits.group[i], &out[n]))
             continue;
-        least = left(&out[n]) < least ? left(&out[n]) : least;
+        uint64_t left = xs_limits_left(&out[n]);
+        least = left < least ? left : least;
         n++;
     }
     if (look_at_machine(&out[n])) {
         /* For a group that is nearer to its limit they say nothing: they may be another one's. */
-        if (left(&out[n]) < least)
+        if (xs_limits_left(&out[n]) < least)
             out[n].stalled = stalled_of(text_of("/proc/pressure", "memory"));
         n++;
     }

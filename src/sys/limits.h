@@ -18,6 +18,11 @@ struct xs_limits {
     unsigned stalled; /* processes waited for memory so long; 10000 is all the time; 0: unknown */
 };
 
+XS_INLINE uint64_t xs_limits_left(const struct xs_limits *l)
+{
+    return l->limit_bytes > l->used_bytes ? l->limit_bytes - l->used_bytes : 0;
+}
+
 /* Each one that there is, of the cgroups that the process is in, from its own up, and at last of
  * the machine. How many; 0: none is known. */
 #define XS_LIMITS_MOST 8

@@ -25,8 +25,8 @@ XS_SELDOM_READ static const char mark[4096] __attribute__((aligned(4096), used))
 void xs_own_pages_mark(void)
 {
     if (xs_mem_page() == sizeof(mark))
-        (void)xs_mem_forbid((void *)(uintptr_t)mark,
-                            sizeof(mark)); // NOLINT(performance-no-int-to-ptr)
+        // NOLINTNEXTLINE(performance-no-int-to-ptr)
+        (void)xs_mem_forbid((void *)(uintptr_t)mark, sizeof(mark));
 }
 
 static bool are_as_in_file(int pagemap, uintptr_t from, uintptr_t to)

@@ -44,8 +44,7 @@ static void show_reports(const char *directory, const struct xs_ended *e, const 
         (void)xs_inputs_add(&in, number);
     if (!xs_scratch_is_empty(directory))
         (void)xs_inputs_add(&in, directory);
-    const struct xs_report *sum = in.count != 0 ? xs_inputs_sum(&in) : NULL;
-    if (sum == NULL) {
+    if (in.count == 0) {
         xs_tool_error("no report of the program%s%s", page != NULL ? ", so no page in " : "",
                       page != NULL ? page : "");
         return;
@@ -59,7 +58,11 @@ static void show_reports(const char *directory, const struct xs_ended *e, const 
         else if (strcmp(page, "-") != 0)
             xs_tool_error("the report is in %s", page);
     } else {
-        xs_report_text(xs_inputs_sum(&in), xs_tool_utf8(), to_stderr, NULL);
+        const struct xs_report *sum = xs_inputs_sum(&in);
+        if (sum == NULL)
+            xs_tool_error("no report of the program: %s", strerror(ENOMEM));
+        else
+            xs_report_text(sum, xs_tool_utf8(), to_stderr, NULL);
     }
     xs_inputs_free(&in);
 }
