@@ -12,7 +12,6 @@
 #define XS_GPU_PITCH ((size_t)512)
 
 void xs_gpu_options_for(unsigned device, struct xs_gpu_options *out);
-enum xs_gpu_backend xs_gpu_route(const struct xs_gpu_options *o, size_t size);
 
 /* The calling thread's present context; NULL: it is to ask the driver itself. `s` may be NULL. */
 struct xs_gpu_context *xs_gpu_here(struct xs_gpu_shard *s);

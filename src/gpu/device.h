@@ -135,7 +135,6 @@ XS_INLINE bool xs_gpu_level_reserve(struct xs_gpu_level *l, uint64_t n, uint64_t
 /* After `held` or what is cached has changed. */
 void xs_gpu_in_use_changed(struct xs_gpu_device *d);
 void xs_gpu_held_add(struct xs_gpu_device *d, uint64_t n);
-void xs_gpu_held_sub(struct xs_gpu_device *d, uint64_t n);
 void xs_gpu_cache_max_set(struct xs_gpu_device *d, uint64_t bytes);
 void xs_gpu_given_changed(void); /* xs_gpu_epochs.given, or .registered */
 

@@ -91,7 +91,7 @@ void xs_gpu_capture_ended(void)
 
 /* ---- contexts ---- */
 
-struct xs_gpu_context *xs_gpu_context_find(CUcontext handle)
+static struct xs_gpu_context *find_context(CUcontext handle)
 {
     unsigned used = atomic_load_explicit(&contexts_used, memory_order_relaxed);
 
@@ -194,7 +194,7 @@ static struct xs_gpu_context *add_context(CUcontext handle, struct xs_gpu_device
     struct xs_gpu_context *c;
 
     xs_lock_take(&lock);
-    c = xs_gpu_context_find(handle); /* by another thread, meanwhile */
+    c = find_context(handle); /* by another thread, meanwhile */
     if (c == NULL && (c = free_context()) != NULL) {
         uint64_t open = atomic_load_explicit(&xs_gpu_epochs.open, memory_order_seq_cst);
         c->device = device;
@@ -213,7 +213,7 @@ static struct xs_gpu_context *add_context(CUcontext handle, struct xs_gpu_device
 
 struct xs_gpu_context *xs_gpu_context_of(CUcontext handle)
 {
-    struct xs_gpu_context *c = xs_gpu_context_find(handle);
+    struct xs_gpu_context *c = find_context(handle);
     struct xs_gpu_device *device;
     CUdevice number;
 
@@ -312,7 +312,7 @@ static void forget(struct xs_gpu_context *c)
 
 void xs_gpu_context_gone(CUcontext handle)
 {
-    struct xs_gpu_context *c = xs_gpu_context_find(handle);
+    struct xs_gpu_context *c = find_context(handle);
 
     if (c != NULL && !xs_gpu_is_child())
         forget(c);
@@ -525,7 +525,7 @@ void xs_gpu_after_sync(CUcontext handle, uint64_t e)
     if (!xs_gpu_is_on())
         return;
     xs_lock_take(&lock);
-    c = xs_gpu_context_find(handle);
+    c = find_context(handle);
     if (c != NULL)
         done_up_to(c, e);
     xs_lock_give(&lock);

@@ -164,7 +164,6 @@ void xs_gpu_turn_off_for(const char *why);
 
 /* The present context's, entered at first; NULL: none, or beyond those that we can count. */
 struct xs_gpu_context *xs_gpu_context_of(CUcontext handle);
-struct xs_gpu_context *xs_gpu_context_find(CUcontext handle);
 
 /* While it is held it is not destroyed: for as long as a block of it is in nobody's list. False: it
  * is gone. */

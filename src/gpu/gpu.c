@@ -31,7 +31,7 @@ void xs_gpu_options_for(unsigned device, struct xs_gpu_options *out)
 
 /* ---- allocation ---- */
 
-enum xs_gpu_backend xs_gpu_route(const struct xs_gpu_options *o, size_t size)
+static enum xs_gpu_backend route_of(const struct xs_gpu_options *o, size_t size)
 {
     unsigned i = 0;
 
@@ -251,7 +251,7 @@ static CUresult malloc_by_route(struct xs_gpu_shard *s, struct xs_gpu_context *c
                                 void *stream, CUdeviceptr *out, bool *hit)
 {
     struct xs_gpu_device *d = c->device;
-    enum xs_gpu_backend backend = xs_gpu_route(&d->o, size);
+    enum xs_gpu_backend backend = route_of(&d->o, size);
     size_t got;
     CUresult r;
 
@@ -445,7 +445,7 @@ CUresult xs_gpu_malloc_pitch(CUdeviceptr *out, size_t *pitch, size_t width, size
     if (r != CUDA_SUCCESS) {
         xs_gpu_count_failure(s, c->device, r, width);
     } else {
-        if (xs_gpu_route(&c->device->o, *pitch * height) != XS_GPU_DIRECT)
+        if (route_of(&c->device->o, *pitch * height) != XS_GPU_DIRECT)
             XS_GPU_COUNT(s, c->device, misses_cold, 1);
         xs_gpu_adopt(c, XS_KIND_DIRECT, *pitch * height, *out);
         XS_GPU_COUNT(s, c->device, requested_bytes, *pitch * height);

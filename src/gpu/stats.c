@@ -111,7 +111,7 @@ void xs_gpu_held_add(struct xs_gpu_device *d, uint64_t n)
     xs_gpu_in_use_changed(d);
 }
 
-void xs_gpu_held_sub(struct xs_gpu_device *d, uint64_t n)
+static void held_sub(struct xs_gpu_device *d, uint64_t n)
 {
     atomic_fetch_sub_explicit(&d->held, n, memory_order_relaxed);
     xs_gpu_in_use_changed(d);
@@ -150,7 +150,7 @@ void xs_gpu_use_ends(struct xs_gpu_device *d, unsigned kind, size_t size)
     struct xs_gpu_level *l = seen(d, kind);
 
     if (l == NULL) {
-        xs_gpu_held_sub(d, size);
+        held_sub(d, size);
     } else {
         xs_gpu_level_sub(l, size);
         if (given() != 0)
@@ -180,7 +180,7 @@ void xs_gpu_caching_ends(struct xs_gpu_device *d, unsigned kind, size_t size)
     if (!xs_gpu_kind_is_pinned(kind)) {
         if (kind != XS_KIND_DEVICE)
             atomic_fetch_sub_explicit(&d->managed_cached, size, memory_order_relaxed);
-        xs_gpu_held_sub(d, size);
+        held_sub(d, size);
     }
     xs_gpu_level_sub(xs_gpu_cached(d, kind), size);
 }

@@ -79,7 +79,7 @@ void xs_sub_bfc_taken(struct xs_sub *s, xs_chunk c, struct xs_sub_block *out)
     xs_sub_began(s, xs_sub_bfc_note(s, c), got->size);
 }
 
-enum xs_sub_result xs_sub_bfc_take(struct xs_sub *s, size_t size, struct xs_sub_block *out)
+static enum xs_sub_result take_chunk(struct xs_sub *s, size_t size, struct xs_sub_block *out)
 {
     struct xs_sub_bfc *b = own(s);
     xs_chunk c = xs_bfc_alloc(&b->bfc, size, 0);
@@ -319,7 +319,7 @@ enum xs_sub_result xs_sub_bfc_take_in_run(struct xs_sub *s, size_t size, struct 
     /* Of a size that has just been, or from the run that is open; else there is nothing to take. */
     if ((size == b->runs.last_size || b->runs.open != 0) && xs_sub_run_take(b, size, out))
         return XS_SUB_OK;
-    enum xs_sub_result result = xs_sub_bfc_take(s, size, out);
+    enum xs_sub_result result = take_chunk(s, size, out);
     if (XS_LIKELY(result == XS_SUB_OK))
         xs_sub_run_none(b, size);
     return result;

@@ -34,7 +34,6 @@ static inline struct xs_sub_note *xs_sub_note(const struct xs_sub_bfc *b, uint32
 struct xs_sub *xs_sub_bfc_make(size_t bytes, const struct xs_sub_kind *kind, size_t unit,
                                uint64_t limit_bytes);
 
-enum xs_sub_result xs_sub_bfc_take(struct xs_sub *s, size_t size, struct xs_sub_block *out);
 /* The block ends and is merged; it may be one that was kept. */
 int xs_sub_bfc_merge(struct xs_sub *s, uint32_t handle);
 

@@ -100,7 +100,9 @@ CUresult xs_gpu_supply(struct xs_gpu_shard *s, struct xs_gpu_context *c, unsigne
 
 /* ---- to the driver ---- */
 
-CUresult xs_gpu_give_back(struct xs_gpu_shard *s, struct xs_gpu_block *b)
+/* A block whose context is held (and let go): it and its record are gone, or, with an error, all is
+ * as before. */
+static CUresult give_back(struct xs_gpu_shard *s, struct xs_gpu_block *b)
 {
     struct xs_gpu_context *c = &xs_gpu_contexts[b->context];
     struct xs_gpu_device *d = c->device;
@@ -156,7 +158,7 @@ bool xs_gpu_evict(struct xs_gpu_shard *s, struct xs_gpu_victims *v, bool by_limi
         }
         if (by_limit)
             count_eviction(s, b);
-        if (xs_gpu_give_back(s, b) != CUDA_SUCCESS)
+        if (give_back(s, b) != CUDA_SUCCESS)
             xs_gpu_cache_queue(s, b);
     }
     xs_gpu_gate_close();
@@ -216,7 +218,7 @@ CUresult xs_gpu_keep(struct xs_gpu_shard *s, struct xs_gpu_block *b, const CUstr
     if (after != NULL) /* it may be another context's: the driver would not wait for it */
         (void)xs_cu.cuStreamSynchronize(*after);
     if (xs_gpu_context_hold(c, b->generation))
-        r = xs_gpu_give_back(s, b);
+        r = give_back(s, b);
     xs_gpu_gate_close();
     return r;
 }

@@ -16,10 +16,6 @@
 CUresult xs_gpu_supply(struct xs_gpu_shard *s, struct xs_gpu_context *c, unsigned kind, size_t size,
                        size_t exact, CUdeviceptr *out);
 
-/* A block whose context is held (and let go): it and its record are gone, or, with an error, all is
- * as before. */
-CUresult xs_gpu_give_back(struct xs_gpu_shard *s, struct xs_gpu_block *b);
-
 /* Gives back the oldest cached blocks up to v->bytes; counts them as evictions or not. */
 bool xs_gpu_evict(struct xs_gpu_shard *s, struct xs_gpu_victims *v, bool by_limit);
 

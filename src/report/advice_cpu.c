@@ -37,18 +37,6 @@ static bool uses_core(const struct xs_report *r)
     return r->has_core && r->active[XS_OWNER_BFC];
 }
 
-/* A variable that this build may not have: false, and nothing is suggested. */
-static bool suggest_if_known(struct xs_advice *out, const char *name, const char *suggested)
-{
-    enum xs_knob knob;
-    int device;
-
-    if (!xs_config_find(name, strlen(name), &knob, &device))
-        return false;
-    xs_advice_suggest(out, -1, knob, suggested);
-    return true;
-}
-
 /* Requests above 64 KiB. */
 static uint64_t large_calls(const struct xs_totals *t)
 {
@@ -177,7 +165,8 @@ static bool much_kernel(const struct xs_advice_subject *s, struct xs_advice *out
     if (suggest_room(s->cpu, out, why))
         return true;
     xs_put_str(why, ", many of them large; huge pages make their page faults fewer");
-    return suggest_if_known(out, "XSIGMA_CPU_HUGE_PAGES", "thp");
+    xs_advice_suggest(out, -1, XS_KNOB_CPU_HUGE_PAGES, "thp");
+    return true;
 }
 
 /* ---- the own core -------------------------------------------------------------------------- */
@@ -354,10 +343,8 @@ static bool rises(const struct xs_advice_subject *s, struct xs_advice *out, stru
     xs_put_str(why, "bytes in use only rose, to ");
     xs_put_bytes(why, t->point[t->count - 1].in_use_bytes);
     xs_put_str(why, " in the end; sampled call sites show who holds them");
-    /* Already on: the sites are in this report. */
-    if (suggest_if_known(out, "XSIGMA_SAMPLE", "512K") && strcmp(out->current, "off") != 0 &&
-        strcmp(out->current, "0") != 0)
-        out->variable[0] = '\0';
+    if (xs_config(XS_KNOB_SAMPLE)->num == 0) /* else the sites are in this report */
+        xs_advice_suggest(out, -1, XS_KNOB_SAMPLE, "512K");
     return true;
 }
 

@@ -78,8 +78,9 @@ void xs_totals_of(const struct xs_report *r, struct xs_totals *t)
     }
 }
 
-bool xs_value_differs(enum xs_knob knob, const struct xs_value *value)
+bool xs_config_differs(enum xs_knob knob)
 {
+    const struct xs_value *value = xs_config(knob);
     const struct xs_knob_row *row = &xs_knob_rows[knob];
     uint64_t def;
 
@@ -88,9 +89,4 @@ bool xs_value_differs(enum xs_knob knob, const struct xs_value *value)
     if (row->type == XS_TYPE_TEXT || row->type == XS_TYPE_ROUTE || row->type == XS_TYPE_NODES)
         return strcmp(value->text, xs_knob_def(row)) != 0;
     return xs_config_parse(row, xs_knob_def(row), &def) != 0 || def != value->num;
-}
-
-bool xs_config_differs(enum xs_knob knob)
-{
-    return xs_value_differs(knob, xs_config(knob));
 }

@@ -41,6 +41,5 @@ int64_t xs_report_live_blocks(const struct xs_report *r, enum xs_owner owner);
 
 /* The value in use is not the default. */
 bool xs_config_differs(enum xs_knob knob);
-bool xs_value_differs(enum xs_knob knob, const struct xs_value *value); /* of a row */
 
 #endif

@@ -50,7 +50,8 @@ bool xs_backtrace_open(bool may_load)
     return true;
 }
 
-bool xs_backtrace_is_ours(uintptr_t pc)
+/* In this library's own code. */
+static bool is_ours(uintptr_t pc)
 {
     return pc - (uintptr_t)&__ehdr_start < (uintptr_t)_end - (uintptr_t)&__ehdr_start;
 }
@@ -68,7 +69,7 @@ static int step(void *context, void *arg)
 
     if (pc == 0 || w->n == w->most)
         return STOP;
-    if (w->n > 0 || !xs_backtrace_is_ours(pc))
+    if (w->n > 0 || !is_ours(pc))
         w->pc[w->n++] = pc;
     return GO_ON;
 }

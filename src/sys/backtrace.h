@@ -19,9 +19,6 @@ bool xs_backtrace_open(bool may_load);
  * on; how many. */
 unsigned xs_backtrace(uintptr_t pc[], unsigned most);
 
-/* True for an address in this library's own code. */
-bool xs_backtrace_is_ours(uintptr_t pc);
-
 /* "OBJECT+0xOFFSET" of the call that returns to `pc`, as `addr2line -e OBJECT 0xOFFSET` wants it.
  * Takes the loader's lock. */
 void xs_backtrace_name(struct xs_buf *b, uintptr_t pc);

@@ -190,16 +190,11 @@ bool xs_record_path_now(char *out, size_t cap, const char *directory, pid_t pid)
 /* A record of a process in another namespace. */
 bool xs_record_is_foreign(const char *path);
 
-/* When a process began. 0: there is none. */
-uint64_t xs_record_start_of(pid_t pid);
-uint64_t xs_record_now(void); /* in the same ticks */
+uint64_t xs_record_now(void); /* in the ticks that tell when a process began */
 
 uint64_t xs_record_pid_space(void); /* ours */
 
 /* A descriptor of a plain file that this user alone may write, else -1 and errno. */
 int xs_record_open_own(const char *path, int access);
-
-/* As xs_record_open, but ESRCH is no error here. */
-int xs_record_read_head(const char *path, struct xs_record_head *h);
 
 #endif

@@ -51,13 +51,6 @@ static uint64_t stat_field(const char *at, int field)
     return at != NULL && xs_text_count(at, strcspn(at, " "), &n) == 0 ? n : 0;
 }
 
-uint64_t xs_record_start_of(pid_t pid)
-{
-    char text[1024];
-
-    return stat_field(stat_of(pid, text, sizeof(text)), 22);
-}
-
 uint64_t xs_record_now(void)
 {
     struct timespec t = {0};
@@ -131,16 +124,11 @@ static int read_head(int dir, const char *name, struct xs_record_head *h)
     return rc;
 }
 
-int xs_record_read_head(const char *path, struct xs_record_head *h)
-{
-    return read_head(AT_FDCWD, path, h);
-}
-
 bool xs_record_is_foreign(const char *path)
 {
     struct xs_record_head h = {0};
 
-    return xs_record_read_head(path, &h) == 0 && h.pid_space != xs_record_pid_space();
+    return read_head(AT_FDCWD, path, &h) == 0 && h.pid_space != xs_record_pid_space();
 }
 
 bool xs_record_path_now(char *out, size_t cap, const char *directory, pid_t pid)
@@ -154,7 +142,7 @@ bool xs_record_path_now(char *out, size_t cap, const char *directory, pid_t pid)
         return true;
     for (unsigned n = 2; n <= XS_RECORD_NAMES; n++) {
         (void)xs_record_path(out, cap, directory, pid, n);
-        if (xs_record_read_head(out, &h) == 0 && h.pid_space == xs_record_pid_space())
+        if (read_head(AT_FDCWD, out, &h) == 0 && h.pid_space == xs_record_pid_space())
             return true;
     }
     return xs_record_path(out, cap, directory, pid, 1);

@@ -221,7 +221,7 @@ Test(record, what_is_refused)
     cr_assert_eq(xs_record_open(&c, dir, getpid()), EBADMSG, "a name without end");
     r->head.program[1] = '\0';
     uint64_t made = r->head.made;
-    r->head.made = xs_record_start_of(getpid()) - 1;
+    r->head.made = 1;
     cr_assert_eq(xs_record_open(&c, dir, getpid()), ESRCH, "an earlier process of this number");
     r->head.made = made;
     char other[170];
