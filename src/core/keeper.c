@@ -4,7 +4,6 @@
 #include <linux/futex.h>
 #include <linux/membarrier.h>
 #include <pthread.h>
-#include <signal.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -15,6 +14,7 @@
 #include "sys/filter.h"
 #include "sys/lock.h"
 #include "sys/proc.h"
+#include "sys/signals.h"
 #include "sys/thread_end.h"
 
 /* A look oftener than this would cost more than it finds. */
@@ -155,8 +155,7 @@ void xs_keeper_start(void)
 {
     uint32_t none = XS_KEEPER_NONE;
     int saved = errno;
-    sigset_t all;
-    sigset_t before;
+    xs_signals before;
     pthread_attr_t attr;
     pthread_t thread;
 
@@ -168,8 +167,7 @@ void xs_keeper_start(void)
     atomic_store_explicit(&may_visit, register_fence(), memory_order_relaxed);
     if (xs_heap_here() != &xs_heap_none)
         xs_heap_owned(xs_heap_mine);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
+    xs_signals_hold(&before);
     if (pthread_attr_init(&attr) == 0 &&
         pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED) == 0 &&
         pthread_attr_setstacksize(&attr, stack_bytes(&attr)) == 0 &&
@@ -177,7 +175,7 @@ void xs_keeper_start(void)
         atomic_store_explicit(&is_made, true, memory_order_relaxed);
     else
         atomic_store_explicit(&xs_keeper_state, XS_KEEPER_ENDED, memory_order_relaxed);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    xs_signals_put_back(&before);
     /* The caller is the first thread, which need have no heap of ours. */
     (void)xs_thread_end(thread_ends);
     errno = saved;

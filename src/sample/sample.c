@@ -1,8 +1,6 @@
 #include "sample/sample.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <unistd.h>
@@ -14,6 +12,7 @@
 #include "sys/filter.h"
 #include "sys/lock.h"
 #include "sys/record.h"
+#include "sys/signals.h"
 
 /* Who waits so long for the unwinder goes without: whoever has it may be waiting for a lock of the
  * loader's that the waiting thread holds. */
@@ -83,27 +82,24 @@ static bool take_patiently(struct xs_lock *l)
 }
 
 /* A handler of a signal could leave by a jump, or run on the unwinder's stack. */
-static bool take_unwinding(sigset_t *before)
+static bool take_unwinding(xs_signals *before)
 {
-    sigset_t all;
-
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, before);
+    xs_signals_hold(before);
     if (!xs_lock_is_mine(&own.unwinding) && take_patiently(&own.unwinding))
         return true;
-    pthread_sigmask(SIG_SETMASK, before, NULL);
+    xs_signals_put_back(before);
     return false;
 }
 
-static void give_unwinding(const sigset_t *before)
+static void give_unwinding(const xs_signals *before)
 {
     xs_lock_give(&own.unwinding);
-    pthread_sigmask(SIG_SETMASK, before, NULL);
+    xs_signals_put_back(before);
 }
 
 static uint32_t unwind(uint64_t frame[XS_SITE_FRAMES])
 {
-    sigset_t before;
+    xs_signals before;
     uint32_t depth = 0;
 
     if (take_unwinding(&before)) {
@@ -116,7 +112,7 @@ static uint32_t unwind(uint64_t frame[XS_SITE_FRAMES])
 void xs_sample_stack_open(void)
 {
     static bool is_open;
-    sigset_t before;
+    xs_signals before;
 
     if (is_open || !take_unwinding(&before))
         return;
@@ -132,7 +128,7 @@ uint32_t xs_sample_stack_from(const struct xs_registers *from, uintptr_t pc[], u
 
     int saved = errno;
     uint32_t n = xs_walk_known(from, pc, most);
-    sigset_t before;
+    xs_signals before;
 
     if (n == XS_WALK_UNKNOWN) {
         n = 0;

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "sys/proc.h"
+#include "sys/signals.h"
 
 /* Beyond what programs count on, inside the usual limit of 1024 descriptors. */
 #define KEPT_FD_MIN 960
@@ -128,14 +129,12 @@ int xs_io_write(int fd, const char *text, size_t len)
 {
     static const struct timespec now = {0};
     int saved = errno;
-    sigset_t all;
     sigset_t ours;
-    sigset_t before;
     sigset_t pending;
+    xs_signals before;
 
-    sigfillset(&all);
     sigpending(&pending);
-    pthread_sigmask(SIG_BLOCK, &all, &before);
+    xs_signals_hold(&before);
     int rc = write_pieces(fd, text, len);
     /* A reader that has gone, or a full quota, must not kill the program with our signal. */
     int raised = rc == EPIPE ? SIGPIPE : rc == EFBIG ? SIGXFSZ : 0;
@@ -144,7 +143,7 @@ int xs_io_write(int fd, const char *text, size_t len)
         sigaddset(&ours, raised);
         sigtimedwait(&ours, NULL, &now);
     }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    xs_signals_put_back(&before);
     errno = saved;
     return rc;
 }
