@@ -7,9 +7,9 @@
 #include "backend/hardened_block.h"
 #include "backend/stacks.h"
 #include "sample/sample.h"
+#include "sample/walk.h"
 #include "sys/backtrace.h"
 #include "sys/io.h"
-#include "sys/mem.h"
 
 const char *const xs_free_names[XS_BLOCK_KINDS] = {"free", "delete", "delete[]", "aligned delete",
                                                    "aligned delete[]"};
@@ -226,7 +226,7 @@ void xs_hardened_suspect(void *p, uintptr_t pc)
     uintptr_t base;
 
     /* The C library looks at the word before the block. */
-    if ((uintptr_t)p % 16 != 0 || !xs_mem_is_mapped((char *)p - sizeof(size_t)))
+    if ((uintptr_t)p % 16 != 0 || !xs_walk_can_read((uintptr_t)p - sizeof(size_t)))
         xs_hardened_die("free of a pointer that is no block", p, &s, pc);
     if (is_on_stack(p))
         xs_hardened_die("free of a pointer to the stack", p, &s, pc);

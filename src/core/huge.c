@@ -38,7 +38,6 @@
 XS_UNLIKELY_DATA static struct {
     atomic_bool is_busy;
     bool is_dense;
-    bool is_asked;   /* there is no filter of system calls */
     bool is_over;    /* for good */
     char *sample;    /* 2 MiB in small pages, not judged yet */
     bool is_timed;   /* some of these were */
@@ -189,22 +188,13 @@ static void enter(char *p, size_t own, bool is_large)
         get(p);
 }
 
-/* Not under a filter that was there before us: it might kill for these calls. */
-static bool may_ask(void)
-{
-    if (!huge.is_asked)
-        huge.is_over = xs_filter_was_before();
-    huge.is_asked = true;
-    return !huge.is_over;
-}
-
 void xs_huge_enter(char *p, size_t own, bool is_large)
 {
     if (xs_is_filtered() || xs_span_in_hurry() || xs_numa_interleaves() ||
         atomic_exchange_explicit(&huge.is_busy, true, memory_order_acquire))
         return;
     int saved = errno;
-    if (may_ask())
+    if (!huge.is_over)
         enter(p + (-(uintptr_t)p & (XS_MEM_HUGE - 1)), own, is_large);
     errno = saved;
     atomic_store_explicit(&huge.is_busy, false, memory_order_release);

@@ -9,6 +9,7 @@
 #include "base/align.h"
 #include "sys/filter.h"
 #include "sys/io.h"
+#include "sys/pagemap.h"
 
 #ifndef MAP_HUGE_SHIFT
 #define MAP_HUGE_SHIFT 26
@@ -121,16 +122,6 @@ bool xs_mem_reserve_at(void *p, size_t size)
     return false;
 }
 
-bool xs_mem_is_mapped(const void *p)
-{
-    size_t page = xs_mem_page();
-
-    unsigned char in_core;
-
-    // NOLINTNEXTLINE(performance-no-int-to-ptr)
-    return mincore((void *)((uintptr_t)p & ~(page - 1)), page, &in_core) == 0 || errno != ENOMEM;
-}
-
 void xs_mem_want_huge(void *p, size_t size)
 {
     if (!xs_is_filtered())
@@ -143,13 +134,60 @@ void xs_mem_want_small(void *p, size_t size)
         (void)madvise(p, size, MADV_NOHUGEPAGE);
 }
 
+static bool look_into_pagemap(char *p, unsigned pages, unsigned char *in_core)
+{
+    uint64_t entries[64];
+    size_t page = xs_mem_page();
+    int saved = errno;
+    int fd = xs_pagemap_open();
+    bool is_told = fd >= 0;
+
+    for (unsigned at = 0, n; is_told && at < pages; at += n) {
+        n = pages - at < XS_COUNT_OF(entries) ? pages - at : XS_COUNT_OF(entries);
+        is_told = xs_pagemap_read(fd, (uintptr_t)p + at * page, n, entries);
+        for (unsigned i = 0; is_told && i < n; i++)
+            in_core[at + i] = (entries[i] & XS_PAGE_THERE) != 0;
+    }
+    if (fd >= 0)
+        (void)close(fd);
+    errno = saved;
+    return is_told;
+}
+
+/* Not so in an emulator of user programs, whose addresses are others than the kernel's. */
+static bool is_pagemap_true(void)
+{
+    char here = 0;
+    unsigned char is_there = 0;
+
+    return look_into_pagemap(&here, 1, &is_there) && is_there;
+}
+
+/* Which of these whole pages have memory; what lies in swap has none. False: nobody tells.
+ * A filter that was there before us may kill for mincore: the one that systemd puts over most
+ * services does. To open and to read a file is what the loader did under it. */
+static bool look(char *p, size_t size, unsigned char *in_core)
+{
+    enum { UNKNOWN, MINCORE, PAGEMAP, NONE };
+    XS_UNLIKELY_DATA static _Atomic char way; /* every thread finds the same */
+    char by = atomic_load_explicit(&way, memory_order_relaxed);
+
+    if (by == UNKNOWN) {
+        by = !xs_filter_was_before() ? MINCORE : is_pagemap_true() ? PAGEMAP : NONE;
+        atomic_store_explicit(&way, by, memory_order_relaxed);
+    }
+    if (by == PAGEMAP)
+        return look_into_pagemap(p, (unsigned)(size / xs_mem_page()), in_core);
+    return by == MINCORE && mincore(p, size, in_core) == 0;
+}
+
 unsigned xs_mem_resident(void *p, size_t size)
 {
     unsigned char in_core[XS_MEM_HUGE >> 12];
     unsigned pages = (unsigned)(size / xs_mem_page());
     unsigned n = 0;
 
-    if (pages > sizeof(in_core) || mincore(p, size, in_core) != 0)
+    if (pages > sizeof(in_core) || !look(p, size, in_core))
         return pages;
     for (unsigned i = 0; i < pages; i++)
         n += in_core[i] & 1;
@@ -159,8 +197,8 @@ unsigned xs_mem_resident(void *p, size_t size)
 /* Shorter parts without memory are written to like the rest: a call for each would take longer. */
 #define GAP_LEAST ((size_t)64 << 10)
 
-/* Whole pages without memory that lie behind one another. They may be in swap, which mincore does
- * not count, so they are not zero for having none: a purge drops that too. */
+/* Whole pages without memory that lie behind one another. They may be in swap, which does not
+ * count, so they are not zero for having none: a purge drops that too. */
 static void clear_gap(char *from, char *to)
 {
     size_t size = (size_t)(to - from);
@@ -187,7 +225,7 @@ void xs_mem_clear(void *p, size_t size)
     while (pages < last) {
         size_t left = (size_t)(last - pages);
         size_t bytes = left < XS_MEM_HUGE ? left : XS_MEM_HUGE;
-        if (mincore(pages, bytes, in_core) != 0)
+        if (!look(pages, bytes, in_core))
             memset(in_core, 1, sizeof(in_core));
         for (size_t i = 0; i < bytes / page; i++, pages += page) {
             if (is_gap != (in_core[i] & 1))

@@ -43,7 +43,6 @@ int xs_mem_move(void *p, size_t size, void *to, size_t to_size);
 
 /* As xs_mem_reserve, there and nowhere else. False: something else is there. */
 bool xs_mem_reserve_at(void *p, size_t size);
-bool xs_mem_is_mapped(const void *p);        /* the page that it lies in */
 void xs_mem_want_huge(void *p, size_t size); /* transparent huge pages, if the kernel likes */
 
 void xs_mem_want_small(void *p, size_t size); /* no huge ones, even where the system gives all */

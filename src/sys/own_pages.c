@@ -1,6 +1,5 @@
 #include "sys/own_pages.h"
 
-#include <fcntl.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -8,16 +7,12 @@
 #include "base/align.h"
 #include "sys/direct.h"
 #include "sys/mem.h"
+#include "sys/pagemap.h"
 
 /* scripts/make-link-script; without it there are none. */
 extern char xs_kept_end[] __attribute__((weak)) XS_HIDDEN;
 extern char xs_kept_counting_end[] __attribute__((weak)) XS_HIDDEN;
 extern char xs_constants_end[] __attribute__((weak)) XS_HIDDEN;
-
-/* The kernel's Documentation/admin-guide/mm/pagemap.rst. */
-#define IS_OF_FILE (1UL << 61)
-#define IS_SWAPPED (1UL << 62)
-#define IS_THERE   (1UL << 63)
 
 /* Nothing looks at it in the process itself. */
 XS_SELDOM_READ static const char mark[4096] __attribute__((aligned(4096), used));
@@ -37,11 +32,11 @@ static bool are_as_in_file(int pagemap, uintptr_t from, uintptr_t to)
     while (from < to) {
         size_t left = (to - from) / page;
         size_t n = left < XS_COUNT_OF(pages) ? left : XS_COUNT_OF(pages);
-        ssize_t bytes = (ssize_t)(n * sizeof(pages[0]));
-        if (pread(pagemap, pages, (size_t)bytes, (off_t)(from / page * sizeof(pages[0]))) != bytes)
+        if (!xs_pagemap_read(pagemap, from, n, pages))
             return false;
         for (size_t i = 0; i < n; i++)
-            if ((pages[i] & (IS_THERE | IS_SWAPPED)) != 0 && (pages[i] & IS_OF_FILE) == 0)
+            if ((pages[i] & (XS_PAGE_THERE | XS_PAGE_SWAPPED)) != 0 &&
+                (pages[i] & XS_PAGE_OF_FILE) == 0)
                 return false;
         from += n * page;
     }
@@ -56,7 +51,7 @@ void xs_own_pages_give_back(bool counts)
 
     if (end == 0 || from >= to)
         return;
-    int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    int pagemap = xs_pagemap_open();
     if (pagemap < 0)
         return;
     bool are_clean = are_as_in_file(pagemap, from, to);

@@ -5,7 +5,7 @@
 # shellcheck source=../support/must.sh
 . "$(dirname "$0")/../support/must.sh"
 need python3
-grep -q '^Seccomp:[[:space:]]*0' /proc/self/status || skip "auto does not look under a filter of system calls"
+run=$(program seccomp_run) || exit 1
 
 fill='
 import os, sys
@@ -38,6 +38,11 @@ for setting in auto off; do
     off) [ "$(found small_ns) $(found verdict)" = '0 untried' ] || fail "off looked: $(found small_ns) $(found verdict)" ;;
     esac
 done
+if "$run" kill mincore true; then
+    out=$(under bfc XSIGMA_STATS_FILE="$work/r.json" -- "$run" kill mincore python3 -c "$fill" $large) || fail "under a filter: status $?"
+    [ "$out" = "$expected" ] || fail "under a filter: $out, not $expected"
+    [ "$(found small_ns)" -gt 0 ] || fail "auto did not look under a filter that was there before"
+fi
 under bfc XSIGMA_STATS_FILE="$work/r.json" -- python3 -c "$fill" 1000 >/dev/null || fail "a small one: status $?"
 [ "$(found small_ns)" -eq 0 ] || fail "auto looked at a small heap"
 # shellcheck disable=SC2016 # for the inner shell

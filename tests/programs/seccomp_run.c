@@ -1,7 +1,7 @@
 /* seccomp_run ERROR CALL[,CALL...] COMMAND... - runs COMMAND where these system calls fail with
- * ERROR (a number); "all" for every one of the table below. seccomp_run --list prints their names.
- * A name with a colon is the call with certain arguments only: the loader itself could not do
- * without the rest. */
+ * ERROR (a number), or kill the process if that is "kill"; "all" for every one of the table below.
+ * seccomp_run --list prints their names. A name with a colon is the call with certain arguments
+ * only: the loader itself could not do without the rest. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
@@ -137,18 +137,18 @@ static void add(struct sock_filter step)
     (struct sock_filter) BPF_JUMP(BPF_JMP | BPF_K | (how), (value), 0, (steps))
 
 /* The number of the call is what is loaded, before and after. */
-static void add_call(const struct call *c, unsigned error)
+static void add_call(const struct call *c, unsigned what)
 {
     if (c->mask == 0) {
         add(SKIP_UNLESS(BPF_JEQ, (unsigned)c->number, 1));
-        add(RETURN(SECCOMP_RET_ERRNO | error));
+        add(RETURN(what));
         return;
     }
     add(SKIP_UNLESS(BPF_JEQ, (unsigned)c->number, 5));
     add(LOAD(DATA(args) + c->argument * sizeof(__u64)));
     add((struct sock_filter)BPF_STMT(BPF_ALU | BPF_AND | BPF_K, c->mask));
     add(SKIP_UNLESS(BPF_JEQ, c->mask, 1));
-    add(RETURN(SECCOMP_RET_ERRNO | error));
+    add(RETURN(what));
     /* Not these arguments: the number again, for those that follow. */
     add(LOAD(DATA(nr)));
 }
@@ -165,6 +165,7 @@ static int named(const char *list, const char *name)
 
 int main(int argc, char **argv)
 {
+    unsigned what;
     int found = 0;
 
     if (argc == 2 && strcmp(argv[1], "--list") == 0) {
@@ -174,10 +175,12 @@ int main(int argc, char **argv)
     }
     if (argc < 4)
         return 125;
+    what = strcmp(argv[1], "kill") == 0 ? SECCOMP_RET_KILL_PROCESS
+                                        : SECCOMP_RET_ERRNO | (unsigned)atoi(argv[1]);
     add(LOAD(DATA(nr)));
     for (int i = 0; i < CALLS; i++)
         if (strcmp(argv[2], "all") == 0 || named(argv[2], calls[i].name)) {
-            add_call(&calls[i], (unsigned)atoi(argv[1]));
+            add_call(&calls[i], what);
             found++;
         }
     add(RETURN(SECCOMP_RET_ALLOW));

@@ -14,6 +14,7 @@
 #include "sys/mem.h"
 #include "sys/thread_end.h"
 #include "tests/support/heap_test.h"
+#include "tests/support/mapped.h"
 
 #define MS    UINT64_C(1000000)
 #define CHUNK ((size_t)128 << 10)
@@ -344,7 +345,7 @@ Test(keeps, a_region_without_a_record_goes_back)
     xs_span_stats(&was);
     is_refused = true;
     cr_assert_null(xs_heap_malloc(size));
-    cr_assert(!xs_mem_is_mapped(region));
+    cr_assert(!is_mapped(region));
     xs_supply_stats(&after);
     xs_span_stats(&is);
     cr_assert_eq(after.charged_bytes, before.charged_bytes);
@@ -352,5 +353,5 @@ Test(keeps, a_region_without_a_record_goes_back)
     cr_assert_eq(atomic_load(&xs_spans.reserved_bytes), was.reserved_bytes);
     is_refused = false;
     void *p = xs_heap_malloc(size);
-    cr_assert(p != NULL && xs_mem_is_mapped(p) && xs_heap_free(p));
+    cr_assert(p != NULL && is_mapped(p) && xs_heap_free(p));
 }
