@@ -20,14 +20,14 @@
 #define PART_OF_DRAW 1024
 #define DRAW_LEAST   ((uint64_t)64 << 10)
 
-/* Looks by the clock, without a group that has a limit, with one, and near to it; and two warnings
- * are so far apart. */
+/* Looks by the clock, without a group that has a limit or nodes to keep to, with such, and near to
+ * it; and two warnings are so far apart. */
 #define POLL_FAR_NS  1000000000u
 #define POLL_NS      250000000u
 #define POLL_NEAR_NS 10000000u
 #define WARN_NS      10000000000u
 
-/* In a cgroup with so little left threads could use it up between two looks. */
+/* In a cgroup, or nodes, with so little left threads could use it up between two looks. */
 #define NEAR_BYTES ((uint64_t)16 << 20)
 
 /* So little left is too little for any cache, whatever share of the limit it is; and so much more
@@ -68,8 +68,8 @@ XS_BY_HEAD static struct {
     _Atomic uint64_t shrinks;
     _Atomic uint64_t given;
     _Atomic uint64_t warnings;
-    _Atomic uint64_t most_permille[XS_PRESSURE_LIMIT + 1]; /* by what it is of */
-    struct xs_pressure last;                               /* by who looks */
+    _Atomic uint64_t most_permille[XS_PRESSURE_KINDS]; /* by what it is of */
+    struct xs_pressure last;                           /* by who looks */
 } pressure;
 
 void xs_pressure_open(const struct xs_pressure_options *o)
@@ -112,9 +112,9 @@ static bool is_stalled(const struct xs_pressure *p)
 /* Of the machine, the cgroups and our own limit. */
 struct state {
     struct xs_pressure fullest;
-    struct xs_pressure stalled; /* or one that is waited for; limit 0: none */
-    uint64_t left_bytes;        /* the least that any of them leaves */
-    uint64_t left_in_group_bytes;
+    struct xs_pressure stalled;   /* or one that is waited for; limit 0: none */
+    uint64_t left_bytes;          /* the least that any of them leaves */
+    uint64_t left_confined_bytes; /* of the groups and the nodes */
 };
 
 static void consider(struct state *s, const struct xs_pressure *p, size_t size)
@@ -127,8 +127,9 @@ static void consider(struct state *s, const struct xs_pressure *p, size_t size)
         s->stalled = *p;
     if (left < s->left_bytes)
         s->left_bytes = left;
-    if (p->of == XS_PRESSURE_CGROUP && left < s->left_in_group_bytes)
-        s->left_in_group_bytes = left;
+    if ((p->of == XS_PRESSURE_CGROUP || p->of == XS_PRESSURE_NODES) &&
+        left < s->left_confined_bytes)
+        s->left_confined_bytes = left;
 }
 
 /* What lies free without memory is taken, but not used. */
@@ -139,6 +140,18 @@ static uint64_t used_of_ours(const struct xs_supply_stats *own)
     return own->charged_bytes > untouched ? own->charged_bytes - untouched : 0;
 }
 
+static enum xs_pressure_of kind_of(enum xs_limits_of of)
+{
+    switch (of) {
+    case XS_LIMITS_CGROUP:
+        return XS_PRESSURE_CGROUP;
+    case XS_LIMITS_NODES:
+        return XS_PRESSURE_NODES;
+    default:
+        return XS_PRESSURE_MACHINE;
+    }
+}
+
 /* `size` bytes more are wanted. False: no limit is known. */
 static bool measure(struct state *s, size_t size)
 {
@@ -146,10 +159,10 @@ static bool measure(struct state *s, size_t size)
     unsigned n = xs_is_filtered() ? 0 : xs_limits_look(l);
     struct xs_supply_stats own;
 
-    *s = (struct state){.left_bytes = UINT64_MAX, .left_in_group_bytes = UINT64_MAX};
+    *s = (struct state){.left_bytes = UINT64_MAX, .left_confined_bytes = UINT64_MAX};
     for (unsigned i = 0; i < n; i++) {
         const struct xs_pressure p = {
-            .of = l[i].is_cgroup ? XS_PRESSURE_CGROUP : XS_PRESSURE_MACHINE,
+            .of = kind_of(l[i].of),
             .limit_bytes = l[i].limit_bytes,
             .used_bytes = l[i].used_bytes,
             .stalled = l[i].stalled,
@@ -197,8 +210,8 @@ static void note(const struct state *s, uint64_t now)
     uint64_t draw = part / PART_OF_DRAW;
     atomic_store_explicit(&xs_pressure_left, (int64_t)part, memory_order_relaxed);
     XS_CHANGE_TO(xs_pressure_draw, (int64_t)(draw < DRAW_LEAST ? 0 : draw));
-    bool is_near = s->left_in_group_bytes < NEAR_BYTES;
-    uint64_t pause = is_near ? POLL_NEAR_NS : xs_limits_has_cgroup() ? POLL_NS : POLL_FAR_NS;
+    bool is_near = s->left_confined_bytes < NEAR_BYTES;
+    uint64_t pause = is_near ? POLL_NEAR_NS : xs_limits_is_confined() ? POLL_NS : POLL_FAR_NS;
     atomic_store_explicit(&xs_pressure_near, is_near, memory_order_relaxed);
     atomic_store_explicit(&pressure.next_poll_ns, now + pause, memory_order_relaxed);
     atomic_store_explicit(&pressure.polls, true, memory_order_relaxed);
@@ -210,7 +223,7 @@ static void note(const struct state *s, uint64_t now)
 static bool is_tight(const struct state *s, size_t size, bool was_tight)
 {
     uint64_t from = TIGHT_BYTES + (was_tight ? TIGHT_BYTES / TIGHT_PART : 0);
-    uint64_t left = s->left_in_group_bytes;
+    uint64_t left = s->left_confined_bytes;
 
     return left < from || left - from < size;
 }

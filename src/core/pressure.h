@@ -16,7 +16,13 @@
 
 #include "base/compiler.h"
 
-enum xs_pressure_of { XS_PRESSURE_MACHINE, XS_PRESSURE_CGROUP, XS_PRESSURE_LIMIT };
+enum xs_pressure_of {
+    XS_PRESSURE_MACHINE,
+    XS_PRESSURE_CGROUP,
+    XS_PRESSURE_LIMIT,
+    XS_PRESSURE_NODES, /* those of the machine that the process gets memory from */
+    XS_PRESSURE_KINDS
+};
 
 struct xs_pressure {
     enum xs_pressure_of of;

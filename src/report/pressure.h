@@ -11,7 +11,7 @@
  * them speak. */
 void xs_report_pressure_start(bool is_root);
 
-/* "its memory cgroup", "XSIGMA_MEMORY_LIMIT", "the machine" */
+/* "the memory cgroup", "XSIGMA_MEMORY_LIMIT", "the allowed NUMA nodes", "the machine" */
 const char *xs_report_pressure_of(enum xs_pressure_of of);
 
 #endif

@@ -7,6 +7,7 @@
 #include "base/fmt.h"
 #include "sys/direct.h"
 #include "sys/io.h"
+#include "sys/numa.h"
 #include "sys/proc.h"
 
 /* A limit from here on is none. */
@@ -48,6 +49,7 @@ static bool is_open;
 XS_SELDOM static struct {
     _Alignas(4096) uint64_t opened_ns;
     const struct version *version;
+    uint64_t nodes;                     /* all that memory comes from; 0: the whole machine */
     unsigned groups;                    /* that have a limit, from the process's own up */
     uint16_t group[XS_LIMITS_MOST - 1]; /* how much of the path is theirs */
     char path[PATH_MOST];               /* of the group that the process is in */
@@ -101,19 +103,27 @@ static uint64_t number(const char *c)
     return n;
 }
 
-/* The number behind `key` at the start of a line; 0 if there is none. */
-static uint64_t number_of(const char *text, const char *key)
+/* What stands behind `key` at the start of a line, or NULL. */
+static const char *behind(const char *text, const char *key)
 {
     size_t len = strlen(key);
 
     for (; text != NULL && *text != '\0'; text++) {
         if (strncmp(text, key, len) == 0)
-            return number(text + len);
+            return text + len;
         text = strchr(text, '\n');
         if (text == NULL)
             break;
     }
-    return 0;
+    return NULL;
+}
+
+/* 0 if there is none. */
+static uint64_t number_of(const char *text, const char *key)
+{
+    const char *at = behind(text, key);
+
+    return at != NULL ? number(at) : 0;
 }
 
 static uint64_t limit_in(size_t group, const char *name)
@@ -214,7 +224,7 @@ static bool look_at_group(size_t group, struct xs_limits *out)
     const struct version *v = limits.version;
     const char *text;
 
-    *out = (struct xs_limits){.is_cgroup = true, .limit_bytes = limit_of(group)};
+    *out = (struct xs_limits){.of = XS_LIMITS_CGROUP, .limit_bytes = limit_of(group)};
     text = text_of_group(group, v->used);
     if (text == NULL || out->limit_bytes == UINT64_MAX || out->limit_bytes == 0)
         return false;
@@ -226,19 +236,94 @@ static bool look_at_group(size_t group, struct xs_limits *out)
     return true;
 }
 
+/* ---- the machine, or some nodes of it ---------------------------------------------------- */
+
+#define NODES "/sys/devices/system/node"
+
+/* What the process's cpuset leaves, and the policies; other nodes have memory too. */
+static void open_nodes(void)
+{
+    uint64_t all;
+    uint64_t allowed;
+    const char *text = text_of(NODES, "has_memory");
+
+    limits.nodes = 0;
+    if (text == NULL || !xs_numa_parse(text, &all) || (all & (all - 1)) == 0)
+        return;
+    text = behind(text_of("/proc/self", "status"), "Mems_allowed_list:\t");
+    if (text == NULL || !xs_numa_parse(text, &allowed))
+        allowed = all;
+    uint64_t bound = xs_numa_bound() & allowed;
+    allowed = all & (bound != 0 ? bound : allowed);
+    if (allowed != all)
+        limits.nodes = allowed;
+}
+
+struct free {
+    uint64_t total;
+    uint64_t free;
+    uint64_t droppable;
+};
+
+/* Of the machine's meminfo, or a node's, where each line begins with the node. */
+static bool read_free(const char *text, const char *node, struct free *out)
+{
+    static const char *const names[] = {
+        "MemTotal:", "MemFree:", "Active(file):", "Inactive(file):", "SReclaimable:"};
+    uint64_t kib[XS_COUNT_OF(names)];
+
+    for (unsigned i = 0; i < XS_COUNT_OF(names); i++) {
+        XS_BUF(key, 64);
+        xs_fmt(&key, "%s%s", node, names[i]);
+        kib[i] = number_of(text, key.at);
+    }
+    out->total += kib[0];
+    out->free += kib[1];
+    out->droppable += kib[2] + kib[3] + kib[4];
+    return kib[0] != 0;
+}
+
+/* Nodes do not tell what is available. Of what is free or would be dropped the kernel keeps some
+ * for itself, and theirs is taken for their part of the machine's. */
+static void narrow_to_nodes(uint64_t kept, uint64_t total, struct xs_limits *out)
+{
+    struct free nodes = {0};
+
+    for (unsigned n = 0; n < XS_NUMA_NODES; n++) {
+        XS_BUF(path, 64);
+        XS_BUF(node, 16);
+        if ((limits.nodes >> n & 1) == 0)
+            continue;
+        xs_fmt(&path, NODES "/node%u", n);
+        xs_fmt(&node, "Node %u ", n);
+        if (!read_free(text_of(path.at, "meminfo"), node.at, &nodes))
+            return;
+    }
+    uint64_t has = nodes.free + nodes.droppable;
+    kept = kept * nodes.total / total;
+    has = has > kept ? has - kept : 0;
+    *out = (struct xs_limits){
+        .of = XS_LIMITS_NODES,
+        .limit_bytes = nodes.total << 10,
+        .used_bytes = (nodes.total > has ? nodes.total - has : 0) << 10,
+    };
+}
+
 static bool look_at_machine(struct xs_limits *out)
 {
     const char *text = text_of("/proc", "meminfo");
+    struct free machine = {0};
 
     *out = (struct xs_limits){0};
-    if (text == NULL)
+    uint64_t available = number_of(text, "MemAvailable:");
+    if (!read_free(text, "", &machine) || available == 0 || available > machine.total)
         return false;
-    uint64_t total = number_of(text, "MemTotal:") << 10;
-    uint64_t available = number_of(text, "MemAvailable:") << 10;
-    if (available == 0 || available > total)
-        return false;
-    out->limit_bytes = total;
-    out->used_bytes = total - available;
+    out->limit_bytes = machine.total << 10;
+    out->used_bytes = (machine.total - available) << 10;
+    if (limits.nodes != 0) {
+        uint64_t has = machine.free + machine.droppable;
+        narrow_to_nodes(has > available ? has - available : 0, machine.total, out);
+    }
     return true;
 }
 
@@ -249,8 +334,10 @@ unsigned xs_limits_look(struct xs_limits out[XS_LIMITS_MOST])
     int cancel;
 
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
-    if (!is_open || xs_proc_now_ns() - limits.opened_ns >= OPEN_NS)
+    if (!is_open || xs_proc_now_ns() - limits.opened_ns >= OPEN_NS) {
         open_limits();
+        open_nodes();
+    }
     for (unsigned i = 0; i < limits.groups; i++) {
         if (!look_at_group(limits.group[i], &out[n]))
             continue;
@@ -281,9 +368,9 @@ uint64_t xs_limits_cgroup(void)
     return least;
 }
 
-bool xs_limits_has_cgroup(void)
+bool xs_limits_is_confined(void)
 {
-    return limits.groups != 0;
+    return limits.groups != 0 || limits.nodes != 0;
 }
 
 void xs_limits_fork_child(void)

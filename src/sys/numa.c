@@ -7,10 +7,14 @@
 #include <unistd.h>
 
 #include "base/fmt.h"
+#include "sys/filter.h"
 #include "sys/io.h"
 
 /* The kernel's numbers, which have no header outside libnuma. */
 enum { MPOL_PREFERRED = 1, MPOL_BIND = 2, MPOL_INTERLEAVE = 3, MPOL_F_MEMS_ALLOWED = 4 };
+
+/* With these flags nodes are numbered among the allowed ones, or as they were given. */
+enum { MPOL_F_NUMA_BALANCING = 1 << 13, MPOL_F_STATIC_NODES = 1 << 15 };
 
 /* Bits of a mask as the kernel may want them. */
 #define MASK_BITS  1024
@@ -95,6 +99,21 @@ bool xs_numa_interleaves(void)
 unsigned xs_numa_count(void)
 {
     return (unsigned)__builtin_popcountll(numa.allowed);
+}
+
+uint64_t xs_numa_bound(void)
+{
+    unsigned long mask[MASK_WORDS] = {0};
+    int mode = 0;
+
+    if (numa.how != XS_NUMA_OFF)
+        return numa.how == XS_NUMA_BIND ? numa.nodes : 0;
+    /* A filter that was there before us might kill for this call. */
+    if (xs_filter_was_before() ||
+        xs_numa_calls.get_mempolicy(&mode, mask, MASK_BITS, NULL, 0) != 0 ||
+        (mode & ~(MPOL_F_NUMA_BALANCING | MPOL_F_STATIC_NODES)) != MPOL_BIND)
+        return 0;
+    return mask[0];
 }
 
 unsigned xs_numa_here(void)

@@ -31,6 +31,10 @@ unsigned xs_numa_parts(void);
 /* Page by page over several nodes. */
 bool xs_numa_interleaves(void);
 
+/* The nodes that memory comes from and no others, by XSIGMA_CPU_NUMA or as whoever started the
+ * process will have it (numactl); 0: there is no such policy. */
+uint64_t xs_numa_bound(void);
+
 /* The part of the calling thread's node. */
 unsigned xs_numa_here(void);
 

@@ -155,7 +155,7 @@ static void pressure(const struct reader *rd, const struct xs_json *o)
     s->given_bytes = number(rd, o, "given_back_bytes");
     s->warnings = number(rd, o, "warnings");
     s->most_permille = number(rd, o, "most_permille");
-    for (unsigned k = XS_PRESSURE_MACHINE; k <= XS_PRESSURE_LIMIT; k++)
+    for (unsigned k = XS_PRESSURE_MACHINE; k < XS_PRESSURE_KINDS; k++)
         if (strcmp(of, xs_report_pressure_of((enum xs_pressure_of)k)) == 0)
             s->last.of = (enum xs_pressure_of)k;
     s->last.limit_bytes = number(rd, o, "limit_bytes");

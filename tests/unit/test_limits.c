@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "sys/limits.h"
+#include "sys/numa.h"
 #include "tests/support/fake_root.h"
 
 static void begin(void)
@@ -29,7 +30,7 @@ Test(limits, the_machine)
 {
     put("/proc/self/cgroup", "0::/\n");
     cr_assert_eq(look_anew(), 1u);
-    cr_assert(!l[0].is_cgroup && !xs_limits_has_cgroup());
+    cr_assert(l[0].of == XS_LIMITS_MACHINE && !xs_limits_is_confined());
     cr_assert_eq(l[0].limit_bytes, 16000u << 10);
     cr_assert_eq(l[0].used_bytes, 7000u << 10);
     cr_assert_eq(l[0].stalled, 150u);
@@ -46,7 +47,8 @@ Test(limits, version_2)
     put("/sys/fs/cgroup/a/memory.stat", "anon 5\ninactive_file 1000000\nfile 7\n");
     put("/sys/fs/cgroup/a/memory.pressure", "some avg10=25.25 avg60=1.00\n");
     cr_assert_eq(look_anew(), 2u);
-    cr_assert(l[0].is_cgroup && xs_limits_has_cgroup() && !l[1].is_cgroup);
+    cr_assert(l[0].of == XS_LIMITS_CGROUP && xs_limits_is_confined() &&
+              l[1].of == XS_LIMITS_MACHINE);
     cr_assert_eq(l[0].limit_bytes, 4096000u);
     cr_assert_eq(l[0].used_bytes, 2000000u);
     cr_assert_eq(l[0].stalled, 2525u);
@@ -137,7 +139,7 @@ Test(limits, version_1)
     put("/sys/fs/cgroup/memory/job/1/memory.stat", "inactive_file 9\ntotal_inactive_file 500000\n");
     put("/sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
     cr_assert_eq(look_anew(), 2u);
-    cr_assert(l[0].is_cgroup);
+    cr_assert(l[0].of == XS_LIMITS_CGROUP);
     cr_assert_eq(l[0].limit_bytes, 2097152u);
     cr_assert_eq(l[0].used_bytes, 1500000u);
     cr_assert_eq(l[0].stalled, 0u, "version 1 tells none");
@@ -170,7 +172,7 @@ Test(limits, container)
     put("/sys/fs/cgroup/memory.max", "1048576\n");
     put("/sys/fs/cgroup/memory.current", "1000000\n");
     cr_assert_eq(look_anew(), 2u);
-    cr_assert(l[0].is_cgroup);
+    cr_assert(l[0].of == XS_LIMITS_CGROUP);
     cr_assert_eq(l[0].limit_bytes, 1048576u);
 }
 
@@ -191,7 +193,8 @@ Test(limits, too_many)
     snprintf(line, sizeof(line), "0::%s\n", path + strlen("/sys/fs/cgroup"));
     put("/proc/self/cgroup", line);
     cr_assert_eq(look_anew(), (unsigned)XS_LIMITS_MOST);
-    cr_assert(l[XS_LIMITS_MOST - 2].is_cgroup && !l[XS_LIMITS_MOST - 1].is_cgroup);
+    cr_assert(l[XS_LIMITS_MOST - 2].of == XS_LIMITS_CGROUP &&
+              l[XS_LIMITS_MOST - 1].of == XS_LIMITS_MACHINE);
 
     memset(path, 'x', sizeof(path) - 1);
     path[0] = '/';
@@ -199,7 +202,97 @@ Test(limits, too_many)
     snprintf(line, sizeof(line), "0::%s\n", path);
     put("/proc/self/cgroup", line);
     cr_assert_eq(look_anew(), 1u);
-    cr_assert(!l[0].is_cgroup);
+    cr_assert(l[0].of == XS_LIMITS_MACHINE);
+}
+
+static uint64_t policy_mask;
+static int policy_mode;
+
+static long fake_policy(int *mode, unsigned long *mask, unsigned long bits, void *at, int flags)
+{
+    (void)bits;
+    (void)at;
+    (void)flags;
+    *mode = policy_mode;
+    *mask = policy_mask;
+    return 0;
+}
+
+static void put_node(unsigned n, unsigned long total, unsigned long free, unsigned long file)
+{
+    char path[128];
+    char text[512];
+
+    snprintf(path, sizeof(path), "/sys/devices/system/node/node%u/meminfo", n);
+    snprintf(text, sizeof(text),
+             "Node %u MemTotal:       %lu kB\nNode %u MemFree:        %lu kB\n"
+             "Node %u Active:          77 kB\nNode %u Active(file):    %lu kB\n"
+             "Node %u Inactive(file):    %lu kB\nNode %u SReclaimable:    %lu kB\n",
+             n, total, n, free, n, n, file, n, file, n, file);
+    put(path, text);
+}
+
+/* Four nodes, of which the kernel keeps 800 KiB for itself in all. */
+static void put_nodes(const char *allowed)
+{
+    char status[64];
+
+    snprintf(status, sizeof(status), "Name:\tx\nMems_allowed_list:\t%s\n", allowed);
+    put("/proc/self/cgroup", "0::/\n");
+    put("/proc/self/status", status);
+    put("/proc/meminfo", "MemTotal: 16000 kB\nMemFree: 9200 kB\nMemAvailable: 9000 kB\n"
+                         "Active(file): 200 kB\nInactive(file): 200 kB\nSReclaimable: 200 kB\n");
+    put("/sys/devices/system/node/has_memory", "0-3\n");
+    for (unsigned n = 0; n < 4; n++)
+        put_node(n, 4000, 500 + n, 30);
+    policy_mode = 0;
+    xs_numa_calls.get_mempolicy = fake_policy;
+}
+
+/* Of a machine with 7000 of 16000 KiB used, the nodes that a cpuset or a policy leaves. */
+Test(limits, nodes)
+{
+    put_nodes("0-3");
+    cr_assert_eq(look_anew(), 1u);
+    cr_assert(l[0].of == XS_LIMITS_MACHINE && l[0].used_bytes == 7000u << 10);
+    put_nodes("1");
+    cr_assert_eq(look_anew(), 1u);
+    cr_assert(l[0].of == XS_LIMITS_NODES);
+    cr_assert_eq(l[0].limit_bytes, 4000u << 10);
+    cr_assert_eq(l[0].used_bytes, (4000u - 501 - 90 + 200) << 10);
+    cr_assert_eq(l[0].stalled, 150u);
+    put_nodes("1,3");
+    cr_assert_eq(look_anew(), 1u);
+    cr_assert_eq(l[0].limit_bytes, 8000u << 10);
+    cr_assert_eq(l[0].used_bytes, (8000u - 501 - 503 - 180 + 400) << 10);
+    /* By who started the process: to be bound, also with flags; what is preferred may run over. */
+    put_nodes("0-1,3");
+    policy_mode = 2;
+    policy_mask = 4 + 8;
+    cr_assert_eq(look_anew(), 1u);
+    cr_assert_eq(l[0].used_bytes, (4000u - 503 - 90 + 200) << 10);
+    policy_mode = 2 | 1 << 13 | 1 << 15;
+    cr_assert_eq(look_anew(), 1u);
+    cr_assert_eq(l[0].limit_bytes, 4000u << 10);
+    policy_mode = 1;
+    cr_assert_eq(look_anew(), 1u);
+    cr_assert_eq(l[0].limit_bytes, 12000u << 10);
+}
+
+Test(limits, nodes_that_do_not_tell)
+{
+    put_nodes("1");
+    put("/sys/devices/system/node/node1/meminfo", "\n");
+    cr_assert_eq(look_anew(), 1u);
+    cr_assert(l[0].of == XS_LIMITS_MACHINE && l[0].used_bytes == 7000u << 10);
+    put_nodes("0"); /* the only one that has memory */
+    put("/sys/devices/system/node/has_memory", "0\n");
+    cr_assert_eq(look_anew(), 1u);
+    cr_assert(l[0].of == XS_LIMITS_MACHINE);
+    put_nodes("1"); /* less than the kernel keeps */
+    put_node(1, 4000, 20, 30);
+    cr_assert_eq(look_anew(), 1u);
+    cr_assert_eq(l[0].used_bytes, 4000u << 10);
 }
 
 Test(limits, nothing_is_known)

@@ -57,6 +57,16 @@ Test(numa, policies)
     cr_assert_eq(binds, 0u);
 }
 
+/* Only what is bound comes from these nodes and no others. */
+Test(numa, bound)
+{
+    fake(0xB);
+    xs_numa_open(XS_NUMA_BIND, 0xE);
+    cr_assert_eq(xs_numa_bound(), 0xAu);
+    xs_numa_open(XS_NUMA_PREFERRED, 8);
+    cr_assert_eq(xs_numa_bound(), 0u);
+}
+
 Test(numa, parts_follow_the_thread)
 {
     static char page[4096];

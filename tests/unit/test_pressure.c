@@ -170,6 +170,22 @@ Test(pressure, stalls_of_others_and_our_limit)
     cr_assert_eq(said.stalled, 8000u);
 }
 
+/* Of a machine that is half empty, the one node that the process may use is not. */
+Test(pressure, nodes)
+{
+    put(GROUP "/memory.max", "max\n");
+    put("/proc/meminfo", "MemTotal: 1000000 kB\nMemFree: 500000 kB\nMemAvailable: 500000 kB\n");
+    put("/proc/self/status", "Mems_allowed_list:\t1\n");
+    put("/sys/devices/system/node/has_memory", "0-1\n");
+    put("/sys/devices/system/node/node1/meminfo",
+        "Node 1 MemTotal: 400000 kB\nNode 1 MemFree: 30000 kB\n");
+    xs_pressure_look(0);
+    cr_assert_eq(lines, 1u);
+    cr_assert_eq((int)said.of, (int)XS_PRESSURE_NODES);
+    cr_assert_eq(said.used_bytes, 370000u << 10);
+    cr_assert_leq(atomic_load(&xs_pressure_left), (30000 << 10) / 4);
+}
+
 /* Each limit counts, whichever leaves the fewest bytes. */
 Test(pressure, any_limit)
 {
@@ -224,7 +240,7 @@ Test(pressure, a_limit_that_comes)
     put("/proc/meminfo", "MemTotal: 1000000 kB\nMemAvailable: 500000 kB\n");
     xs_limits_fork_child();
     xs_pressure_look(0);
-    cr_assert(!xs_limits_has_cgroup());
+    cr_assert(!xs_limits_is_confined());
     put(GROUP "/memory.max", "65000000\n");
     xs_pressure_poll();
     cr_assert_eq(lines, 0u);
