@@ -350,6 +350,17 @@ static void warn_of(enum xs_knob knob, bool is_vain, const char *why)
                        xs_config(knob)->text, why);
 }
 
+static void warn_of_less(enum xs_knob knob, uint64_t had, const char *where)
+{
+    XS_BUF(bytes, 32);
+
+    if (had >= xs_config(knob)->num)
+        return;
+    xs_put_bytes(&bytes, had);
+    xs_config_warn("%s=%s: there are %s to be had, %s", xs_knob_name(&xs_knob_rows[knob]),
+                   xs_config(knob)->text, bytes.at, where);
+}
+
 /* What was asked for of memory and is not had, or not of these back ends. `owners`: a bit for each
  * that serves. */
 static void warn_of_supply(unsigned owners)
@@ -357,7 +368,6 @@ static void warn_of_supply(unsigned owners)
     bool has_core = (owners & 1u << XS_OWNER_BFC) != 0;
     bool has_mimalloc = (owners & 1u << XS_OWNER_MIMALLOC) != 0;
     bool is_system = owners == 1u << XS_OWNER_SYSTEM;
-    uint64_t prefault = xs_config(XS_KNOB_PREFAULT)->num;
     struct xs_supply_stats had;
 
     warn_of(XS_KNOB_MEMORY_LIMIT, (owners & 1u << XS_OWNER_SYSTEM) != 0,
@@ -371,16 +381,15 @@ static void warn_of_supply(unsigned owners)
         warn_of(XS_KNOB_CPU_NUMA,
                 is_system || (xs_config(XS_KNOB_CPU_NUMA)->num == XS_NUMA_LOCAL && !has_core),
                 is_system ? "with the back end system" : "without the back end bfc");
-    if (!has_core || prefault == 0)
+    if (!has_core)
         return;
     xs_supply_stats(&had);
-    if (had.prefault_bytes < prefault) {
-        XS_BUF(bytes, 32);
-        xs_put_bytes(&bytes, had.prefault_bytes);
-        xs_config_warn("XSIGMA_PREFAULT=%s: there are %s to be had, of the machine, its memory "
-                       "cgroup and the limits that are set",
-                       xs_config(XS_KNOB_PREFAULT)->text, bytes.at);
-    }
+    warn_of_less(XS_KNOB_PREFAULT, had.prefault_bytes,
+                 "of the machine, its memory cgroup and the limits that are set");
+    warn_of_less(XS_KNOB_RESERVE_HUGE_PAGES, had.explicit_bytes,
+                 "of the kernel's pool (vm.nr_hugepages)");
+    warn_of(XS_KNOB_PREFAULT_LOCK, had.prefault_locked_bytes == 0,
+            had.prefault_bytes == 0 ? "without XSIGMA_PREFAULT" : "under this ulimit -l");
 }
 
 void xs_policy_start(void (*warn)(const char *text))

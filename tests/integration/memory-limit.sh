@@ -92,8 +92,9 @@ if command -v setpriv >/dev/null && [ "$(id -u)" -eq 0 ]; then
     cp "$lib" "$work/lib.so" && chmod 755 "$work" "$work/lib.so"
     n=$(ulimit -l 64 && lib=$work/lib.so under bfc XSIGMA_PREFAULT=16M XSIGMA_PREFAULT_LOCK=1 XSIGMA_STATS=0 -- \
         setpriv --reuid=65534 --regid=65534 --clear-groups --bounding-set=-all --inh-caps=-all \
-        sed -nE 's/^VmLck:[^0-9]*([0-9]+).*/\1/p; s/^VmRSS:[^0-9]*([0-9]+).*/\1/p' /proc/self/status | tr '\n' ' ')
+        sed -nE 's/^VmLck:[^0-9]*([0-9]+).*/\1/p; s/^VmRSS:[^0-9]*([0-9]+).*/\1/p' /proc/self/status 2>"$work/err" | tr '\n' ' ')
     read -r lck rss <<<"$n"
+    grep -q 'XSIGMA_PREFAULT_LOCK=1 is of no effect under this ulimit -l' "$work/err" || fail "may not lock: $(cat "$work/err")"
     { [ "$lck" = 0 ] && [ "$rss" -gt 16384 ]; } || fail "may not lock: $lck KiB locked, $rss resident"
 fi
 # No page fault for memory that is there: of 20 MiB there would be 5,120.
