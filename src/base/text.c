@@ -95,8 +95,8 @@ int xs_text_time(const char *text, size_t len, uint64_t *out)
     static const struct {
         const char *name;
         uint64_t ns;
-    } units[] = {
-        {"ns", 1}, {"us", 1000}, {"ms", 1000000}, {"s", 1000000000u}, {"min", 60000000000u}};
+    } units[] = {{"ns", 1},          {"us", 1000},          {"ms", 1000000},
+                 {"s", 1000000000u}, {"min", 60000000000u}, {"h", 3600000000000u}};
     size_t digits = strspn(text, "0123456789");
     uint64_t n;
 

@@ -13,7 +13,7 @@ int xs_text_size(const char *text, size_t len, uint64_t *out);
 /* Decimal digits only. */
 int xs_text_count(const char *text, size_t len, uint64_t *out);
 
-/* "500ms", "2s", "1min", "30us", "0": nanoseconds. EINVAL, ERANGE. */
+/* "500ms", "2s", "1h", "30us", "0": nanoseconds. EINVAL, ERANGE. */
 int xs_text_time(const char *text, size_t len, uint64_t *out);
 
 /* "2", "1.5", "1.125": thousandths, at most three places. EINVAL, ERANGE. */

@@ -202,7 +202,7 @@ void xs_config_grammar(struct xs_buf *b, const struct xs_knob_row *row)
         xs_fmt(b, "whole number from %lu to %lu", (unsigned long)row->min, (unsigned long)row->max);
         break;
     case XS_TYPE_TIME:
-        xs_fmt(b, "time such as 500ms, 2s or 1min, at most %lus",
+        xs_fmt(b, "time such as 500ms, 2s or 1h, at most %lus",
                (unsigned long)(row->max / XS_SECONDS(1)));
         break;
     case XS_TYPE_FACTOR:

@@ -89,9 +89,14 @@ Test(text, times)
     static const struct {
         const char *text;
         uint64_t ns;
-    } good[] = {{"0", 0},           {"7ns", 7},           {"30us", 30000}, {"500ms", 500000000},
-                {"2s", 2000000000}, {"1MIN", 60000000000}};
-    static const char *const bad[] = {"", "5", "ms", "1.5s", "2 s", "2sec", "-1s", "1h"};
+    } good[] = {{"0", 0},
+                {"7ns", 7},
+                {"30us", 30000},
+                {"500ms", 500000000},
+                {"2s", 2000000000},
+                {"1MIN", 60000000000},
+                {"2h", 7200000000000}};
+    static const char *const bad[] = {"", "5", "ms", "1.5s", "2 s", "2sec", "-1s", "1d"};
     uint64_t ns = 1;
 
     for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
