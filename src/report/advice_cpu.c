@@ -278,7 +278,13 @@ static bool over_reserved(const struct xs_advice_subject *s, struct xs_advice *o
     xs_put_str(why, " was got from the system where ");
     xs_put_bytes(why, b->in_use_peak_bytes);
     xs_put_str(why, " was in use at most; the first region is too large");
-    xs_advice_suggest_size(out, -1, XS_KNOB_BFC_INITIAL, xs_pow2_up(b->in_use_peak_bytes));
+    /* Where it is not all there is, the next ones fit what is wanted more closely than another
+     * guess: best fit goes to fresh memory before it cuts what was joined of old. */
+    if (xs_config(XS_KNOB_BFC_GROWTH)->num != 0)
+        xs_advice_suggest(out, -1, XS_KNOB_BFC_INITIAL,
+                          xs_knob_def(&xs_knob_rows[XS_KNOB_BFC_INITIAL]));
+    else
+        xs_advice_suggest_size(out, -1, XS_KNOB_BFC_INITIAL, xs_pow2_up(b->in_use_peak_bytes));
     return true;
 }
 

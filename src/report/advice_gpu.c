@@ -46,14 +46,18 @@ static void suggest_backend(const struct xs_advice_subject *s, struct xs_advice 
 
 /* Twice what there is, or all that was ever held of the driver: on a device that holds it there was
  * room for it. */
-static uint64_t larger_cache(const struct xs_report_gpu *g)
+static uint64_t larger(const struct xs_report_gpu *g, uint64_t now)
 {
-    uint64_t now = g->stats.cache_max_bytes;
     uint64_t twice = now > XS_TIB(8) ? XS_TIB(16) : 2 * now;
     uint64_t most = twice > g->stats.reserved_bytes_peak ? twice : g->stats.reserved_bytes_peak;
 
     most = most < XS_MIB(1) ? XS_MIB(1) : most;
     return most < XS_TIB(16) ? xs_pow2_up(most) : XS_TIB(16);
+}
+
+static uint64_t larger_cache(const struct xs_report_gpu *g)
+{
+    return larger(g, g->stats.cache_max_bytes);
 }
 
 /* The largest power of two that is no more. */
@@ -118,7 +122,11 @@ static void of_caching(const struct xs_advice_subject *s, struct xs_advice *out,
             suggest_backend(s, out, "bfc");
         break;
     default:
-        xs_put_str(why, "most others were the first of their size, which no setting changes");
+        xs_put_str(why, "most others were the first of their size");
+        if (is_all(&s->options, XS_GPU_BFC))
+            break;
+        xs_put_str(why, ", which best fit cuts from regions that it holds");
+        suggest_backend(s, out, "bfc");
         break;
     }
 }
@@ -127,14 +135,13 @@ static void of_pool(const struct xs_advice_subject *s, struct xs_advice *out, st
 {
     const uint64_t largest = s->gpu->stats.largest_request_bytes;
 
-    if (largest > s->options.pool_max_block) {
+    if (largest > s->options.pool_max_block && largest <= s->options.pool_limit_bytes) {
         xs_put_str(why, "some requests were larger than the pool's largest block");
-        xs_advice_suggest_size(out, device_of(s), XS_KNOB_GPU_POOL_MAX_BLOCK,
-                               largest < XS_TIB(16) ? xs_pow2_up(largest) : XS_TIB(16));
+        xs_advice_suggest_size(out, device_of(s), XS_KNOB_GPU_POOL_MAX_BLOCK, xs_pow2_up(largest));
     } else {
         xs_put_str(why, "the pool was full");
         xs_advice_suggest_size(out, device_of(s), XS_KNOB_GPU_POOL_LIMIT,
-                               xs_pow2_up(2 * s->options.pool_limit_bytes));
+                               larger(s->gpu, s->options.pool_limit_bytes));
     }
 }
 

@@ -20,7 +20,7 @@ run() { # REPORT VARIABLE=VALUE... -- COMMAND...
     done
     shift
     [ -z "$clock" ] || preload="$clock $xs_build/tests/hooked/libxsigma.so"
-    env LD_PRELOAD="$preload" XSIGMA_STATS_FILE="$xs_tmp/$report" XSIGMA_STATS_FORMAT=json \
+    env LD_PRELOAD="$preload" XSIGMA_STRICT=1 XSIGMA_STATS_FILE="$xs_tmp/$report" XSIGMA_STATS_FORMAT=json \
         ${set[@]+"${set[@]}"} "$@" >out 2>err || fail "$*: status $?: $(cat err)"
 }
 # field RULE KEY [REPORT]: of what a rule said; nothing where it is silent.
@@ -158,6 +158,13 @@ M=$((1 << 20))
 for _ in {1..30}; do blocks 40 $M; done >steps
 follow gpu-hit-rate XSIGMA_GPU_CACHE_MAX '1000 - g["hit_permille"]' XSIGMA_GPU_CACHE_MAX=4M -- "$gpu"
 silent gpu-hit-rate -- "$gpu"
+
+{
+    blocks 600 $((M / 8)) # none is freed before all are there
+    blocks 600 $((M / 4))
+} >steps
+follow gpu-hit-rate XSIGMA_GPU_BACKEND '1000 - g["hit_permille"]' -- "$gpu"
+silent gpu-hit-rate XSIGMA_GPU_BACKEND=bfc -- "$gpu"
 
 for _ in {1..5}; do
     blocks 40 $M

@@ -216,6 +216,8 @@ Test(advice_hit_rate, by_cause)
     s = half_missed();
     s->misses_cold = 497;
     cr_assert(strstr(said("gpu-hit-rate")->text, "the first of their size"));
+    SAYS("gpu-hit-rate", "XSIGMA_GPU_BACKEND", "bfc");
+    set("XSIGMA_GPU_BACKEND", "bfc"); /* which knows no better */
     cr_assert_str_eq(said("gpu-hit-rate")->variable, "");
 }
 
@@ -239,9 +241,11 @@ Test(advice_hit_rate, of_the_pool)
     set("XSIGMA_GPU_BACKEND", "pool");
     struct xs_gpu_stats *s = half_missed();
     s->misses_cold = 497;
-    SAYS("gpu-hit-rate", "XSIGMA_GPU_POOL_LIMIT", "512M");
+    SAYS("gpu-hit-rate", "XSIGMA_GPU_POOL_LIMIT", "1G"); /* it held as much at one time */
     s->largest_request_bytes = XS_MIB(65);
     SAYS("gpu-hit-rate", "XSIGMA_GPU_POOL_MAX_BLOCK", "128M");
+    s->largest_request_bytes = XS_MIB(257); /* no block size would do in that pool */
+    SAYS("gpu-hit-rate", "XSIGMA_GPU_POOL_LIMIT", "1G");
 }
 
 Test(advice_gpu, out_of_memory)
@@ -548,6 +552,8 @@ Test(advice_cpu, more_reserved_than_used)
     begin();
     r.core.bfc.in_use_peak_bytes = XS_MIB(100);
     r.core.bfc.reserved_peak_bytes = XS_MIB(1024);
+    SAYS("bfc-over-reserved", "XSIGMA_BFC_INITIAL", "2M");
+    set("XSIGMA_BFC_GROWTH", "0"); /* it has to hold all */
     SAYS("bfc-over-reserved", "XSIGMA_BFC_INITIAL", "128M");
     r.core.bfc.in_use_peak_bytes = XS_MIB(700);
     SILENT("bfc-over-reserved");
