@@ -99,7 +99,8 @@ static void get_kept(const struct xs_span_options *o)
     /* In as many pieces as it takes. */
     for (size_t got = huge; huge != 0 && got != 0; huge -= got) {
         got = huge;
-        add_kept(xs_supply_reserve_huge(&got), got);
+        void *p = xs_supply_reserve_huge(&got);
+        add_kept(p, got); /* not in one: its arguments might be known before the call */
     }
     if (o->limit_bytes != 0) {
         uint64_t has = atomic_load_explicit(&xs_spans.reserved_bytes, memory_order_relaxed);
