@@ -32,8 +32,9 @@
 
 #define EXIT_STRICT 78 /* EX_CONFIG */
 
-static struct {
+static XS_BUSY struct {
     bool bypassed;
+    bool has_room;            /* for what is no more than good: no small cgroup */
     const char *malloc_owner; /* the object that brings its own malloc, "" for the program */
 } life;
 
@@ -177,25 +178,52 @@ static void start_policy(bool is_root)
             xs_dlopen_strip_deepbind();
 }
 
-/* The root of a tree of processes looks at its cgroup, which takes a tenth of the start of a small
- * process; the others find its mark where they look for the library anyway. */
-static void leave_room(bool is_root, bool is_small)
+/* True for the root of a tree of processes. It looks at its cgroup, which takes a tenth of the
+ * start of a small process; the others find its mark where they look for the library anyway. */
+static bool look_around(void)
 {
-    if (is_root && xs_config(XS_KNOB_PRESSURE_WARN)->num != 0)
+    bool is_small;
+    bool is_root = !xs_proc_parent_maps("/libxsigma.so", &is_small);
+
+    if (is_root)
         is_small = xs_limits_cgroup() < XS_CONFIG_SMALL_CGROUP;
-    if (is_small) {
-        xs_config_small_cgroup(is_root);
+    if (is_small)
         xs_own_pages_mark();
+    life.has_room = !is_small;
+    return is_root;
+}
+
+/* Before anything of ours is written to but what a bypassed process cannot do without: those pages
+ * would count as well. */
+static void stand_aside(bool is_root)
+{
+    if (is_root) {
+        xs_io_note_stderr();
+        xs_log("the memory cgroup has less than %u MiB and no XSIGMA_ variable is set, so XSigma "
+               "stands aside",
+               (unsigned)(XS_CONFIG_SMALL_CGROUP >> 20));
     }
+    bypass();
 }
 
 static __attribute__((noinline)) void begin(void)
 {
+    bool is_secure = xs_env_secure();
+    bool is_asked = xs_env_has("XSIGMA_");
+    bool is_root = false;
+
+    life.has_room = true;
+    if (!is_secure && !is_asked)
+        is_root = look_around();
+    if (!life.has_room) {
+        stand_aside(is_root);
+        return;
+    }
     xs_proc_start();
     xs_io_note_stderr();
     if (!xs_config_is_loaded()) /* a library's constructor may have looked for CUDA before us */
-        xs_config_load(xs_env_secure());
-    if (xs_env_secure() || xs_config(XS_KNOB_DISABLE)->num != 0) {
+        xs_config_load(is_secure);
+    if (is_secure || xs_config(XS_KNOB_DISABLE)->num != 0) {
         bypass();
         return;
     }
@@ -204,9 +232,10 @@ static __attribute__((noinline)) void begin(void)
         _exit(0);
     }
     xs_gpu_options_start();
-    bool is_small;
-    bool is_root = !xs_proc_parent_maps("/libxsigma.so", &is_small);
-    leave_room(is_root, is_small);
+    if (is_asked)
+        is_root = look_around();
+    if (!life.has_room)
+        xs_config_small_cgroup(is_root);
     size_t said = 0;
     if (has_own_malloc())
         bypass();
@@ -230,7 +259,7 @@ static __attribute__((noinline)) void begin(void)
     xs_fork_watch();
     bool reports = xs_finish_plan(is_root, life.malloc_owner);
     if (reports) {
-        if (!xs_config_is_small())
+        if (life.has_room)
             (void)xs_proc_program(); /* while /proc is surely where it was */
         xs_control_begin();
         xs_policy_sample(!life.bypassed);
@@ -251,7 +280,7 @@ __attribute__((constructor)) static void start(void)
 
     begin();
     xs_own_stack_give_back();
-    if (!xs_config_is_small()) /* it takes two objects of the kernel's to look at them */
+    if (life.has_room) /* it takes two objects of the kernel's to look at them */
         xs_own_pages_give_back(xs_hot.counting);
     errno = saved;
 }

@@ -21,9 +21,9 @@ extern void __libc_free(void *p) __attribute__((weak));
 
 enum { system_counts_failures = false };
 
-static struct mallinfo2 (*libc_mallinfo2)(void);
-static int (*libc_malloc_trim)(size_t pad);
-static int (*libc_mallopt)(int parameter, int value);
+static XS_BUSY struct mallinfo2 (*libc_mallinfo2)(void);
+static XS_BUSY int (*libc_malloc_trim)(size_t pad);
+static XS_BUSY int (*libc_mallopt)(int parameter, int value);
 
 static size_t no_usable_size(void *p)
 {
@@ -54,7 +54,7 @@ static const void *find_runtime(const char **object)
 /* All objects are looked through for it, so once; threads that race here find the same. */
 const void *xs_system_other(const char **object)
 {
-    static struct {
+    static XS_BUSY struct {
         const void *map;
         const char *object;
         bool is_known;
@@ -113,7 +113,7 @@ void xs_system_begin(void)
 }
 
 /* Calls before our constructor, when the hot page cannot be written to. `malloc` is found last. */
-static struct xs_libc_calls early;
+static XS_BUSY struct xs_libc_calls early;
 
 static const struct xs_libc_calls *find_early(void)
 {

@@ -6,7 +6,7 @@
 #include "base/align.h"
 #include "sys/mem.h"
 
-static _Atomic bool writing;
+static XS_BUSY _Atomic bool writing;
 
 /* By the loader, or xs_hot_lock; changed under `writing`. */
 #ifdef __x86_64__

@@ -153,7 +153,7 @@ int __wrap_clock_gettime(clockid_t clock, struct timespec *to);
 int __wrap_clock_gettime(clockid_t clock, struct timespec *to)
 {
     typedef int function(clockid_t, struct timespec *);
-    static function *libc; /* every thread finds the same */
+    static XS_BUSY function *libc; /* every thread finds the same */
 
     function *f = __atomic_load_n(&libc, __ATOMIC_RELAXED);
     if (XS_UNLIKELY(f == NULL)) {

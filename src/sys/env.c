@@ -32,6 +32,16 @@ const char *xs_env_get(const char *name)
     return NULL;
 }
 
+bool xs_env_has(const char *prefix)
+{
+    size_t len = strlen(prefix);
+
+    for (char **e = xs_env_all(); *e != NULL; e++)
+        if (strncmp(*e, prefix, len) == 0)
+            return true;
+    return false;
+}
+
 bool xs_env_secure(void)
 {
     return getauxval(AT_SECURE) != 0;

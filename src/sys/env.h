@@ -10,6 +10,7 @@
 
 char **xs_env_all(void); /* NULL-terminated; never NULL itself */
 const char *xs_env_get(const char *name);
+bool xs_env_has(const char *prefix); /* a variable whose name begins so */
 
 /* The kernel marked this program as privileged: nothing in the environment may be believed. */
 bool xs_env_secure(void);

@@ -20,7 +20,7 @@
 
 size_t xs_mem_page(void)
 {
-    static size_t page; /* idempotent, so a race is harmless */
+    static XS_BUSY size_t page; /* idempotent, so a race is harmless */
 
     if (page == 0)
         page = (size_t)getauxval(AT_PAGESZ); /* not sysconf, whose jump table lies far away */

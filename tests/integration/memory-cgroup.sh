@@ -43,6 +43,20 @@ inside env LD_PRELOAD="$lib" XSIGMA_STATS=0 "$heavy" 60 180 8 || fail "cache_hea
 [ "$(lines)" = 0 ] || fail "a warning far from the limit: $(cat "$work/err")"
 
 # ---- a cgroup so small that the core's pages would count ----
+# Nobody asked for anything: it stands aside, in each process, and the first one says so.
+unasked() {
+    inside env -u XSIGMA_RECORD LD_PRELOAD="$lib" sh -c 'cat /proc/self/maps; :' || fail "status $?"
+}
+aside='^xsigma.*cgroup has less than 8 MiB.*stands aside$'
+cgroup_limit $((7 << 20))
+unasked
+{ grep -q "$aside" "$work/err" && [ "$(wc -l <"$work/err")" = 1 ]; } || fail "in 7 MiB: $(cat "$work/err")"
+grep -q '\[heap\]' "$work/out" || fail "in 7 MiB glibc's malloc does not serve the child"
+cgroup_limit $((9 << 20))
+unasked
+grep -q "$aside" "$work/err" && fail "in 9 MiB: $(cat "$work/err")"
+grep -q '\[heap\]' "$work/out" && fail "in 9 MiB glibc's malloc serves the child, so this test says nothing"
+
 served() { # VARIABLE... - what the report says of each variable
     rm -f "$work/r.json"
     inside env -u XSIGMA_RECORD LD_PRELOAD="$lib" XSIGMA_STATS_FILE="$work/r.json" "$@" sh -c : || fail "status $?"
