@@ -69,7 +69,7 @@ static bool wants_json(const char *path)
 
 static bool is_utf8(void)
 {
-    static const char *const names[] = {"LC_ALL", "LC_CTYPE", "LANG"};
+    static const char names[][12] = {"LC_ALL", "LC_CTYPE", "LANG"};
 
     for (size_t i = 0; i < XS_COUNT_OF(names); i++) {
         const char *locale = xs_env_get(names[i]);

@@ -48,10 +48,13 @@ static void aligned_free(void *p)
     xs_hot.inner.free(p);
 }
 
-const struct xs_calls xs_aligned_calls = {
-    .malloc = aligned_malloc,
-    .zalloc = aligned_zalloc,
-    .realloc = aligned_realloc,
-    .memalign = aligned_memalign,
-    .free = aligned_free,
-};
+struct xs_calls xs_aligned_calls(void)
+{
+    return (struct xs_calls){
+        .malloc = aligned_malloc,
+        .zalloc = aligned_zalloc,
+        .realloc = aligned_realloc,
+        .memalign = aligned_memalign,
+        .free = aligned_free,
+    };
+}

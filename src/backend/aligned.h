@@ -6,6 +6,6 @@
 
 #include "backend/backend.h"
 
-extern const struct xs_calls xs_aligned_calls;
+struct xs_calls xs_aligned_calls(void);
 
 #endif

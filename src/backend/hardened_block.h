@@ -62,7 +62,8 @@ XS_COLD XS_NORETURN void xs_hardened_accuse_late(void *p, const struct xs_seal *
 XS_COLD void xs_hardened_suspect(void *p, uintptr_t pc);
 
 /* "free", "delete[]", ... and "malloc", "new[]", ... */
-extern const char *const xs_free_names[XS_BLOCK_KINDS];
+#define XS_FREE_NAME_MOST 20
+extern const char xs_free_names[XS_BLOCK_KINDS][XS_FREE_NAME_MOST];
 
 /* Of an entry of the core's: the class of an object or a chunk, or what stands instead. */
 XS_INLINE unsigned xs_block_class(uint64_t entry)

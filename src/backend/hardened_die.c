@@ -11,10 +11,10 @@
 #include "sys/backtrace.h"
 #include "sys/io.h"
 
-const char *const xs_free_names[XS_BLOCK_KINDS] = {"free", "delete", "delete[]", "aligned delete",
-                                                   "aligned delete[]"};
-static const char *const made_by[XS_BLOCK_KINDS] = {"malloc", "new", "new[]", "aligned new",
-                                                    "aligned new[]"};
+const char xs_free_names[XS_BLOCK_KINDS][XS_FREE_NAME_MOST] = {
+    "free", "delete", "delete[]", "aligned delete", "aligned delete[]"};
+static const char made_by[XS_BLOCK_KINDS][16] = {"malloc", "new", "new[]", "aligned new",
+                                                 "aligned new[]"};
 
 static void put_frames(struct xs_buf *b, const char *label, const uintptr_t pc[], unsigned n)
 {

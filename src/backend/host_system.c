@@ -35,20 +35,14 @@ static size_t no_usable_size(void *p)
  * that library by malloc, too. */
 static const void *find_other(const char **object)
 {
-    static const char *const mixed[] = {"mallocx", "rallocx",  "xallocx", "sallocx",
-                                        "dallocx", "sdallocx", NULL};
-
-    return xs_elf_imported(mixed, object);
+    return xs_elf_imported("mallocx\0rallocx\0xallocx\0sallocx\0dallocx\0sdallocx\0", object);
 }
 
 /* A sanitizer's runtime in a library behind us: it has to see every block, or it finds nothing, and
  * takes for a race what another thread had in a block before. */
 static const void *find_runtime(const char **object)
 {
-    static const char *const begins[] = {"__asan_init", "__tsan_init", "__lsan_init",
-                                         "__hwasan_init", NULL};
-
-    return xs_elf_defining(begins, "san", object);
+    return xs_elf_defining("__asan_init\0__tsan_init\0__lsan_init\0__hwasan_init\0", "san", object);
 }
 
 /* All objects are looked through for it, so once; threads that race here find the same. */

@@ -247,7 +247,7 @@ XS_COUNTED_CALLS(tbb, XS_OWNER_TBB)
 
 static int tbb_open(const struct xs_backend_options *o, struct xs_buf *why)
 {
-    static const struct tbb_pool_policy policy = {
+    const struct tbb_pool_policy policy = {
         .alloc = raw_alloc,
         .free = raw_free,
         .granularity = MAP_GRANULE,

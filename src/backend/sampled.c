@@ -124,10 +124,13 @@ static void sampled_free(void *p)
         xs_hot.beneath.free(p);
 }
 
-const struct xs_calls xs_sampled_calls = {
-    .malloc = sampled_malloc,
-    .zalloc = sampled_zalloc,
-    .realloc = sampled_realloc,
-    .memalign = sampled_memalign,
-    .free = sampled_free,
-};
+struct xs_calls xs_sampled_calls(void)
+{
+    return (struct xs_calls){
+        .malloc = sampled_malloc,
+        .zalloc = sampled_zalloc,
+        .realloc = sampled_realloc,
+        .memalign = sampled_memalign,
+        .free = sampled_free,
+    };
+}

@@ -7,7 +7,7 @@
 #include "backend/backend.h"
 
 /* In front of xs_hot.beneath. */
-extern const struct xs_calls xs_sampled_calls;
+struct xs_calls xs_sampled_calls(void);
 
 /* Of a block that is freed past these calls. NULL allowed. */
 void xs_sampled_forget(void *p);

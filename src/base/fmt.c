@@ -85,8 +85,10 @@ static void put_scaled(struct xs_buf *b, uint64_t value, uint64_t scale)
     xs_fmt(b, "%.*f", (int)decimals, v);
 }
 
-static void put_with_unit(struct xs_buf *b, uint64_t n, uint64_t step, const char *const *units,
-                          size_t unit_count)
+#define UNIT_MOST 4 /* with its NUL */
+
+static void put_with_unit(struct xs_buf *b, uint64_t n, uint64_t step,
+                          const char (*units)[UNIT_MOST], size_t unit_count)
 {
     uint64_t scale = 1;
     size_t u = 0;
@@ -110,14 +112,14 @@ static void put_with_unit(struct xs_buf *b, uint64_t n, uint64_t step, const cha
 
 void xs_put_bytes(struct xs_buf *b, uint64_t bytes)
 {
-    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+    static const char units[][UNIT_MOST] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
 
     put_with_unit(b, bytes, 1024, units, XS_COUNT_OF(units));
 }
 
 void xs_put_count(struct xs_buf *b, uint64_t n)
 {
-    static const char *const units[] = {"", "k", "M", "G", "T", "P", "E"};
+    static const char units[][UNIT_MOST] = {"", "k", "M", "G", "T", "P", "E"};
 
     put_with_unit(b, n, 1000, units, XS_COUNT_OF(units));
 }

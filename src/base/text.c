@@ -93,7 +93,7 @@ int xs_text_size(const char *text, size_t len, uint64_t *out)
 int xs_text_time(const char *text, size_t len, uint64_t *out)
 {
     static const struct {
-        const char *name;
+        char name[8];
         uint64_t ns;
     } units[] = {{"ns", 1},          {"us", 1000},          {"ms", 1000000},
                  {"s", 1000000000u}, {"min", 60000000000u}, {"h", 3600000000000u}};

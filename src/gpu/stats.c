@@ -199,7 +199,7 @@ bool xs_gpu_keeps_more(const struct xs_gpu_device *d, unsigned kind)
 
 /* ---- devices ---- */
 
-static const char *const names[XS_GPU_BACKENDS] = {"caching", "pool", "bfc", "direct", "managed"};
+static const char names[XS_GPU_BACKENDS][8] = {"caching", "pool", "bfc", "direct", "managed"};
 
 static void name_steps(struct xs_gpu_device *d)
 {

@@ -173,7 +173,7 @@ void xs_config_device_name(struct xs_buf *b, unsigned device, enum xs_knob knob)
 
 const char *xs_config_source_name(enum xs_source source)
 {
-    static const char *const names[] = {"default", "cgroup", "preset", "file", "env"};
+    static const char names[][8] = {"default", "cgroup", "preset", "file", "env"};
 
     return names[source];
 }

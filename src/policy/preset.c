@@ -9,35 +9,37 @@
  * keeps a node's memory local.
  */
 
-/* Many equal paths, small vectors, whole results thrown away at once. */
-static const struct xs_preset_setting monte_carlo[] = {
-    {XS_KNOB_CPU_BACKEND, "bfc"},  {XS_KNOB_GPU_BACKEND, "caching"}, {XS_KNOB_GPU_FREE, "deferred"},
-    {XS_KNOB_GPU_CACHE_MAX, "1G"}, {XS_KNOB_GPU_ALIGN, "512"},
-};
-
-/* Few, large grids that live long, touched by many threads. */
-static const struct xs_preset_setting pde[] = {
-    {XS_KNOB_CPU_BACKEND, "bfc"},         {XS_KNOB_CPU_NUMA, "local"},
-    {XS_KNOB_GPU_BACKEND, "pool"},        {XS_KNOB_GPU_FREE, "deferred"},
-    {XS_KNOB_GPU_POOL_MAX_BLOCK, "128M"}, {XS_KNOB_GPU_POOL_LIMIT, "2G"},
-};
-
-/* Many small objects beside some large matrices. */
-static const struct xs_preset_setting risk[] = {
-    {XS_KNOB_CPU_BACKEND, "bfc"},
-    {XS_KNOB_GPU_ROUTE, "<64K:caching,*:bfc"},
-    {XS_KNOB_GPU_FREE, "deferred"},
-    {XS_KNOB_GPU_CACHE_MAX, "256M"},
-};
+#define SETTINGS_MOST 6
 
 static const struct {
-    const char *name;
-    const struct xs_preset_setting *settings;
-    size_t count;
+    char name[16];
+    uint32_t count;
+    struct xs_preset_setting settings[SETTINGS_MOST];
 } presets[] = {
-    {"monte-carlo", monte_carlo, XS_COUNT_OF(monte_carlo)},
-    {"pde", pde, XS_COUNT_OF(pde)},
-    {"risk", risk, XS_COUNT_OF(risk)},
+    /* Many equal paths, small vectors, whole results thrown away at once. */
+    {"monte-carlo",
+     5,
+     {{XS_KNOB_CPU_BACKEND, "bfc"},
+      {XS_KNOB_GPU_BACKEND, "caching"},
+      {XS_KNOB_GPU_FREE, "deferred"},
+      {XS_KNOB_GPU_CACHE_MAX, "1G"},
+      {XS_KNOB_GPU_ALIGN, "512"}}},
+    /* Few, large grids that live long, touched by many threads. */
+    {"pde",
+     6,
+     {{XS_KNOB_CPU_BACKEND, "bfc"},
+      {XS_KNOB_CPU_NUMA, "local"},
+      {XS_KNOB_GPU_BACKEND, "pool"},
+      {XS_KNOB_GPU_FREE, "deferred"},
+      {XS_KNOB_GPU_POOL_MAX_BLOCK, "128M"},
+      {XS_KNOB_GPU_POOL_LIMIT, "2G"}}},
+    /* Many small objects beside some large matrices. */
+    {"risk",
+     4,
+     {{XS_KNOB_CPU_BACKEND, "bfc"},
+      {XS_KNOB_GPU_ROUTE, "<64K:caching,*:bfc"},
+      {XS_KNOB_GPU_FREE, "deferred"},
+      {XS_KNOB_GPU_CACHE_MAX, "256M"}}},
 };
 
 const struct xs_preset_setting *xs_preset_settings(const char *name, size_t *count)

@@ -8,7 +8,7 @@
 
 struct xs_preset_setting {
     enum xs_knob knob;
-    const char *value;
+    char value[24];
 };
 
 /* The settings of a preset by its name in the table; *count becomes their number. */

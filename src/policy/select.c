@@ -51,8 +51,8 @@ static void set_frees(void (*free)(void *p), void *(*realloc)(void *p, size_t si
     SET(xs_hot.inner.realloc, realloc);
     SET(xs_hot.beneath.free, free);
     SET(xs_hot.beneath.realloc, realloc);
-    SET(xs_hot.entry.free, policy.samples_in_front ? xs_sampled_calls.free : free);
-    SET(xs_hot.entry.realloc, policy.samples_in_front ? xs_sampled_calls.realloc : realloc);
+    SET(xs_hot.entry.free, policy.samples_in_front ? xs_sampled_calls().free : free);
+    SET(xs_hot.entry.realloc, policy.samples_in_front ? xs_sampled_calls().realloc : realloc);
 }
 
 static void set_steps(bool counting)
@@ -129,13 +129,13 @@ static void fill(size_t align)
         inner.realloc = xs_any_realloc;
     }
     xs_hot.align = align;
-    struct xs_calls entry = align > 16 ? xs_aligned_calls : inner;
+    struct xs_calls entry = align > 16 ? xs_aligned_calls() : inner;
     if (policy.keeps_errno)
         entry.free = xs_errno_keeping_free;
     set_calls(&xs_hot.beneath, &entry);
     struct xs_calls beneath = entry;
     if (policy.samples_in_front)
-        entry = xs_sampled_calls;
+        entry = xs_sampled_calls();
     set_calls(&xs_hot.inner, &inner);
     set_calls(&xs_hot.entry, &entry);
     SET(xs_hot.inner.free, inner.free);

@@ -49,44 +49,35 @@ struct xs_advice_from xs_advice_from(const struct xs_report *r)
     };
 }
 
-static bool try_rule(const struct xs_advice_rule *rule, const struct xs_advice_subject *s,
-                     struct xs_advice *out)
+bool xs_advice_try(const struct xs_advice_subject *s, struct xs_advice *out, bool is_below,
+                   const char *id, const char *metric, uint64_t threshold,
+                   xs_advice_measure *measure, xs_advice_advise *advise)
 {
     uint64_t value;
     struct xs_buf why;
 
-    if (!rule->measure(s, &value) ||
-        (rule->below ? value >= rule->threshold : value <= rule->threshold))
+    if (!measure(s, &value) || (is_below ? value >= threshold : value <= threshold))
         return false;
     *out = (struct xs_advice){
-        .id = rule->id,
-        .metric = rule->metric,
+        .id = id,
+        .metric = metric,
         .device = s->gpu != NULL ? (int)s->gpu->device : -1,
         .value = value,
-        .threshold = rule->threshold,
+        .threshold = threshold,
     };
     xs_buf_init(&why, out->text, sizeof(out->text));
-    return rule->advise(s, out, &why);
-}
-
-static unsigned count(const struct xs_advice_rule *rules)
-{
-    unsigned n = 0;
-
-    while (rules[n].id != NULL)
-        n++;
-    return n;
+    return advise(s, out, &why);
 }
 
 /* *at counts the rules of the CPU first, then for each device all of a device's. */
 bool xs_advice_next(const struct xs_advice_from *from, unsigned *at, struct xs_advice *out)
 {
-    const unsigned cpu_rules = count(xs_advice_cpu_rules);
-    const unsigned gpu_rules = count(xs_advice_gpu_rules);
+    const unsigned cpu_rules = xs_advice_cpu_rules;
+    const unsigned gpu_rules = xs_advice_gpu_rules;
     struct xs_advice_subject s = {.from = from, .cpu = from->cpu};
 
     for (; *at < cpu_rules; (*at)++)
-        if (from->cpu != NULL && try_rule(&xs_advice_cpu_rules[*at], &s, out)) {
+        if (from->cpu != NULL && xs_advice_cpu(*at, &s, out)) {
             (*at)++;
             return true;
         }
@@ -94,7 +85,7 @@ bool xs_advice_next(const struct xs_advice_from *from, unsigned *at, struct xs_a
         unsigned i = (*at)++ - cpu_rules;
         s.gpu = &from->gpu[i / gpu_rules];
         xs_gpu_options_of(s.gpu->device, &s.options);
-        if (try_rule(&xs_advice_gpu_rules[i % gpu_rules], &s, out))
+        if (xs_advice_gpu(i % gpu_rules, &s, out))
             return true;
     }
     return false;

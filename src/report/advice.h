@@ -60,20 +60,22 @@ struct xs_advice_subject {
     struct xs_gpu_options options;
 };
 
-struct xs_advice_rule {
-    const char *id;
-    const char *metric;
-    uint64_t threshold;
-    bool below; /* speaks below the threshold; else above it */
-    /* False: there is nothing to be measured. */
-    bool (*measure)(const struct xs_advice_subject *s, uint64_t *value);
-    /* Adds to `why`, which is out->text, and may name a variable. False: no reason to speak. */
-    bool (*advise)(const struct xs_advice_subject *s, struct xs_advice *out, struct xs_buf *why);
-};
+/* False: there is nothing to be measured. */
+typedef bool xs_advice_measure(const struct xs_advice_subject *s, uint64_t *value);
+/* Adds to `why`, which is out->text, and may name a variable. False: no reason to speak. */
+typedef bool xs_advice_advise(const struct xs_advice_subject *s, struct xs_advice *out,
+                              struct xs_buf *why);
 
-/* Both end with a NULL id. */
-extern const struct xs_advice_rule xs_advice_cpu_rules[];
-extern const struct xs_advice_rule xs_advice_gpu_rules[];
+/* A rule of that name speaks above its threshold, or else below it. */
+bool xs_advice_try(const struct xs_advice_subject *s, struct xs_advice *out, bool is_below,
+                   const char *id, const char *metric, uint64_t threshold,
+                   xs_advice_measure *measure, xs_advice_advise *advise);
+
+/* The rules, by their number. */
+extern const unsigned xs_advice_cpu_rules;
+extern const unsigned xs_advice_gpu_rules;
+bool xs_advice_cpu(unsigned rule, const struct xs_advice_subject *s, struct xs_advice *out);
+bool xs_advice_gpu(unsigned rule, const struct xs_advice_subject *s, struct xs_advice *out);
 
 /* Names the variable as it would have to be written to take effect on the device; -1: it is none of
  * a device. The text or size must be one that the row takes; sizes are cut to its bounds. */

@@ -354,16 +354,31 @@ static bool rises(const struct xs_advice_subject *s, struct xs_advice *out, stru
     return true;
 }
 
-const struct xs_advice_rule xs_advice_cpu_rules[] = {
-    {"slow-allocation", "malloc_p90_ns", SLOW_NS, false, malloc_ns, slow_calls},
-    {"lock-waits", "wait_permille", 10, false, wait_permille, waits},
-    {"kernel-time", "kernel_ns_per_allocation", SLOW_NS, false, kernel_ns, much_kernel},
-    {"bfc-limit", "failures", 0, false, failed, at_limit},
-    {"bfc-fragmentation", "fragmentation_permille", 500, false, fragmentation, fragmented},
-    {"bfc-growth", "growth_permille", 10, false, growth_permille, grew},
-    {"bfc-over-reserved", "reserved_per_in_use_permille", 1500, false, reserved_permille,
-     over_reserved},
-    {"small-frequent", "small_permille", 500, false, small_permille, small_and_frequent},
-    {"only-rises", "rise_permille", 1500, false, rise_permille, rises},
-    {NULL, NULL, 0, false, NULL, NULL},
-};
+/* A list and no table, whose addresses the dynamic linker would write in each process. */
+#define RULES(ABOVE)                                                                               \
+    ABOVE("slow-allocation", "malloc_p90_ns", SLOW_NS, malloc_ns, slow_calls)                      \
+    ABOVE("lock-waits", "wait_permille", 10, wait_permille, waits)                                 \
+    ABOVE("kernel-time", "kernel_ns_per_allocation", SLOW_NS, kernel_ns, much_kernel)              \
+    ABOVE("bfc-limit", "failures", 0, failed, at_limit)                                            \
+    ABOVE("bfc-fragmentation", "fragmentation_permille", 500, fragmentation, fragmented)           \
+    ABOVE("bfc-growth", "growth_permille", 10, growth_permille, grew)                              \
+    ABOVE("bfc-over-reserved", "reserved_per_in_use_permille", 1500, reserved_permille,            \
+          over_reserved)                                                                           \
+    ABOVE("small-frequent", "small_permille", 500, small_permille, small_and_frequent)             \
+    ABOVE("only-rises", "rise_permille", 1500, rise_permille, rises)
+
+#define ONE(...) +1
+const unsigned xs_advice_cpu_rules = 0 RULES(ONE);
+#undef ONE
+
+bool xs_advice_cpu(unsigned rule, const struct xs_advice_subject *s, struct xs_advice *out)
+{
+    unsigned i = 0;
+
+#define ABOVE(...)                                                                                 \
+    if (i++ == rule)                                                                               \
+        return xs_advice_try(s, out, false, __VA_ARGS__);
+    RULES(ABOVE)
+#undef ABOVE
+    return false;
+}

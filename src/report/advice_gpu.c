@@ -381,16 +381,35 @@ static bool slow(const struct xs_advice_subject *s, struct xs_advice *out, struc
     return true;
 }
 
-const struct xs_advice_rule xs_advice_gpu_rules[] = {
-    {"gpu-hit-rate", "hit_permille", 900, true, hit_permille, hit_rate},
-    {"gpu-oom-cut-up", "ooms", 0, false, ooms_cut_up, out_cut_up},
-    {"gpu-oom", "memory_outs", 0, false, memory_outs, out_of_memory},
-    {"gpu-fragmentation", "fragmentation_permille", 500, false, fragmentation, fragmented},
-    {"gpu-over-reserved", "reserved_per_in_use_permille", 1500, false, reserved_permille,
-     over_reserved},
-    {"gpu-small-frequent", "allocations_per_second", RARE_PER_S, false, calls_per_second,
-     small_and_frequent},
-    {"gpu-large-rare", "cached_bytes_peak", 0, false, kept_for_rare, large_and_rare},
-    {"gpu-slow-allocation", "driver_ns_per_allocation", 1000, false, driver_ns, slow},
-    {NULL, NULL, 0, false, NULL, NULL},
-};
+/* A list and no table, whose addresses the dynamic linker would write in each process. */
+#define RULES(ABOVE, BELOW)                                                                        \
+    BELOW("gpu-hit-rate", "hit_permille", 900, hit_permille, hit_rate)                             \
+    ABOVE("gpu-oom-cut-up", "ooms", 0, ooms_cut_up, out_cut_up)                                    \
+    ABOVE("gpu-oom", "memory_outs", 0, memory_outs, out_of_memory)                                 \
+    ABOVE("gpu-fragmentation", "fragmentation_permille", 500, fragmentation, fragmented)           \
+    ABOVE("gpu-over-reserved", "reserved_per_in_use_permille", 1500, reserved_permille,            \
+          over_reserved)                                                                           \
+    ABOVE("gpu-small-frequent", "allocations_per_second", RARE_PER_S, calls_per_second,            \
+          small_and_frequent)                                                                      \
+    ABOVE("gpu-large-rare", "cached_bytes_peak", 0, kept_for_rare, large_and_rare)                 \
+    ABOVE("gpu-slow-allocation", "driver_ns_per_allocation", 1000, driver_ns, slow)
+
+#define ONE(...) +1
+const unsigned xs_advice_gpu_rules = 0 RULES(ONE, ONE);
+#undef ONE
+
+bool xs_advice_gpu(unsigned rule, const struct xs_advice_subject *s, struct xs_advice *out)
+{
+    unsigned i = 0;
+
+#define ABOVE(...)                                                                                 \
+    if (i++ == rule)                                                                               \
+        return xs_advice_try(s, out, false, __VA_ARGS__);
+#define BELOW(...)                                                                                 \
+    if (i++ == rule)                                                                               \
+        return xs_advice_try(s, out, true, __VA_ARGS__);
+    RULES(ABOVE, BELOW)
+#undef BELOW
+#undef ABOVE
+    return false;
+}

@@ -5,7 +5,7 @@
 /* Ends of the columns. */
 enum { P50 = 22, P99 = 32, P999 = 42, MOST = 52, SAMPLES = 62, OF_CALLS = 74 };
 
-static const char *const kinds[XS_LATENCY_KINDS] = {"malloc", "free"};
+static const char kinds[XS_LATENCY_KINDS][8] = {"malloc", "free"};
 
 /* Nothing is what clocks tell of what is shorter than one step of theirs, or 1 ns where they round:
  * the shortest time that was told apart from that, of calls of any kind, is above it. */

@@ -20,8 +20,8 @@ struct holder {
 
 const char *xs_report_pressure_of(enum xs_pressure_of of)
 {
-    static const char *const names[] = {"the machine", "the memory cgroup", "XSIGMA_MEMORY_LIMIT",
-                                        "the allowed NUMA nodes"};
+    static const char names[][24] = {"the machine", "the memory cgroup", "XSIGMA_MEMORY_LIMIT",
+                                     "the allowed NUMA nodes"};
 
     return (unsigned)of < XS_COUNT_OF(names) ? names[of]
                                              : "the machine"; /* a record may say more */

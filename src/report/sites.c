@@ -69,9 +69,9 @@ static bool begins(const char *path, const char *name)
 const char *xs_site_suppressed(const char *inner, const char *outer)
 {
     static const struct {
-        const char *rule;
-        const char *inner;
-        const char *outer;
+        char rule[48];
+        char inner[16];
+        char outer[12];
     } rules[] = {
         {"libstdc++'s pool for exceptions", "libstdc++.so", "ld-linux"},
         {"the loader's records and thread-local storage", "ld-linux", ""},

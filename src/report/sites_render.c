@@ -41,12 +41,12 @@ static const char *name_of(const char *function)
  * libraries, and how threads and programs begin. */
 static bool is_common(const char *function)
 {
-    static const char *const whole[] = {
+    static const char whole[][16] = {
         "malloc",        "calloc",         "realloc",  "reallocarray", "memalign",
         "aligned_alloc", "posix_memalign", "strdup",   "strndup",      "_start",
         "start_thread",  "clone",          "__clone3",
     };
-    static const char *const begin[] = {
+    static const char begin[][16] = {
         "operator new", "std::",      "__gnu_cxx::",   "alloc::",    "core::",
         "__libc_start", "cudaMalloc", "cudaHostAlloc", "cuMemAlloc",
     };

@@ -13,7 +13,7 @@
 #define XS_SIZE_CLASSES 8
 
 struct xs_size_class {
-    const char *name;   /* "4 KiB"; of the last one "1 MiB", which it lies above */
+    char name[8];       /* "4 KiB"; of the last one "1 MiB", which it lies above */
     uint64_t min_bytes; /* both ends belong to the class */
     uint64_t max_bytes; /* XS_UNKNOWN: no end */
 };

@@ -310,26 +310,17 @@ static int its_open(const char *path, int flags, mode_t mode)
 
 static bool tame(const void *link_map)
 {
-    static const struct {
-        const char *name;
-        const void *to;
-        bool is_needed;
-    } way[] = {
-        {"dl_iterate_phdr", (const void *)(uintptr_t)its_dl_iterate_phdr, true},
-        {"sigprocmask", (const void *)(uintptr_t)its_sigprocmask, false},
-        {"mincore", (const void *)(uintptr_t)its_mincore, false},
-        {"msync", (const void *)(uintptr_t)its_msync, false},
-        {"pipe2", (const void *)(uintptr_t)its_pipe2, false},
-        {"close", (const void *)(uintptr_t)its_close, false},
-        {"write", (const void *)(uintptr_t)its_write, false},
-        {"syscall", (const void *)(uintptr_t)its_syscall, false},
-        {"read", (const void *)(uintptr_t)its_read, false},
-        {"open", (const void *)(uintptr_t)its_open, false},
-    };
-
-    for (size_t i = 0; i < XS_COUNT_OF(way); i++)
-        if (!xs_elf_redirect(link_map, way[i].name, way[i].to) && way[i].is_needed)
-            return false;
+    if (!xs_elf_redirect(link_map, "dl_iterate_phdr", (const void *)(uintptr_t)its_dl_iterate_phdr))
+        return false;
+    (void)xs_elf_redirect(link_map, "sigprocmask", (const void *)(uintptr_t)its_sigprocmask);
+    (void)xs_elf_redirect(link_map, "mincore", (const void *)(uintptr_t)its_mincore);
+    (void)xs_elf_redirect(link_map, "msync", (const void *)(uintptr_t)its_msync);
+    (void)xs_elf_redirect(link_map, "pipe2", (const void *)(uintptr_t)its_pipe2);
+    (void)xs_elf_redirect(link_map, "close", (const void *)(uintptr_t)its_close);
+    (void)xs_elf_redirect(link_map, "write", (const void *)(uintptr_t)its_write);
+    (void)xs_elf_redirect(link_map, "syscall", (const void *)(uintptr_t)its_syscall);
+    (void)xs_elf_redirect(link_map, "read", (const void *)(uintptr_t)its_read);
+    (void)xs_elf_redirect(link_map, "open", (const void *)(uintptr_t)its_open);
     return true;
 }
 

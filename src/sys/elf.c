@@ -211,20 +211,19 @@ bool xs_elf_redirect(const void *link_map, const char *name, const void *to)
     return redirect(&o, r.rest, r.rest_bytes, name, to) || called;
 }
 
-static bool imports(const struct object *o, const ElfW(Rela) * r, size_t bytes,
-                    const char *const *names)
+static bool imports(const struct object *o, const ElfW(Rela) * r, size_t bytes, const char *names)
 {
     for (size_t i = 0; r != NULL && i < bytes / sizeof(*r); i++) {
         unsigned long type = ELF64_R_TYPE(r[i].r_info);
         const char *name = o->strings + o->symbols[ELF64_R_SYM(r[i].r_info)].st_name;
-        for (const char *const *n = names; *n != NULL; n++)
-            if ((type == R_IMPORTED || type == R_CALLED) && strcmp(name, *n) == 0)
+        for (const char *n = names; *n != '\0'; n += strlen(n) + 1)
+            if ((type == R_IMPORTED || type == R_CALLED) && strcmp(name, n) == 0)
                 return true;
     }
     return false;
 }
 
-static bool object_imports(const struct link_map *map, const char *const *names)
+static bool object_imports(const struct link_map *map, const char *names)
 {
     struct relocations r;
     struct object o;
@@ -279,11 +278,11 @@ void *xs_elf_next(const char *name)
     return NULL;
 }
 
-const void *xs_elf_imported(const char *const *names, const char **object)
+const void *xs_elf_imported(const char *names, const char **object)
 {
     const struct link_map *owner = _r_debug.r_map;
 
-    while (owner != NULL && find_in(owner, names[0]) == NULL)
+    while (owner != NULL && find_in(owner, names) == NULL)
         owner = owner->l_next;
     if (owner == NULL)
         return NULL;
@@ -295,14 +294,17 @@ const void *xs_elf_imported(const char *const *names, const char **object)
     return NULL;
 }
 
-const void *xs_elf_defining(const char *const *names, const char *part, const char **object)
+const void *xs_elf_defining(const char *names, const char *part, const char **object)
 {
-    for (const struct link_map *m = _r_debug.r_map; m != NULL; m = m->l_next)
-        for (size_t i = 0; strstr(m->l_name, part) != NULL && names[i] != NULL; i++)
-            if (find_in(m, names[i]) != NULL) {
+    for (const struct link_map *m = _r_debug.r_map; m != NULL; m = m->l_next) {
+        if (strstr(m->l_name, part) == NULL)
+            continue;
+        for (const char *n = names; *n != '\0'; n += strlen(n) + 1)
+            if (find_in(m, n) != NULL) {
                 *object = m->l_name;
                 return m;
             }
+    }
     return NULL;
 }
 

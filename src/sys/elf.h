@@ -27,12 +27,12 @@ void *xs_elf_next(const char *name);
 void *xs_elf_before(const char *name, const char **object);
 
 /* The object (its link map) that defines the first of the names, if another imports one of them;
- * *object becomes its path. The list ends with NULL. */
-const void *xs_elf_imported(const char *const *names, const char **object);
+ * *object becomes its path. Each name has its NUL, an empty one ends them. */
+const void *xs_elf_imported(const char *names, const char **object);
 
 /* The object that defines one of the names, if `part` is in its path, which is looked at first;
- * *object becomes its path. The list ends with NULL. */
-const void *xs_elf_defining(const char *const *names, const char *part, const char **object);
+ * *object becomes its path. Each name has its NUL, an empty one ends them. */
+const void *xs_elf_defining(const char *names, const char *part, const char **object);
 
 /* The path of a loaded object whose file's name begins with `prefix` but not with `other`, or NULL.
  */

@@ -21,24 +21,24 @@
 const char *xs_limits_root = "";
 
 struct version {
-    const char *mount;
-    const char *limit;
-    const char *high; /* from here on processes wait, so it is a limit too; NULL: none */
-    const char *used;
+    char mount[24];
+    char limit[24];
+    char high[16]; /* from here on processes wait, so it is a limit too; "": none */
+    char used[24];
     /* Of memory.stat. What the kernel would drop first; files that are in use, of which it keeps
      * those that are mapped, as programs are; its own caches. */
-    const char *cold;
-    const char *warm;
-    const char *mapped;
-    const char *slabs;
-    const char *stalls;
+    char cold[24];
+    char warm[24];
+    char mapped[24];
+    char slabs[24];
+    char stalls[16];
 };
 
 static const struct version versions[] = {
     {"/sys/fs/cgroup", "memory.max", "memory.high", "memory.current", "inactive_file ",
      "active_file ", "file_mapped ", "slab_reclaimable ", "memory.pressure"},
-    {"/sys/fs/cgroup/memory", "memory.limit_in_bytes", NULL, "memory.usage_in_bytes",
-     "total_inactive_file ", "total_active_file ", "total_mapped_file ", NULL, NULL},
+    {"/sys/fs/cgroup/memory", "memory.limit_in_bytes", "", "memory.usage_in_bytes",
+     "total_inactive_file ", "total_active_file ", "total_mapped_file ", "", ""},
 };
 
 static bool is_open;
@@ -69,7 +69,7 @@ static const char *text_in(const char *directory, size_t len, const char *name)
     char mem[1280];
     struct xs_buf path;
 
-    if (name == NULL)
+    if (name[0] == '\0')
         return NULL;
     xs_buf_init(&path, mem, sizeof(mem));
     xs_put_str(&path, xs_limits_root);
@@ -216,7 +216,7 @@ static uint64_t droppable(const struct version *v, const char *text)
     uint64_t mapped = number_of(text, v->mapped);
 
     return number_of(text, v->cold) + (warm > mapped ? warm - mapped : 0) +
-           (v->slabs != NULL ? number_of(text, v->slabs) : 0);
+           (v->slabs[0] != '\0' ? number_of(text, v->slabs) : 0);
 }
 
 static bool look_at_group(size_t group, struct xs_limits *out)

@@ -62,10 +62,11 @@ static void find_program(void)
     copy_name(self.program, sizeof(self.program), name[0] != '\0' ? name : "unknown");
 }
 
-static const char *first_set(const char *const *names)
+/* Of a list of names, each with its NUL, that an empty one ends. */
+static const char *first_set(const char *names)
 {
-    for (; *names != NULL; names++) {
-        const char *v = xs_env_get(*names);
+    for (; *names != '\0'; names += strlen(names) + 1) {
+        const char *v = xs_env_get(names);
         if (v != NULL && v[0] != '\0')
             return v;
     }
@@ -74,11 +75,9 @@ static const char *first_set(const char *const *names)
 
 static void find_job(void)
 {
-    static const char *const ranks[] = {"PMIX_RANK",    "OMPI_COMM_WORLD_RANK", "PMI_RANK",
-                                        "SLURM_PROCID", "MV2_COMM_WORLD_RANK",  NULL};
-    static const char *const jobs[] = {"SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", NULL};
-    const char *rank = first_set(ranks);
-    const char *job = first_set(jobs);
+    const char *rank = first_set("PMIX_RANK\0OMPI_COMM_WORLD_RANK\0PMI_RANK\0SLURM_PROCID\0"
+                                 "MV2_COMM_WORLD_RANK\0");
+    const char *job = first_set("SLURM_JOB_ID\0PBS_JOBID\0LSB_JOBID\0");
 
     self.rank = -1;
     if (rank != NULL && rank[0] >= '0' && rank[0] <= '9' && strlen(rank) <= 8) {

@@ -38,6 +38,10 @@ while read -r type _ at _ _ size _; do
 done < <(readelf -lW "$lib")
 [ $bytes -gt 0 ] || fail "readelf says nothing of $lib"
 [ $bytes -lt $((2 << 20)) ] || fail "the library takes $bytes bytes of address space"
+# What the dynamic linker writes addresses into, and then takes the right to write away from, is a page: a
+# table of pointers more would cost each process another one. (Texts can be arrays of characters.)
+relro=$(readelf -lW "$lib" | awk '$1 == "GNU_RELRO" { print $6 }')
+[ $((relro)) -gt 0 ] && [ $((relro)) -le 4096 ] || fail "constants with addresses in them: $((relro)) bytes"
 # What has been changed stays so.
 asleep XSIGMA_STATS=0 LD_PRELOAD="$lib $patch"
 [ "$(of_code Anonymous <"$work/smaps")" = 4 ] || fail "the changed page is gone"

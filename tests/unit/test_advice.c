@@ -107,22 +107,6 @@ Test(advice, none_where_all_is_well)
     cr_assert(!xs_advice_next(&from, &at, &a), "%s: %s", a.id, a.text);
 }
 
-Test(advice, every_rule_has_a_name_of_its_own)
-{
-    const struct xs_advice_rule *tables[] = {xs_advice_cpu_rules, xs_advice_gpu_rules};
-    const char *seen[64];
-    size_t n = 0;
-
-    for (size_t t = 0; t < 2; t++)
-        for (const struct xs_advice_rule *rule = tables[t]; rule->id != NULL; rule++) {
-            for (size_t i = 0; i < n; i++)
-                cr_assert_str_neq(seen[i], rule->id);
-            seen[n++] = rule->id;
-            cr_assert(rule->measure != NULL && rule->advise != NULL && rule->metric[0] != '\0');
-        }
-    cr_assert(n >= 17);
-}
-
 Test(advice, both_forms)
 {
     struct xs_emit e;
