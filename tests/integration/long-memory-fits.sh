@@ -7,7 +7,7 @@
 . "$(dirname "$0")/../support/must.sh"
 
 # What lies near a step takes now the one, now the next.
-export XS_FITS_MORE='bash=12 dash=15 make=12 make-fails=15 repository=25 queries=8 sort-merge=10 zlib-json=15'
+export XS_FITS_MORE='bash=12 dash=15 make=12 make-fails=10 repository=25 queries=8 sort-merge=10 zlib-json=15'
 [ -z "${XS_FITS_TABLE-}" ] || XS_FITS_TABLE=$(realpath "$XS_FITS_TABLE") # the scripts run elsewhere
 tried=0
 for script in "$root"/tests/integration/prog-*.sh; do
