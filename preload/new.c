@@ -44,7 +44,7 @@ enum operator_id {
         OP_COUNT
 };
 
-static const char symbols[OP_COUNT][40] = {
+XS_SELDOM_READ static const char symbols[OP_COUNT][40] = {
 #define X(id, symbol) [OP_##id] = symbol,
     OPERATORS(X)
 #undef X

@@ -34,7 +34,7 @@ struct version {
     char stalls[16];
 };
 
-static const struct version versions[] = {
+XS_SELDOM_READ static const struct version versions[] = {
     {"/sys/fs/cgroup", "memory.max", "memory.high", "memory.current", "inactive_file ",
      "active_file ", "file_mapped ", "slab_reclaimable ", "memory.pressure"},
     {"/sys/fs/cgroup/memory", "memory.limit_in_bytes", "", "memory.usage_in_bytes",
