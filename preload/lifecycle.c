@@ -204,12 +204,15 @@ static void stand_aside(bool is_root)
                (unsigned)(XS_CONFIG_SMALL_CGROUP >> 20));
     }
     bypass();
+    xs_gpu_decline(); /* forks are not watched, and nothing would be reported */
 }
 
 static __attribute__((noinline)) void begin(void)
 {
     bool is_secure = xs_env_secure();
-    bool is_asked = xs_env_has("XSIGMA_");
+    /* A library's constructor may have looked for CUDA before us. */
+    bool is_loaded = xs_config_is_loaded();
+    bool is_asked = is_loaded || xs_env_has("XSIGMA_");
     bool is_root = false;
 
     life.has_room = true;
@@ -221,7 +224,7 @@ static __attribute__((noinline)) void begin(void)
     }
     xs_proc_start();
     xs_io_note_stderr();
-    if (!xs_config_is_loaded()) /* a library's constructor may have looked for CUDA before us */
+    if (!is_loaded)
         xs_config_load(is_secure);
     if (is_secure || xs_config(XS_KNOB_DISABLE)->num != 0) {
         bypass();

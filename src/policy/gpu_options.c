@@ -12,7 +12,7 @@ _Static_assert(XS_GPU_STEPS_MAX >= XS_ROUTE_MAX, "a parsed route fits the option
 /* ---- whether ---------------------------------------------------------------------------- */
 
 enum { UNKNOWN, SETTLING, NO, YES };
-static _Atomic int wanted;
+static XS_BUSY _Atomic int wanted;
 
 static int settle(void)
 {
@@ -44,6 +44,11 @@ bool xs_gpu_wanted(void)
         now = atomic_load_explicit(&wanted, memory_order_acquire);
     }
     return now == YES;
+}
+
+void xs_gpu_decline(void)
+{
+    atomic_store_explicit(&wanted, NO, memory_order_release);
 }
 
 /* ---- how -------------------------------------------------------------------------------- */

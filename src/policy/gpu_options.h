@@ -11,9 +11,12 @@
 
 #include "gpu/gpu.h"
 
-/* Device memory goes through us: not with XSIGMA_GPU=0, XSIGMA_DISABLE=1 or in a privileged
- * program. The answer never changes. */
+/* Device memory goes through us: not with XSIGMA_GPU=0, XSIGMA_DISABLE=1, in a privileged program
+ * or where the library stands aside in a small cgroup. The answer never changes. */
 bool xs_gpu_wanted(void);
+
+/* It does not. At start, while nothing has asked. */
+void xs_gpu_decline(void);
 
 void xs_gpu_options_of(unsigned device, struct xs_gpu_options *out);
 

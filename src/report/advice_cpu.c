@@ -271,8 +271,9 @@ static bool over_reserved(const struct xs_advice_subject *s, struct xs_advice *o
 {
     const struct xs_bfc_stats *b = &s->cpu->core.bfc;
 
-    /* A first region that is larger than all that was ever wanted. */
-    if (xs_config(XS_KNOB_BFC_INITIAL)->num <= b->in_use_peak_bytes)
+    /* A first region that is so much larger than all that was ever wanted. What else was got, as by
+     * XSIGMA_PREFAULT, is another matter. */
+    if (xs_config(XS_KNOB_BFC_INITIAL)->num < b->in_use_peak_bytes + WORTH_BYTES)
         return false;
     xs_put_bytes(why, b->reserved_peak_bytes);
     xs_put_str(why, " was got from the system where ");

@@ -182,10 +182,10 @@ static bool is_pagemap_true(void)
     return look_into_pagemap(&here, 1, &is_there, false) && is_there;
 }
 
-/* Which of these whole pages have memory; what lies in swap has none. Roughly: an eighth or less
- * that has none may be told of as if it had. False: nobody tells. A filter that was there before us
- * may kill for mincore: the one that systemd puts over most services does. To open and to read a
- * file is what the loader did under it. */
+/* Which of these whole pages have memory; what lies in swap has none. Roughly: where samples have,
+ * all are told of as if they had. False: nobody tells. A filter that was there before us may kill
+ * for mincore: the one that systemd puts over most services does. To open and to read a file is
+ * what the loader did under it. */
 static bool look(char *p, size_t size, unsigned char *in_core, bool roughly)
 {
     enum { UNKNOWN, MINCORE, PAGEMAP, NONE };

@@ -52,6 +52,20 @@ cgroup_limit $((7 << 20))
 unasked
 { grep -q "$aside" "$work/err" && [ "$(wc -l <"$work/err")" = 1 ]; } || fail "in 7 MiB: $(cat "$work/err")"
 grep -q '\[heap\]' "$work/out" || fail "in 7 MiB glibc's malloc does not serve the child"
+# Nor is anything kept of device memory; but a library's constructor may have begun with it before that.
+fakes=$build/tests/cuda
+early=$build/tests/programs/libgpu_early.so
+client() { # LIBRARIES COMMAND...
+    rm -f "$work/counts"
+    inside env -u XSIGMA_RECORD LD_LIBRARY_PATH="$fakes" FAKE_CUDA_COUNTS="$work/counts" LD_PRELOAD="$1" "${@:2}" || fail "$*: status $?"
+}
+if [ -x "$fakes/client-shared" ]; then
+    client "$lib" "$fakes/client-shared" 7
+    grep -qx 'cuMemFree_v2 7' "$work/counts" || fail "aside: $(cat "$work/counts")"
+    client "$lib:$early" true
+    grep -qx 'cuMemAlloc_v2 1' "$work/counts" || fail "begun early: $(cat "$work/counts")"
+    { grep -q '^GPU' "$work/err" && ! grep -q "$aside" "$work/err"; } || fail "begun early: $(cat "$work/err")"
+fi
 cgroup_limit $((9 << 20))
 unasked
 grep -q "$aside" "$work/err" && fail "in 9 MiB: $(cat "$work/err")"

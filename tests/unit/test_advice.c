@@ -547,6 +547,9 @@ Test(advice_cpu, more_reserved_than_used)
     SAYS("bfc-over-reserved", "XSIGMA_BFC_INITIAL", "64M");
     r.core.bfc.in_use_peak_bytes++; /* less than 64 MiB more are not worth a word */
     SILENT("bfc-over-reserved");
+    set("XSIGMA_BFC_INITIAL", "2M");
+    r.core.bfc.in_use_peak_bytes = XS_MIB(1); /* what was prefaulted is no first region */
+    SILENT("bfc-over-reserved");
 }
 
 Test(advice_cpu, small_and_frequent)
