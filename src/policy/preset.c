@@ -13,12 +13,10 @@
 
 static const struct {
     char name[16];
-    uint32_t count;
-    struct xs_preset_setting settings[SETTINGS_MOST];
+    struct xs_preset_setting settings[SETTINGS_MOST]; /* no value: no more */
 } presets[] = {
     /* Many equal paths, small vectors, whole results thrown away at once. */
     {"monte-carlo",
-     5,
      {{XS_KNOB_CPU_BACKEND, "bfc"},
       {XS_KNOB_GPU_BACKEND, "caching"},
       {XS_KNOB_GPU_FREE, "deferred"},
@@ -26,7 +24,6 @@ static const struct {
       {XS_KNOB_GPU_ALIGN, "512"}}},
     /* Few, large grids that live long, touched by many threads. */
     {"pde",
-     6,
      {{XS_KNOB_CPU_BACKEND, "bfc"},
       {XS_KNOB_CPU_NUMA, "local"},
       {XS_KNOB_GPU_BACKEND, "pool"},
@@ -35,7 +32,6 @@ static const struct {
       {XS_KNOB_GPU_POOL_LIMIT, "2G"}}},
     /* Many small objects beside some large matrices. */
     {"risk",
-     4,
      {{XS_KNOB_CPU_BACKEND, "bfc"},
       {XS_KNOB_GPU_ROUTE, "<64K:caching,*:bfc"},
       {XS_KNOB_GPU_FREE, "deferred"},
@@ -45,10 +41,12 @@ static const struct {
 const struct xs_preset_setting *xs_preset_settings(const char *name, size_t *count)
 {
     for (size_t i = 0; i < XS_COUNT_OF(presets); i++) {
-        if (strcmp(presets[i].name, name) == 0) {
-            *count = presets[i].count;
-            return presets[i].settings;
-        }
+        const struct xs_preset_setting *settings = presets[i].settings;
+        if (strcmp(presets[i].name, name) != 0)
+            continue;
+        for (*count = 0; *count < SETTINGS_MOST && settings[*count].value[0] != '\0';)
+            (*count)++;
+        return settings;
     }
     *count = 0;
     return NULL;
