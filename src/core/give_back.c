@@ -9,6 +9,8 @@
 #include "core/huge.h"
 #include "core/page_map.h"
 #include "core/span_arena.h"
+#include "sys/filter.h"
+#include "sys/proc.h"
 
 /* Memory is looked through for what has been free long enough at most this often a decay time. */
 #define LOOKS_PER_DECAY 4
@@ -28,6 +30,17 @@
 #define LAVISH_LEAST ((size_t)4 << 20)
 #define LAVISH_PART  8
 
+/* Where the process grows beyond all that it ever had resident while this much lies free, parts of
+ * it that nobody wanted for a small fraction of the time go: they would stay beside what it grows
+ * by. Below that peak they cost nothing that was not had before. The peak rises in steps of a part
+ * of it, larger ones where what went back is wanted again: so this happens at most 22 times while
+ * it doubles. */
+#define GROWTH_FROM  ((uint64_t)16 << 20)
+#define GROWTH_LEAST ((size_t)1 << 20)
+#define GROWTH_STEP  ((uint64_t)4 << 20)
+#define GROWTH_SHARE 32
+#define GROWTH_PART  32
+
 /* When memory runs short: what is not wanted again so soon goes, and looks are so far apart. A
  * block that comes and goes would else pay for its pages each time. */
 #define HURRY_DECAY_NS 20000000u
@@ -37,11 +50,14 @@
 #define TRIM_WAIT_NS   100000
 
 XS_BY_HEAD static struct {
-    uint64_t patience; /* times the decay time; 0: 1 */
+    uint64_t patience; /* times the decay time; 0 before the first look */
     uint64_t next_ns;  /* of the patience's own look */
     uint64_t purged;   /* sums at the last one */
     uint64_t refilled;
-    unsigned quiet; /* looks in a row with neither */
+    unsigned quiet;         /* looks in a row with neither */
+    uint64_t next_whole_ns; /* when all is looked through again */
+    uint64_t own_most;      /* of ours, used or free */
+    uint64_t resident_most; /* of the process, that is known of */
 } wants;
 
 uint64_t xs_span_now_ns(void)
@@ -220,8 +236,6 @@ uint64_t xs_span_untouched_bytes(void)
  * how long what went back was kept at the least. */
 static uint64_t patience(const struct sums *sum, uint64_t now, uint64_t decay)
 {
-    if (wants.patience == 0)
-        wants.patience = 1;
     if (now >= wants.next_ns) {
         uint64_t away = sum->purged_bytes - wants.purged;
         uint64_t again = sum->refilled_bytes - wants.refilled;
@@ -255,12 +269,58 @@ static bool is_too_much(void)
     }
 }
 
+/* So much more that it counts. */
+static uint64_t more_than(uint64_t resident)
+{
+    uint64_t share = resident / GROWTH_SHARE;
+
+    return resident + (share > GROWTH_STEP ? share : GROWTH_STEP) * wants.patience;
+}
+
+/* The process has more resident than ever. The kernel is asked where we have more than ever too,
+ * however little: a load that is steady makes no system calls. What there was while nobody looked
+ * only the slow way tells. */
+XS_COLD static bool is_grown(const struct sums *sum)
+{
+    uint64_t own = sum->in_use_bytes + sum->touched_bytes;
+    uint64_t most;
+
+    if (own <= wants.own_most || xs_is_filtered())
+        return false;
+    wants.own_most = own;
+    uint64_t resident = xs_proc_rss_now();
+    if (resident < more_than(wants.resident_most))
+        return false;
+    xs_proc_rss(&resident, &most);
+    bool is_first = wants.resident_most == 0;
+    wants.resident_most = most;
+    return !is_first && more_than(resident) > most;
+}
+
+XS_COLD static void purge_large(size_t least, uint64_t until, uint64_t now)
+{
+    for (unsigned i = 0; i < xs_span_arenas(); i++)
+        (void)purge(xs_spans.arena[i], least, until, now);
+}
+
 /* After the decay time free memory goes, after twice that whole free regions. */
 static void look_for_old(uint64_t now)
 {
     uint64_t decay = xs_spans.decay_ns;
     uint64_t next = decay / LOOKS_PER_DECAY;
     struct sums sum = add_up();
+
+    if (wants.patience == 0)
+        wants.patience = 1;
+    if (sum.touched_bytes > GROWTH_FROM && !xs_span_in_hurry()) {
+        next = decay / GROWTH_PART;
+        if (is_grown(&sum))
+            purge_large(GROWTH_LEAST, now - next, now);
+        atomic_store_explicit(&xs_spans.next_look_ns, now + next, memory_order_relaxed);
+        if (now < wants.next_whole_ns)
+            return;
+    }
+    wants.next_whole_ns = now + decay / LOOKS_PER_DECAY;
     uint64_t of_large = is_lavish(&sum) ? decay / LAVISH_PART : decay;
     uint64_t times = patience(&sum, now, of_large);
 
@@ -277,9 +337,9 @@ static void look_for_old(uint64_t now)
     for (unsigned i = 0; i < xs_span_arenas(); i++) {
         (void)collect(xs_spans.arena[i], now - 2 * decay);
         (void)purge(xs_spans.arena[i], 0, now - decay, now);
-        if (of_large < decay)
-            (void)purge(xs_spans.arena[i], LAVISH_LEAST, now - of_large, now);
     }
+    if (of_large < decay)
+        purge_large(LAVISH_LEAST, now - of_large, now);
 }
 
 bool xs_span_tick(void)

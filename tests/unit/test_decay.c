@@ -129,6 +129,80 @@ Test(decay, small_parts_stay)
     cr_assert_gt(xs_span_dirty_bytes(), (PARTS - 8) * part);
 }
 
+static size_t resident_bytes(char *p, size_t bytes)
+{
+    static unsigned char is_there[65536];
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), n = 0;
+
+    cr_assert_leq(bytes / page, sizeof(is_there));
+    cr_assert_eq(mincore(p, bytes, is_there), 0);
+    for (size_t i = 0; i < bytes / page; i++)
+        n += is_there[i] & 1;
+    return n * page;
+}
+
+static void look_after(uint64_t ns)
+{
+    skew_ns += ns;
+    (void)xs_span_tick();
+}
+
+static char *filled(size_t bytes)
+{
+    char *p = xs_heap_malloc(bytes);
+
+    cr_assert_not_null(p);
+    memset(p, 1, bytes);
+    return p;
+}
+
+#define MIB ((size_t)1 << 20)
+
+/* Blocks of 40 MiB that lie free beside more that is in use. */
+static void burst(char *p[2])
+{
+    cr_assert_eq(xs_heap_open(&options), 0);
+    for (unsigned i = 0; i < 2; i++) {
+        p[i] = filled(40 * MIB);
+        (void)filled(24 * MIB);
+        (void)filled(64 * MIB);
+    }
+    cr_assert(xs_heap_free(p[0]));
+    cr_assert(xs_heap_free(p[1]));
+    look_after(SECOND * 3 / 10);
+    for (unsigned i = 0; i < 2; i++)
+        cr_assert_geq(resident_bytes(p[i], 40 * MIB), 39 * MIB);
+}
+
+/* What a burst leaves is not there beside what the process grows by afterwards, long before the
+ * decay time. */
+Test(decay, growth_of_the_process_comes_first)
+{
+    char *p[2];
+
+    burst(p);
+    (void)filled(48 * MIB);
+    look_after(SECOND / 25);
+    for (unsigned i = 0; i < 2; i++)
+        cr_assert_eq(resident_bytes(p[i], 40 * MIB), 0u);
+}
+
+/* What it had before, it may have again. */
+Test(decay, below_its_peak_a_process_keeps_what_is_free)
+{
+    char *p[2];
+
+    burst(p);
+    char *other = mmap(NULL, 64 * MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    cr_assert_neq(other, MAP_FAILED);
+    memset(other, 1, 64 * MIB);
+    cr_assert_eq(munmap(other, 64 * MIB), 0);
+    (void)filled(48 * MIB);
+    look_after(SECOND / 25);
+    for (unsigned i = 0; i < 2; i++)
+        cr_assert_geq(resident_bytes(p[i], 40 * MIB), 39 * MIB);
+}
+
 /* A large block goes where there is memory, though a part that has none is the better fit. */
 Test(decay, used_before_fresh)
 {
