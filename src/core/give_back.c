@@ -278,8 +278,8 @@ static uint64_t more_than(uint64_t resident)
 }
 
 /* The process has more resident than ever. The kernel is asked where we have more than ever too,
- * however little: a load that is steady makes no system calls. What there was while nobody looked
- * only the slow way tells. */
+ * however little: a load that is steady has reached its most, and makes no system calls from then
+ * on. What there was while nobody looked only the slow way tells. */
 XS_COLD static bool is_grown(const struct sums *sum)
 {
     uint64_t own = sum->in_use_bytes + sum->touched_bytes;

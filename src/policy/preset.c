@@ -44,7 +44,8 @@ const struct xs_preset_setting *xs_preset_settings(const char *name, size_t *cou
         const struct xs_preset_setting *settings = presets[i].settings;
         if (strcmp(presets[i].name, name) != 0)
             continue;
-        for (*count = 0; *count < SETTINGS_MOST && settings[*count].value[0] != '\0';)
+        *count = 0;
+        while (*count < SETTINGS_MOST && settings[*count].value[0] != '\0')
             (*count)++;
         return settings;
     }

@@ -268,9 +268,9 @@ struct free {
 /* Of the machine's meminfo, or a node's, where each line begins with the node. */
 static bool read_free(const char *text, const char *node, struct free *out)
 {
-    static const char *const names[] = {
+    static const char names[][16] = {
         "MemTotal:", "MemFree:", "Active(file):", "Inactive(file):", "SReclaimable:"};
-    uint64_t kib[XS_COUNT_OF(names)];
+    uint64_t kib[XS_COUNT_OF(names)] = {0};
 
     for (unsigned i = 0; i < XS_COUNT_OF(names); i++) {
         XS_BUF(key, 64);

@@ -22,8 +22,9 @@ for policy in "${policies[@]}"; do
     echo "$policy: $(tr -s ' \n' ' ' <"$work/calls")"
     # What the back ends themselves do and a preload cannot change: glibc's malloc moves its break
     # and remaps; oneTBB's locks yield. The own core asks how much of its memory was touched while
-    # it grows past 64 MiB, and what the process has while it holds more than ever, but under no filter (test filtered). mimalloc does not say when it takes
-    # memory, so from time to time the limits and what is used of them are read, under no filter either.
+    # it grows past 64 MiB, and what the process has while it holds more than ever, but under no
+    # filter (test filtered). mimalloc does not say when it takes memory, so from time to time the
+    # limits and what is used of them are read, under no filter either.
     case $policy in
         system) own='brk|mremap' ;;
         tbb) own='sched_yield' ;;

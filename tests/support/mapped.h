@@ -1,3 +1,4 @@
+/* mapped.h - whether memory is mapped at an address, for unit tests. errno may change. */
 #ifndef XS_TESTS_SUPPORT_MAPPED_H
 #define XS_TESTS_SUPPORT_MAPPED_H
 
